@@ -1,0 +1,7 @@
+//! The Kubernetes object model as pure functions of values.
+//!
+//! What comes in: bytes and JSON trees that clients sent, and the tables and schemas that say what they mean. What goes
+//! out: decoded, defaulted, validated, patched, applied and printed objects, or an error that names the field. There is
+//! no I/O here, no clock, no client and no global state that changes; the API server owns all of that.
+
+pub mod schema;
