@@ -1,0 +1,17 @@
+.PHONY: setup test bench conformance fuzz ci
+
+# Optional tools for the tests that use the field's own programs. Nothing here is needed to build or to run.
+setup:
+	conformance/setup
+
+test:
+	cargo test --workspace
+
+bench:
+	@for run in bench/*/run; do echo "== $$run"; "$$run" || exit 1; done
+
+conformance:
+	@for run in conformance/*/run; do echo "== $$run"; "$$run" || exit 1; done
+
+ci:
+	bash .ci/run

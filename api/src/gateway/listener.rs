@@ -1,0 +1,226 @@
+use std::collections::BTreeMap;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, LabelSelector};
+use kube::CustomResource;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::reference::{LocalObjectReference, SecretReference};
+
+/// Places where traffic enters.
+#[derive(CustomResource, Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[kube(
+    group = "gateway.networking.k8s.io",
+    version = "v1",
+    kind = "Gateway",
+    namespaced,
+    shortname = "gtw",
+    category = "gateway-api",
+    status = "GatewayStatus",
+    derive = "PartialEq",
+    printcolumn(name = "Class", type_ = "string", json_path = ".spec.gatewayClassName"),
+    printcolumn(name = "Address", type_ = "string", json_path = ".status.addresses[*].value"),
+    printcolumn(
+        name = "Programmed",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Programmed\")].status"
+    ),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+)]
+#[serde(rename_all = "camelCase")]
+pub struct GatewaySpec {
+    /// The class, and so the controller, that serves this Gateway.
+    #[schemars(length(min = 1, max = 253))]
+    pub gateway_class_name: String,
+    /// The listeners, told apart by name.
+    #[schemars(length(min = 1, max = 64))]
+    pub listeners: Vec<Listener>,
+    /// Addresses asked for; the controller chooses where there are none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub addresses: Vec<GatewayAddress>,
+    /// What the controller puts on the objects that it makes for this Gateway.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub infrastructure: Option<Infrastructure>,
+}
+
+/// One port, protocol and hostname.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Listener {
+    /// The name, unique in the Gateway.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+    /// The hostname that requests must bear, perhaps with a `*.` prefix; any where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub hostname: Option<String>,
+    /// The port.
+    #[schemars(range(min = 1, max = 65535))]
+    pub port: i32,
+    /// `HTTP`, `HTTPS`, `TLS`, `TCP`, `UDP`, or a domain-prefixed name.
+    #[schemars(length(min = 1, max = 255))]
+    pub protocol: String,
+    /// How TLS is ended, or passed through.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<ListenerTls>,
+    /// Which routes may attach.
+    #[serde(default)]
+    pub allowed_routes: AllowedRoutes,
+}
+
+/// How a listener treats TLS.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ListenerTls {
+    /// Whether the gateway ends TLS.
+    #[serde(default)]
+    pub mode: TlsMode,
+    /// The certificates to show.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    pub certificate_refs: Vec<SecretReference>,
+    /// Settings of the controller's own.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub options: BTreeMap<String, String>,
+}
+
+/// Where TLS ends.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum TlsMode {
+    /// At the gateway.
+    #[default]
+    Terminate,
+    /// At the backend.
+    Passthrough,
+}
+
+/// Which routes may attach to a listener.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct AllowedRoutes {
+    /// The namespaces that they may come from.
+    #[serde(default)]
+    pub namespaces: RouteNamespaces,
+    /// The kinds that they may be of; those that fit the protocol where there are none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
+    pub kinds: Vec<RouteGroupKind>,
+}
+
+/// Namespaces that routes may come from.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct RouteNamespaces {
+    /// How they are chosen.
+    #[serde(default)]
+    pub from: FromNamespaces,
+    /// Their labels, for [`FromNamespaces::Selector`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub selector: Option<LabelSelector>,
+}
+
+/// How namespaces are chosen.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum FromNamespaces {
+    /// All of them.
+    All,
+    /// Those that a selector picks.
+    Selector,
+    /// The Gateway's own.
+    #[default]
+    Same,
+}
+
+/// A kind of route.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub struct RouteGroupKind {
+    /// The API group.
+    #[serde(default = "gateway_group")]
+    #[schemars(length(max = 253))]
+    pub group: String,
+    /// The kind.
+    #[schemars(length(min = 1, max = 63))]
+    pub kind: String,
+}
+
+fn gateway_group() -> String {
+    super::GROUP.to_owned()
+}
+
+/// An address asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct GatewayAddress {
+    /// `IPAddress`, `Hostname`, `NamedAddress`, or a domain-prefixed name.
+    #[serde(rename = "type", default = "ip_address")]
+    #[schemars(length(min = 1, max = 253))]
+    pub type_: String,
+    /// The address; the controller chooses one of the type where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253))]
+    pub value: Option<String>,
+}
+
+fn ip_address() -> String {
+    "IPAddress".to_owned()
+}
+
+/// What the controller puts on the objects that it makes for a Gateway.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Infrastructure {
+    /// Labels.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// Annotations.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub annotations: BTreeMap<String, String>,
+    /// Settings of the controller's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parameters_ref: Option<LocalObjectReference>,
+}
+
+/// How a Gateway stands.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct GatewayStatus {
+    /// Addresses that it is served on.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub addresses: Vec<GatewayStatusAddress>,
+    /// `Accepted` and `Programmed`.
+    #[serde(default)]
+    #[schemars(length(max = 8))]
+    pub conditions: Vec<Condition>,
+    /// How each listener stands.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    pub listeners: Vec<ListenerStatus>,
+}
+
+/// An address that a Gateway is served on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct GatewayStatusAddress {
+    /// `IPAddress`, `Hostname`, or a domain-prefixed name.
+    #[serde(rename = "type", default = "ip_address")]
+    #[schemars(length(min = 1, max = 253))]
+    pub type_: String,
+    /// The address.
+    #[schemars(length(min = 1, max = 253))]
+    pub value: String,
+}
+
+/// How a listener stands.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ListenerStatus {
+    /// The listener's name.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+    /// The kinds of route that it serves.
+    #[serde(default)]
+    #[schemars(length(max = 8))]
+    pub supported_kinds: Vec<RouteGroupKind>,
+    /// How many routes are attached.
+    pub attached_routes: i32,
+    /// `Accepted`, `Programmed`, `ResolvedRefs`, `Conflicted`.
+    #[schemars(length(max = 8))]
+    pub conditions: Vec<Condition>,
+}

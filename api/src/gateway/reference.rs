@@ -1,0 +1,129 @@
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// The object that a route asks to be attached to.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ParentReference {
+    /// The parent's API group; `""` is the core group.
+    #[serde(default = "gateway_group")]
+    #[schemars(length(max = 253))]
+    pub group: String,
+    /// The parent's kind.
+    #[serde(default = "gateway_kind")]
+    #[schemars(length(min = 1, max = 63))]
+    pub kind: String,
+    /// The parent's namespace; the route's own where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63))]
+    pub namespace: Option<String>,
+    /// The parent's name.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+    /// One listener of the parent; all of them where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub section_name: Option<String>,
+    /// The listeners of the parent on this port; all of them where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 65535))]
+    pub port: Option<i32>,
+}
+
+fn gateway_group() -> String {
+    super::GROUP.to_owned()
+}
+
+fn gateway_kind() -> String {
+    "Gateway".to_owned()
+}
+
+/// A place that traffic is sent to.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct BackendRef {
+    /// The API group; `""` is the core group.
+    #[serde(default)]
+    #[schemars(length(max = 253))]
+    pub group: String,
+    /// The kind.
+    #[serde(default = "service_kind")]
+    #[schemars(length(min = 1, max = 63))]
+    pub kind: String,
+    /// The name.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+    /// The namespace; the route's own where absent. Another one needs a [`ReferenceGrant`](super::ReferenceGrant).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63))]
+    pub namespace: Option<String>,
+    /// The port; required for a Service.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 65535))]
+    pub port: Option<i32>,
+}
+
+fn service_kind() -> String {
+    "Service".to_owned()
+}
+
+/// An object in the referrer's own namespace.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub struct LocalObjectReference {
+    /// The API group; `""` is the core group.
+    #[schemars(length(max = 253))]
+    pub group: String,
+    /// The kind.
+    #[schemars(length(min = 1, max = 63))]
+    pub kind: String,
+    /// The name.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+}
+
+/// A Secret, or an object of the implementation's that stands for one.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub struct SecretReference {
+    /// The API group; `""` is the core group.
+    #[serde(default)]
+    #[schemars(length(max = 253))]
+    pub group: String,
+    /// The kind.
+    #[serde(default = "secret_kind")]
+    #[schemars(length(min = 1, max = 63))]
+    pub kind: String,
+    /// The name.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+    /// The namespace; the referrer's own where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63))]
+    pub namespace: Option<String>,
+}
+
+fn secret_kind() -> String {
+    "Secret".to_owned()
+}
+
+/// How a route stands with each parent that it names.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct RouteStatus {
+    /// One entry a parent and controller.
+    #[schemars(length(max = 32))]
+    pub parents: Vec<RouteParentStatus>,
+}
+
+/// How a route stands with one parent.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RouteParentStatus {
+    /// The parent, as the route names it.
+    pub parent_ref: ParentReference,
+    /// The controller that wrote this entry.
+    #[schemars(length(min = 1, max = 253))]
+    pub controller_name: String,
+    /// `Accepted`, `ResolvedRefs` and others.
+    #[schemars(length(min = 1, max = 8))]
+    pub conditions: Vec<Condition>,
+}

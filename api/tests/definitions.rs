@@ -1,0 +1,103 @@
+//! The definitions that our types give, held against upstream's own where those are at hand.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use kube::CustomResourceExt as _;
+use serde_json::{Value, json};
+use xebec_api::gateway::{Gateway, GatewayClass, HTTPRoute, PathMatchType, ReferenceGrant};
+
+/// Where upstream's definitions lie beside a checkout. They are not part of it.
+const UPSTREAM: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/data/gateway-api-v1.6.1/standard");
+
+/// Fields of upstream's that the gateway does not serve yet, and so does not claim to know.
+const ABSENT: &[&str] =
+    &["gateways:.spec.allowedListeners", "gateways:.spec.tls", "gateways:.status.attachedListenerSets"];
+
+fn schema_of(definition: &Value) -> Value {
+    let versions = definition["spec"]["versions"].as_array().expect("versions");
+    let stored = versions.iter().find(|version| version["storage"] == true).expect("one version is stored");
+    stored["schema"]["openAPIV3Schema"].clone()
+}
+
+/// Collects every field as a path, marked with `!` where it is required.
+fn fields(schema: &Value, path: &str, into: &mut BTreeSet<String>) {
+    let required: Vec<&str> =
+        schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    for (name, field) in schema["properties"].as_object().into_iter().flatten() {
+        let path = format!("{path}.{name}");
+        if path.matches('.').count() == 1 && path != ".spec" && path != ".status" {
+            continue;
+        }
+        into.insert(format!("{path}{}", if required.contains(&name.as_str()) { "!" } else { "" }));
+        fields(field, &path, into);
+    }
+    for inner in ["items", "additionalProperties"] {
+        if schema[inner].is_object() {
+            fields(&schema[inner], &format!("{path}[]"), into);
+        }
+    }
+}
+
+#[test]
+fn our_definitions_have_upstream_s_names_versions_columns_and_fields() {
+    if !Path::new(UPSTREAM).exists() {
+        eprintln!("skipped: our_definitions_have_upstream_s_fields needs Gateway API's own definitions");
+        return;
+    }
+    for ours in [GatewayClass::crd(), Gateway::crd(), HTTPRoute::crd(), ReferenceGrant::crd()] {
+        let ours = serde_json::to_value(ours).unwrap();
+        let plural = ours["spec"]["names"]["plural"].as_str().unwrap().to_owned();
+        let file = format!("{UPSTREAM}/gateway.networking.k8s.io_{plural}.yaml");
+        let text = std::fs::read_to_string(&file).unwrap();
+        let theirs: Value = serde_saphyr::from_str(&text).unwrap();
+        for part in ["group", "scope"] {
+            assert_eq!(ours["spec"][part], theirs["spec"][part], "{plural}: {part}");
+        }
+        for part in ["kind", "plural", "singular", "shortNames", "categories"] {
+            let none = json!(null);
+            let empty_is_none =
+                |value: &Value| if *value == json!([]) { none.clone() } else { value.clone() };
+            let (ours, theirs) = (&ours["spec"]["names"][part], &theirs["spec"]["names"][part]);
+            assert_eq!(empty_is_none(ours), empty_is_none(theirs), "{plural}: names.{part}");
+        }
+        let columns = |definition: &Value| {
+            let versions = definition["spec"]["versions"].as_array().unwrap();
+            versions.iter().find(|version| version["storage"] == true).unwrap()["additionalPrinterColumns"]
+                .clone()
+        };
+        assert_eq!(columns(&ours), columns(&theirs), "{plural}: printer columns");
+
+        let (mut our_fields, mut their_fields) = (BTreeSet::new(), BTreeSet::new());
+        fields(&schema_of(&ours), "", &mut our_fields);
+        fields(&schema_of(&theirs), "", &mut their_fields);
+        their_fields.retain(|path| {
+            let path = format!("{plural}:{path}");
+            !ABSENT.iter().any(|absent| {
+                path.strip_prefix(absent)
+                    .is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '!', '[']))
+            })
+        });
+        let missing: Vec<_> = their_fields.difference(&our_fields).collect();
+        let added: Vec<_> = our_fields.difference(&their_fields).collect();
+        assert!(missing.is_empty() && added.is_empty(), "{plural}: missing {missing:#?}, added {added:#?}");
+    }
+}
+
+#[test]
+fn what_is_left_out_means_what_the_server_would_have_filled_in() {
+    let route: HTTPRoute = serde_json::from_value(json!({
+        "apiVersion": "gateway.networking.k8s.io/v1",
+        "kind": "HTTPRoute",
+        "metadata": {"name": "shop"},
+        "spec": {"parentRefs": [{"name": "edge"}], "rules": [{"backendRefs": [{"name": "v1", "port": 80}]}]},
+    }))
+    .unwrap();
+    let parent = &route.spec.parent_refs[0];
+    assert_eq!((&*parent.group, &*parent.kind), ("gateway.networking.k8s.io", "Gateway"));
+    let rule = &route.spec.rules[0];
+    assert_eq!(rule.matches[0].path.type_, PathMatchType::PathPrefix);
+    assert_eq!(rule.matches[0].path.value, "/");
+    let backend = &rule.backend_refs[0];
+    assert_eq!((&*backend.backend.group, &*backend.backend.kind, backend.weight), ("", "Service", 1));
+}
