@@ -8,6 +8,7 @@
 pub mod error;
 pub mod key;
 pub mod options;
+pub mod pki;
 pub mod request;
 
 pub use error::Error;
