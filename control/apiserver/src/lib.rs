@@ -5,6 +5,7 @@
 //! know how objects are patched or validated (the machinery does) nor what controllers do with them.
 //! It follows the "Kubernetes API Concepts" reference and the API conventions.
 
+pub mod authorizer;
 pub mod error;
 pub mod key;
 pub mod options;
