@@ -1,0 +1,186 @@
+//! What a request asks for, read from its method and URL alone.
+
+use http::{Method, Uri};
+use percent_encoding::percent_decode_str;
+
+use crate::Error;
+use crate::options::Options;
+
+/// The longest URL that is read.
+pub const URL_LIMIT: usize = 32 * 1024;
+
+/// What is done to a resource, as authorizers and audit name it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verb {
+    /// One object is read.
+    Get,
+    /// A collection is read.
+    List,
+    /// Changes are streamed.
+    Watch,
+    /// An object is made.
+    Create,
+    /// An object is replaced.
+    Update,
+    /// An object is changed in part.
+    Patch,
+    /// An object is deleted.
+    Delete,
+    /// A collection is deleted.
+    DeleteCollection,
+}
+
+impl Verb {
+    /// The verb as RBAC rules write it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Get => "get",
+            Self::List => "list",
+            Self::Watch => "watch",
+            Self::Create => "create",
+            Self::Update => "update",
+            Self::Patch => "patch",
+            Self::Delete => "delete",
+            Self::DeleteCollection => "deletecollection",
+        }
+    }
+}
+
+/// A request for objects.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ResourceRequest {
+    /// What is done.
+    pub verb: Verb,
+    /// The API group; empty for the core group.
+    pub group: String,
+    /// The API version.
+    pub version: String,
+    /// The plural name of the resource.
+    pub resource: String,
+    /// The namespace, where one was named.
+    pub namespace: Option<String>,
+    /// The object, where one was named.
+    pub name: Option<String>,
+    /// The subresource, where one was named.
+    pub subresource: Option<String>,
+    /// What follows the subresource (`proxy` only).
+    pub rest: Option<String>,
+    /// The query parameters.
+    pub options: Options,
+}
+
+/// Where a request goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target {
+    /// `/livez`, `/readyz`, `/healthz` and the checks below them.
+    Health,
+    /// `/version`.
+    Version,
+    /// `/openapi/v2`, `/openapi/v3` and the documents below it: the path after `/openapi/`.
+    OpenApi(String),
+    /// `/api`: the versions of the core group.
+    CoreVersions,
+    /// `/apis`: all groups.
+    Groups,
+    /// `/apis/{group}`.
+    Group(String),
+    /// `/api/{version}` (with an empty group) and `/apis/{group}/{version}`.
+    GroupVersion {
+        /// The API group; empty for the core group.
+        group: String,
+        /// The API version.
+        version: String,
+    },
+    /// Objects.
+    Resource(Box<ResourceRequest>),
+}
+
+/// Reads a request's method and URL.
+pub fn parse(method: &Method, uri: &Uri) -> Result<Target, Error> {
+    let path = uri.path();
+    let length = path.len() + uri.query().map_or(0, str::len);
+    if length > URL_LIMIT {
+        return Err(Error::UrlTooLong { length, limit: URL_LIMIT });
+    }
+    let parts =
+        path.split('/').filter(|part| !part.is_empty()).map(segment).collect::<Result<Vec<_>, _>>()?;
+    let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
+    let target = match parts.as_slice() {
+        ["livez" | "readyz" | "healthz", ..] => Target::Health,
+        ["version"] => Target::Version,
+        ["openapi", rest @ ..] if !rest.is_empty() => Target::OpenApi(rest.join("/")),
+        ["api"] => Target::CoreVersions,
+        ["apis"] => Target::Groups,
+        ["apis", group] => Target::Group((*group).to_owned()),
+        ["api", version] => Target::GroupVersion { group: String::new(), version: (*version).to_owned() },
+        ["apis", group, version] => {
+            Target::GroupVersion { group: (*group).to_owned(), version: (*version).to_owned() }
+        }
+        ["api", version, rest @ ..] => return resource(method, uri, "", version, rest),
+        ["apis", group, version, rest @ ..] => return resource(method, uri, group, version, rest),
+        _ => return Err(Error::UnknownPath { path: path.to_owned() }),
+    };
+    if method == Method::GET || method == Method::HEAD {
+        return Ok(target);
+    }
+    Err(Error::Method { method: method.to_string(), path: path.to_owned() })
+}
+
+/// Decodes one path segment; a decoded `/`, `.` or `..` would reach another object's key.
+fn segment(raw: &str) -> Result<String, Error> {
+    let refuse = |why| Error::Segment { segment: raw.to_owned(), why };
+    let decoded = percent_decode_str(raw).decode_utf8().map_err(|_| refuse("it must be UTF-8"))?;
+    if decoded == "." || decoded == ".." {
+        return Err(refuse("it must not be \".\" or \"..\""));
+    }
+    if decoded.contains(['/', '\0']) {
+        return Err(refuse("it must not hold an encoded \"/\" or a zero byte"));
+    }
+    Ok(decoded.into_owned())
+}
+
+fn resource(method: &Method, uri: &Uri, group: &str, version: &str, parts: &[&str]) -> Result<Target, Error> {
+    // `namespaces/{name}/status` and `/finalize` are subresources of the namespace, not resources within it.
+    let (namespace, parts) = match parts {
+        ["namespaces", _, "status" | "finalize"] if group.is_empty() => (None, parts),
+        ["namespaces", namespace, rest @ ..] if !rest.is_empty() => (Some((*namespace).to_owned()), rest),
+        _ => (None, parts),
+    };
+    let unknown = || Error::UnknownPath { path: uri.path().to_owned() };
+    let (plural, name, subresource, rest) = match parts {
+        [plural] => (plural, None, None, None),
+        [plural, name] => (plural, Some(name), None, None),
+        [plural, name, subresource] => (plural, Some(name), Some(subresource), None),
+        [plural, name, subresource @ "proxy", rest @ ..] => {
+            (plural, Some(name), Some(subresource), Some(rest.join("/")))
+        }
+        _ => return Err(unknown()),
+    };
+    let options = Options::parse(uri.query().unwrap_or_default())?;
+    let verb = match (method.as_str(), name.is_some()) {
+        ("GET" | "HEAD", _) if options.watch && subresource.is_none() => Verb::Watch,
+        ("GET" | "HEAD", true) => Verb::Get,
+        ("GET" | "HEAD", false) => Verb::List,
+        ("POST", false) => Verb::Create,
+        ("POST", true) if subresource.is_some() => Verb::Create,
+        ("PUT", true) => Verb::Update,
+        ("PATCH", true) => Verb::Patch,
+        ("DELETE", true) => Verb::Delete,
+        ("DELETE", false) => Verb::DeleteCollection,
+        _ => return Err(Error::Method { method: method.to_string(), path: uri.path().to_owned() }),
+    };
+    Ok(Target::Resource(Box::new(ResourceRequest {
+        verb,
+        group: group.to_owned(),
+        version: version.to_owned(),
+        resource: (*plural).to_owned(),
+        namespace,
+        name: name.map(|name| (*name).to_owned()),
+        subresource: subresource.map(|name| (*name).to_owned()),
+        rest,
+        options,
+    })))
+}
+
+#[cfg(test)]
+mod tests;

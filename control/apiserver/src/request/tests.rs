@@ -1,0 +1,95 @@
+use super::*;
+
+fn ask(method: &str, uri: &str) -> Result<Target, Error> {
+    parse(&method.parse().unwrap(), &uri.parse().unwrap())
+}
+
+fn object(method: &str, uri: &str) -> ResourceRequest {
+    match ask(method, uri) {
+        Ok(Target::Resource(request)) => *request,
+        other => panic!("{uri} gave {other:?}"),
+    }
+}
+
+#[test]
+fn a_namespaced_object_is_read_from_the_path() {
+    let request = object("GET", "/apis/apps/v1/namespaces/shop/deployments/web/status");
+    assert_eq!((request.group.as_str(), request.version.as_str()), ("apps", "v1"));
+    assert_eq!(request.resource, "deployments");
+    assert_eq!(request.namespace.as_deref(), Some("shop"));
+    assert_eq!(request.name.as_deref(), Some("web"));
+    assert_eq!(request.subresource.as_deref(), Some("status"));
+    assert_eq!(request.verb, Verb::Get);
+}
+
+#[test]
+fn a_namespace_is_an_object_and_not_its_own_scope() {
+    for (uri, subresource) in [
+        ("/api/v1/namespaces/shop", None),
+        ("/api/v1/namespaces/shop/status", Some("status")),
+        ("/api/v1/namespaces/shop/finalize", Some("finalize")),
+    ] {
+        let request = object("PUT", uri);
+        assert_eq!((request.resource.as_str(), request.namespace.as_deref()), ("namespaces", None), "{uri}");
+        assert_eq!(request.name.as_deref(), Some("shop"));
+        assert_eq!(request.subresource.as_deref(), subresource);
+    }
+}
+
+#[test]
+fn the_verb_follows_method_name_and_watch() {
+    for (method, uri, verb) in [
+        ("GET", "/api/v1/pods", Verb::List),
+        ("GET", "/api/v1/pods?watch=1", Verb::Watch),
+        ("GET", "/api/v1/namespaces/a/pods/b", Verb::Get),
+        ("POST", "/api/v1/namespaces/a/pods", Verb::Create),
+        ("POST", "/api/v1/namespaces/a/pods/b/eviction", Verb::Create),
+        ("PUT", "/api/v1/namespaces/a/pods/b", Verb::Update),
+        ("PATCH", "/api/v1/namespaces/a/pods/b", Verb::Patch),
+        ("DELETE", "/api/v1/namespaces/a/pods/b", Verb::Delete),
+        ("DELETE", "/api/v1/namespaces/a/pods", Verb::DeleteCollection),
+    ] {
+        assert_eq!(object(method, uri).verb, verb, "{method} {uri}");
+    }
+}
+
+#[test]
+fn a_method_that_means_nothing_is_refused() {
+    for (method, uri) in [("POST", "/api"), ("PUT", "/api/v1/pods"), ("POST", "/api/v1/namespaces/a/pods/b")]
+    {
+        assert!(matches!(ask(method, uri), Err(Error::Method { .. })), "{method} {uri}");
+    }
+}
+
+#[test]
+fn discovery_health_and_documents_have_their_own_targets() {
+    assert_eq!(ask("GET", "/readyz/ping"), Ok(Target::Health));
+    assert_eq!(ask("GET", "/api"), Ok(Target::CoreVersions));
+    assert_eq!(ask("GET", "/apis/"), Ok(Target::Groups));
+    assert_eq!(ask("GET", "/apis/apps"), Ok(Target::Group("apps".into())));
+    assert_eq!(
+        ask("GET", "/apis/apps/v1"),
+        Ok(Target::GroupVersion { group: "apps".into(), version: "v1".into() })
+    );
+    assert_eq!(ask("GET", "/openapi/v3/apis/apps/v1"), Ok(Target::OpenApi("v3/apis/apps/v1".into())));
+    assert!(matches!(ask("GET", "/nowhere"), Err(Error::UnknownPath { .. })));
+}
+
+#[test]
+fn an_encoded_slash_cannot_reach_another_key() {
+    for uri in ["/api/v1/namespaces/a%2Fb/pods", "/api/v1/namespaces/%2E%2E/pods", "/api/v1/pods/%FF"] {
+        assert!(matches!(ask("GET", uri), Err(Error::Segment { .. })), "{uri}");
+    }
+}
+
+#[test]
+fn a_proxy_keeps_the_rest_of_its_path() {
+    let request = object("GET", "/api/v1/namespaces/a/services/web/proxy/x/y");
+    assert_eq!(request.rest.as_deref(), Some("x/y"));
+}
+
+#[test]
+fn an_overlong_url_is_refused() {
+    let uri = format!("/api/v1/pods?labelSelector={}", "a".repeat(URL_LIMIT));
+    assert!(matches!(ask("GET", &uri), Err(Error::UrlTooLong { .. })));
+}
