@@ -59,6 +59,12 @@ impl Store {
         Ok(Self { root, limits, appending: Mutex::new(()) })
     }
 
+    /// The bounds the store was opened with.
+    #[must_use]
+    pub fn limits(&self) -> Limits {
+        self.limits
+    }
+
     /// Begins an upload and returns its identifier, which stays valid across restarts.
     ///
     /// # Errors
