@@ -1,0 +1,84 @@
+use std::{io, path::PathBuf};
+
+use crate::Digest;
+
+/// What can go wrong with images and their content.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A digest's text is malformed.
+    #[error("{text:?} is not a digest: write sha256: and 64 lower-case hexadecimal digits")]
+    DigestSyntax {
+        /// The text, cut short.
+        text: String,
+    },
+    /// A repository's name is malformed.
+    #[error("{text:?} is not a repository name: use lower-case path components, at most 255 bytes")]
+    NameSyntax {
+        /// The text, cut short.
+        text: String,
+    },
+    /// A tag is malformed.
+    #[error(
+        "{text:?} is not a tag: use up to 128 letters, digits, `_`, `.` and `-`, not starting with `.` or `-`"
+    )]
+    TagSyntax {
+        /// The text, cut short.
+        text: String,
+    },
+    /// The content is not what its digest says.
+    #[error("the content has digest {found}, not {expected}: send it again or correct the digest")]
+    DigestMismatch {
+        /// What the sender claimed.
+        expected: Digest,
+        /// What arrived.
+        found: Digest,
+    },
+    /// The content is larger than allowed.
+    #[error("{what} is larger than the limit of {limit} bytes: make it smaller or raise the limit")]
+    TooLarge {
+        /// What was too large.
+        what: &'static str,
+        /// The limit in bytes.
+        limit: u64,
+    },
+    /// An upload's chunk does not continue where the last one ended.
+    #[error("the upload holds {held} bytes, the chunk starts at {start}: continue at {held}")]
+    OffsetMismatch {
+        /// Bytes already held.
+        held: u64,
+        /// Where the chunk claims to start.
+        start: u64,
+    },
+    /// There is no such upload.
+    #[error("upload {id:?} is unknown: it ended or never began, so begin a new one")]
+    UploadUnknown {
+        /// The upload's identifier.
+        id: String,
+    },
+    /// The blob is not in the repository.
+    #[error("blob {digest} is not in the repository: push it first")]
+    BlobUnknown {
+        /// The blob.
+        digest: Digest,
+    },
+    /// The manifest is not in the repository.
+    #[error("manifest {selector} is not in the repository: push it first")]
+    ManifestUnknown {
+        /// Tag or digest.
+        selector: String,
+    },
+    /// The manifest cannot be understood.
+    #[error("the manifest is invalid: {reason}")]
+    ManifestInvalid {
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The disk refused.
+    #[error("{path}: {source}: check the space and the permissions there")]
+    Disk {
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
