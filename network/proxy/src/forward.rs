@@ -56,10 +56,6 @@ impl Forwarder {
         request: Request<Incoming>,
         peer: SocketAddr,
     ) -> Response<Body> {
-        if request.headers().contains_key(TRANSFER_ENCODING) && request.headers().contains_key(CONTENT_LENGTH)
-        {
-            return refusal(StatusCode::BAD_REQUEST, "both content-length and transfer-encoding");
-        }
         let mut hosts = request.headers().get_all(HOST).iter();
         let (Some(host), None) = (hosts.next().and_then(|value| value.to_str().ok()), hosts.next()) else {
             return refusal(StatusCode::BAD_REQUEST, "a request needs exactly one host header");
