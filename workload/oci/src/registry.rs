@@ -3,7 +3,7 @@
 //! Bodies stream: an upload holds at most one batch in memory and the sender waits while it is synced. The referrers
 //! endpoint answers 404, on which clients fall back to the referrers tag (distribution-spec, "Unavailable Referrers API").
 
-use std::{convert::Infallible, future::Future, io, sync::Arc, time::Duration};
+use std::{convert::Infallible, future::Future, io, path::PathBuf, sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use futures::TryStreamExt as _;
@@ -11,6 +11,7 @@ use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, Full, StreamBody, combinators::BoxBody};
 use hyper::body::{Frame, Incoming};
 use hyper_util::{rt::TokioIo, rt::TokioTimer, server::graceful::GracefulShutdown};
+use percent_encoding::percent_decode_str;
 use tokio::{
     io::{AsyncReadExt as _, AsyncSeekExt as _},
     net::TcpListener,
@@ -152,7 +153,10 @@ impl Registry {
         require(matches!(*request.method(), Method::GET | Method::HEAD))?;
         let (file, length) = disk(move || {
             let file = store.open_blob(&name, digest)?;
-            let length = file.metadata().map(|found| found.len()).unwrap_or_default();
+            let length = file
+                .metadata()
+                .map_err(|source| Error::Disk { path: PathBuf::from(digest.to_string()), source })?
+                .len();
             Ok((file, length))
         })
         .await?;
@@ -341,7 +345,7 @@ fn query(request: &Request<Incoming>, key: &str) -> Option<String> {
     let pairs = request.uri().query()?.split('&').filter_map(|pair| pair.split_once('='));
     pairs
         .filter(|(name, _)| *name == key)
-        .map(|(_, value)| value.replace("%3A", ":").replace("%2F", "/"))
+        .map(|(_, value)| percent_decode_str(value).decode_utf8_lossy().into_owned())
         .next()
 }
 

@@ -1,0 +1,114 @@
+//! What users type.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+
+use crate::{status, up};
+
+/// The cloud-native platform in one program.
+#[derive(Debug, Parser)]
+#[command(name = "xebec", version, propagate_version = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the platform in the foreground until SIGINT or SIGTERM.
+    ///
+    /// When everything asked for serves, `ready in N ms` is printed, and below it one line a part with its address.
+    /// The addresses also stand in DIR/endpoints.json while the platform runs.
+    Up(UpArgs),
+    /// Say which parts of a running instance answer, and where.
+    Status(StatusArgs),
+    /// Print a completion script for a shell.
+    Completions {
+        /// The shell.
+        shell: Shell,
+    },
+}
+
+/// What `up` takes.
+#[derive(Debug, Args)]
+pub(crate) struct UpArgs {
+    /// Where everything is kept.
+    #[arg(long, value_name = "DIR", default_value = ".xebec")]
+    pub(crate) data: PathBuf,
+    /// Where the image registry listens; port 0 picks a free one.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:5000")]
+    pub(crate) registry: SocketAddr,
+    /// The parts to run, all others being left out.
+    #[arg(long, value_name = "LIST", value_delimiter = ',', conflicts_with = "without")]
+    pub(crate) only: Vec<Part>,
+    /// The parts to leave out.
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    pub(crate) without: Vec<Part>,
+}
+
+/// What `status` takes.
+#[derive(Debug, Args)]
+pub(crate) struct StatusArgs {
+    /// The data directory of the instance.
+    #[arg(long, value_name = "DIR", default_value = ".xebec")]
+    pub(crate) data: PathBuf,
+    /// How to print.
+    #[arg(short, long, value_enum, default_value_t)]
+    pub(crate) output: Output,
+}
+
+/// How a command prints.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Output {
+    /// For people.
+    #[default]
+    Text,
+    /// For programs.
+    Json,
+}
+
+/// A part of the platform that can be left out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
+pub(crate) enum Part {
+    /// The image registry.
+    Registry,
+}
+
+impl Part {
+    /// Every part, in the order in which they start.
+    const ALL: &[Self] = &[Self::Registry];
+
+    /// The part's name in `endpoints.json`.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Registry => "registry",
+        }
+    }
+}
+
+impl UpArgs {
+    /// The parts to run, in the order in which they start.
+    pub(crate) fn parts(&self) -> Vec<Part> {
+        let wanted =
+            |part: &&Part| (self.only.is_empty() || self.only.contains(part)) && !self.without.contains(part);
+        Part::ALL.iter().filter(wanted).copied().collect()
+    }
+}
+
+impl Cli {
+    /// Does what was typed.
+    pub(crate) async fn run(self) -> Result<()> {
+        match self.command {
+            Command::Up(args) => up::run(args).await,
+            Command::Status(args) => status::run(&args).await,
+            Command::Completions { shell } => {
+                clap_complete::generate(shell, &mut Self::command(), "xebec", &mut std::io::stdout());
+                Ok(())
+            }
+        }
+    }
+}

@@ -1,0 +1,32 @@
+//! `xebec`: the command line and the composition root, nothing else.
+//!
+//! This crate alone knows every room of the house. It reads the command line, builds the parts, wires their shutdown and
+//! prints; what the parts do is theirs.
+
+mod cli;
+mod data_dir;
+mod shutdown;
+mod status;
+mod up;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+fn main() -> ExitCode {
+    let cli = cli::Cli::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("error: cannot start the async runtime: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    match runtime.block_on(cli.run()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
