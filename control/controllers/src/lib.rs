@@ -5,3 +5,4 @@
 //! just another value. Nothing here reaches the store: changes go through the Kubernetes API like anybody's.
 
 pub mod deployment;
+pub mod replica_set;
