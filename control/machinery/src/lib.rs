@@ -5,5 +5,6 @@
 //! no I/O here, no clock, no client and no global state that changes; the API server owns all of that.
 
 pub mod field;
+pub mod resource;
 pub mod schema;
 pub mod status;

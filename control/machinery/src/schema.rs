@@ -87,6 +87,8 @@ pub struct Field {
     pub required: bool,
     /// How a strategic merge patch treats the field.
     pub patch: PatchStrategy,
+    /// The value where none is given; server-side apply completes the keys of list elements with it.
+    pub default: Option<serde_json::Value>,
 }
 
 /// A node held here, or a built-in type told by its place in the table (so that recursive types need no cycle).
