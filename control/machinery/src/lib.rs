@@ -6,7 +6,11 @@
 
 pub mod field;
 pub mod label;
+pub mod patch;
 pub mod resource;
 pub mod schema;
 pub mod selector;
 pub mod status;
+
+#[cfg(test)]
+mod sample;
