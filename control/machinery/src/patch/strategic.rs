@@ -7,7 +7,7 @@ mod list;
 
 use serde_json::{Map, Value};
 
-use self::list::{Elements, merge_list};
+use self::list::{Elements, Places, merge_list};
 use super::{DEPTH_MAX, Error, is_deeper, kind};
 use crate::schema::{Node, PatchStrategy, Shape};
 
@@ -105,7 +105,7 @@ fn merge_field(
             let merged = match strategy.filter(|strategy| strategy.merge) {
                 Some(strategy) => {
                     let elements = Elements { list: &key, merge_key: strategy.merge_key.as_deref() };
-                    merge_list(&elements, old, new, items(list))?
+                    merge_list(&elements, old, new, items(list))?.list
                 }
                 // A list that is replaced keeps what the patch says, but for directives and nulls.
                 None => plain_list(new),
@@ -186,20 +186,25 @@ fn merge_in_order(
     let elements =
         Elements { list: key, merge_key: strategy.and_then(|strategy| strategy.merge_key.as_deref()) };
     elements.check_order(new.as_deref().unwrap_or_default(), &order)?;
-    let server_order = old.clone().unwrap_or_default();
-    let merged = match (old, new) {
+    let places = |list: &[Value]| elements.places(list);
+    let (merged, server) = match (old, new) {
         (None, None) => return Ok(()),
-        (Some(old), None) => old,
+        (Some(old), None) => {
+            let server = places(&old)?;
+            (old, server)
+        }
         (None, Some(new)) => match without_directives(Value::Array(new)) {
-            Some(Value::Array(new)) => new,
+            Some(Value::Array(new)) => (new, Places::new()),
             _ => return Ok(()),
         },
         (Some(old), Some(new)) if strategy.is_some_and(|strategy| strategy.merge) => {
-            merge_list(&elements, old, new, items(list))?
+            let merged = merge_list(&elements, old, new, items(list))?;
+            (merged.list, merged.server)
         }
-        (Some(_), Some(new)) => plain_list(new),
+        (Some(old), Some(new)) => (plain_list(new), places(&old)?),
     };
-    original.insert(key.to_owned(), Value::Array(elements.arrange(merged, &order, &server_order)?));
+    let arranged = elements.arrange(merged, &places(&order)?, &server)?;
+    original.insert(key.to_owned(), Value::Array(arranged));
     Ok(())
 }
 

@@ -7,6 +7,9 @@ use serde_json::Value;
 use super::{Error, PATCH, kind, merge_object, plain};
 use crate::schema::Node;
 
+/// Where the element with a key stands.
+pub(super) type Places = HashMap<Value, usize>;
+
 /// A merged list, and what tells its elements apart.
 pub(super) struct Elements<'a> {
     /// The field that holds the list.
@@ -31,10 +34,10 @@ impl Elements<'_> {
     }
 
     /// The place of each element; the first one counts where a key is there twice.
-    fn places<'v>(&self, list: &'v [Value]) -> Result<HashMap<&'v Value, usize>, Error> {
+    pub(super) fn places(&self, list: &[Value]) -> Result<Places, Error> {
         let mut places = HashMap::with_capacity(list.len());
         for (place, element) in list.iter().enumerate() {
-            places.entry(self.key(element)?).or_insert(place);
+            places.entry(self.key(element)?.clone()).or_insert(place);
         }
         Ok(places)
     }
@@ -46,8 +49,12 @@ impl Elements<'_> {
         }
         let mut order = order.iter();
         'elements: for element in patch {
-            if element.get(PATCH).is_some() {
-                continue;
+            match element.get(PATCH) {
+                Some(directive) if directive == "delete" => continue,
+                // Upstream lets nothing but deletions stand behind the last element of the order.
+                Some(_) if order.len() > 0 => continue,
+                Some(_) => return Err(Error::Order(self.list.to_owned())),
+                None => {}
             }
             let key = self.key(element)?;
             for next in order.by_ref() {
@@ -65,11 +72,9 @@ impl Elements<'_> {
     pub(super) fn arrange(
         &self,
         merged: Vec<Value>,
-        client: &[Value],
-        server: &[Value],
+        client: &Places,
+        server: &Places,
     ) -> Result<Vec<Value>, Error> {
-        let client = self.places(client)?;
-        let server = self.places(server)?;
         let mut named = Vec::new();
         let mut others = Vec::new();
         for element in merged {
@@ -98,56 +103,71 @@ impl Elements<'_> {
     }
 }
 
+/// A list of the object with that of the patch merged in.
+pub(super) struct Merged {
+    /// The elements, in the order that they have where the patch says nothing about it.
+    pub(super) list: Vec<Value>,
+    /// Where the server had each element, for a patch that does say something about the order: what is new stands where
+    /// something was deleted, so that a renamed element keeps its place.
+    pub(super) server: Places,
+}
+
 /// Merges the list of a patch into the list of the object.
 pub(super) fn merge_list(
     elements: &Elements<'_>,
     old: Vec<Value>,
     new: Vec<Value>,
     items: Option<&Node>,
-) -> Result<Vec<Value>, Error> {
-    let Some(objects) = of_objects(elements.list, old.iter().chain(&new))? else { return Ok(old) };
+) -> Result<Merged, Error> {
+    let Some(objects) = of_objects(elements.list, old.iter().chain(&new))? else {
+        return Ok(Merged { list: old, server: Places::new() });
+    };
     if !objects {
         let mut seen = HashSet::new();
         let merged = old.iter().chain(&new).filter(|value| seen.insert(*value)).cloned().collect();
-        return elements.arrange(merged, &new, &old);
+        let server = elements.places(&old)?;
+        return Ok(Merged { list: elements.arrange(merged, &elements.places(&new)?, &server)?, server });
     }
-    let Some(merge_key) = elements.merge_key else {
+    if elements.merge_key.is_none() {
         return Err(Error::NoMergeKey { list: elements.list.to_owned(), key: "none".to_owned() });
-    };
-    let (old, new) = direct(elements, merge_key, old, new)?;
-    let mut merged: Vec<Option<Value>> = old.iter().cloned().map(Some).collect();
-    let mut places: HashMap<Value, usize> = HashMap::with_capacity(old.len());
-    for (place, element) in old.iter().enumerate() {
-        // Upstream merges into an element that is found by its key, so one without a key is only refused by the order.
-        places.entry(elements.key(element)?.clone()).or_insert(place);
     }
-    for element in &new {
-        let key = elements.key(element)?;
+    let length = old.len();
+    let server = elements.places(&old)?;
+    let (replaced, old, new) = direct(elements, old, new)?;
+    if replaced {
+        let order = elements.places(&new)?;
+        let list = elements.arrange(new.into_iter().map(plain).collect(), &Places::new(), &order)?;
+        return Ok(Merged { list, server });
+    }
+    let before = elements.places(&old)?;
+    let named = elements.places(&new)?;
+    let mut places = before.clone();
+    let mut merged = old;
+    for element in new {
+        let key = elements.key(&element)?;
         match places.get(key) {
             Some(&place) => {
-                let (Some(Some(Value::Object(into))), Value::Object(patch)) =
-                    (merged.get_mut(place).map(Option::take), element.clone())
-                else {
+                let (Value::Object(into), Value::Object(patch)) = (merged[place].take(), element) else {
                     return Err(Error::Elements(elements.list.to_owned()));
                 };
-                merged[place] = Some(Value::Object(merge_object(into, patch, items)?));
+                merged[place] = Value::Object(merge_object(into, patch, items)?);
             }
             None => {
                 places.insert(key.clone(), merged.len());
-                merged.push(Some(plain(element.clone())));
+                merged.push(plain(element));
             }
         }
     }
-    elements.arrange(merged.into_iter().flatten().collect(), &new, &old)
+    places.retain(|_, place| *place < length);
+    Ok(Merged { list: elements.arrange(merged, &named, &before)?, server: places })
 }
 
-/// Does what the elements with `$patch` say and takes them out of the patch.
+/// Does what the elements with `$patch` say and takes them out of the patch. Tells whether the patch replaces the list.
 fn direct(
     elements: &Elements<'_>,
-    merge_key: &str,
-    mut old: Vec<Value>,
+    old: Vec<Value>,
     new: Vec<Value>,
-) -> Result<(Vec<Value>, Vec<Value>), Error> {
+) -> Result<(bool, Vec<Value>, Vec<Value>), Error> {
     let mut replace = false;
     let mut rest = Vec::with_capacity(new.len());
     let mut deleted = HashSet::new();
@@ -163,11 +183,13 @@ fn direct(
             },
         }
     }
-    if replace {
-        return Ok((Vec::new(), rest));
+    let mut kept = Vec::with_capacity(old.len());
+    for element in old {
+        if !deleted.contains(elements.key(&element)?) {
+            kept.push(element);
+        }
     }
-    old.retain(|element| element.get(merge_key).is_none_or(|key| !deleted.contains(key)));
-    Ok((old, rest))
+    Ok((replace, kept, rest))
 }
 
 /// `$deleteFromPrimitiveList`.

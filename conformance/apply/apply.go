@@ -1,0 +1,3 @@
+package main
+
+func applyCase(v *values, k *kind) map[string]any { return map[string]any{} }
