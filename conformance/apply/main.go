@@ -26,7 +26,7 @@ type kind struct {
 
 func main() {
 	strategic := flag.Int("strategic", 600, "how many strategic merge patches")
-	apply := flag.Int("apply", 0, "how many stories of applies and updates")
+	apply := flag.Int("apply", 300, "how many stories of applies and updates")
 	seed := flag.Int64("seed", 1, "the seed of the random values")
 	flag.Parse()
 
@@ -57,8 +57,12 @@ func main() {
 			made++
 		}
 	}
-	for made := 0; made < *apply; made++ {
-		print(applyCase(random, kinds[made%len(kinds)]))
+	// A source of its own, since how many patches upstream itself is sure about is up to its maps.
+	random = &values{rand.New(rand.NewSource(*seed))}
+	for made := range *apply {
+		for _, step := range story(random, kinds[made%len(kinds)]) {
+			print(step)
+		}
 	}
 }
 

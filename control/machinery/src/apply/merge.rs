@@ -119,40 +119,58 @@ pub(super) fn remove(ty: Type<'_>, value: &Value, fields: &FieldSet, emptied: Em
         Form::Whole => Some(value.clone()),
         Form::Object => {
             let mut kept = Map::new();
+            // A field that was emptied is a field still, if one without a value: what holds it is not empty by that.
+            let mut held = false;
             for (name, value) in value.as_object().into_iter().flatten() {
                 let (ty, _) = ty.field(name).unwrap_or((Type::Deduced, false));
-                if let Some(value) = remove_one(ty, value, &Element::field(name), fields, emptied) {
-                    kept.insert(name.clone(), value);
+                match remove_one(ty, value, &Element::field(name), fields, emptied) {
+                    Rest::Value(value) => {
+                        kept.insert(name.clone(), value);
+                    }
+                    Rest::Emptied if emptied == Emptied::Null => {
+                        kept.insert(name.clone(), Value::Null);
+                    }
+                    Rest::Emptied => held = true,
+                    Rest::Nothing => {}
                 }
             }
-            (!kept.is_empty()).then_some(Value::Object(kept))
+            (held || !kept.is_empty()).then_some(Value::Object(kept))
         }
         Form::List => {
-            let kept: Vec<Value> = list(value)
-                .iter()
-                .filter_map(|item| match ty.element(item) {
+            let mut kept = Vec::new();
+            for item in list(value) {
+                // An element that cannot be told apart is in nobody's set.
+                let rest = match ty.element(item) {
                     Ok(element) => remove_one(ty.items(), item, &element, fields, emptied),
-                    Err(_) => Some(item.clone()),
-                })
-                .collect();
+                    Err(_) => Rest::Value(item.clone()),
+                };
+                match rest {
+                    Rest::Value(item) => kept.push(item),
+                    Rest::Emptied if emptied == Emptied::Null => kept.push(Value::Null),
+                    Rest::Emptied | Rest::Nothing => {}
+                }
+            }
             (!kept.is_empty()).then_some(Value::Array(kept))
         }
     }
 }
 
-fn remove_one(
-    ty: Type<'_>,
-    value: &Value,
-    element: &Element,
-    fields: &FieldSet,
-    emptied: Emptied,
-) -> Option<Value> {
+/// What is left of a field or element.
+enum Rest {
+    Value(Value),
+    /// All that it held was taken out.
+    Emptied,
+    /// It was taken out itself.
+    Nothing,
+}
+
+fn remove_one(ty: Type<'_>, value: &Value, element: &Element, fields: &FieldSet, emptied: Emptied) -> Rest {
     match fields.get(element) {
-        None => Some(value.clone()),
-        Some(branch) if branch.member => None,
-        Some(branch) => match (remove(ty, value, &branch.below, emptied), emptied) {
-            (None, Emptied::Null) => Some(Value::Null),
-            (kept, _) => kept,
+        None => Rest::Value(value.clone()),
+        Some(branch) if branch.member => Rest::Nothing,
+        Some(branch) => match remove(ty, value, &branch.below, emptied) {
+            Some(value) => Rest::Value(value),
+            None => Rest::Emptied,
         },
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::conflict::Conflict;
 use super::difference::difference;
@@ -206,9 +206,11 @@ impl Context<'_> {
         let wanted = owned(ty, applied).below.recursive_difference(self.reset);
         let (last, time) = last.map(|last| (last.fields, last.time)).unwrap_or_default();
         managed.0.insert(manager.clone(), self.owned(wanted, time));
-        let object = prune(ty, merged, &managed, &last);
-
-        let changes = difference(ty, live, &object).without(self.reset);
+        let gone = abandoned(ty, &merged, &managed, &last);
+        let without = |emptied| remove(ty, &merged, &gone, emptied).unwrap_or_else(|| json!({}));
+        // Who owns a list or object that is emptied by this goes on owning it, so for the books it is still there.
+        let changes = difference(ty, live, &without(Emptied::Null)).without(self.reset);
+        let object = without(Emptied::Gone);
         let taken = changes.modified.union(changes.added);
         let mut conflicts = Vec::new();
         for (other, owned) in managed.0.iter_mut().filter(|(other, _)| **other != manager) {
@@ -231,23 +233,22 @@ impl Context<'_> {
     }
 }
 
-/// Takes away what the manager applied last time (`last`), does not apply now, and nobody else owns.
-fn prune(ty: Type<'_>, merged: Value, managed: &Managed, last: &FieldSet) -> Value {
+/// What the manager applied last time (`last`), does not apply now, and nobody else owns.
+fn abandoned(ty: Type<'_>, merged: &Value, managed: &Managed, last: &FieldSet) -> FieldSet {
     if last.is_empty() {
-        return merged;
+        return FieldSet::default();
     }
     let named = |set: FieldSet| with_named_fields(Some(ty), set);
     let fields = |value: Option<&Value>| value.map(|value| named(owned(ty, value).below)).unwrap_or_default();
     let last = named(last.clone());
     let everyone = managed.0.values().fold(FieldSet::default(), |all, one| all.union(one.fields.clone()));
-    let all = fields(Some(&merged));
+    let all = fields(Some(merged));
     // Without all that was applied last time; then with what of it somebody owns.
-    let without = remove(ty, &merged, &last, Emptied::Null);
+    let without = remove(ty, merged, &last, Emptied::Null);
     let kept = fields(without.as_ref()).union(named(everyone));
-    let owned_only = remove(ty, &merged, &all.clone().difference(&kept), Emptied::Null);
+    let owned_only = remove(ty, merged, &all.clone().difference(&kept), Emptied::Null);
     // What nobody owns goes only where this manager had applied it.
-    let gone = all.difference(&fields(owned_only.as_ref())).intersection(&last);
-    remove(ty, &merged, &gone, Emptied::Gone).unwrap_or_else(|| Value::Object(Map::new()))
+    all.difference(&fields(owned_only.as_ref())).intersection(&last)
 }
 
 fn check_kind(context: &Context<'_>, applied: &Value) -> Result<(), Error> {

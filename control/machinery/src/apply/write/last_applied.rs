@@ -22,7 +22,7 @@ pub(super) fn fields(context: &Context<'_>, live: &Value) -> FieldSet {
     let Some(text) = annotation.and_then(Value::as_str) else { return FieldSet::default() };
     let Ok(last) = serde_json::from_str::<Value>(text) else { return FieldSet::default() };
     let same_version = last.get("apiVersion").and_then(Value::as_str) == Some(context.api_version);
-    if !same_version || validate(ty, &last, false).is_err() {
+    if !same_version || validate(ty, &last, false).and_then(|()| validate(ty, live, false)).is_err() {
         return FieldSet::default();
     }
     let changes = difference(ty, &last, live);
