@@ -4,11 +4,12 @@ use std::{fs, path::PathBuf};
 
 use xebec_wasm::{Error, Host, HostOptions, Kind};
 
-use crate::{COMMAND, HELLO, compiled, digest, host};
+use crate::{COMMAND, HELLO, HELLO3, compiled, digest, host};
 
 #[test]
 fn the_kind_is_read_off_the_exports() {
     assert_eq!(compiled(HELLO).kind(), Kind::Http02);
+    assert_eq!(compiled(HELLO3).kind(), Kind::Http03);
     assert_eq!(compiled(COMMAND).kind(), Kind::Command02);
 }
 

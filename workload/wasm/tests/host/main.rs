@@ -4,6 +4,7 @@
 
 mod commands;
 mod compiling;
+mod concurrent;
 mod limits;
 mod serving;
 
@@ -26,6 +27,8 @@ use tokio_util::sync::CancellationToken;
 use xebec_wasm::{Compiled, Host, HostOptions, Stream, Workload, WorkloadOptions};
 
 pub(crate) const HELLO: &[u8] = include_bytes!("../../fixtures/hello.wasm");
+/// The same for wasi:http 0.3.
+pub(crate) const HELLO3: &[u8] = include_bytes!("../../fixtures/hello3.wasm");
 pub(crate) const COMMAND: &[u8] = include_bytes!("../../fixtures/command.wasm");
 
 pub(crate) fn digest(bytes: &[u8]) -> String {
