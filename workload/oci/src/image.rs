@@ -12,6 +12,7 @@ mod layer;
 mod load;
 mod wasm;
 
+pub(crate) use build::decompressed;
 pub use build::{BuildRequest, Rootfs, build};
 pub use load::{LoadLimits, load};
 pub use wasm::push_wasm;

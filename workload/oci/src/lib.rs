@@ -11,6 +11,7 @@ pub mod media_type;
 mod reference;
 mod registry;
 pub mod store;
+pub mod unpack;
 
 pub use digest::{Digest, Hasher};
 pub use error::Error;

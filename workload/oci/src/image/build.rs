@@ -112,7 +112,7 @@ impl<R: Read> Read for Copied<R> {
 }
 
 /// The stream without gzip, if it begins as gzip does.
-pub(crate) fn decompressed(file: impl Read + 'static) -> io::Result<Box<dyn Read>> {
+pub(crate) fn decompressed<'a>(file: impl Read + 'a) -> io::Result<Box<dyn Read + 'a>> {
     let mut file = BufReader::with_capacity(64 << 10, file);
     let begin = io::BufRead::fill_buf(&mut file)?;
     Ok(if begin.starts_with(&[0x1f, 0x8b]) {
