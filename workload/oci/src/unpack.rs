@@ -268,9 +268,10 @@ impl Entries {
         let id = |id: u64| u32::try_from(id).map_err(|_| io::Error::other("an owner beyond 32 bits"));
         let meta = Meta {
             mode: header.mode()?,
-            uid: id(header.uid()?)?,
-            gid: id(header.gid()?)?,
-            mtime: header.mtime()?,
+            // Some writers leave empty what they do not mean.
+            uid: id(header.uid().unwrap_or(0))?,
+            gid: id(header.gid().unwrap_or(0))?,
+            mtime: header.mtime().unwrap_or(0),
         };
         let kind = header.entry_type();
         // Only devices have numbers; writers leave these fields of other entries empty.

@@ -71,6 +71,9 @@ pub(super) fn of_directory(store: &Store, root: &Path, most_entries: usize) -> R
         let mut header = tar::Header::new_gnu();
         header.set_mode(found.mode() & 0o7777);
         header.set_size(0);
+        header.set_uid(0);
+        header.set_gid(0);
+        header.set_mtime(0);
         let kind = found.file_type();
         if kind.is_dir() {
             header.set_entry_type(tar::EntryType::Directory);

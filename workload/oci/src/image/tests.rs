@@ -36,6 +36,7 @@ fn layer_entries(house: &House, layer: &Descriptor) -> Vec<(String, tar::EntryTy
     let entries = tar.entries().unwrap().map(|entry| {
         let entry = entry.unwrap();
         let path = entry.path().unwrap().display().to_string();
+        assert_eq!((entry.header().uid().unwrap(), entry.header().gid().unwrap()), (0, 0));
         (path, entry.header().entry_type(), entry.header().mode().unwrap(), entry.header().mtime().unwrap())
     });
     entries.collect()
