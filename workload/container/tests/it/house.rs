@@ -4,7 +4,6 @@ use std::{
     path::{Path, PathBuf},
     process::Command,
     sync::{Arc, OnceLock},
-    time::Duration,
 };
 
 use xebec_container::{Container, ContainerSpec, Image, MonitorCommand, Privilege, Runtime};
