@@ -5,3 +5,4 @@
 
 mod containers;
 mod house;
+mod network;
