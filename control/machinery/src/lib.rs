@@ -5,8 +5,11 @@
 //! no I/O here, no clock, no client and no global state that changes; the API server owns all of that.
 
 pub mod apply;
+pub mod builtin;
+pub mod discovery;
 pub mod field;
 pub mod label;
+pub mod negotiation;
 pub mod patch;
 pub mod resource;
 pub mod schema;
