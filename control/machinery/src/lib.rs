@@ -11,3 +11,4 @@ pub mod negotiation;
 pub mod resource;
 pub mod schema;
 pub mod status;
+pub mod table;
