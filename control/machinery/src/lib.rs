@@ -5,7 +5,11 @@
 //! no I/O here, no clock, no client and no global state that changes; the API server owns all of that.
 
 pub mod builtin;
+pub mod canonical;
+pub mod defaults;
 pub mod field;
+pub mod quantity;
 pub mod resource;
 pub mod schema;
 pub mod status;
+pub mod timestamp;
