@@ -28,10 +28,13 @@ pub(crate) async fn run(world: Arc<World>) {
     let ended = world.shutdown.clone();
     let services = Api::<Service>::all(client.clone());
     let (reader, writer) = kube::runtime::reflector::store::<Service>();
-    let known = kube::runtime::reflector::reflector(writer, watcher::watcher(services.clone(), watcher::Config::default()))
-        .default_backoff()
-        .applied_objects()
-        .predicate_filter(predicates::resource_version, Default::default());
+    let known = kube::runtime::reflector::reflector(
+        writer,
+        watcher::watcher(services.clone(), watcher::Config::default()),
+    )
+    .default_backoff()
+    .applied_objects()
+    .predicate_filter(predicates::resource_version, Default::default());
     let stop = world.shutdown.clone();
     let filling = async move {
         tokio::select! {
@@ -42,7 +45,12 @@ pub(crate) async fn run(world: Arc<World>) {
     let of_pod = move |pod: Pod| -> Vec<ObjectRef<Service>> {
         let here = |service: &&Arc<Service>| service.namespace() == pod.namespace();
         let services = reader.state();
-        services.iter().filter(here).filter(|service| selects(service, &pod)).map(|service| ObjectRef::from_obj(&**service)).collect()
+        services
+            .iter()
+            .filter(here)
+            .filter(|service| selects(service, &pod))
+            .map(|service| ObjectRef::from_obj(&**service))
+            .collect()
     };
     let controller = Controller::new(services, watcher::Config::default())
         .owns(Api::<EndpointSlice>::all(client.clone()), watcher::Config::default())
@@ -70,7 +78,9 @@ async fn reconcile(service: Arc<Service>, world: Arc<World>) -> Result<Action, E
     let wanted = slice(&service, &pods);
     let before = slices.get_opt(&wanted.name_any()).await?;
     let same = before.is_some_and(|before| {
-        before.endpoints == wanted.endpoints && before.ports == wanted.ports && before.labels() == wanted.labels()
+        before.endpoints == wanted.endpoints
+            && before.ports == wanted.ports
+            && before.labels() == wanted.labels()
     });
     if !same {
         let parameters = PatchParams::apply(MANAGER).force();
@@ -107,7 +117,7 @@ pub fn slice(service: &Service, pods: &[Pod]) -> EndpointSlice {
             ..ObjectMeta::default()
         },
         address_type: "IPv4".to_owned(),
-        endpoints,
+        endpoints: Some(endpoints),
         ports: Some(ports.collect()),
     }
 }
@@ -183,6 +193,7 @@ mod tests {
         let seen: Vec<_> = slice
             .endpoints
             .iter()
+            .flatten()
             .map(|endpoint| (endpoint.addresses[0].as_str(), endpoint.conditions.clone().unwrap().ready))
             .collect();
         assert_eq!(seen, [("10.0.0.1", Some(true)), ("10.0.0.2", Some(false))]);
@@ -193,6 +204,6 @@ mod tests {
     fn a_pod_without_an_address_or_that_has_ended_is_left_out() {
         let mut ended = pod("a", "10.0.0.1", "False");
         ended.status.as_mut().unwrap().phase = Some("Failed".to_owned());
-        assert!(slice(&service(), &[ended, pod("b", "", "False")]).endpoints.is_empty());
+        assert!(slice(&service(), &[ended, pod("b", "", "False")]).endpoints.unwrap().is_empty());
     }
 }

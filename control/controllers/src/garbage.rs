@@ -47,7 +47,9 @@ struct Node {
 impl Node {
     fn api(&self, client: &Client) -> Api<DynamicObject> {
         match self.object.namespace() {
-            Some(namespace) if self.namespaced => Api::namespaced_with(client.clone(), &namespace, &self.resource),
+            Some(namespace) if self.namespaced => {
+                Api::namespaced_with(client.clone(), &namespace, &self.resource)
+            }
             _ => Api::all_with(client.clone(), &self.resource),
         }
     }
@@ -118,7 +120,11 @@ fn steps(nodes: &[Node]) -> Vec<(usize, Step)> {
     (0..nodes.len()).filter_map(|at| Some((at, of(&at)?))).collect()
 }
 
-fn step(node: &Node, owners: &HashMap<String, &Node>, dependents: &HashMap<&str, Vec<&Node>>) -> Option<Step> {
+fn step(
+    node: &Node,
+    owners: &HashMap<String, &Node>,
+    dependents: &HashMap<&str, Vec<&Node>>,
+) -> Option<Step> {
     let uid = node.object.uid()?;
     let ending = node.object.metadata.deletion_timestamp.is_some();
     let mine = dependents.get(uid.as_str()).map_or(&[][..], Vec::as_slice);
@@ -130,7 +136,11 @@ fn step(node: &Node, owners: &HashMap<String, &Node>, dependents: &HashMap<&str,
         return Some(without(ORPHAN));
     }
     let blocks = |dependent: &&&Node| {
-        dependent.object.owner_references().iter().any(|owner| owner.uid == uid && owner.block_owner_deletion == Some(true))
+        dependent
+            .object
+            .owner_references()
+            .iter()
+            .any(|owner| owner.uid == uid && owner.block_owner_deletion == Some(true))
     };
     if ending && node.holds(FOREGROUND) && !mine.iter().any(|dependent| blocks(&dependent)) {
         return Some(without(FOREGROUND));
@@ -140,7 +150,9 @@ fn step(node: &Node, owners: &HashMap<String, &Node>, dependents: &HashMap<&str,
         return None;
     }
     let leaving = |owner: &&OwnerReference| {
-        owners.get(&owner.uid).is_some_and(|owner| owner.object.metadata.deletion_timestamp.is_some() && owner.holds(ORPHAN))
+        owners
+            .get(&owner.uid)
+            .is_some_and(|owner| owner.object.metadata.deletion_timestamp.is_some() && owner.holds(ORPHAN))
     };
     if references.iter().any(|owner| leaving(&owner)) {
         return Some(Step::Disown(references.iter().filter(|owner| !leaving(owner)).cloned().collect()));
@@ -165,7 +177,8 @@ async fn act(client: &Client, node: &Node, step: Step) -> Result<(), Error> {
             // The owner may have been made again since, which the object's version tells.
             let preconditions =
                 Preconditions { uid: node.object.uid(), resource_version: node.object.resource_version() };
-            let parameters = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::background() };
+            let parameters =
+                DeleteParams { preconditions: Some(preconditions), ..DeleteParams::background() };
             api.delete(&name, &parameters).await.map(drop)
         }
         Step::Disown(references) => {
@@ -178,7 +191,9 @@ async fn act(client: &Client, node: &Node, step: Step) -> Result<(), Error> {
                 "resourceVersion": node.object.resource_version(),
                 "finalizers": finalizers,
             });
-            api.patch(&name, &PatchParams::default(), &Patch::Merge(json!({"metadata": metadata}))).await.map(drop)
+            api.patch(&name, &PatchParams::default(), &Patch::Merge(json!({"metadata": metadata})))
+                .await
+                .map(drop)
         }
     };
     match outcome {

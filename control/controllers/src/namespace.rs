@@ -47,9 +47,9 @@ async fn reconcile(namespace: Arc<Namespace>, world: Arc<World>) -> Result<Actio
         "metadata": {"name": name, "resourceVersion": namespace.resource_version()},
         "spec": {"finalizers": rest},
     });
+    let body: Namespace = serde_json::from_value(body)?;
     let api = Api::<Namespace>::all(world.client.clone());
-    let body = serde_json::to_vec(&body)?;
-    match api.replace_subresource("finalize", &name, &PostParams::default(), body).await {
+    match api.replace_subresource("finalize", &name, &PostParams::default(), &body).await {
         Err(kube::Error::Api(status)) if status.code == 404 => {}
         outcome => drop(outcome?),
     }

@@ -81,7 +81,11 @@ where
 }
 
 /// What a controller does about a failed pass.
-pub(crate) fn retry<K: Resource>(object: std::sync::Arc<K>, error: &Error, _: std::sync::Arc<crate::run::World>) -> Action {
+pub(crate) fn retry<K: Resource>(
+    object: std::sync::Arc<K>,
+    error: &Error,
+    _: std::sync::Arc<crate::run::World>,
+) -> Action {
     let conflict = matches!(error, Error::Api(kube::Error::Api(status)) if status.code == 409);
     if conflict {
         // Someone else wrote in between; the newer object is on its way.

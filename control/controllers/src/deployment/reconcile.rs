@@ -17,7 +17,9 @@ use serde_json::json;
 use super::rollout::{Bounds, Size, Strategy, Wish, plan};
 use super::template::{HASH_LABEL, age_order, current, hash};
 use crate::Error;
-use crate::owner::{AGAIN, adopt, controlled_by, controller_reference, delete, drain, is_orphan, query, retry};
+use crate::owner::{
+    AGAIN, adopt, controlled_by, controller_reference, delete, drain, is_orphan, query, retry,
+};
 use crate::run::World;
 
 const MANAGER: &str = "deployment-controller";
@@ -37,7 +39,8 @@ pub(crate) async fn run(world: Arc<World>) {
 }
 
 async fn reconcile(deployment: Arc<Deployment>, world: Arc<World>) -> Result<Action, Error> {
-    let namespace = deployment.namespace().ok_or(Error::Incomplete { kind: "Deployment", field: "namespace" })?;
+    let namespace =
+        deployment.namespace().ok_or(Error::Incomplete { kind: "Deployment", field: "namespace" })?;
     let deployments: Api<Deployment> = Api::namespaced(world.client.clone(), &namespace);
     let sets: Api<ReplicaSet> = Api::namespaced(world.client.clone(), &namespace);
     let Some(deployment) = deployments.get_opt(&deployment.name_any()).await? else {
@@ -286,14 +289,15 @@ fn condition(
     now: Timestamp,
 ) -> DeploymentCondition {
     let conditions = deployment.status.iter().flat_map(|status| status.conditions.iter().flatten());
-    let before = conditions.into_iter().find(|condition| condition.type_ == kind);
+    let before = conditions.into_iter().find(|condition| condition.type_.as_deref() == Some(kind));
     let now = Time(Timestamp::from_second(now.as_second()).unwrap_or(now));
-    let same_status = before.filter(|before| before.status == status);
-    let same = same_status
-        .filter(|before| before.reason.as_deref() == Some(reason) && before.message.as_deref() == Some(&message));
+    let same_status = before.filter(|before| before.status.as_deref() == Some(status));
+    let same = same_status.filter(|before| {
+        before.reason.as_deref() == Some(reason) && before.message.as_deref() == Some(&message)
+    });
     DeploymentCondition {
-        type_: kind.to_owned(),
-        status: status.to_owned(),
+        type_: Some(kind.to_owned()),
+        status: Some(status.to_owned()),
         reason: Some(reason.to_owned()),
         message: Some(message),
         last_transition_time: same_status

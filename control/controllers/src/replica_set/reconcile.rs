@@ -15,7 +15,9 @@ use serde_json::json;
 
 use super::{Plan, is_active, is_ready, plan};
 use crate::Error;
-use crate::owner::{AGAIN, adopt, controlled_by, controller_reference, delete, drain, is_orphan, query, retry};
+use crate::owner::{
+    AGAIN, adopt, controlled_by, controller_reference, delete, drain, is_orphan, query, retry,
+};
 use crate::run::World;
 
 /// How many pods are made or deleted in one pass.
@@ -93,7 +95,8 @@ fn pod_of(set: &ReplicaSet) -> Pod {
 /// Since when a pod is ready, in seconds.
 fn ready_for(pod: &Pod, now: Timestamp) -> Option<i64> {
     let conditions = pod.status.as_ref()?.conditions.as_ref()?;
-    let ready = conditions.iter().find(|condition| condition.type_ == "Ready" && condition.status == "True")?;
+    let ready =
+        conditions.iter().find(|condition| condition.type_ == "Ready" && condition.status == "True")?;
     Some(ready.last_transition_time.as_ref().map_or(0, |since| now.as_second() - since.0.as_second()))
 }
 
@@ -101,7 +104,11 @@ fn ready_for(pod: &Pod, now: Timestamp) -> Option<i64> {
 fn next_look(set: &ReplicaSet, owned: &[Pod]) -> Duration {
     let least = i64::from(set.spec.min_ready_seconds.unwrap_or(0));
     let now = Timestamp::now();
-    let waits = owned.iter().filter_map(|pod| ready_for(pod, now)).map(|ready| least - ready).filter(|wait| *wait > 0);
+    let waits = owned
+        .iter()
+        .filter_map(|pod| ready_for(pod, now))
+        .map(|ready| least - ready)
+        .filter(|wait| *wait > 0);
     waits.min().and_then(|wait| u64::try_from(wait).ok()).map_or(AGAIN, Duration::from_secs)
 }
 
