@@ -89,12 +89,10 @@ func (v *values) list(n *node, depth int) []any {
 		id := fmt.Sprint(item)
 		if object, ok := item.(map[string]any); ok && n.List == "map" {
 			id = ""
-			for _, key := range n.Keys {
-				// A key with a default is left out now and then. Go's own "" and 0 are of fields that are required.
-				known := keyField(n.Of, key)
-				text, _ := known.Default.(string)
-				if _, ok := object[key]; !ok && (text == "" || v.chance(60)) {
-					object[key] = v.value(known.Node, depth+2)
+			for index, key := range n.Keys {
+				// A key with a default is left out now and then.
+				if _, ok := object[key]; !ok && (index == 0 || v.chance(60)) {
+					object[key] = v.value(keyNode(n.Of, key), depth+2)
 				}
 				id += fmt.Sprint(object[key], "/")
 			}
@@ -108,13 +106,13 @@ func (v *values) list(n *node, depth int) []any {
 	return made
 }
 
-func keyField(n *node, name string) *field {
+func keyNode(n *node, name string) *node {
 	for _, f := range n.Fields {
 		if f.Name == name {
-			return f
+			return f.Node
 		}
 	}
-	return &field{Node: &node{Type: "string"}}
+	return &node{Type: "string"}
 }
 
 // vary changes an object here and there: values, elements and fields come, go and change.

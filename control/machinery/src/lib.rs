@@ -6,15 +6,23 @@
 
 pub mod apply;
 pub mod builtin;
+pub mod canonical;
+pub mod conform;
+pub mod crd;
+pub mod defaults;
 pub mod discovery;
 pub mod field;
 pub mod label;
+pub mod metadata;
 pub mod negotiation;
 pub mod patch;
+pub mod quantity;
 pub mod resource;
 pub mod schema;
 pub mod selector;
 pub mod status;
+pub mod table;
+pub mod timestamp;
 
 #[cfg(test)]
 mod sample;

@@ -180,10 +180,6 @@ fn strategic_merge_does_what_directives_say() {
         assert_eq!(patched(current.clone(), containers(patch)), Ok(containers(expected)), "{what}");
     }
 
-    let keyless = containers(json!([{"image": "1"}]));
-    let replaced = patched(keyless, containers(json!([{"$patch": "replace"}, {"name": "z"}])));
-    assert_eq!(replaced, Ok(containers(json!([{"name": "z"}]))), "what goes needs no key");
-
     let current = json!({"metadata": {"labels": {"a": "1"}, "finalizers": ["f", "g"]}, "spec": {"strategy": {
         "type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1}}}});
     let cases = [

@@ -132,11 +132,9 @@ pub(super) fn merge_list(
         return Err(Error::NoMergeKey { list: elements.list.to_owned(), key: "none".to_owned() });
     }
     let length = old.len();
+    let server = elements.places(&old)?;
     let (replaced, old, new) = direct(elements, old, new)?;
     if replaced {
-        // The old elements go, so that they need no key; one that has none keeps no place.
-        let keyed: Vec<_> = old.into_iter().filter(|element| elements.key(element).is_ok()).collect();
-        let server = elements.places(&keyed)?;
         let order = elements.places(&new)?;
         let list = elements.arrange(new.into_iter().map(plain).collect(), &Places::new(), &order)?;
         return Ok(Merged { list, server });
@@ -185,16 +183,13 @@ fn direct(
             },
         }
     }
-    if replace {
-        return Ok((true, old, rest));
-    }
     let mut kept = Vec::with_capacity(old.len());
     for element in old {
         if !deleted.contains(elements.key(&element)?) {
             kept.push(element);
         }
     }
-    Ok((false, kept, rest))
+    Ok((replace, kept, rest))
 }
 
 /// `$deleteFromPrimitiveList`.
