@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"reflect"
+	"slices"
 
 	"k8s.io/apimachinery/pkg/util/strategicpatch"
 )
@@ -112,7 +113,11 @@ func (v *values) directList(f *field, patch map[string]any, items, current []any
 	}
 	if f.MergeKey == "" {
 		if v.chance(20) && len(current) > 0 {
-			patch["$deleteFromPrimitiveList/"+f.Name] = []any{current[v.Intn(len(current))]}
+			gone := current[v.Intn(len(current))]
+			// What is both added and deleted is there or not as upstream's maps will have it.
+			if !slices.Contains(items, gone) {
+				patch["$deleteFromPrimitiveList/"+f.Name] = []any{gone}
+			}
 		} else if v.chance(30) && len(items)+len(current) > 0 {
 			// Of two empty lists upstream says that it cannot tell what the elements are; we let them be.
 			patch["$setElementOrder/"+f.Name] = v.merged(f.Node, items, current)

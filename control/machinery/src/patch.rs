@@ -104,6 +104,16 @@ impl Error {
 }
 
 /// Applies a JSON merge patch (RFC 7386). Both are objects, since Kubernetes patches objects only.
+///
+/// ```
+/// use serde_json::json;
+/// use xebec_machinery::patch;
+///
+/// let mut object = json!({"spec": {"replicas": 1, "paused": true}});
+/// patch::merge(&mut object, json!({"spec": {"replicas": 2, "paused": null}}))?;
+/// assert_eq!(object, json!({"spec": {"replicas": 2}}));
+/// # Ok::<(), patch::Error>(())
+/// ```
 pub fn merge(target: &mut Value, patch: Value) -> Result<(), Error> {
     if !patch.is_object() {
         return Err(Error::NotAnObject(kind(&patch)));
@@ -146,7 +156,7 @@ fn kind(value: &Value) -> &'static str {
 }
 
 /// Whether objects and lists are nested more than `max` deep. It looks no deeper than that.
-fn is_deeper(value: &Value, max: usize) -> bool {
+pub(crate) fn is_deeper(value: &Value, max: usize) -> bool {
     match value {
         Value::Array(items) => max == 0 || items.iter().any(|item| is_deeper(item, max - 1)),
         Value::Object(fields) => max == 0 || fields.values().any(|item| is_deeper(item, max - 1)),

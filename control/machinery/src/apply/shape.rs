@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 use super::Error;
 use super::element::Element;
 use super::fields::{Branch, FieldSet, path_text};
+use crate::patch::{DEPTH_MAX, is_deeper};
 use crate::schema::{ListType, Node, Shape};
 
 /// The type of a value.
@@ -118,6 +119,9 @@ pub(super) fn object(value: &Value) -> Option<&Map<String, Value>> {
 
 /// Checks that a value is of its type, so that everything else may trust it.
 pub(super) fn validate(ty: Type<'_>, value: &Value, duplicates: bool) -> Result<(), Error> {
+    if is_deeper(value, DEPTH_MAX) {
+        return Err(Error::Type(format!("nested deeper than {DEPTH_MAX} levels")));
+    }
     check(ty, value, duplicates, &mut Vec::new())
 }
 

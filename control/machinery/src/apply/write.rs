@@ -46,6 +46,31 @@ static STRIPPED: LazyLock<FieldSet> = LazyLock::new(|| {
 const BEFORE_FIRST_APPLY: &str = "before-first-apply";
 
 /// Applies what a manager wants of an object.
+///
+/// ```
+/// use serde_json::json;
+/// use xebec_machinery::apply::{ApplyRequest, Context, FieldSet, apply};
+/// use xebec_machinery::builtin;
+///
+/// let context = Context {
+///     api_version: "apps/v1",
+///     kind: "Deployment",
+///     node: builtin::kind_node("apps", "v1", "Deployment").expect("a built-in kind"),
+///     versions: &["apps/v1"],
+///     reset: &FieldSet::of_fields(&[&["status"]]),
+///     subresource: None,
+///     manager: "me",
+///     now: "2026-01-01T00:00:00Z",
+/// };
+/// let wanted = |replicas| json!({"apiVersion": "apps/v1", "kind": "Deployment", "spec": {"replicas": replicas}});
+/// let mine = apply(&ApplyRequest { context, live: None, applied: &wanted(1), force: false })?.object;
+///
+/// let you = Context { manager: "you", ..context };
+/// let request = ApplyRequest { context: you, live: Some(&mine), applied: &wanted(2), force: false };
+/// let refused = apply(&request).expect_err("it is mine").to_string();
+/// assert_eq!(refused, "Apply failed with 1 conflict: conflict with \"me\": .spec.replicas");
+/// # Ok::<(), xebec_machinery::apply::Error>(())
+/// ```
 pub fn apply(request: &ApplyRequest<'_>) -> Result<Applied, Error> {
     let ApplyRequest { context, live, applied, force } = *request;
     check_kind(&context, applied)?;

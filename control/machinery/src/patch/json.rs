@@ -6,6 +6,16 @@ use serde_json::Value;
 use super::{COPIED_MAX, DEPTH_MAX, Error, OPERATIONS_MAX, is_deeper};
 
 /// Applies a JSON patch to a copy of `target`.
+///
+/// ```
+/// use serde_json::json;
+/// use xebec_machinery::patch;
+///
+/// let change = br#"[{"op": "replace", "path": "/spec/replicas", "value": 2}]"#;
+/// let patched = patch::json(&json!({"spec": {"replicas": 1}}), change)?;
+/// assert_eq!(patched, json!({"spec": {"replicas": 2}}));
+/// # Ok::<(), patch::Error>(())
+/// ```
 pub fn json(target: &Value, patch: &[u8]) -> Result<Value, Error> {
     let Patch(operations) =
         serde_json::from_slice(patch).map_err(|error| Error::Malformed(error.to_string()))?;

@@ -19,6 +19,18 @@ const DELETE_FROM: &str = "$deleteFromPrimitiveList/";
 /// Applies a strategic merge patch to an object whose shape is `node`.
 ///
 /// Where the schema says nothing ([`Shape::Any`], unknown fields that are kept), objects merge and lists are replaced.
+///
+/// ```
+/// use serde_json::json;
+/// use xebec_machinery::{builtin, patch};
+///
+/// let pod = builtin::kind_node("", "v1", "Pod").expect("a built-in kind");
+/// let current = json!({"spec": {"containers": [{"name": "a", "image": "a:1"}, {"name": "b", "image": "b:1"}]}});
+/// let change = json!({"spec": {"containers": [{"name": "b", "image": "b:2"}]}});
+/// let patched = patch::strategic(current, change, pod)?;
+/// assert_eq!(patched["spec"]["containers"][1], json!({"name": "b", "image": "b:2"}));
+/// # Ok::<(), patch::Error>(())
+/// ```
 pub fn strategic(current: Value, patch: Value, node: &Node) -> Result<Value, Error> {
     if is_deeper(&current, DEPTH_MAX) || is_deeper(&patch, DEPTH_MAX) {
         return Err(Error::TooDeep);

@@ -196,6 +196,16 @@ impl LabelSelector {
     }
 
     /// Reads a selector such as `app=web,tier in (a,b),!old`.
+    ///
+    /// ```
+    /// use std::collections::BTreeMap;
+    /// use xebec_machinery::selector::LabelSelector;
+    ///
+    /// let selector = LabelSelector::parse("app=web,tier notin (test)")?;
+    /// let labels = BTreeMap::from([("app".to_owned(), "web".to_owned())]);
+    /// assert!(selector.matches(&labels));
+    /// # Ok::<(), xebec_machinery::selector::Error>(())
+    /// ```
     pub fn parse(text: &str) -> Result<Self, Error> {
         parser::parse(text).map(Self::new)
     }

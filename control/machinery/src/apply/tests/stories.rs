@@ -230,6 +230,11 @@ fn an_apply_that_changes_nothing_keeps_the_time() {
     assert_eq!(changed.object["metadata"]["managedFields"][0]["time"], "2030-01-01T00:00:00Z");
 }
 
+/// Lists in lists, this many.
+fn nested(depth: usize) -> Value {
+    (0..depth).fold(json!(1), |inner, _| json!([inner]))
+}
+
 #[test]
 fn what_cannot_be_applied_is_refused_with_the_place() {
     let object = |metadata: Value, spec: Value| json!({"apiVersion": "v1", "kind": "Workload", "metadata": metadata, "spec": spec});
@@ -256,6 +261,7 @@ fn what_cannot_be_applied_is_refused_with_the_place() {
             object(name(), json!({"containers": [{"name": "c", "args": [1]}]})),
             typed(".spec.containers[name=\"c\"].args[0]: expected string, got 1"),
         ),
+        (object(name(), json!({"template": nested(200)})), typed("nested deeper than 100 levels")),
         (object(json!({"managedFields": []}), json!({})), "metadata.managedFields must be nil".to_owned()),
         (
             json!({"apiVersion": "v2", "kind": "Workload"}),
