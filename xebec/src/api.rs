@@ -30,13 +30,14 @@ use crate::up::bind;
 /// The addresses of services: a /16 of private space, as kubeadm has it.
 const SERVICES: (Ipv4Addr, u8) = (Ipv4Addr::new(10, 96, 0, 0), 16);
 
-/// Serves the API, and writes the kubeconfig by which it is reached.
+/// Serves the API, writes the kubeconfig by which it is reached, and gives the client by which the other parts reach it
+/// without a socket.
 pub(crate) async fn start(
     args: &UpArgs,
     data: &DataDir,
     stop: &CancellationToken,
     running: &mut JoinSet<&'static str>,
-) -> Result<SocketAddr> {
+) -> Result<(SocketAddr, kube::Client)> {
     let listener = bind("api", args.api).await?;
     let address = listener.local_addr().context("the API's address cannot be read")?;
     let directory = data.path().join("store");
@@ -60,6 +61,17 @@ pub(crate) async fn start(
     tokens.add(&token(data.path())?, admin);
     let reached = reachable(address);
     let service = Service::new(api.clone(), tokens, Arc::new(NoPods), reached.to_string());
+    let embedded = service.clone();
+    let client = kube::Client::new(
+        tower::util::MapRequest::new(embedded, |mut request: http::Request<kube::client::Body>| {
+            request.extensions_mut().insert(User {
+                name: "system:xebec".to_owned(),
+                groups: vec![ADMINISTRATORS.to_owned()],
+            });
+            request
+        }),
+        "default",
+    );
     let credential =
         authority.client("admin", ADMINISTRATORS).context("the client's certificate cannot be made")?;
     let kubeconfig = data.path().join("kubeconfig");
@@ -77,7 +89,7 @@ pub(crate) async fn start(
             "api"
         }
     });
-    Ok(address)
+    Ok((address, client))
 }
 
 /// An address that clients on this machine reach: the loopback one where the API listens on all.

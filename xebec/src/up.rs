@@ -34,7 +34,17 @@ pub(crate) async fn run(args: UpArgs) -> Result<()> {
     let mut endpoints = Endpoints::new();
     for part in parts {
         let address = match part {
-            Part::Api => api::start(&args, &data, &stop, &mut running).await?,
+            Part::Api => {
+                let (address, client) = api::start(&args, &data, &stop, &mut running).await?;
+                running.spawn({
+                    let stop = stop.clone();
+                    async move {
+                        xebec_controllers::run(client, stop).await;
+                        "controllers"
+                    }
+                });
+                address
+            }
             Part::Registry => start_registry(&args, &data, &stop, &mut running).await?,
         };
         endpoints.insert(part.name().to_owned(), address);
