@@ -64,10 +64,9 @@ pub(crate) async fn start(
     let embedded = service.clone();
     let client = kube::Client::new(
         tower::util::MapRequest::new(embedded, |mut request: http::Request<kube::client::Body>| {
-            request.extensions_mut().insert(User {
-                name: "system:xebec".to_owned(),
-                groups: vec![ADMINISTRATORS.to_owned()],
-            });
+            request
+                .extensions_mut()
+                .insert(User { name: "system:xebec".to_owned(), groups: vec![ADMINISTRATORS.to_owned()] });
             request
         }),
         "default",
