@@ -48,7 +48,7 @@ impl Host {
         }
         let turn = self.0.ticker.turn();
         let deadline = options.time_limit.and_then(|limit| Instant::now().checked_add(limit));
-        let mut store = new_store(&self.0.engine, &options, deadline)?;
+        let mut store = new_store(compiled.pre.engine(), &options, deadline)?;
         let ended = {
             let mut run = pin!(run(compiled, &mut store));
             let time_is_over = async {

@@ -13,7 +13,7 @@ use std::{
 };
 
 use tokio::time::{Sleep, sleep, sleep_until};
-use wasmtime::{Store, StoreContextMut, component::GuestTaskId};
+use wasmtime::{Engine, Store, StoreContextMut, component::GuestTaskId};
 use wasmtime_wasi_http::{
     WasiHttpView,
     handler::{
@@ -41,11 +41,12 @@ pub(crate) type Handler = ProxyHandler<Service>;
 
 pub(crate) struct Service {
     workload: Arc<Shared>,
+    engine: Engine,
     pre: ProxyPre<State>,
 }
 
 pub(crate) fn handler(workload: Arc<Shared>, pre: ServicePre<State>) -> Handler {
-    ProxyHandler::new(Service { workload, pre: ProxyPre::P3(pre) })
+    ProxyHandler::new(Service { workload, engine: pre.engine().clone(), pre: ProxyPre::P3(pre) })
 }
 
 /// Says why the engine's handler gave no answer to a request that came at `start`.
@@ -69,7 +70,7 @@ impl HandlerState for Service {
 
     async fn instantiate(&self) -> wasmtime::Result<Instance<State, Expiration, Worker>> {
         let turn = self.workload.host.ticker.turn();
-        let mut store = new_store(&self.workload.host.engine, &self.workload.options, None)?;
+        let mut store = new_store(&self.engine, &self.workload.options, None)?;
         let proxy = self.pre.instantiate_async(&mut store).await?;
         let limit = self.workload.options.time_limit;
         Ok(Instance {

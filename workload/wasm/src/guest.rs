@@ -170,7 +170,7 @@ impl Pool {
             instance.store.set_epoch_deadline(1);
             return Ok(instance);
         }
-        let mut store = new_store(&workload.host.engine, &workload.options, deadline)?;
+        let mut store = new_store(self.pre.engine(), &workload.options, deadline)?;
         match self.pre.instantiate_async(&mut store).await {
             Ok(proxy) => Ok(Instance { store, proxy, served: 0 }),
             Err(error) => Err(Failure::of_start(&error, Some(store.data()))),
