@@ -223,3 +223,58 @@ fn poll_writer(writer: &mut Writer, cx: &mut Context<'_>) -> Poll<Result<(), Bod
     *writer = Writer::Nobody;
     Poll::Ready(ended.map_err(|_| BodyError("see the workload's log".into())))
 }
+
+#[cfg(test)]
+mod tests {
+    use futures::{executor::block_on, stream};
+    use http::HeaderMap;
+    use http_body::Body as _;
+    use http_body_util::{BodyExt as _, StreamBody};
+
+    use super::*;
+
+    type Piece = Result<Frame<Bytes>, wasmtime_wasi_http::Error>;
+
+    fn data(text: &str) -> Piece {
+        Ok(Frame::data(Bytes::from(text.to_owned())))
+    }
+
+    fn finished(pieces: Vec<Piece>) -> Result<Body, BodyError> {
+        let body = StreamBody::new(stream::iter(pieces)).boxed_unsync();
+        Body::finished(body, &mut Context::from_waker(std::task::Waker::noop()))
+    }
+
+    #[test]
+    fn a_small_answer_is_put_together_and_has_a_length() {
+        let body = finished(vec![data("one "), data(""), data("two "), data("three")]).unwrap();
+        assert_eq!(body.size_hint().exact(), Some(13));
+        assert_eq!(block_on(body.collect()).unwrap().to_bytes(), "one two three");
+        let empty = finished(Vec::new()).unwrap();
+        assert!(empty.is_end_stream());
+    }
+
+    #[test]
+    fn a_large_answer_is_streamed_without_loss() {
+        let piece = "x".repeat(GATHERED / 4);
+        let body = finished((0..9).map(|_| data(&piece)).collect()).unwrap();
+        assert_eq!(body.size_hint().exact(), None);
+        assert_eq!(block_on(body.collect()).unwrap().to_bytes().len(), 9 * piece.len());
+    }
+
+    #[test]
+    fn trailers_follow_the_gathered_body() {
+        let mut trailers = HeaderMap::new();
+        trailers.insert("checksum", "abc".parse().unwrap());
+        let body = finished(vec![data("text"), Ok(Frame::trailers(trailers.clone()))]).unwrap();
+        let collected = block_on(body.collect()).unwrap();
+        assert_eq!(collected.trailers(), Some(&trailers));
+        assert_eq!(collected.to_bytes(), "text");
+    }
+
+    #[test]
+    fn an_answer_that_breaks_off_at_once_is_an_error() {
+        let error =
+            finished(vec![data("text"), Err(wasmtime_wasi_http::Error::HttpProtocolError)]).unwrap_err();
+        assert!(error.to_string().contains("in the middle of its answer"), "{error}");
+    }
+}

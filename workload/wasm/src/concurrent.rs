@@ -13,6 +13,7 @@ use std::{
 };
 
 use tokio::time::{Sleep, sleep, sleep_until};
+use tokio_util::sync::WaitForCancellationFutureOwned;
 use wasmtime::{Engine, Store, StoreContextMut, component::GuestTaskId};
 use wasmtime_wasi_http::{
     WasiHttpView,
@@ -73,20 +74,23 @@ impl HandlerState for Service {
         let mut store = new_store(&self.engine, &self.workload.options, None)?;
         let proxy = self.pre.instantiate_async(&mut store).await?;
         let limit = self.workload.options.time_limit;
+        let stopped = Box::pin(self.workload.stopped.clone().cancelled_owned());
         Ok(Instance {
             store,
             proxy,
             view: State::http,
-            expiration: Expiration { limit, timer: None },
+            expiration: Expiration { limit, timer: None, stopped },
             state: Worker { workload: self.workload.clone(), _turn: turn },
         })
     }
 }
 
-/// Ends an instance whose requests have all outlived their limit, or that nobody asks any more.
+/// Ends an instance whose requests have all outlived their limit, that nobody asks any more, or whose workload is
+/// stopped.
 pub(crate) struct Expiration {
     limit: Option<Duration>,
     timer: Option<Pin<Box<Sleep>>>,
+    stopped: Pin<Box<WaitForCancellationFutureOwned>>,
 }
 
 impl WorkerExpiration for Expiration {
@@ -96,6 +100,9 @@ impl WorkerExpiration for Expiration {
         status: WorkerStatus,
         start: Instant,
     ) -> Poll<()> {
+        if self.stopped.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(());
+        }
         let allowed = match status {
             WorkerStatus::Idle => Some(IDLE),
             WorkerStatus::Requests | WorkerStatus::PostReturn => self.limit,
@@ -147,6 +154,9 @@ impl WorkerState for Worker {
 
     fn drop(&self, store: Store<State>, result: wasmtime::Result<()>) {
         let Err(error) = result else { return };
+        if self.workload.stopped.is_cancelled() {
+            return;
+        }
         let reason = store.data().limiter.verdict().unwrap_or_else(|| report(&error));
         for line in report_lines(&reason) {
             self.workload.options.output.line(Stream::Stderr, &format!("xebec: instance failed: {line}"));

@@ -16,7 +16,7 @@ use bytes::Bytes;
 use http::{Request, Response, header};
 use http_body_util::BodyExt as _;
 use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore, oneshot},
+    sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, oneshot},
     time::timeout_at,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -163,7 +163,8 @@ impl Workload {
                 let request = request.map(|body| body.map_err(broken_off).boxed_unsync());
                 let answered = handler.handle((), request).await;
                 let response = answered.map_err(|error| {
-                    let failure = concurrent::failure(&error, start, limit);
+                    let stopped = self.shared.stopped.is_cancelled();
+                    let failure = if stopped { STOPPED } else { concurrent::failure(&error, start, limit) };
                     failure.log(&summary, &*self.shared.options.output);
                     failure
                 })?;
@@ -173,12 +174,31 @@ impl Workload {
     }
 }
 
+/// What is told of a request that a stop has ended, or that came after it.
+pub(crate) const STOPPED: Failure = Failure::Busy("the component is being stopped");
+
 impl Shared {
+    /// Waits for what ends a guest from outside: its deadline, or the workload's stop.
+    pub(crate) async fn end(self: Arc<Self>, deadline: Option<Instant>) -> Failure {
+        let stopped = self.stopped.cancelled();
+        match deadline {
+            None => stopped.await,
+            Some(deadline) => {
+                if timeout_at(deadline.into(), stopped).await.is_err() {
+                    return Failure::TimeIsOver(self.options.time_limit.unwrap_or_default());
+                }
+            }
+        }
+        STOPPED
+    }
+
     /// Waits for a place among the running, if there is a place among the waiting.
     async fn admit(&self, deadline: Option<Instant>) -> Result<OwnedSemaphorePermit, Failure> {
         const FULL: Failure = Failure::Busy("the component has all the requests that it takes");
-        if let Ok(permit) = self.running.clone().try_acquire_owned() {
-            return Ok(permit);
+        match self.running.clone().try_acquire_owned() {
+            Ok(permit) => return Ok(permit),
+            Err(TryAcquireError::Closed) => return Err(STOPPED),
+            Err(TryAcquireError::NoPermits) => {}
         }
         let _place = Place::take(&self.waiting, self.options.max_waiting).ok_or(FULL)?;
         let acquired = self.running.clone().acquire_owned();
@@ -186,7 +206,7 @@ impl Shared {
             Some(deadline) => timeout_at(deadline.into(), acquired).await.map_err(|_| FULL)?,
             None => acquired.await,
         };
-        acquired.map_err(|_| Failure::Busy("the component is being stopped"))
+        acquired.map_err(|_| STOPPED)
     }
 }
 
