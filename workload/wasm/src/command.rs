@@ -52,9 +52,9 @@ impl Host {
         let ended = {
             let mut run = pin!(run(compiled, &mut store));
             let time_is_over = async {
-                match deadline {
+                match deadline.and_then(|deadline| deadline.checked_add(GRACE)) {
                     // A command that computes is stopped by the epoch; this is for one that waits.
-                    Some(deadline) => sleep_until((deadline + GRACE).into()).await,
+                    Some(deadline) => sleep_until(deadline.into()).await,
                     None => std::future::pending().await,
                 }
             };

@@ -87,7 +87,7 @@ pub struct WorkloadOptions {
     pub max_connections: usize,
     /// How long open requests may go on after shutdown has been asked for.
     pub drain_time: Duration,
-    /// Whether the guest may send HTTP requests of its own.
+    /// Whether the guest may send HTTP requests of its own, to whatever this machine reaches. It has no other network.
     pub outbound_http: bool,
     /// Where the guest's lines go, and what the host has to say about it.
     pub output: Arc<dyn LogSink>,
