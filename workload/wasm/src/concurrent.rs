@@ -111,11 +111,19 @@ impl WorkerExpiration for Expiration {
             return Poll::Pending;
         };
         let deadline = deadline.into();
+        // A deadline that has moved on leaves the timer as it is: it rings too early once, instead of being set anew at
+        // every request.
         let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
-        if timer.deadline() != deadline {
+        if timer.deadline() > deadline {
             timer.as_mut().reset(deadline);
         }
-        timer.as_mut().poll(cx)
+        while timer.as_mut().poll(cx).is_ready() {
+            if timer.deadline() >= deadline {
+                return Poll::Ready(());
+            }
+            timer.as_mut().reset(deadline);
+        }
+        Poll::Pending
     }
 }
 

@@ -65,6 +65,9 @@ impl Workload {
             connections.shutdown().await;
         }
         self.stop();
+        // Guests whose clients have gone end at once now; when this returns, nothing of the workload is left.
+        self.shared.leftovers.close();
+        self.shared.leftovers.wait().await;
     }
 
     /// Answers what comes by one connection. After `shutdown` is cancelled the request in hand is the last.

@@ -132,7 +132,8 @@ impl Workload {
         B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: Into<Box<dyn StdError + Send + Sync>>,
     {
-        if request.uri().authority().is_none() && !request.headers().contains_key(header::HOST) {
+        let host = request.headers().get(header::HOST);
+        if request.uri().authority().is_none() && host.is_none_or(|host| host.to_str().is_err()) {
             return Err(Failure::BadRequest("the request names no host"));
         }
         let start = Instant::now();

@@ -127,11 +127,13 @@ async fn http2_with_prior_knowledge_is_answered_on_the_same_port() {
 #[tokio::test]
 async fn a_request_without_a_host_is_the_clients_fault() {
     let served = serve(WorkloadOptions::default()).await;
-    let mut stream = TcpStream::connect(served.address).await.unwrap();
-    stream.write_all(b"GET / HTTP/1.0\r\n\r\n").await.unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).await.unwrap();
-    assert!(answer.starts_with("HTTP/1.0 400"), "{answer}");
+    for head in [&b"GET / HTTP/1.0\r\n\r\n"[..], b"GET / HTTP/1.0\r\nhost: \xff\r\n\r\n"] {
+        let mut stream = TcpStream::connect(served.address).await.unwrap();
+        stream.write_all(head).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.0 400"), "{answer}");
+    }
     assert!(served.output.lines(Stream::Stderr).is_empty());
 }
 
@@ -184,4 +186,19 @@ async fn shutdown_lets_open_requests_end() {
     assert_eq!(answer.await.unwrap().unwrap().status(), StatusCode::OK);
     tokio::time::timeout(Duration::from_secs(5), serving).await.unwrap().unwrap();
     assert!(TcpStream::connect(address).await.is_err());
+}
+
+#[tokio::test]
+async fn after_the_drain_time_nothing_is_left() {
+    let options = WorkloadOptions { drain_time: Duration::from_millis(100), ..WorkloadOptions::default() };
+    let Served { address, workload, shutdown, serving, .. } = serve(options).await;
+    let mut client = connect(address).await;
+    let request =
+        Request::get("/sleep?ms=60000").header("host", "test").body(Full::new(Bytes::new())).unwrap();
+    let answer = tokio::spawn(client.send_request(request));
+    eventually("the request runs", || workload.running() == 1).await;
+    shutdown.cancel();
+    tokio::time::timeout(Duration::from_secs(5), serving).await.unwrap().unwrap();
+    assert_eq!(workload.running(), 0);
+    assert!(answer.await.unwrap().is_err(), "the client sees its connection end");
 }
