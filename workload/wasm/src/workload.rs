@@ -8,7 +8,7 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering::Relaxed},
     },
-    task::{Context, Poll},
+    task::Poll,
     time::Instant,
 };
 
@@ -17,6 +17,7 @@ use http::{Request, Response, header};
 use http_body_util::BodyExt as _;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, oneshot},
+    task::yield_now,
     time::timeout_at,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -169,7 +170,15 @@ impl Workload {
                     failure.log(&summary, &*self.shared.options.output);
                     failure
                 })?;
-                Ok(response.map(|body| Body::streamed(body, Writer::Elsewhere(permit))))
+                // Most guests are about to write all of their body: it then goes out with the head.
+                yield_now().await;
+                let (parts, body) = response.into_parts();
+                let gathered = Body::gathered(body, Writer::Elsewhere(permit));
+                gathered.map(|body| Response::from_parts(parts, body)).map_err(|error| {
+                    let failure = Failure::NoAnswer(error.to_string());
+                    failure.log(&summary, &*self.shared.options.output);
+                    failure
+                })
             }
         }
     }
@@ -251,7 +260,7 @@ async fn first_answer(
                 return Poll::Ready(Err(Failure::NoAnswer("it gave no answer".into())));
             }
         };
-        Poll::Ready(with_body(answer, guest.take().filter(|_| !ended), cx))
+        Poll::Ready(with_body(answer, guest.take().filter(|_| !ended)))
     })
     .await
 }
@@ -259,12 +268,11 @@ async fn first_answer(
 fn with_body(
     answer: Response<wasmtime_wasi_http::WasiBody>,
     guest: Option<Guest>,
-    cx: &mut Context<'_>,
 ) -> Result<Response<Body>, Failure> {
     let (parts, body) = answer.into_parts();
     let body = match guest {
         Some(guest) => Body::streamed(body, Writer::Guest(guest)),
-        None => Body::finished(body, cx).map_err(|error| Failure::NoAnswer(error.to_string()))?,
+        None => Body::gathered(body, Writer::Nobody).map_err(|error| Failure::NoAnswer(error.to_string()))?,
     };
     Ok(Response::from_parts(parts, body))
 }
