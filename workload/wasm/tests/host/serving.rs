@@ -39,6 +39,18 @@ async fn an_answer_that_is_complete_at_once_goes_out_with_its_length() {
 }
 
 #[tokio::test]
+async fn an_answer_of_many_small_pieces_goes_out_as_one() {
+    let value = "x".repeat(40_000);
+    let served = serve(WorkloadOptions { env: env(&[("LONG", &value)]), ..WorkloadOptions::default() }).await;
+    let mut client = connect(served.address).await;
+    let request = Request::get("/env").header("host", "test").body(Full::new(Bytes::new())).unwrap();
+    let response = client.send_request(request).await.unwrap();
+    assert_eq!(response.headers()["content-length"], "40006");
+    let body = response.into_body().collect().await.unwrap().to_bytes();
+    assert_eq!(body, format!("LONG={value}\n"));
+}
+
+#[tokio::test]
 async fn every_request_has_a_fresh_instance_unless_reuse_is_asked_for() {
     let fresh = serve(WorkloadOptions::default()).await;
     for _ in 0..3 {
