@@ -3,7 +3,7 @@
 use std::{
     mem,
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, Waker},
 };
 
 use bytes::{Bytes, BytesMut};
@@ -55,7 +55,7 @@ const GATHERED: usize = 64 << 10;
 
 impl Body {
     pub(crate) fn text(text: String) -> Self {
-        Self(Content::Whole { bytes: text.into(), trailers: None })
+        Self::whole(text.into(), None)
     }
 
     /// A body whose guest has not ended yet.
@@ -63,30 +63,27 @@ impl Body {
         Self(Content::Streamed { body, writer })
     }
 
-    /// A body whose guest has ended: what it wrote is all there. Gathers it where it is small.
-    pub(crate) fn finished(mut body: WasiBody, cx: &mut Context<'_>) -> Result<Self, BodyError> {
+    /// Gathers what is there already. An answer that is there to its end, and small, goes out whole.
+    pub(crate) fn gathered(mut body: WasiBody, writer: Writer) -> Result<Self, BodyError> {
+        // Nobody waits here: who sends the answer polls the rest with a waker of its own.
+        let cx = &mut Context::from_waker(Waker::noop());
         let mut gathered = Gathered::default();
-        loop {
+        while gathered.length() <= GATHERED {
             match Pin::new(&mut body).poll_frame(cx) {
-                Poll::Ready(None) => {
-                    let (bytes, trailers) = (gathered.take(), None);
-                    return Ok(Self(Content::Whole { bytes, trailers }));
-                }
+                Poll::Ready(None) => return Ok(Self::whole(gathered.take(), None)),
                 Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
                     Ok(data) => gathered.push(data),
-                    Err(frame) => {
-                        let (bytes, trailers) = (gathered.take(), frame.into_trailers().ok());
-                        return Ok(Self(Content::Whole { bytes, trailers }));
-                    }
+                    Err(frame) => return Ok(Self::whole(gathered.take(), frame.into_trailers().ok())),
                 },
                 Poll::Ready(Some(Err(error))) => return Err(BodyError(error.to_string())),
                 Poll::Pending => break,
             }
-            if gathered.length() > GATHERED {
-                break;
-            }
         }
-        Ok(Self(Content::Streamed { body: gathered.before(body), writer: Writer::Nobody }))
+        Ok(Self(Content::Streamed { body: gathered.before(body), writer }))
+    }
+
+    fn whole(bytes: Bytes, trailers: Option<http::HeaderMap>) -> Self {
+        Self(Content::Whole { bytes, trailers })
     }
 }
 
@@ -222,4 +219,59 @@ fn poll_writer(writer: &mut Writer, cx: &mut Context<'_>) -> Poll<Result<(), Bod
     let ended = std::task::ready!(guest.poll(cx));
     *writer = Writer::Nobody;
     Poll::Ready(ended.map_err(|_| BodyError("see the workload's log".into())))
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::{executor::block_on, stream};
+    use http::HeaderMap;
+    use http_body::Body as _;
+    use http_body_util::{BodyExt as _, StreamBody};
+
+    use super::*;
+
+    type Piece = Result<Frame<Bytes>, wasmtime_wasi_http::Error>;
+
+    fn data(text: &str) -> Piece {
+        Ok(Frame::data(Bytes::from(text.to_owned())))
+    }
+
+    fn gathered(pieces: Vec<Piece>) -> Result<Body, BodyError> {
+        let body = StreamBody::new(stream::iter(pieces)).boxed_unsync();
+        Body::gathered(body, Writer::Nobody)
+    }
+
+    #[test]
+    fn a_small_answer_is_put_together_and_has_a_length() {
+        let body = gathered(vec![data("one "), data(""), data("two "), data("three")]).unwrap();
+        assert_eq!(body.size_hint().exact(), Some(13));
+        assert_eq!(block_on(body.collect()).unwrap().to_bytes(), "one two three");
+        let empty = gathered(Vec::new()).unwrap();
+        assert!(empty.is_end_stream());
+    }
+
+    #[test]
+    fn a_large_answer_is_streamed_without_loss() {
+        let piece = "x".repeat(GATHERED / 4);
+        let body = gathered((0..9).map(|_| data(&piece)).collect()).unwrap();
+        assert_eq!(body.size_hint().exact(), None);
+        assert_eq!(block_on(body.collect()).unwrap().to_bytes().len(), 9 * piece.len());
+    }
+
+    #[test]
+    fn trailers_follow_the_gathered_body() {
+        let mut trailers = HeaderMap::new();
+        trailers.insert("checksum", "abc".parse().unwrap());
+        let body = gathered(vec![data("text"), Ok(Frame::trailers(trailers.clone()))]).unwrap();
+        let collected = block_on(body.collect()).unwrap();
+        assert_eq!(collected.trailers(), Some(&trailers));
+        assert_eq!(collected.to_bytes(), "text");
+    }
+
+    #[test]
+    fn an_answer_that_breaks_off_at_once_is_an_error() {
+        let error =
+            gathered(vec![data("text"), Err(wasmtime_wasi_http::Error::HttpProtocolError)]).unwrap_err();
+        assert!(error.to_string().contains("in the middle of its answer"), "{error}");
+    }
 }

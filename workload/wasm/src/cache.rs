@@ -11,9 +11,9 @@
 //! ```
 //!
 //! HASH stands for everything that makes compiled code fit an engine: its version, its settings and the machine. A file
-//! is written under a temporary name, synced and renamed, so that a crash leaves either the whole entry or none. An
-//! entry that is not exactly what was written is removed and its component compiled anew: the cache is never the only
-//! place of anything.
+//! is written under a temporary name and renamed; whatever a crash leaves of it, its checksum tells. An entry that is not
+//! exactly what was written is removed and its component compiled anew: the cache is never the only place of anything,
+//! so nothing waits for the disk.
 
 use std::{
     fs::{self, DirBuilder, File, OpenOptions},
@@ -61,6 +61,11 @@ impl Cache {
         let cache = Self { directory, owner, limit };
         cache.remove_leftovers(root);
         Ok(cache)
+    }
+
+    /// Whether there is an entry, good or bad.
+    pub(crate) fn holds(&self, name: &str) -> bool {
+        self.path(name).exists()
     }
 
     /// Loads an entry, or says that there is none that can be used.
@@ -117,9 +122,8 @@ impl Cache {
         file.write_all(&checksum(&length, code))?;
         file.write_all(&length)?;
         file.write_all(code)?;
-        file.as_file().sync_data()?;
         file.persist(path)?;
-        File::open(&self.directory)?.sync_all()
+        Ok(())
     }
 
     /// Removes the least recently used entries until the rest fits, but never the one just kept.

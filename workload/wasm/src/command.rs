@@ -48,13 +48,13 @@ impl Host {
         }
         let turn = self.0.ticker.turn();
         let deadline = options.time_limit.and_then(|limit| Instant::now().checked_add(limit));
-        let mut store = new_store(&self.0.engine, &options, deadline)?;
+        let mut store = new_store(compiled.pre.engine(), &options, deadline)?;
         let ended = {
             let mut run = pin!(run(compiled, &mut store));
             let time_is_over = async {
-                match deadline {
+                match deadline.and_then(|deadline| deadline.checked_add(GRACE)) {
                     // A command that computes is stopped by the epoch; this is for one that waits.
-                    Some(deadline) => sleep_until((deadline + GRACE).into()).await,
+                    Some(deadline) => sleep_until(deadline.into()).await,
                     None => std::future::pending().await,
                 }
             };

@@ -13,7 +13,8 @@ use std::{
 };
 
 use tokio::time::{Sleep, sleep, sleep_until};
-use wasmtime::{Store, StoreContextMut, component::GuestTaskId};
+use tokio_util::sync::WaitForCancellationFutureOwned;
+use wasmtime::{Engine, Store, StoreContextMut, component::GuestTaskId};
 use wasmtime_wasi_http::{
     WasiHttpView,
     handler::{
@@ -41,11 +42,12 @@ pub(crate) type Handler = ProxyHandler<Service>;
 
 pub(crate) struct Service {
     workload: Arc<Shared>,
+    engine: Engine,
     pre: ProxyPre<State>,
 }
 
 pub(crate) fn handler(workload: Arc<Shared>, pre: ServicePre<State>) -> Handler {
-    ProxyHandler::new(Service { workload, pre: ProxyPre::P3(pre) })
+    ProxyHandler::new(Service { workload, engine: pre.engine().clone(), pre: ProxyPre::P3(pre) })
 }
 
 /// Says why the engine's handler gave no answer to a request that came at `start`.
@@ -69,23 +71,26 @@ impl HandlerState for Service {
 
     async fn instantiate(&self) -> wasmtime::Result<Instance<State, Expiration, Worker>> {
         let turn = self.workload.host.ticker.turn();
-        let mut store = new_store(&self.workload.host.engine, &self.workload.options, None)?;
+        let mut store = new_store(&self.engine, &self.workload.options, None)?;
         let proxy = self.pre.instantiate_async(&mut store).await?;
         let limit = self.workload.options.time_limit;
+        let stopped = Box::pin(self.workload.stopped.clone().cancelled_owned());
         Ok(Instance {
             store,
             proxy,
             view: State::http,
-            expiration: Expiration { limit, timer: None },
+            expiration: Expiration { limit, timer: None, stopped },
             state: Worker { workload: self.workload.clone(), _turn: turn },
         })
     }
 }
 
-/// Ends an instance whose requests have all outlived their limit, or that nobody asks any more.
+/// Ends an instance whose requests have all outlived their limit, that nobody asks any more, or whose workload is
+/// stopped.
 pub(crate) struct Expiration {
     limit: Option<Duration>,
     timer: Option<Pin<Box<Sleep>>>,
+    stopped: Pin<Box<WaitForCancellationFutureOwned>>,
 }
 
 impl WorkerExpiration for Expiration {
@@ -95,6 +100,9 @@ impl WorkerExpiration for Expiration {
         status: WorkerStatus,
         start: Instant,
     ) -> Poll<()> {
+        if self.stopped.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(());
+        }
         let allowed = match status {
             WorkerStatus::Idle => Some(IDLE),
             WorkerStatus::Requests | WorkerStatus::PostReturn => self.limit,
@@ -103,11 +111,19 @@ impl WorkerExpiration for Expiration {
             return Poll::Pending;
         };
         let deadline = deadline.into();
+        // A deadline that has moved on leaves the timer as it is: it rings too early once, instead of being set anew at
+        // every request.
         let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
-        if timer.deadline() != deadline {
+        if timer.deadline() > deadline {
             timer.as_mut().reset(deadline);
         }
-        timer.as_mut().poll(cx)
+        while timer.as_mut().poll(cx).is_ready() {
+            if timer.deadline() >= deadline {
+                return Poll::Ready(());
+            }
+            timer.as_mut().reset(deadline);
+        }
+        Poll::Pending
     }
 }
 
@@ -146,6 +162,9 @@ impl WorkerState for Worker {
 
     fn drop(&self, store: Store<State>, result: wasmtime::Result<()>) {
         let Err(error) = result else { return };
+        if self.workload.stopped.is_cancelled() {
+            return;
+        }
         let reason = store.data().limiter.verdict().unwrap_or_else(|| report(&error));
         for line in report_lines(&reason) {
             self.workload.options.output.line(Stream::Stderr, &format!("xebec: instance failed: {line}"));

@@ -12,10 +12,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use tokio::{
-    sync::{OwnedSemaphorePermit, oneshot},
-    time::{Sleep, sleep_until},
-};
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use wasmtime::Store;
 use wasmtime_wasi_http::{
     WasiHttpView as _,
@@ -44,8 +41,8 @@ pub(crate) struct Guest {
     /// `None` once it has ended.
     run: Option<Run>,
     deadline: Option<Instant>,
-    /// Set when the guest waits for the first time: most never do.
-    timer: Option<Pin<Box<Sleep>>>,
+    /// What ends it from outside. Made when the guest waits for the first time: most never do.
+    end: Option<Pin<Box<dyn Future<Output = Failure> + Send>>>,
     workload: Arc<Shared>,
     summary: Summary,
     /// Whether it runs on by itself already.
@@ -69,7 +66,7 @@ impl Guest {
     {
         let deadline = begin.deadline;
         let run = Box::pin(run(workload.clone(), pool, begin));
-        Self { run: Some(run), deadline, timer: None, workload, summary, left_over: false }
+        Self { run: Some(run), deadline, end: None, workload, summary, left_over: false }
     }
 
     /// Lets the guest run on. A failure is in the log by the time it is returned.
@@ -78,10 +75,9 @@ impl Guest {
         let ended = match run.as_mut().poll(cx) {
             Poll::Ready(ended) => ended,
             Poll::Pending => {
-                let Some(deadline) = self.deadline else { return Poll::Pending };
-                let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(deadline.into())));
-                std::task::ready!(timer.as_mut().poll(cx));
-                Err(Failure::TimeIsOver(self.workload.options.time_limit.unwrap_or_default()))
+                let (workload, deadline) = (&self.workload, self.deadline);
+                let end = self.end.get_or_insert_with(|| Box::pin(workload.clone().end(deadline)));
+                Err(std::task::ready!(end.as_mut().poll(cx)))
             }
         };
         self.run = None;
@@ -101,15 +97,14 @@ impl Drop for Guest {
         let mut rest = Self {
             run: self.run.take(),
             deadline: self.deadline,
-            timer: self.timer.take(),
+            end: self.end.take(),
             workload: self.workload.clone(),
             summary: self.summary.clone(),
             left_over: true,
         };
-        let stopped = self.workload.stopped.clone();
         self.workload.leftovers.spawn(async move {
             // Failures are in the log already.
-            let _ = stopped.run_until_cancelled(std::future::poll_fn(|cx| rest.poll(cx))).await;
+            let _ = std::future::poll_fn(|cx| rest.poll(cx)).await;
         });
     }
 }
@@ -170,7 +165,7 @@ impl Pool {
             instance.store.set_epoch_deadline(1);
             return Ok(instance);
         }
-        let mut store = new_store(&workload.host.engine, &workload.options, deadline)?;
+        let mut store = new_store(self.pre.engine(), &workload.options, deadline)?;
         match self.pre.instantiate_async(&mut store).await {
             Ok(proxy) => Ok(Instance { store, proxy, served: 0 }),
             Err(error) => Err(Failure::of_start(&error, Some(store.data()))),

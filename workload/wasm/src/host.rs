@@ -1,8 +1,12 @@
-//! One engine, what it links guests to, and the code that it has compiled.
+//! The engines, what they link guests to, and the code that they have compiled.
+//!
+//! There are two engines. A store that can run several guest tasks at once, as WASI 0.3 asks, costs every request some
+//! 20 µs of bookkeeping; components of WASI 0.2 never need it, and get an engine without it. The other one is made when
+//! the first component of 0.3 comes.
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError, Weak},
+    sync::{Arc, Mutex, OnceLock, PoisonError, Weak},
     thread,
     time::{Duration, Instant},
 };
@@ -26,13 +30,21 @@ use crate::{
 pub struct Host(pub(crate) Arc<Shared>);
 
 pub(crate) struct Shared {
-    pub(crate) engine: Engine,
     pub(crate) options: HostOptions,
     pub(crate) ticker: Arc<Ticker>,
-    linker: Linker<State>,
+    /// For components that do one thing at a time.
+    plain: Machine,
+    /// For the others.
+    concurrent: OnceLock<Machine>,
     cache: Cache,
     /// Held while a digest is being compiled, so that the same work is not done twice at once.
     compiling: Mutex<HashMap<String, Weak<Mutex<()>>>>,
+}
+
+/// An engine and what its guests may import.
+struct Machine {
+    engine: Engine,
+    linker: Linker<State>,
 }
 
 /// A component that is ready to be run: compiled, linked, and known by its kind. Clones share the code.
@@ -70,14 +82,13 @@ impl Host {
     /// instances asked for.
     pub fn new(options: HostOptions) -> Result<Self, Error> {
         options.check()?;
-        let failed = |error: wasmtime::Error| Error::Engine { reason: format!("{error:#}") };
-        let engine = Engine::new(&config(&options)).map_err(failed)?;
-        let linker = linker(&engine).map_err(failed)?;
-        let cache = Cache::open(&options.cache_dir, &engine, options.cache_limit)?;
-        let ticker =
-            Ticker::start(engine.clone()).map_err(|error| Error::Engine { reason: error.to_string() })?;
-        let compiling = Mutex::default();
-        Ok(Self(Arc::new(Shared { engine, options, ticker: Arc::new(ticker), linker, cache, compiling })))
+        let plain = Machine::new(&options, Concurrency::Off)?;
+        let cache = Cache::open(&options.cache_dir, &plain.engine, options.cache_limit)?;
+        let ticker = Ticker::start().map_err(|error| Error::Engine { reason: error.to_string() })?;
+        ticker.add(plain.engine.clone());
+        let ticker = Arc::new(ticker);
+        let (concurrent, compiling) = (OnceLock::new(), Mutex::default());
+        Ok(Self(Arc::new(Shared { options, ticker, plain, concurrent, cache, compiling })))
     }
 
     /// Compiles a component ahead of time, or takes what was compiled before from the cache.
@@ -98,12 +109,12 @@ impl Host {
         }
         let turn = self.0.compiling_turn(name);
         let held = turn.lock().unwrap_or_else(PoisonError::into_inner);
-        let component = match self.0.cache.load(&self.0.engine, name) {
-            Some(component) => component,
+        let compiled = match self.0.load(digest, name)? {
+            Some(compiled) => compiled,
             None => self.0.compile_anew(digest, name, bytes)?,
         };
         drop(held);
-        self.0.link(digest, &component)
+        Ok(compiled)
     }
 
     /// Takes a component from the cache by its digest alone; `None` when it has to be compiled first. Blocks for the
@@ -113,8 +124,7 @@ impl Host {
     ///
     /// As for [`Host::compile`].
     pub fn cached(&self, digest: &str) -> Result<Option<Compiled>, Error> {
-        let name = cache_name(digest)?;
-        self.0.cache.load(&self.0.engine, name).map(|component| self.0.link(digest, &component)).transpose()
+        self.0.load(digest, cache_name(digest)?)
     }
 }
 
@@ -130,21 +140,65 @@ impl Shared {
         turn
     }
 
-    fn compile_anew(&self, digest: &str, name: &str, bytes: &[u8]) -> Result<Component, Error> {
+    fn concurrent(&self) -> Result<&Machine, Error> {
+        if let Some(machine) = self.concurrent.get() {
+            return Ok(machine);
+        }
+        let made = Machine::new(&self.options, Concurrency::On)?;
+        Ok(self.concurrent.get_or_init(|| {
+            self.ticker.add(made.engine.clone());
+            made
+        }))
+    }
+
+    fn load(&self, digest: &str, name: &str) -> Result<Option<Compiled>, Error> {
+        if let Some(component) = self.cache.load(&self.plain.engine, name) {
+            return self.plain.link(digest, &component).map(Some);
+        }
+        let name = concurrent_name(name);
+        if !self.cache.holds(&name) {
+            return Ok(None);
+        }
+        let machine = self.concurrent()?;
+        let component = self.cache.load(&machine.engine, &name);
+        component.map(|component| machine.link(digest, &component)).transpose()
+    }
+
+    fn compile_anew(&self, digest: &str, name: &str, bytes: &[u8]) -> Result<Compiled, Error> {
         let actual = format!("sha256:{:x}", Sha256::digest(bytes));
         if actual != digest {
             return Err(Error::DigestMismatch { digest: digest.to_owned(), actual });
         }
-        let malformed = |error: wasmtime::Error| Error::Malformed {
-            digest: digest.to_owned(),
-            reason: format!("{error:#}"),
-        };
-        let component = Component::from_binary(&self.engine, bytes).map_err(malformed)?;
-        let kept = component.serialize().map_err(malformed).and_then(|code| self.cache.keep(name, &code));
-        if let Err(error) = kept {
-            tracing::warn!(digest, %error, "compiled code could not be kept; it will be compiled again after a restart");
+        // What needs concurrency is refused by the plain engine when it reads the types, before any code is compiled.
+        if let Ok(component) = Component::from_binary(&self.plain.engine, bytes) {
+            self.keep(digest, name, &component);
+            return self.plain.link(digest, &component);
         }
-        Ok(component)
+        let machine = self.concurrent()?;
+        let component = Component::from_binary(&machine.engine, bytes)
+            .map_err(|error| Error::Malformed { digest: digest.to_owned(), reason: format!("{error:#}") })?;
+        self.keep(digest, &concurrent_name(name), &component);
+        machine.link(digest, &component)
+    }
+
+    /// Keeps compiled code where that can be done; else the next start compiles it again.
+    fn keep(&self, digest: &str, name: &str, component: &Component) {
+        let kept = component
+            .serialize()
+            .map_err(|error| format!("{error:#}"))
+            .and_then(|code| self.cache.keep(name, &code).map_err(|error| error.to_string()));
+        if let Err(error) = kept {
+            tracing::warn!(digest, error, "compiled code could not be kept");
+        }
+    }
+}
+
+impl Machine {
+    fn new(options: &HostOptions, concurrency: Concurrency) -> Result<Self, Error> {
+        let failed = |error: wasmtime::Error| Error::Engine { reason: format!("{error:#}") };
+        let engine = Engine::new(&config(options, concurrency)).map_err(failed)?;
+        let linker = linker(&engine, concurrency).map_err(failed)?;
+        Ok(Self { engine, linker })
     }
 
     fn link(&self, digest: &str, component: &Component) -> Result<Compiled, Error> {
@@ -165,7 +219,7 @@ pub(crate) async fn start(
 ) -> Result<(), Error> {
     let _turn = host.ticker.turn();
     let deadline = Instant::now().checked_add(options.time_limit.unwrap_or(START_LIMIT));
-    let mut store = new_store(&host.engine, options, deadline)?;
+    let mut store = new_store(compiled.pre.engine(), options, deadline)?;
     let started = compiled.pre.instantiate_async(&mut store).await;
     started.map(drop).map_err(|error| Error::Start {
         digest: compiled.digest().to_owned(),
@@ -184,12 +238,24 @@ fn cache_name(digest: &str) -> Result<&str, Error> {
         .ok_or_else(|| Error::Digest { digest: digest.to_owned() })
 }
 
+/// The cache's name of code for the other engine.
+fn concurrent_name(name: &str) -> String {
+    format!("{name}-concurrent")
+}
+
+/// Whether one store may run several guest tasks at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Concurrency {
+    Off,
+    On,
+}
+
 /// Core instances and tables that one component of the usual making needs: the guest, the adapter and their shims.
 const CORE_INSTANCES_EACH: u32 = 5;
 /// Slots that keep their last guest's memory image while others of them are free.
 const WARM_SLOTS: u32 = 64;
 
-fn config(options: &HostOptions) -> Config {
+fn config(options: &HostOptions, concurrency: Concurrency) -> Config {
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(options.instances)
         .total_memories(options.instances)
@@ -204,20 +270,25 @@ fn config(options: &HostOptions) -> Config {
     let mut config = Config::new();
     config
         .wasm_component_model(true)
-        .wasm_component_model_async(true)
+        .concurrency_support(concurrency == Concurrency::On)
         .epoch_interruption(true)
         .parallel_compilation(thread::available_parallelism().is_ok_and(|cores| cores.get() > 1))
         .allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
+    if concurrency == Concurrency::On {
+        config.wasm_component_model_async(true);
+    }
     config
 }
 
 /// Every interface that a guest may import. What it may do with them, its [`State`] decides.
-fn linker(engine: &Engine) -> wasmtime::Result<Linker<State>> {
+fn linker(engine: &Engine, concurrency: Concurrency) -> wasmtime::Result<Linker<State>> {
     let mut linker = Linker::new(engine);
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
     wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
-    wasmtime_wasi::p3::add_to_linker(&mut linker)?;
-    wasmtime_wasi_http::p3::add_to_linker(&mut linker)?;
+    if concurrency == Concurrency::On {
+        wasmtime_wasi::p3::add_to_linker(&mut linker)?;
+        wasmtime_wasi_http::p3::add_to_linker(&mut linker)?;
+    }
     Ok(linker)
 }
 

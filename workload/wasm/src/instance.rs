@@ -136,7 +136,20 @@ struct Outbound {
 type Sent =
     Result<(http::Response<WasiBody>, Box<dyn Future<Output = Result<(), HttpError>> + Send>), HttpError>;
 
+/// So many pieces of a body, of so many bytes at most, wait between a guest and the network. The interface lets a guest
+/// write 4 KiB at once: so an answer of up to 64 KiB is there as a whole when the guest ends, and goes out as one.
+const WAITING_PIECES: usize = 16;
+const PIECE: usize = 64 << 10;
+
 impl WasiHttpHooks for Outbound {
+    fn p2_outgoing_body_buffer_chunks(&mut self) -> usize {
+        WAITING_PIECES
+    }
+
+    fn p2_outgoing_body_chunk_size(&mut self) -> usize {
+        PIECE
+    }
+
     fn send_request(
         &mut self,
         request: http::Request<WasiBody>,

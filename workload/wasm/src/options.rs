@@ -11,7 +11,8 @@ pub struct HostOptions {
     pub cache_dir: PathBuf,
     /// Above this many bytes of compiled code the least recently used goes.
     pub cache_limit: u64,
-    /// How many instances may live at once, over all workloads. Each reserves 4 GiB of address space (not of memory).
+    /// How many instances may live at once over all workloads, of WASI 0.2 and of 0.3 each. Each reserves 4 GiB of
+    /// address space (not of memory).
     pub instances: u32,
     /// The most linear memory that any one instance may be given, in bytes.
     pub max_memory: usize,
@@ -86,7 +87,7 @@ pub struct WorkloadOptions {
     pub max_connections: usize,
     /// How long open requests may go on after shutdown has been asked for.
     pub drain_time: Duration,
-    /// Whether the guest may send HTTP requests of its own.
+    /// Whether the guest may send HTTP requests of its own, to whatever this machine reaches. It has no other network.
     pub outbound_http: bool,
     /// Where the guest's lines go, and what the host has to say about it.
     pub output: Arc<dyn LogSink>,

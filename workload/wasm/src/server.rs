@@ -18,8 +18,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::Workload;
 
-/// How long a client may take to send the head of a request.
-const HEAD_TIME: Duration = Duration::from_secs(15);
+/// How long a client may take to send the head of a request, and so how long a connection may idle.
+const HEAD_TIME: Duration = Duration::from_secs(60);
 /// The most bytes that a head may have.
 const HEAD_SIZE: usize = 64 << 10;
 /// How many requests one HTTP/2 connection may have open.
@@ -65,6 +65,9 @@ impl Workload {
             connections.shutdown().await;
         }
         self.stop();
+        // Guests whose clients have gone end at once now; when this returns, nothing of the workload is left.
+        self.shared.leftovers.close();
+        self.shared.leftovers.wait().await;
     }
 
     /// Answers what comes by one connection. After `shutdown` is cancelled the request in hand is the last.

@@ -1,13 +1,13 @@
-//! The one thread that moves the engine's clock.
+//! The one thread that moves the engines' clocks.
 //!
-//! Compiled code looks at the engine's epoch on every loop turn and function entry. When it has moved on, the guest
+//! Compiled code looks at its engine's epoch on every loop turn and function entry. When it has moved on, the guest
 //! yields to the other tasks of its thread, and is stopped if its time is over. The thread sleeps for good while no guest
 //! runs, so that an idle machine stays idle.
 
 use std::{
     io,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
     },
     thread::{self, JoinHandle},
@@ -30,20 +30,25 @@ pub(crate) struct Ticker {
 struct Shared {
     running: AtomicUsize,
     asleep: AtomicBool,
+    engines: Mutex<Vec<Engine>>,
     stopped: AtomicBool,
 }
 
 impl Ticker {
-    pub(crate) fn start(engine: Engine) -> io::Result<Self> {
+    pub(crate) fn start() -> io::Result<Self> {
         let shared = Arc::new(Shared::default());
         let thread = thread::Builder::new().name("wasm-epoch".into()).spawn({
             let shared = shared.clone();
-            move || shared.tick(&engine)
+            move || shared.tick()
         })?;
         Ok(Self { shared, thread })
     }
 
-    /// Keeps the clock going until the turn is dropped.
+    pub(crate) fn add(&self, engine: Engine) {
+        self.shared.engines.lock().unwrap_or_else(PoisonError::into_inner).push(engine);
+    }
+
+    /// Keeps the clocks going until the turn is dropped.
     pub(crate) fn turn(self: &Arc<Self>) -> Turn {
         self.shared.running.fetch_add(1, SeqCst);
         if self.shared.asleep.load(SeqCst) {
@@ -54,7 +59,7 @@ impl Ticker {
 }
 
 impl Shared {
-    fn tick(&self, engine: &Engine) {
+    fn tick(&self) {
         let mut idle = 0;
         while !self.stopped.load(SeqCst) {
             if idle < IDLE_TICKS {
@@ -68,7 +73,9 @@ impl Shared {
                 }
                 self.asleep.store(false, SeqCst);
             }
-            engine.increment_epoch();
+            let engines = self.engines.lock().unwrap_or_else(PoisonError::into_inner);
+            engines.iter().for_each(Engine::increment_epoch);
+            drop(engines);
             idle = if self.running.load(SeqCst) == 0 { idle + 1 } else { 0 };
         }
     }
@@ -96,7 +103,7 @@ mod tests {
 
     #[test]
     fn the_thread_ends_with_its_ticker() {
-        let ticker = Ticker::start(Engine::default()).unwrap();
+        let ticker = Ticker::start().unwrap();
         let shared = ticker.shared.clone();
         drop(ticker);
         while Arc::strong_count(&shared) > 1 {
@@ -106,7 +113,7 @@ mod tests {
 
     #[test]
     fn a_turn_wakes_the_thread_that_fell_asleep() {
-        let ticker = Arc::new(Ticker::start(Engine::default()).unwrap());
+        let ticker = Arc::new(Ticker::start().unwrap());
         while !ticker.shared.asleep.load(SeqCst) {
             thread::sleep(TICK);
         }

@@ -8,7 +8,7 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering::Relaxed},
     },
-    task::{Context, Poll},
+    task::Poll,
     time::Instant,
 };
 
@@ -16,7 +16,8 @@ use bytes::Bytes;
 use http::{Request, Response, header};
 use http_body_util::BodyExt as _;
 use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore, oneshot},
+    sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, oneshot},
+    task::yield_now,
     time::timeout_at,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -132,7 +133,8 @@ impl Workload {
         B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: Into<Box<dyn StdError + Send + Sync>>,
     {
-        if request.uri().authority().is_none() && !request.headers().contains_key(header::HOST) {
+        let host = request.headers().get(header::HOST);
+        if request.uri().authority().is_none() && host.is_none_or(|host| host.to_str().is_err()) {
             return Err(Failure::BadRequest("the request names no host"));
         }
         let start = Instant::now();
@@ -163,22 +165,50 @@ impl Workload {
                 let request = request.map(|body| body.map_err(broken_off).boxed_unsync());
                 let answered = handler.handle((), request).await;
                 let response = answered.map_err(|error| {
-                    let failure = concurrent::failure(&error, start, limit);
+                    let stopped = self.shared.stopped.is_cancelled();
+                    let failure = if stopped { STOPPED } else { concurrent::failure(&error, start, limit) };
                     failure.log(&summary, &*self.shared.options.output);
                     failure
                 })?;
-                Ok(response.map(|body| Body::streamed(body, Writer::Elsewhere(permit))))
+                // Most guests are about to write all of their body: it then goes out with the head.
+                yield_now().await;
+                let (parts, body) = response.into_parts();
+                let gathered = Body::gathered(body, Writer::Elsewhere(permit));
+                gathered.map(|body| Response::from_parts(parts, body)).map_err(|error| {
+                    let failure = Failure::NoAnswer(error.to_string());
+                    failure.log(&summary, &*self.shared.options.output);
+                    failure
+                })
             }
         }
     }
 }
 
+/// What is told of a request that a stop has ended, or that came after it.
+pub(crate) const STOPPED: Failure = Failure::Busy("the component is being stopped");
+
 impl Shared {
+    /// Waits for what ends a guest from outside: its deadline, or the workload's stop.
+    pub(crate) async fn end(self: Arc<Self>, deadline: Option<Instant>) -> Failure {
+        let stopped = self.stopped.cancelled();
+        match deadline {
+            None => stopped.await,
+            Some(deadline) => {
+                if timeout_at(deadline.into(), stopped).await.is_err() {
+                    return Failure::TimeIsOver(self.options.time_limit.unwrap_or_default());
+                }
+            }
+        }
+        STOPPED
+    }
+
     /// Waits for a place among the running, if there is a place among the waiting.
     async fn admit(&self, deadline: Option<Instant>) -> Result<OwnedSemaphorePermit, Failure> {
         const FULL: Failure = Failure::Busy("the component has all the requests that it takes");
-        if let Ok(permit) = self.running.clone().try_acquire_owned() {
-            return Ok(permit);
+        match self.running.clone().try_acquire_owned() {
+            Ok(permit) => return Ok(permit),
+            Err(TryAcquireError::Closed) => return Err(STOPPED),
+            Err(TryAcquireError::NoPermits) => {}
         }
         let _place = Place::take(&self.waiting, self.options.max_waiting).ok_or(FULL)?;
         let acquired = self.running.clone().acquire_owned();
@@ -186,7 +216,7 @@ impl Shared {
             Some(deadline) => timeout_at(deadline.into(), acquired).await.map_err(|_| FULL)?,
             None => acquired.await,
         };
-        acquired.map_err(|_| Failure::Busy("the component is being stopped"))
+        acquired.map_err(|_| STOPPED)
     }
 }
 
@@ -230,7 +260,7 @@ async fn first_answer(
                 return Poll::Ready(Err(Failure::NoAnswer("it gave no answer".into())));
             }
         };
-        Poll::Ready(with_body(answer, guest.take().filter(|_| !ended), cx))
+        Poll::Ready(with_body(answer, guest.take().filter(|_| !ended)))
     })
     .await
 }
@@ -238,12 +268,11 @@ async fn first_answer(
 fn with_body(
     answer: Response<wasmtime_wasi_http::WasiBody>,
     guest: Option<Guest>,
-    cx: &mut Context<'_>,
 ) -> Result<Response<Body>, Failure> {
     let (parts, body) = answer.into_parts();
     let body = match guest {
         Some(guest) => Body::streamed(body, Writer::Guest(guest)),
-        None => Body::finished(body, cx).map_err(|error| Failure::NoAnswer(error.to_string()))?,
+        None => Body::gathered(body, Writer::Nobody).map_err(|error| Failure::NoAnswer(error.to_string()))?,
     };
     Ok(Response::from_parts(parts, body))
 }

@@ -25,6 +25,38 @@ fn what_is_no_component_is_refused_with_its_own_words() {
     assert!(matches!(refusal(&damaged), Error::Malformed { .. }));
 }
 
+/// A component that exports an empty `wasi:cli/run` and imports a function called `needed`.
+fn component_with_an_unknown_import() -> Vec<u8> {
+    let mut bytes = b"\0asm\x0d\0\x01\0".to_vec();
+    for (section, payload) in [
+        // One type: a function without parameters or result.
+        (7, &b"\x01\x40\x00\x01\x00"[..]),
+        (10, b"\x01\x00\x06needed\x01\x00"),
+        // One instance, of nothing.
+        (5, b"\x01\x01\x00"),
+        (11, b"\x01\x00\x12wasi:cli/run@0.2.0\x05\x00\x00"),
+    ] {
+        bytes.push(section);
+        bytes.push(payload.len() as u8);
+        bytes.extend_from_slice(payload);
+    }
+    bytes
+}
+
+#[test]
+fn an_import_that_the_host_does_not_give_is_named() {
+    let bytes = component_with_an_unknown_import();
+    let error = host().compile(&digest(&bytes), &bytes).unwrap_err();
+    assert!(matches!(&error, Error::Import { reason, .. } if reason.contains("needed")), "{error}");
+}
+
+#[test]
+fn the_fixtures_stay_small() {
+    for fixture in [HELLO, HELLO3, COMMAND] {
+        assert!(fixture.len() <= 100_000, "{} bytes", fixture.len());
+    }
+}
+
 #[test]
 fn bytes_under_another_digest_are_refused() {
     let error = host().compile(&digest(b"something else"), HELLO).unwrap_err();

@@ -8,7 +8,7 @@ use http_body_util::{BodyExt as _, Full};
 use tokio::{io::AsyncWriteExt as _, net::TcpStream};
 use xebec_wasm::{Error, Host, HostOptions, Stream, Volume, WorkloadOptions};
 
-use crate::{COMMAND, HELLO, compiled, connect, digest, eventually, host, serve};
+use crate::{COMMAND, HELLO, HELLO3, compiled, connect, digest, eventually, host, serve, serve_component};
 
 fn within(milliseconds: u64) -> WorkloadOptions {
     WorkloadOptions { time_limit: Some(Duration::from_millis(milliseconds)), ..WorkloadOptions::default() }
@@ -157,10 +157,19 @@ async fn a_host_without_free_instances_says_so() {
 }
 
 #[tokio::test]
-async fn a_stopped_workload_answers_no_more() {
-    let served = serve(WorkloadOptions::default()).await;
-    served.workload.stop();
-    assert_eq!(served.get("/").await.0, StatusCode::SERVICE_UNAVAILABLE);
+async fn a_stop_ends_what_runs_and_answers_no_more() {
+    for component in [HELLO, HELLO3] {
+        let served = serve_component(component, WorkloadOptions::default()).await;
+        let stop = async {
+            eventually("both run", || served.output.says("/sleep") && served.output.says("/spin")).await;
+            served.workload.stop();
+        };
+        let (slept, spun, ()) = tokio::join!(served.get("/sleep?ms=60000"), served.get("/spin"), stop);
+        assert_eq!((slept.0, spun.0), (StatusCode::SERVICE_UNAVAILABLE, StatusCode::SERVICE_UNAVAILABLE));
+        assert_eq!(slept.1, "the component is being stopped\n");
+        assert_eq!(served.get("/").await.0, StatusCode::SERVICE_UNAVAILABLE);
+        assert!(served.output.lines(Stream::Stderr).is_empty(), "nothing failed");
+    }
 }
 
 #[tokio::test]

@@ -39,6 +39,18 @@ async fn an_answer_that_is_complete_at_once_goes_out_with_its_length() {
 }
 
 #[tokio::test]
+async fn an_answer_of_many_small_pieces_goes_out_as_one() {
+    let value = "x".repeat(40_000);
+    let served = serve(WorkloadOptions { env: env(&[("LONG", &value)]), ..WorkloadOptions::default() }).await;
+    let mut client = connect(served.address).await;
+    let request = Request::get("/env").header("host", "test").body(Full::new(Bytes::new())).unwrap();
+    let response = client.send_request(request).await.unwrap();
+    assert_eq!(response.headers()["content-length"], "40006");
+    let body = response.into_body().collect().await.unwrap().to_bytes();
+    assert_eq!(body, format!("LONG={value}\n"));
+}
+
+#[tokio::test]
 async fn every_request_has_a_fresh_instance_unless_reuse_is_asked_for() {
     let fresh = serve(WorkloadOptions::default()).await;
     for _ in 0..3 {
@@ -127,11 +139,13 @@ async fn http2_with_prior_knowledge_is_answered_on_the_same_port() {
 #[tokio::test]
 async fn a_request_without_a_host_is_the_clients_fault() {
     let served = serve(WorkloadOptions::default()).await;
-    let mut stream = TcpStream::connect(served.address).await.unwrap();
-    stream.write_all(b"GET / HTTP/1.0\r\n\r\n").await.unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).await.unwrap();
-    assert!(answer.starts_with("HTTP/1.0 400"), "{answer}");
+    for head in [&b"GET / HTTP/1.0\r\n\r\n"[..], b"GET / HTTP/1.0\r\nhost: \xff\r\n\r\n"] {
+        let mut stream = TcpStream::connect(served.address).await.unwrap();
+        stream.write_all(head).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.0 400"), "{answer}");
+    }
     assert!(served.output.lines(Stream::Stderr).is_empty());
 }
 
@@ -184,4 +198,19 @@ async fn shutdown_lets_open_requests_end() {
     assert_eq!(answer.await.unwrap().unwrap().status(), StatusCode::OK);
     tokio::time::timeout(Duration::from_secs(5), serving).await.unwrap().unwrap();
     assert!(TcpStream::connect(address).await.is_err());
+}
+
+#[tokio::test]
+async fn after_the_drain_time_nothing_is_left() {
+    let options = WorkloadOptions { drain_time: Duration::from_millis(100), ..WorkloadOptions::default() };
+    let Served { address, workload, shutdown, serving, .. } = serve(options).await;
+    let mut client = connect(address).await;
+    let request =
+        Request::get("/sleep?ms=60000").header("host", "test").body(Full::new(Bytes::new())).unwrap();
+    let answer = tokio::spawn(client.send_request(request));
+    eventually("the request runs", || workload.running() == 1).await;
+    shutdown.cancel();
+    tokio::time::timeout(Duration::from_secs(5), serving).await.unwrap().unwrap();
+    assert_eq!(workload.running(), 0);
+    assert!(answer.await.unwrap().is_err(), "the client sees its connection end");
 }
