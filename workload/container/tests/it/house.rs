@@ -68,12 +68,8 @@ fn guest() -> &'static Path {
     })
 }
 
-/// The example program beside this one.
 fn monitor() -> MonitorCommand {
-    let own = std::env::current_exe().unwrap();
-    let program = own.parent().and_then(Path::parent).unwrap().join("examples/monitor");
-    assert!(program.exists(), "{} is not built: run the tests with cargo test", program.display());
-    MonitorCommand { program, args: Vec::new() }
+    MonitorCommand { program: env!("CARGO_BIN_EXE_xebec-monitor").into(), args: Vec::new() }
 }
 
 impl House {
