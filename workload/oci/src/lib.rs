@@ -16,5 +16,5 @@ pub mod unpack;
 pub use digest::{Digest, Hasher};
 pub use error::Error;
 pub use reference::{Reference, RepositoryName, Selector, Tag};
-pub use registry::Registry;
+pub use registry::{Registry, RegistryLimits};
 pub use store::{BlobWriter, Collected, Limits, StagedBlob, Store};

@@ -2,27 +2,41 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot set itself up must fail")]
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::{BodyExt as _, Full};
 use hyper_util::rt::TokioIo;
-use tokio::net::{TcpListener, TcpStream};
-use xebec_oci::{Digest, Limits, Registry, Store};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream},
+    sync::oneshot,
+    task::JoinHandle,
+    time::timeout,
+};
+use xebec_oci::{Digest, Limits, Registry, RegistryLimits, Store};
 
 struct Server {
     address: std::net::SocketAddr,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
+    stop: Option<oneshot::Sender<()>>,
+    ended: JoinHandle<()>,
 }
 
 async fn start() -> Server {
+    start_with(RegistryLimits::default()).await
+}
+
+async fn start_with(limits: RegistryLimits) -> Server {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(folder.path(), Limits::default()).unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    tokio::spawn(Arc::new(Registry::new(Arc::new(store))).serve(listener, std::future::pending()));
-    Server { address, _folder: folder }
+    let (stop, stopped) = oneshot::channel::<()>();
+    let registry = Arc::new(Registry::with_limits(Arc::new(store), limits));
+    let ended = tokio::spawn(registry.serve(listener, async { drop(stopped.await) }));
+    Server { address, folder, stop: Some(stop), ended }
 }
 
 impl Server {
@@ -71,6 +85,8 @@ async fn chunks_must_continue_where_the_last_one_ended() {
     let part = server.send("GET", &blob, &[("range", "bytes=6-7")], "").await;
     assert_eq!((part.status().as_u16(), part.body().as_ref()), (206, b"wo".as_slice()));
     assert_eq!(part.headers()["content-range"], "bytes 6-7/11");
+    let end = server.send("GET", &blob, &[("range", "bytes=-5")], "").await;
+    assert_eq!((end.status().as_u16(), end.body().as_ref()), (206, b"world".as_slice()));
     assert_eq!(server.send("GET", &blob, &[("range", "bytes=11-")], "").await.status(), 416);
     assert_eq!(server.send("DELETE", &blob, &[], "").await.status(), 202);
     assert_eq!(code(&server.send("GET", &blob, &[], "").await), "BLOB_UNKNOWN");
@@ -100,6 +116,103 @@ async fn manifests_are_pushed_tagged_paged_and_deleted() {
     let path = format!("/v2/a/b/manifests/{digest}");
     assert_eq!(server.send("DELETE", &path, &[], "").await.status(), 202);
     assert_eq!(code(&server.send("GET", &path, &[], "").await), "MANIFEST_UNKNOWN");
+    // The tags that meant it went with it.
+    assert_eq!(server.send("GET", "/v2/a/b/tags/list", &[], "").await.body(), r#"{"name":"a/b","tags":[]}"#);
+}
+
+#[tokio::test]
+async fn referrers_are_listed_and_filtered() {
+    let server = start().await;
+    let subject = Digest::of(b"to come");
+    let listing = format!("/v2/a/b/referrers/{subject}");
+    let none = server.send("GET", &listing, &[], "").await;
+    assert_eq!(none.headers()["content-type"], "application/vnd.oci.image.index.v1+json");
+    assert!(manifests(&none).is_empty());
+    for kind in ["test/sbom", "test/signature"] {
+        let manifest = format!(
+            r#"{{"artifactType":"{kind}","annotations":{{"for":"test"}},"subject":{{"digest":"{subject}","size":7}}}}"#
+        );
+        let path = format!("/v2/a/b/manifests/{}", Digest::of(manifest.as_bytes()));
+        let pushed = server.send("PUT", &path, &[], &manifest).await;
+        assert_eq!(pushed.headers()["oci-subject"], subject.to_string().as_str());
+    }
+    let all = manifests(&server.send("GET", &listing, &[], "").await);
+    assert_eq!(all.len(), 2);
+    assert!(all.iter().all(|one| one["annotations"]["for"] == "test" && one["size"].as_u64() > Some(100)));
+    let filtered = server.send("GET", &format!("{listing}?artifactType=test%2Fsbom"), &[], "").await;
+    assert_eq!(filtered.headers()["oci-filters-applied"], "artifactType");
+    let filtered = manifests(&filtered);
+    assert_eq!((filtered.len(), filtered[0]["artifactType"].as_str()), (1, Some("test/sbom")));
+}
+
+fn manifests(response: &Response<Bytes>) -> Vec<serde_json::Value> {
+    let index: serde_json::Value = serde_json::from_slice(response.body()).unwrap();
+    index["manifests"].as_array().unwrap().clone()
+}
+
+#[tokio::test]
+async fn repositories_are_listed_and_share_blobs_by_mount() {
+    let server = start().await;
+    let digest = server.put_blob("shared").await;
+    let mounted =
+        server.send("POST", &format!("/v2/c/blobs/uploads/?mount={digest}&from=a/b"), &[], "").await;
+    assert_eq!(mounted.status(), 201);
+    assert_eq!(server.send("GET", &format!("/v2/c/blobs/{digest}"), &[], "").await.body(), "shared");
+    let absent = Digest::of(b"absent");
+    let begun = server.send("POST", &format!("/v2/d/blobs/uploads/?mount={absent}&from=a/b"), &[], "").await;
+    assert_eq!(begun.status(), 202);
+    // An upload belongs to the repository that it was begun in.
+    let elsewhere = begun.headers()["location"].to_str().unwrap().replace("/v2/d/", "/v2/c/");
+    assert_eq!(code(&server.send("PATCH", &elsewhere, &[], "x").await), "BLOB_UPLOAD_UNKNOWN");
+    let page = server.send("GET", "/v2/_catalog?n=2", &[], "").await;
+    assert_eq!(page.body(), r#"{"repositories":["a/b","c"]}"#);
+    assert!(page.headers()["link"].to_str().unwrap().contains("/v2/_catalog?n=2&last=c"));
+    assert_eq!(server.send("GET", "/v2/_catalog?last=c", &[], "").await.body(), r#"{"repositories":["d"]}"#);
+}
+
+#[tokio::test]
+async fn a_blob_that_the_disk_spoiled_never_arrives_whole() {
+    let server = start().await;
+    let digest = server.put_blob("content").await;
+    let path = server.folder.path().join("blobs/sha256").join(&digest.hex()[..2]).join(digest.hex());
+    std::fs::write(path, "c0ntent").unwrap();
+    let mut stream = TcpStream::connect(server.address).await.unwrap();
+    let request = format!("GET /v2/a/b/blobs/{digest} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    let _ = stream.read_to_string(&mut answer).await;
+    assert!(!answer.contains("c0ntent"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_body_that_stalls_is_given_up_and_its_connection_freed() {
+    let limits =
+        RegistryLimits { idle: Duration::from_millis(100), connections: 1, ..RegistryLimits::default() };
+    let server = start_with(limits).await;
+    let mut stalled = TcpStream::connect(server.address).await.unwrap();
+    let head = "PUT /v2/a/manifests/v1 HTTP/1.1\r\nhost: x\r\ncontent-length: 10\r\n\r\n{";
+    stalled.write_all(head.as_bytes()).await.unwrap();
+    // There is one place, so the second client is served when the first one is given up.
+    let second = timeout(Duration::from_secs(5), server.send("GET", "/v2/", &[], "")).await.unwrap();
+    assert_eq!(second.status(), 200);
+    let mut answer = String::new();
+    stalled.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
+}
+
+#[tokio::test]
+async fn the_end_waits_for_requests_but_not_for_ever() {
+    let limits = RegistryLimits { drain: Duration::from_millis(200), ..RegistryLimits::default() };
+    let mut server = start_with(limits).await;
+    let mut busy = TcpStream::connect(server.address).await.unwrap();
+    let head = "PUT /v2/a/manifests/v1 HTTP/1.1\r\nhost: x\r\ncontent-length: 10\r\n\r\n{";
+    busy.write_all(head.as_bytes()).await.unwrap();
+    assert_eq!(server.send("GET", "/v2/", &[], "").await.status(), 200);
+    server.stop.take().unwrap().send(()).unwrap();
+    timeout(Duration::from_secs(5), &mut server.ended).await.unwrap().unwrap();
+    let mut answer = Vec::new();
+    let cut_off = timeout(Duration::from_secs(5), busy.read_to_end(&mut answer)).await.unwrap();
+    assert!(cut_off.is_err() || answer.is_empty(), "{}", String::from_utf8_lossy(&answer));
 }
 
 #[tokio::test]
@@ -114,6 +227,10 @@ async fn bad_requests_name_the_specifications_code() {
         ("PUT", "/v2/a/manifests/v1", "MANIFEST_INVALID"),
         ("POST", "/v2/a/tags/list", "UNSUPPORTED"),
         ("GET", "/v2/nothing", "NAME_UNKNOWN"),
+        ("GET", "/v2/never/pushed/tags/list", "NAME_UNKNOWN"),
+        ("GET", "/v2/a/manifests/.malformed", "MANIFEST_UNKNOWN"),
+        ("PUT", "/v2/a/manifests/.malformed", "MANIFEST_INVALID"),
+        ("DELETE", "/v2/_catalog", "UNSUPPORTED"),
     ] {
         assert_eq!(code(&server.send(method, path, &[], "junk").await), expected, "{method} {path}");
     }
