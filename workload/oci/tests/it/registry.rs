@@ -1,6 +1,4 @@
-//! The registry as a client sees it: real HTTP over a real socket.
-
-#![allow(clippy::unwrap_used, reason = "a test that cannot set itself up must fail")]
+//! The registry as a client sees it.
 
 use std::{sync::Arc, time::Duration};
 
