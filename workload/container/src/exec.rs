@@ -14,7 +14,7 @@ use std::{
 };
 
 use libcontainer::{container::builder::ContainerBuilder, syscall::syscall::SyscallType};
-use rustix::process::{Pid, Signal, WaitOptions, pidfd_send_signal, waitpid};
+use rustix::process::{Pid, Signal, WaitOptions, pidfd_send_signal, wait, waitpid};
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _},
     process::{Child, ChildStderr, ChildStdin, ChildStdout, Command},
@@ -23,7 +23,7 @@ use tokio::{
 
 use crate::{
     Container, Error, MonitorCommand, cgroup,
-    monitor::{PlainExecutor, REQUEST, Request, STATE, leave, whole},
+    monitor::{PlainExecutor, REQUEST, Request, STATE, whole},
     process::Process,
 };
 
@@ -96,13 +96,17 @@ impl Exec {
     }
 
     /// Kills the command. One that has ended needs nothing.
+    ///
+    /// The file is taken away first and read then. So either its writer has told the process before, or it finds the
+    /// file gone behind its back and kills the process itself.
     pub fn kill(&mut self) {
-        let process =
-            fs::read(&self.told).ok().and_then(|text| serde_json::from_slice::<Process>(&text).ok());
-        match process.and_then(|process| process.handle()) {
-            Some(handle) => drop(pidfd_send_signal(&handle, Signal::KILL)),
-            // It is not that far yet, or over.
-            None => drop(self.child.start_kill()),
+        let Ok(mut file) = File::open(&self.told) else { return };
+        let _ = fs::remove_file(&self.told);
+        let mut text = Vec::new();
+        let _ = io::Read::read_to_end(&mut file, &mut text);
+        let process = serde_json::from_slice::<Process>(&text).ok();
+        if let Some(handle) = process.and_then(|process| process.handle()) {
+            let _ = pidfd_send_signal(&handle, Signal::KILL);
         }
     }
 
@@ -157,6 +161,7 @@ pub(crate) fn run(args: &[OsString]) -> ExitCode {
     match command(args) {
         Ok(code) => ExitCode::from(code),
         Err(reason) => {
+            reap();
             eprintln!("{reason}");
             ExitCode::from(CANNOT_RUN)
         }
@@ -192,8 +197,9 @@ fn command(args: &[OsString]) -> Result<u8, String> {
         .map_err(|error| whole(&error))?
         .as_raw();
     let _ = cgroup::join_unified(&request.cgroup, pid);
-    if let (Ok(process), Some(folder), Some(name)) = (Process::of(pid), told.parent(), told.file_name()) {
-        let _ = leave(folder, &name.to_string_lossy(), &process);
+    if tell(told, pid).is_err() {
+        // Whoever asked for the command wants it no more.
+        let _ = rustix::process::kill_process(Pid::from_raw(pid).ok_or("no process")?, Signal::KILL);
     }
     // What this process holds of its input and output must not outlive the command.
     let nothing = File::open("/dev/null").map_err(|error| error.to_string())?;
@@ -204,6 +210,26 @@ fn command(args: &[OsString]) -> Result<u8, String> {
         .ok_or("the command has not ended")?;
     let code = status.exit_status().or(status.terminating_signal().map(|signal| 128 + signal));
     Ok(u8::try_from(code.unwrap_or(0)).unwrap_or(u8::MAX))
+}
+
+/// Takes note of the end of a process that came to nothing. Otherwise it would become the child of the container's first
+/// process, which may not know that there is such a duty.
+fn reap() {
+    for _ in 0..200 {
+        match wait(WaitOptions::NOHANG) {
+            Ok(Some(_)) => {}
+            Ok(None) => std::thread::sleep(Duration::from_millis(10)),
+            Err(_) => return,
+        }
+    }
+}
+
+/// Writes down the command's process; an error when nobody wants to know any more.
+fn tell(told: &Path, pid: i32) -> io::Result<()> {
+    let text = serde_json::to_vec(&Process::of(pid)?)?;
+    let mut file = fs::OpenOptions::new().write(true).open(told)?;
+    io::Write::write_all(&mut file, &text)?;
+    fs::metadata(told).map(drop)
 }
 
 fn at(path: &Path) -> impl FnOnce(io::Error) -> Error {

@@ -86,6 +86,7 @@ pub(crate) struct Processes {
 /// not have started another thread.
 #[must_use]
 pub fn monitor(args: &[OsString]) -> ExitCode {
+    close_inherited();
     let folder = match args {
         [exec, rest @ ..] if exec == EXEC => return exec::run(rest),
         [folder] => Path::new(folder),
@@ -101,6 +102,21 @@ pub fn monitor(args: &[OsString]) -> ExitCode {
             eprintln!("{reason}");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Closes what whoever started the program had open without meaning it for us: a file, a lock or a socket that a
+/// container's monitor held would stay for as long as the container runs.
+fn close_inherited() {
+    let open: Vec<i32> = fs::read_dir("/proc/self/fd")
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .filter(|number| *number > 2)
+        .collect();
+    for number in open {
+        // The directory's own number is among them and closed already.
+        let _ = nix::unistd::close(number);
     }
 }
 

@@ -205,7 +205,8 @@ impl Runtime {
         }
     }
 
-    /// The containers that an earlier process left, running or ended. What it had not finished making is removed.
+    /// The containers that an earlier process left, running or ended. What it had not finished making is removed, so
+    /// this comes before the first container is made.
     ///
     /// # Errors
     /// When the disk refuses.
@@ -220,12 +221,8 @@ impl Runtime {
                     continue;
                 };
                 let (folder, group) = (entry.path(), format!("{group}/{id}"));
-                let processes = fs::read(folder.join(PROCESSES)).ok();
-                match processes.and_then(|text| serde_json::from_slice(&text).ok()) {
-                    Some(processes) => {
-                        let monitor = Arc::clone(&monitor);
-                        found.push(Container { id, folder, group, processes, monitor, line: None });
-                    }
+                match Container::read(id, folder.clone(), group.clone(), Arc::clone(&monitor)) {
+                    Some(container) => found.push(container),
                     None => remove(&folder, &group)?,
                 }
             }
@@ -233,6 +230,13 @@ impl Runtime {
             Ok(found)
         })
         .await
+    }
+
+    /// The container of that name, running or ended, if there is one that was made whole.
+    #[must_use]
+    pub fn find(&self, id: &ContainerId) -> Option<Container> {
+        let (folder, group) = (self.containers().join(id.as_str()), format!("{}/{id}", self.group));
+        Container::read(id.clone(), folder, group, Arc::clone(&self.monitor))
     }
 
     /// The unpacked layers, to be cleaned of those that no image needs.
@@ -255,6 +259,12 @@ impl Drop for Runtime {
 }
 
 impl Container {
+    fn read(id: ContainerId, folder: PathBuf, group: String, monitor: Arc<MonitorCommand>) -> Option<Self> {
+        let processes = fs::read(folder.join(PROCESSES)).ok()?;
+        let processes = serde_json::from_slice(&processes).ok()?;
+        Some(Self { id, folder, group, processes, monitor, line: None })
+    }
+
     /// The container's name.
     #[must_use]
     pub fn id(&self) -> &ContainerId {

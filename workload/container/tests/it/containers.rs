@@ -110,10 +110,28 @@ async fn what_cannot_run_says_why_and_leaves_nothing() {
         assert!(runtime.recover().await.unwrap().is_empty());
     }
     let container = runtime.create(&id, &house.image, &house.spec(&["wait"])).await.unwrap();
+    assert_eq!(runtime.find(&id).unwrap().pid(), container.pid());
+    assert!(runtime.find(&"other".parse().unwrap()).is_none());
     let twice = runtime.create(&id, &house.image, &house.spec(&["wait"])).await;
     assert!(matches!(twice, Err(Error::Exists { .. })), "{twice:?}");
     assert_eq!(container.status().await.unwrap(), Status::Created);
     container.delete().await.unwrap();
+}
+
+#[tokio::test]
+async fn without_overlays_each_container_has_a_copy() {
+    let Some(mut house) = house("without_overlays_each_container_has_a_copy") else { return };
+    house.privilege.overlay = false;
+    let runtime = house.runtime();
+    for _ in 0..2 {
+        let container = house.started(&runtime, "copy", &house.spec(&["look"])).await;
+        assert_eq!(container.wait().await.unwrap().code, 0, "{:?}", house.log());
+        assert!(house.log().contains(&"stdout F write root true".to_owned()));
+        let copy = house.folder.path().join("runtime/containers/copy/rootfs/changed");
+        assert!(copy.exists());
+        container.delete().await.unwrap();
+        assert!(!copy.exists());
+    }
 }
 
 #[tokio::test]
@@ -184,6 +202,6 @@ async fn a_further_command_runs_in_the_container() {
     assert!(begun.elapsed() < Duration::from_secs(5));
     // Nothing of it is left in the container's process namespace.
     let processes = exec(&["/guest", "processes"], long).await;
-    assert_eq!(String::from_utf8(processes.stdout).unwrap(), "2\n");
+    assert_eq!(String::from_utf8(processes.stdout).unwrap(), "/guest wait S\n/guest processes R\n");
     container.delete().await.unwrap();
 }

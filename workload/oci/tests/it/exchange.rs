@@ -167,13 +167,8 @@ async fn skopeo_copies_an_image_in_and_out() {
     let layout = format!("oci:{}:v1", side.folder.path().join("layout").display());
     let registry = format!("docker://{}/demo/echo:v1", side.address);
     let copy = async |from: &str, to: &str| {
-        let policy = side.folder.path().join("policy.json");
-        std::fs::write(&policy, r#"{"default":[{"type":"insecureAcceptAnything"}]}"#).unwrap();
-        let mut skopeo = Command::new("skopeo");
-        skopeo.arg("--policy").arg(&policy).args(["--insecure-policy", "copy", "--preserve-digests"]);
-        skopeo.args(["--src-tls-verify=false", "--dest-tls-verify=false", from, to]);
-        let output = tokio::task::spawn_blocking(move || skopeo.output().unwrap()).await.unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let insecure = ["--src-tls-verify=false", "--dest-tls-verify=false"];
+        skopeo(&["--preserve-digests", insecure[0], insecure[1], from, to]).await;
     };
     copy(&registry, &layout).await;
     assert!(side.folder.path().join("layout/blobs/sha256").join(digest.hex()).exists());
@@ -181,21 +176,49 @@ async fn skopeo_copies_an_image_in_and_out() {
     copy(&layout, &other).await;
     let copied: RepositoryName = "copied/echo".parse().unwrap();
     assert_eq!(side.store.manifest(&copied, &Selector::Tag(tag("v2"))).unwrap().0, digest);
+    // Layers that skopeo compressed with Zstandard unpack to the same files.
+    let plain = format!("dir:{}", side.folder.path().join("plain").display());
+    skopeo(&["--dest-decompress", "--src-tls-verify=false", &registry, &plain]).await;
+    // Somewhere else, for skopeo would find the layer there that it knows to be the same.
+    let elsewhere = self::side().await;
+    let zstd = format!("docker://{}/zstd/echo:v1", elsewhere.address);
+    skopeo(&["--format=oci", "--dest-compress-format=zstd", "--dest-tls-verify=false", &plain, &zstd]).await;
+    let zstd: RepositoryName = "zstd/echo".parse().unwrap();
+    let found = resolve(&elsewhere.store, &zstd, &Selector::Tag(tag("v1")), &platform("amd64")).unwrap();
+    assert_eq!(found.manifest.layers[0].media_type, media_type::OCI_LAYER_ZSTD);
+    let xebec_oci::image::Content::Container(config) = found.content else { panic!("no container") };
+    let unpacked = tempfile::tempdir().unwrap();
+    let limits = xebec_oci::unpack::UnpackLimits::default();
+    xebec_oci::unpack::unpack_merged(
+        &elsewhere.store,
+        &zstd,
+        &found.manifest,
+        &config,
+        unpacked.path(),
+        limits,
+    )
+    .unwrap();
+    let same = |root: &Path| Digest::of(&std::fs::read(root.join("content")).unwrap());
+    assert_eq!(same(unpacked.path()), same(&side.folder.path().join("v1")));
     // An archive that skopeo wrote loads under the same digest.
     let archive = side.folder.path().join("archive.tar");
     copy(&registry, &format!("oci-archive:{}:v1", archive.display())).await;
     assert_eq!(load(&side, &archive), digest);
     let archive = side.folder.path().join("docker.tar");
-    let mut skopeo = Command::new("skopeo");
-    skopeo.args(["--insecure-policy", "copy", "--src-tls-verify=false", &registry]);
-    skopeo.arg(format!("docker-archive:{}:demo/echo:v1", archive.display()));
-    let output = tokio::task::spawn_blocking(move || skopeo.output().unwrap()).await.unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let docker = format!("docker-archive:{}:demo/echo:v1", archive.display());
+    skopeo(&["--src-tls-verify=false", &registry, &docker]).await;
     load(&side, &archive);
     let found =
         resolve(&side.store, &"loaded".parse().unwrap(), &Selector::Tag(tag("v1")), &platform("amd64"));
     let xebec_oci::image::Content::Container(config) = found.unwrap().content else { panic!("no container") };
     assert_eq!(config.config.cmd, ["/amd64"]);
+}
+
+async fn skopeo(args: &[&str]) {
+    let mut command = Command::new("skopeo");
+    command.args(["--insecure-policy", "copy"]).args(args);
+    let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+    assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
 fn load(side: &Side, archive: &Path) -> Digest {
