@@ -33,7 +33,7 @@ use answer::{Answer, Body, Refusal, refused, reply};
 pub struct RegistryLimits {
     /// Connections at a time; further ones wait to be accepted.
     pub connections: usize,
-    /// How long a client may take for the head of a request, or between two pieces of a body.
+    /// How long a client may take for the head of a request, between two pieces of a body, or to take what it is sent.
     pub idle: Duration,
     /// How long requests under way may go on when the registry ends.
     pub drain: Duration,
@@ -92,6 +92,9 @@ impl Registry {
                 Some(_) = connections.join_next() => {}
                 (place, accepted) = accepted => match accepted {
                     Ok((stream, _)) => {
+                        // The kernel gives up a client that takes nothing more of what is sent.
+                        let idle = u32::try_from(self.limits.idle.as_millis()).unwrap_or(u32::MAX);
+                        let _ = rustix::net::sockopt::set_tcp_user_timeout(&stream, idle);
                         let connection = graceful.watch(Arc::clone(&self).connection(stream));
                         connections.spawn(async move {
                             // A client that breaks off is no news.

@@ -199,6 +199,20 @@ async fn a_body_that_stalls_is_given_up_and_its_connection_freed() {
 }
 
 #[tokio::test]
+async fn a_client_that_stops_reading_is_given_up() {
+    let limits =
+        RegistryLimits { idle: Duration::from_millis(300), connections: 1, ..RegistryLimits::default() };
+    let server = start_with(limits).await;
+    let digest = server.put_blob(&"x".repeat(32 << 20)).await;
+    let mut deaf = TcpStream::connect(server.address).await.unwrap();
+    let request = format!("GET /v2/a/b/blobs/{digest} HTTP/1.1\r\nhost: x\r\n\r\n");
+    deaf.write_all(request.as_bytes()).await.unwrap();
+    let next = timeout(Duration::from_secs(30), server.send("GET", "/v2/", &[], "")).await.unwrap();
+    assert_eq!(next.status(), 200);
+    drop(deaf);
+}
+
+#[tokio::test]
 async fn the_end_waits_for_requests_but_not_for_ever() {
     let limits = RegistryLimits { drain: Duration::from_millis(200), ..RegistryLimits::default() };
     let mut server = start_with(limits).await;
