@@ -145,7 +145,7 @@ fn group_version(group: &str, version: &str) -> String {
 }
 
 /// The resources of one group version by name, each with its version.
-fn members<'a>(
+pub(crate) fn members<'a>(
     resources: &'a [Arc<Resource>],
     group: &str,
     version: &str,

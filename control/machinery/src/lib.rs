@@ -8,6 +8,7 @@ pub mod builtin;
 pub mod discovery;
 pub mod field;
 pub mod negotiation;
+pub mod openapi;
 pub mod resource;
 pub mod schema;
 pub mod status;
