@@ -7,6 +7,7 @@ mod custom;
 mod json;
 mod names;
 mod operations;
+mod protobuf;
 #[cfg(test)]
 mod tests;
 mod types;
@@ -19,6 +20,7 @@ use serde_json::Value;
 use crate::builtin;
 use crate::discovery::{self, Root};
 use crate::resource::{Resource, Version};
+use crate::status::Status;
 use json::{Fingerprint, Json, Sink};
 use names::Type;
 use operations::Paths;
@@ -126,6 +128,14 @@ impl<'a> Documents<'a> {
             json.within("securityDefinitions", |json| json.within("BearerToken", bearer));
         });
         bytes
+    }
+
+    /// `/openapi/v2` in protobuf.
+    pub fn v2_protobuf(&self) -> Result<Vec<u8>, Status> {
+        let document = serde_json::from_slice(&self.v2()).map_err(|error| {
+            Status::internal(&format!("a schema is too deep for OpenAPI version 2: {error}"))
+        })?;
+        Ok(protobuf::encode(&document))
     }
 
     fn group_versions(&self) -> impl Iterator<Item = (&'a str, &'a str)> {
