@@ -8,6 +8,7 @@ pub mod builtin;
 pub mod canonical;
 pub mod defaults;
 pub mod field;
+pub mod protobuf;
 pub mod quantity;
 pub mod resource;
 pub mod schema;
