@@ -5,11 +5,16 @@
 //! no I/O here, no clock, no client and no global state that changes; the API server owns all of that.
 
 pub mod builtin;
+pub mod canonical;
+pub mod defaults;
 pub mod discovery;
 pub mod field;
 pub mod negotiation;
 pub mod openapi;
+pub mod protobuf;
+pub mod quantity;
 pub mod resource;
 pub mod schema;
 pub mod status;
 pub mod table;
+pub mod timestamp;

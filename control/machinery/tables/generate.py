@@ -13,8 +13,8 @@ client-go's apply configurations, which must agree on every list and map. Anythi
 
 Written, one fact a line:
 
-    package ALIAS OPENAPI-PREFIX GROUP VERSION
-    struct NAME [atomic]                      a message; `object` instead of `struct` where it has apiVersion and kind
+    @package ALIAS OPENAPI-PREFIX GROUP VERSION
+    @struct NAME [atomic]                     a message; `@object` instead of `@struct` where it has apiVersion and kind
     JSON-NAME NUMBER TYPE [FLAGS] [ATTRIBUTE…]
 
 JSON-NAME is `+` where the message's fields stand in the parent's JSON object. TYPE is a scalar (string, bool, int32,
@@ -233,7 +233,7 @@ class Tables:
         for alias, module, directory, prefix, group, version in PACKAGES:
             package = self.packages[alias]
             numbers = proto(self.cache / f"{module}@{self.version}" / directory / "generated.proto")
-            lines.append(f"package {alias} {prefix} {group or '-'} {version}")
+            lines.append(f"@package {alias} {prefix} {group or '-'} {version}")
             for name in sorted(package.structs):
                 struct, qualified = package.structs[name], f"{alias}.{name}"
                 if name not in numbers or qualified in SKIPPED or qualified in SPECIAL:
@@ -243,7 +243,7 @@ class Tables:
                     fail(f"{qualified}: {sorted(numbers[name])} in generated.proto are not the numbers of the tags")
                 atomic = " atomic" if struct["markers"].get("structType") == ["atomic"] else ""
                 atomic = " atomic" if struct["markers"].get("mapType") == ["atomic"] else atomic
-                lines.append(("object " if struct["object"] else "struct ") + name + atomic)
+                lines.append(("@object " if struct["object"] else "@struct ") + name + atomic)
                 lines += [self.field_line(package, field) for field in fields]
         return "\n".join(lines) + "\n"
 
@@ -283,9 +283,9 @@ def compare(table, path):
     truth, count, prefix, name = applied(path), 0, "", ""
     for line in table.splitlines():
         words = line.split(" ")
-        if words[0] == "package":
+        if words[0] == "@package":
             prefix = words[2]
-        elif words[0] in ("struct", "object"):
+        elif words[0] in ("@struct", "@object"):
             name = f"{prefix}.{words[1]}"
         elif len(words) > 2 and (name, words[0]) in truth and words[2].startswith("[]"):
             keys = next((w[5:].split(",") for w in words if w.startswith("keys=")), [])

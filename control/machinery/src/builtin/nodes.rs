@@ -104,9 +104,7 @@ impl<'a> Nodes<'a> {
     fn element(&mut self, element: Element) -> Ref {
         let shape = match element {
             Element::Message(at) => return Ref::Builtin(&self.cells[at]),
-            Element::String | Element::Bytes | Element::Time | Element::MicroTime | Element::Duration => {
-                Shape::String
-            }
+            Element::String | Element::Bytes | Element::Time | Element::MicroTime => Shape::String,
             Element::Bool => Shape::Boolean,
             Element::Int32 | Element::Int64 => Shape::Integer,
             Element::Double => Shape::Number,

@@ -108,6 +108,12 @@ fn fields_of_embedded_go_structs_stand_in_their_parent() {
 }
 
 #[test]
+fn a_field_may_be_called_like_a_word_of_the_table() {
+    let metric = type_node("io.k8s.api.autoscaling.v2.MetricSpec").unwrap();
+    assert!(metric.field("object").is_some() && metric.field("resource").is_some());
+}
+
+#[test]
 fn a_field_may_overrule_whether_its_type_is_one_value() {
     let reference = type_node("io.k8s.api.core.v1.ObjectReference").unwrap();
     assert!(matches!(reference.shape, Shape::Struct { atomic: true, .. }));

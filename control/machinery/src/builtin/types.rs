@@ -12,6 +12,8 @@ const TABLE: &str = include_str!("types.tbl");
 pub(crate) struct Types {
     pub(crate) packages: Vec<Package>,
     pub(crate) messages: Vec<Message>,
+    /// The place of the schemas of custom resources, which their unions speak of.
+    pub(crate) schema_props: usize,
     by_name: HashMap<(usize, &'static str), usize>,
 }
 
@@ -44,7 +46,6 @@ pub(crate) struct Row {
     /// The JSON name; empty where the fields of the message stand in the parent's JSON object.
     pub(crate) json: &'static str,
     /// The protobuf number.
-    #[allow(dead_code, reason = "the transcoder is next")]
     pub(crate) number: u32,
     pub(crate) kind: Kind,
     pub(crate) required: bool,
@@ -101,7 +102,6 @@ pub(crate) enum Element {
     Time,
     /// RFC 3339 with microseconds.
     MicroTime,
-    Duration,
     /// Any object, nested as JSON (`runtime.RawExtension`).
     Raw,
     /// Any JSON value of a CustomResourceDefinition's schema.
@@ -130,7 +130,6 @@ impl Element {
             "int-or-string" => Self::IntOrString,
             "time" => Self::Time,
             "micro-time" => Self::MicroTime,
-            "duration" => Self::Duration,
             "raw" => Self::Raw,
             "json" => Self::Json,
             "fields" => Self::Fields,
@@ -148,12 +147,14 @@ impl Types {
     pub(super) fn read() -> Result<Self, String> {
         let mut types = Self::default();
         types.name_all()?;
+        let props = types.qualified("apiextensions.JSONSchemaProps");
+        types.schema_props = props.ok_or("no apiextensions.JSONSchemaProps")?;
         let (mut next, mut current) = (0, None);
         for (number, line) in TABLE.lines().enumerate() {
             let mut words = line.splitn(3, ' ');
             match words.next() {
-                None | Some("" | "#" | "package") => {}
-                Some("struct" | "object") => {
+                None | Some("" | "#" | "@package") => {}
+                Some("@struct" | "@object") => {
                     current = Some(next);
                     next += 1;
                 }
@@ -176,19 +177,19 @@ impl Types {
         for line in TABLE.lines() {
             let words: Vec<&str> = line.split(' ').collect();
             match words.as_slice() {
-                ["package", alias, prefix, group, version] => self.packages.push(Package {
+                ["@package", alias, prefix, group, version] => self.packages.push(Package {
                     alias,
                     prefix,
                     group: if *group == "-" { "" } else { group },
                     version,
                 }),
-                [word @ ("struct" | "object"), name, rest @ ..] => {
+                [word @ ("@struct" | "@object"), name, rest @ ..] => {
                     let package = self.packages.len().checked_sub(1).ok_or("a struct before any package")?;
                     self.by_name.insert((package, name), self.messages.len());
                     self.messages.push(Message {
                         name,
                         package,
-                        object: *word == "object",
+                        object: *word == "@object",
                         atomic: *rest == ["atomic"],
                         fields: Vec::new(),
                     });
@@ -247,6 +248,20 @@ impl Types {
     /// The place of the message of this name in the package at this place.
     pub(super) fn place(&self, package: usize, name: &str) -> Option<usize> {
         self.by_name.get(&(package, name)).copied()
+    }
+
+    /// The place of the type of this name in the table's own writing, such as `core.Pod`.
+    pub(crate) fn qualified(&self, name: &str) -> Option<usize> {
+        let (alias, name) = name.split_once('.')?;
+        self.place(self.packages.iter().position(|p| p.alias == alias)?, name)
+    }
+
+    /// The field of this JSON name, be it in a message that stands within.
+    pub(crate) fn field(&self, at: usize, name: &str) -> Option<&Row> {
+        self.messages[at].fields.iter().find_map(|row| match row.kind.of {
+            Element::Message(inner) if row.json.is_empty() => self.field(inner, name),
+            _ => (row.json == name).then_some(row),
+        })
     }
 
     /// The place of the object that requests of a group and version call `kind`. Every group has the kinds of `meta/v1`,

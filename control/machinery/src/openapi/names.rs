@@ -15,12 +15,11 @@ pub(super) enum Type {
 }
 
 /// The types whose JSON is not that of their fields, in the order in which documents define them.
-pub(super) const SPECIAL: [Element; 11] = [
+pub(super) const SPECIAL: [Element; 10] = [
     Element::Quantity,
     Element::IntOrString,
     Element::Time,
     Element::MicroTime,
-    Element::Duration,
     Element::Fields,
     Element::Raw,
     Element::Json,
@@ -43,7 +42,6 @@ pub(super) fn of(kind: Type) -> String {
             Element::Raw => ("io.k8s.apimachinery.pkg.runtime.", "RawExtension"),
             Element::Time => (META, "Time"),
             Element::MicroTime => (META, "MicroTime"),
-            Element::Duration => (META, "Duration"),
             Element::Fields => (META, "FieldsV1"),
             Element::PropsOrArray => (EXTENSIONS, "JSONSchemaPropsOrArray"),
             Element::PropsOrBool => (EXTENSIONS, "JSONSchemaPropsOrBool"),

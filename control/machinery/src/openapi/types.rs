@@ -186,7 +186,7 @@ fn special(json: &mut Json<'_>, dialect: Dialect, element: Element) {
         (Element::Quantity | Element::IntOrString, Dialect::V2) => json.entry("type", "string"),
         (Element::Quantity, Dialect::V3) => either(json, ["string", "number"]),
         (Element::IntOrString, Dialect::V3) => either(json, ["integer", "string"]),
-        (Element::Time | Element::MicroTime | Element::Duration, _) => json.entry("type", "string"),
+        (Element::Time | Element::MicroTime, _) => json.entry("type", "string"),
         (Element::Fields | Element::Raw, _) => json.entry("type", "object"),
         // Anything at all.
         _ => {}
