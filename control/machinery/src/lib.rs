@@ -6,6 +6,7 @@
 
 pub mod builtin;
 pub mod canonical;
+pub mod decoding;
 pub mod defaults;
 pub mod discovery;
 pub mod field;
