@@ -57,6 +57,11 @@ pub fn groups(resources: &[Arc<Resource>], root: Root) -> Vec<&str> {
 }
 
 /// The served versions of a group, the preferred one first.
+///
+/// ```
+/// use xebec_machinery::{builtin, discovery};
+/// assert_eq!(discovery::versions(builtin::resources(), "apps"), ["v1"]);
+/// ```
 pub fn versions<'a>(resources: &'a [Arc<Resource>], group: &str) -> Vec<&'a str> {
     let mut names: Vec<&str> = resources
         .iter()

@@ -60,6 +60,15 @@ impl Dialect {
 }
 
 /// The documents of a set of resources.
+///
+/// ```
+/// use xebec_machinery::{builtin, openapi::Documents};
+/// let documents = Documents::new(builtin::resources());
+/// let apps = documents.v3("apps", "v1").unwrap();
+/// let text = std::str::from_utf8(&apps)?;
+/// assert!(text.contains(r##""$ref":"#/components/schemas/io.k8s.api.apps.v1.Deployment""##));
+/// # Ok::<(), std::str::Utf8Error>(())
+/// ```
 #[derive(Clone, Copy)]
 pub struct Documents<'a> {
     resources: &'a [Arc<Resource>],

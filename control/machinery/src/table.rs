@@ -133,6 +133,17 @@ enum Layout {
 }
 
 /// Prints the objects of one version of a resource.
+///
+/// ```
+/// use std::time::SystemTime;
+/// use xebec_machinery::{builtin, negotiation::MetaVersion, table::{Include, Options, Printer}};
+/// let printer = Printer::new(builtin::find("", "namespaces").unwrap(), "v1");
+/// let namespace = serde_json::json!({"metadata": {"name": "default"}, "status": {"phase": "Active"}});
+/// let now = SystemTime::now();
+/// let options = Options { version: MetaVersion::V1, include: Include::None, headers: true, now };
+/// let table = printer.object(&namespace, &options);
+/// assert_eq!(table["rows"][0]["cells"], serde_json::json!(["default", "Active", "<unknown>"]));
+/// ```
 pub struct Printer {
     layout: Layout,
 }
