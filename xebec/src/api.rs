@@ -16,7 +16,7 @@ use xebec_apiserver::authorizer::{ADMINISTRATORS, User};
 use xebec_apiserver::catalog::Catalog;
 use xebec_apiserver::cluster_ip::{ClusterIps, Range};
 use xebec_apiserver::pki::{Authority, write_kubeconfig};
-use xebec_apiserver::pods::NoPods;
+use xebec_apiserver::pods::Pods;
 use xebec_apiserver::serve::{serve, tls};
 use xebec_apiserver::service::Service;
 use xebec_apiserver::storage::Storage;
@@ -37,6 +37,7 @@ pub(crate) async fn start(
     data: &DataDir,
     stop: &CancellationToken,
     running: &mut JoinSet<&'static str>,
+    pods: Arc<dyn Pods>,
 ) -> Result<(SocketAddr, kube::Client)> {
     let listener = bind("api", args.api).await?;
     let address = listener.local_addr().context("the API's address cannot be read")?;
@@ -60,7 +61,7 @@ pub(crate) async fn start(
     let admin = User { name: "admin".to_owned(), groups: vec![ADMINISTRATORS.to_owned()] };
     tokens.add(&token(data.path())?, admin);
     let reached = reachable(address);
-    let service = Service::new(api.clone(), tokens, Arc::new(NoPods), reached.to_string());
+    let service = Service::new(api.clone(), tokens, pods, reached.to_string());
     let embedded = service.clone();
     let client = kube::Client::new(
         tower::util::MapRequest::new(embedded, |mut request: http::Request<kube::client::Body>| {
