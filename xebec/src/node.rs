@@ -29,7 +29,8 @@ const BRIDGE: &str = "xebec0";
 pub(crate) async fn options(data: &DataDir, store: Arc<Store>) -> Result<Options> {
     let root = data.path().to_owned();
     tokio::task::spawn_blocking(move || {
-        let host = Host::new(HostOptions::new(root.join("wasm"))).context("the WebAssembly host cannot start")?;
+        let host =
+            Host::new(HostOptions::new(root.join("wasm"))).context("the WebAssembly host cannot start")?;
         let folder = root.join("containers");
         std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
         Ok(Options {
@@ -50,9 +51,11 @@ fn containers(folder: &std::path::Path) -> Result<Containers, String> {
     let privilege = xebec_container::check(folder)?;
     let program = std::env::current_exe().map_err(|error| error.to_string())?;
     let monitor = MonitorCommand { program, args: vec![MONITOR.into()] };
-    let runtime = Runtime::open(folder.join("runtime"), monitor, privilege).map_err(|error| error.to_string())?;
+    let runtime =
+        Runtime::open(folder.join("runtime"), monitor, privilege).map_err(|error| error.to_string())?;
     let range = PODS.parse().map_err(|error: xebec_container::Error| error.to_string())?;
-    let network = PodNetwork::open(folder.join("network"), BRIDGE, range).map_err(|error| error.to_string())?;
+    let network =
+        PodNetwork::open(folder.join("network"), BRIDGE, range).map_err(|error| error.to_string())?;
     Ok(Containers { runtime: Arc::new(runtime), network: Arc::new(network) })
 }
 
@@ -96,10 +99,16 @@ impl Pods for Logs {
             let path = self.folder.join(uid).join(format!("{container}.log"));
             let ended = CancellationToken::new();
             if options.follow {
-                tokio::spawn(until_gone(self.client.get().cloned(), pod.clone(), path.clone(), ended.clone()));
+                tokio::spawn(until_gone(
+                    self.client.get().cloned(),
+                    pod.clone(),
+                    path.clone(),
+                    ended.clone(),
+                ));
             }
             let name = pod["metadata"]["name"].as_str().unwrap_or_default();
-            let waiting = format!("container {container:?} in pod {name:?} is waiting to start: ContainerCreating");
+            let waiting =
+                format!("container {container:?} in pod {name:?} is waiting to start: ContainerCreating");
             let lines = read(&path, options, ended).map_err(|_| Status::bad_request(waiting)).await?;
             let frames = lines.map(|line| Ok(http_body::Frame::data(line)));
             let mut response = http::Response::new(StreamBody::new(frames).boxed_unsync());
@@ -120,7 +129,9 @@ fn container_of(pod: &serde_json::Value, wanted: Option<&str>) -> Result<String,
     let name = pod["metadata"]["name"].as_str().unwrap_or_default();
     match (wanted, names.as_slice()) {
         (Some(wanted), _) if names.contains(&wanted) => Ok(wanted.to_owned()),
-        (Some(wanted), _) => Err(Status::bad_request(format!("container {wanted} is not valid for pod {name}"))),
+        (Some(wanted), _) => {
+            Err(Status::bad_request(format!("container {wanted} is not valid for pod {name}")))
+        }
         (None, [only]) => Ok((*only).to_owned()),
         (None, _) => Err(Status::bad_request(format!(
             "a container name must be specified for pod {name}, choose one of: [{}]",
@@ -130,7 +141,12 @@ fn container_of(pod: &serde_json::Value, wanted: Option<&str>) -> Result<String,
 }
 
 /// Waits until the pod's files are gone or the pod has ended, and says so.
-async fn until_gone(client: Option<kube::Client>, pod: serde_json::Value, path: PathBuf, ended: CancellationToken) {
+async fn until_gone(
+    client: Option<kube::Client>,
+    pod: serde_json::Value,
+    path: PathBuf,
+    ended: CancellationToken,
+) {
     let text = |field: &str| pod["metadata"][field].as_str().unwrap_or_default().to_owned();
     loop {
         tokio::time::sleep(std::time::Duration::from_millis(500)).await;
@@ -141,7 +157,10 @@ async fn until_gone(client: Option<kube::Client>, pod: serde_json::Value, path: 
         let pods: kube::Api<kube::core::DynamicObject> = kube::Api::namespaced_with(
             client.clone(),
             &text("namespace"),
-            &kube::core::ApiResource::from_gvk_with_plural(&kube::core::GroupVersionKind::gvk("", "v1", "Pod"), "pods"),
+            &kube::core::ApiResource::from_gvk_with_plural(
+                &kube::core::GroupVersionKind::gvk("", "v1", "Pod"),
+                "pods",
+            ),
         );
         match pods.get_opt(&text("name")).await {
             Ok(Some(now)) => {

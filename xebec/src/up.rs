@@ -53,7 +53,9 @@ pub(crate) async fn run(args: UpArgs) -> Result<()> {
             }
             Part::Node => {
                 let (Some(client), Some(store)) = (client.clone(), store.clone()) else {
-                    bail!("the node needs the API and the registry: add them to --only, or leave the node out too");
+                    bail!(
+                        "the node needs the API and the registry: add them to --only, or leave the node out too"
+                    );
                 };
                 let options = node::options(&data, store).await?;
                 notes.push(match &options.containers {

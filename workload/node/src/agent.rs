@@ -90,7 +90,8 @@ impl Node {
 
 /// The number that a resource quantity writes, such as `128Mi` or `250m`.
 pub(crate) fn quantity(text: &str) -> Option<f64> {
-    let split = text.find(|letter: char| !(letter.is_ascii_digit() || ".+-".contains(letter))).unwrap_or(text.len());
+    let split =
+        text.find(|letter: char| !(letter.is_ascii_digit() || ".+-".contains(letter))).unwrap_or(text.len());
     let (number, suffix) = text.split_at(split);
     let number: f64 = number.parse().ok()?;
     let factor = match suffix {
@@ -119,7 +120,12 @@ struct Running {
 /// Runs the pods of this machine until `shutdown` is cancelled, and ends them then.
 pub async fn run(client: Client, options: Options, shutdown: CancellationToken) {
     clear_leftovers(&options).await;
-    let node = Arc::new(Node { client: client.clone(), options, shutdown: shutdown.clone(), addresses: Mutex::default() });
+    let node = Arc::new(Node {
+        client: client.clone(),
+        options,
+        shutdown: shutdown.clone(),
+        addresses: Mutex::default(),
+    });
     let beating = tokio::spawn(beat(node.clone()));
     let mut lives: HashMap<String, Running> = HashMap::new();
     let pods: Api<Pod> = Api::all(client);
@@ -173,7 +179,8 @@ async fn apply(node: &Arc<Node>, lives: &mut HashMap<String, Running>, pod: Pod)
     let ending = pod.metadata.deletion_timestamp.is_some();
     if assigned.is_empty() {
         let scheduler = spec.and_then(|spec| spec.scheduler_name.as_deref());
-        let gated = spec.is_some_and(|spec| spec.scheduling_gates.as_ref().is_some_and(|gates| !gates.is_empty()));
+        let gated =
+            spec.is_some_and(|spec| spec.scheduling_gates.as_ref().is_some_and(|gates| !gates.is_empty()));
         if !ending && !gated && scheduler.is_none_or(|own| own == "default-scheduler") {
             bind(node, &pod).await;
         }
@@ -265,13 +272,20 @@ async fn beat(node: Arc<Node>) {
     }
 }
 
-async fn beat_once(node: &Node, nodes: &Api<NodeObject>, since: &mut Option<String>) -> Result<(), kube::Error> {
+async fn beat_once(
+    node: &Node,
+    nodes: &Api<NodeObject>,
+    since: &mut Option<String>,
+) -> Result<(), kube::Error> {
     let name = &node.options.name;
     if nodes.get_opt(name).await?.is_none() {
         let labels = BTreeMap::from([
             ("kubernetes.io/hostname".to_owned(), name.clone()),
             ("kubernetes.io/os".to_owned(), "linux".to_owned()),
-            ("kubernetes.io/arch".to_owned(), if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" }.to_owned()),
+            (
+                "kubernetes.io/arch".to_owned(),
+                if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" }.to_owned(),
+            ),
         ]);
         let object = NodeObject {
             metadata: ObjectMeta { name: Some(name.clone()), labels: Some(labels), ..ObjectMeta::default() },
@@ -327,7 +341,9 @@ mod tests {
 
     #[test]
     fn quantities_are_read() {
-        for (text, value) in [("1", 1.0), ("250m", 0.25), ("128Mi", 134_217_728.0), ("1e3", 1000.0), ("2k", 2000.0)] {
+        for (text, value) in
+            [("1", 1.0), ("250m", 0.25), ("128Mi", 134_217_728.0), ("1e3", 1000.0), ("2k", 2000.0)]
+        {
             assert_eq!(quantity(text), Some(value), "{text}");
         }
         assert_eq!(quantity("many"), None);

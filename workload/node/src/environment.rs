@@ -85,12 +85,20 @@ async fn from_source(
     }
     let (what, name, key, optional, data) = if let Some(from) = &source.config_map_key_ref {
         let optional = from.optional.unwrap_or(false);
-        ("configmap", &from.name, &from.key, optional, config_map(client, namespace, &from.name, optional).await?)
+        (
+            "configmap",
+            &from.name,
+            &from.key,
+            optional,
+            config_map(client, namespace, &from.name, optional).await?,
+        )
     } else if let Some(from) = &source.secret_key_ref {
         let optional = from.optional.unwrap_or(false);
         ("secret", &from.name, &from.key, optional, secret(client, namespace, &from.name, optional).await?)
     } else {
-        return Err(Error::Config("an environment variable has a valueFrom that is not known here".to_owned()));
+        return Err(Error::Config(
+            "an environment variable has a valueFrom that is not known here".to_owned(),
+        ));
     };
     match data.get(key) {
         Some(value) => Ok(Some(String::from_utf8_lossy(value).into_owned())),
@@ -116,12 +124,16 @@ pub(crate) fn field_of(pod: &Pod, path: &str, address: &str) -> Result<String, E
         "metadata.labels" => lines(pod.labels()),
         "metadata.annotations" => lines(pod.annotations()),
         "spec.nodeName" => spec.and_then(|spec| spec.node_name.clone()).unwrap_or_default(),
-        "spec.serviceAccountName" => spec.and_then(|spec| spec.service_account_name.clone()).unwrap_or_default(),
+        "spec.serviceAccountName" => {
+            spec.and_then(|spec| spec.service_account_name.clone()).unwrap_or_default()
+        }
         "status.podIP" | "status.podIPs" => address.to_owned(),
         "status.hostIP" | "status.hostIPs" => "127.0.0.1".to_owned(),
         _ => keyed("metadata.labels", pod.labels())
             .or_else(|| keyed("metadata.annotations", pod.annotations()))
-            .ok_or_else(|| Error::Config(format!("field path {path:?} is not one that containers may know")))?,
+            .ok_or_else(|| {
+                Error::Config(format!("field path {path:?} is not one that containers may know"))
+            })?,
     })
 }
 
@@ -162,7 +174,9 @@ mod tests {
     #[test]
     fn references_are_replaced_and_doubled_signs_kept() {
         let variables = BTreeMap::from([("A".to_owned(), "1".to_owned())]);
-        for (text, expected) in [("$(A)", "1"), ("x$(A)y$(B)", "x1y$(B)"), ("$$(A)", "$(A)"), ("$", "$"), ("$(", "$(")] {
+        for (text, expected) in
+            [("$(A)", "1"), ("x$(A)y$(B)", "x1y$(B)"), ("$$(A)", "$(A)"), ("$", "$"), ("$(", "$(")]
+        {
             assert_eq!(expand(text, &variables), expected, "{text}");
         }
     }

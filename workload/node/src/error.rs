@@ -8,7 +8,9 @@ pub enum Error {
     #[error("the API refused: {0}")]
     Api(#[from] kube::Error),
     /// An image's name or content is not one, or it is not in the registry.
-    #[error("failed to pull image {image:?}: {detail}; push or load it into the built-in registry, or mend its name")]
+    #[error(
+        "failed to pull image {image:?}: {detail}; push or load it into the built-in registry, or mend its name"
+    )]
     Image {
         /// The image as the pod names it.
         image: String,

@@ -44,7 +44,8 @@ impl LogOptions {
     pub fn parse(query: &str, now: Timestamp) -> Result<Self, String> {
         let mut options = Self::default();
         for (name, value) in query.split('&').filter_map(|pair| pair.split_once('=')) {
-            let number = || value.parse::<u64>().map_err(|_| format!("{name} must be a whole number, not {value:?}"));
+            let number =
+                || value.parse::<u64>().map_err(|_| format!("{name} must be a whole number, not {value:?}"));
             match name {
                 "container" if !value.is_empty() => options.container = Some(value.to_owned()),
                 "follow" => options.follow = matches!(value, "true" | "1"),
@@ -57,7 +58,8 @@ impl LogOptions {
                 }
                 "sinceTime" => {
                     let text = value.replace("%3A", ":").replace("%3a", ":").replace("%2B", "+");
-                    let moment = text.parse().map_err(|_| format!("sinceTime {value:?} is not an RFC 3339 time"))?;
+                    let moment =
+                        text.parse().map_err(|_| format!("sinceTime {value:?} is not an RFC 3339 time"))?;
                     options.since = Some(moment);
                 }
                 _ => {}
@@ -194,7 +196,8 @@ impl Reading {
     fn show(&mut self, chunk: &mut BytesMut) {
         let text = String::from_utf8_lossy(&self.line);
         let mut parts = text.splitn(4, ' ');
-        let (Some(time), Some(_), Some(tag), Some(rest)) = (parts.next(), parts.next(), parts.next(), parts.next())
+        let (Some(time), Some(_), Some(tag), Some(rest)) =
+            (parts.next(), parts.next(), parts.next(), parts.next())
         else {
             return;
         };

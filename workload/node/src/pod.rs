@@ -105,7 +105,16 @@ impl Life {
         let mut images = images.into_iter();
         for (at, container) in self.init_containers().into_iter().enumerate() {
             let Some(found) = images.next() else { break };
-            let slot = Slot { life: self.clone(), init: true, at, container, found, address, network: network.clone(), volumes: volumes.clone() };
+            let slot = Slot {
+                life: self.clone(),
+                init: true,
+                at,
+                container,
+                found,
+                address,
+                network: network.clone(),
+                volumes: volumes.clone(),
+            };
             if !slot.run().await {
                 return Ok(());
             }
@@ -113,7 +122,16 @@ impl Life {
         self.change(|state| state.initialized = true);
         let mut running = JoinSet::new();
         for ((at, container), found) in self.containers().into_iter().enumerate().zip(images) {
-            let slot = Slot { life: self.clone(), init: false, at, container, found, address, network: network.clone(), volumes: volumes.clone() };
+            let slot = Slot {
+                life: self.clone(),
+                init: false,
+                at,
+                container,
+                found,
+                address,
+                network: network.clone(),
+                volumes: volumes.clone(),
+            };
             running.spawn(async move { slot.run().await });
         }
         while running.join_next().await.is_some() {}
@@ -126,7 +144,8 @@ impl Life {
 
     fn images(&self) -> Result<Vec<Found>, Error> {
         let all = self.init_containers().into_iter().chain(self.containers());
-        let images = all.map(|container| find(&self.node.options.store, container.image.as_deref().unwrap_or_default()));
+        let images = all
+            .map(|container| find(&self.node.options.store, container.image.as_deref().unwrap_or_default()));
         images.collect()
     }
 
@@ -309,7 +328,9 @@ impl Slot {
                 pause = (pause * 2).min(BACK_OFF.1);
                 let name = &self.container.name;
                 let message = format!("back-off {wait:?} restarting failed container={name}: {message}");
-                self.change(|progress| progress.phase = Phase::Waiting { reason: "CrashLoopBackOff", message });
+                self.change(|progress| {
+                    progress.phase = Phase::Waiting { reason: "CrashLoopBackOff", message }
+                });
             }
             tokio::select! {
                 () = stop.cancelled() => return false,
@@ -371,7 +392,11 @@ impl Slot {
         Ok(End { code, signal: None, reason, message: String::new() })
     }
 
-    async fn process(&self, env: std::collections::BTreeMap<String, String>, attempt: u32) -> Result<End, Error> {
+    async fn process(
+        &self,
+        env: std::collections::BTreeMap<String, String>,
+        attempt: u32,
+    ) -> Result<End, Error> {
         let life = &self.life;
         let Content::Container(config) = &self.found.resolved.content else {
             return Err(Error::Config("the image is no container image".to_owned()));
@@ -465,7 +490,11 @@ impl Slot {
             // Amounts are far below 2^53.
             (value >= 1.0).then_some(value as u64)
         };
-        Resources { memory_bytes: amount("memory", 1.0), cpu_millis: amount("cpu", 1000.0), ..Resources::default() }
+        Resources {
+            memory_bytes: amount("memory", 1.0),
+            cpu_millis: amount("cpu", 1000.0),
+            ..Resources::default()
+        }
     }
 
     /// Lets a container run beside its probes. `kill` is called when it fails its liveness probe.
@@ -509,7 +538,8 @@ impl Slot {
                 verdict(is_good, &why);
             }
             // A container that comes up is ready soon: it is asked more often at first.
-            let pause = if outcome.is_err() && eager > 0 { Duration::from_millis(100) } else { timing.period };
+            let pause =
+                if outcome.is_err() && eager > 0 { Duration::from_millis(100) } else { timing.period };
             eager = eager.saturating_sub(1);
             tokio::time::sleep(pause.min(timing.period)).await;
         }

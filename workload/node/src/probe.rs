@@ -24,7 +24,9 @@ impl Timing {
     /// The numbers of a probe, with the API's defaults.
     pub(crate) fn of(probe: &Probe) -> Self {
         let seconds = |value: Option<i32>, default: u64| {
-            Duration::from_secs(value.and_then(|own| u64::try_from(own).ok()).filter(|own| *own > 0).unwrap_or(default))
+            Duration::from_secs(
+                value.and_then(|own| u64::try_from(own).ok()).filter(|own| *own > 0).unwrap_or(default),
+            )
         };
         let count = |value: Option<i32>, default: u32| {
             value.and_then(|own| u32::try_from(own).ok()).filter(|own| *own > 0).unwrap_or(default)
@@ -72,7 +74,12 @@ pub(crate) fn is_network(probe: &Probe) -> bool {
 }
 
 /// Runs a network probe once.
-pub(crate) async fn once(probe: &Probe, container: &Container, address: &str, timeout: Duration) -> Result<(), String> {
+pub(crate) async fn once(
+    probe: &Probe,
+    container: &Container,
+    address: &str,
+    timeout: Duration,
+) -> Result<(), String> {
     let attempt = async {
         if let Some(get) = &probe.http_get {
             return http(get, container, address).await;
@@ -82,7 +89,9 @@ pub(crate) async fn once(probe: &Probe, container: &Container, address: &str, ti
         let host = socket.host.as_deref().unwrap_or(address);
         TcpStream::connect((host, port)).await.map(drop).map_err(|error| error.to_string())
     };
-    tokio::time::timeout(timeout, attempt).await.unwrap_or_else(|_| Err(format!("no answer within {timeout:?}")))
+    tokio::time::timeout(timeout, attempt)
+        .await
+        .unwrap_or_else(|_| Err(format!("no answer within {timeout:?}")))
 }
 
 fn port_of(port: &IntOrString, container: &Container) -> Result<u16, String> {
@@ -120,7 +129,11 @@ async fn http(get: &HTTPGetAction, container: &Container, address: &str) -> Resu
         ended = connection => return Err(format!("the connection ended before the answer: {ended:?}")),
     };
     let code = response.status().as_u16();
-    if (200..400).contains(&code) { Ok(()) } else { Err(format!("HTTP probe failed with statuscode: {code}")) }
+    if (200..400).contains(&code) {
+        Ok(())
+    } else {
+        Err(format!("HTTP probe failed with statuscode: {code}"))
+    }
 }
 
 #[cfg(test)]

@@ -2,17 +2,29 @@
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{
-    ContainerState, ContainerStateRunning, ContainerStateTerminated, ContainerStateWaiting, ContainerStatus, Pod,
-    PodCondition, PodIP, PodStatus,
+    ContainerState, ContainerStateRunning, ContainerStateTerminated, ContainerStateWaiting, ContainerStatus,
+    Pod, PodCondition, PodIP, PodStatus,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 /// How far one container is.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Phase {
-    Waiting { reason: &'static str, message: String },
-    Running { since: Timestamp },
-    Ended { code: i32, signal: Option<i32>, reason: &'static str, message: String, began: Timestamp, ended: Timestamp },
+    Waiting {
+        reason: &'static str,
+        message: String,
+    },
+    Running {
+        since: Timestamp,
+    },
+    Ended {
+        code: i32,
+        signal: Option<i32>,
+        reason: &'static str,
+        message: String,
+        began: Timestamp,
+        ended: Timestamp,
+    },
 }
 
 /// One container.
@@ -114,7 +126,11 @@ impl PodState {
         match (all_ended, any_failed, restarts) {
             (true, false, "OnFailure" | "Never") => "Succeeded",
             (true, true, "Never") => "Failed",
-            _ if self.containers.iter().all(|own| matches!(own.phase, Phase::Waiting { .. }) && own.restarts == 0) => {
+            _ if self
+                .containers
+                .iter()
+                .all(|own| matches!(own.phase, Phase::Waiting { .. }) && own.restarts == 0) =>
+            {
                 "Pending"
             }
             _ => "Running",

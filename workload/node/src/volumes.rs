@@ -10,7 +10,11 @@ use crate::Error;
 use crate::environment::{config_map, secret};
 
 /// Makes the directories of a pod's volumes below `folder`, and gives them by the volumes' names.
-pub(crate) async fn prepare(client: &Client, pod: &Pod, folder: &Path) -> Result<BTreeMap<String, PathBuf>, Error> {
+pub(crate) async fn prepare(
+    client: &Client,
+    pod: &Pod,
+    folder: &Path,
+) -> Result<BTreeMap<String, PathBuf>, Error> {
     let namespace = pod.namespace().unwrap_or_default();
     let mut made = BTreeMap::new();
     for volume in pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten()) {
@@ -60,11 +64,16 @@ fn pick(
     let Some(items) = items else { return Ok(data) };
     let mut picked = BTreeMap::new();
     for item in items {
-        let inside = Path::new(&item.path).components().all(|part| matches!(part, std::path::Component::Normal(_)));
+        let inside =
+            Path::new(&item.path).components().all(|part| matches!(part, std::path::Component::Normal(_)));
         if !inside {
-            return Err(Error::Config(format!("volume {volume:?}: path {:?} leads out of the volume", item.path)));
+            return Err(Error::Config(format!(
+                "volume {volume:?}: path {:?} leads out of the volume",
+                item.path
+            )));
         }
-        let missing = || Error::Config(format!("volume {volume:?} references non-existent key: {}", item.key));
+        let missing =
+            || Error::Config(format!("volume {volume:?} references non-existent key: {}", item.key));
         picked.insert(item.path.clone(), data.remove(&item.key).ok_or_else(missing)?);
     }
     Ok(picked)
