@@ -8,8 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{
-    CONNECTION, CONTENT_LENGTH, HOST, LOCATION, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE,
-    TRANSFER_ENCODING, UPGRADE,
+    CONNECTION, CONTENT_LENGTH, HOST, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Uri, Version};
 use http_body_util::combinators::BoxBody;
@@ -19,7 +18,7 @@ use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
-use crate::config::{Action, Backend};
+use crate::config::{Action, Backend, Target};
 use crate::proxy::Limits;
 use crate::table::RouteTable;
 
@@ -68,24 +67,21 @@ impl Forwarder {
         };
         let backends = match &route.action {
             Action::Forward(backends) => backends,
-            Action::Redirect { status, location } => {
-                let mut response = refusal(*status, "moved");
-                response.headers_mut().insert(LOCATION, location.clone());
-                return response;
-            }
+            Action::Redirect(redirect) => return refusal(redirect.status.into(), "moved"),
+            Action::Respond(respond) => return refusal(respond.status, "answered"),
         };
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
         let Some(backend) = choose(backends, turn) else {
             return refusal(StatusCode::INTERNAL_SERVER_ERROR, "the route has no backend");
         };
-        if !backend.valid {
+        let Target::Endpoints(endpoints) = &backend.target else {
             return refusal(StatusCode::INTERNAL_SERVER_ERROR, "the backend is not valid");
-        }
-        if backend.endpoints.is_empty() {
+        };
+        if endpoints.is_empty() {
             return refusal(StatusCode::SERVICE_UNAVAILABLE, "the backend has no endpoints");
         }
-        let carried = self.carry(backend, turn, request, peer);
-        match route.request_timeout {
+        let carried = self.carry(endpoints, turn, request, peer);
+        match route.timeouts.request {
             None => carried.await,
             Some(limit) => tokio::time::timeout(limit, carried)
                 .await
@@ -95,7 +91,7 @@ impl Forwarder {
 
     async fn carry(
         &self,
-        backend: &Backend,
+        endpoints: &[SocketAddr],
         turn: usize,
         mut request: Request<Incoming>,
         peer: SocketAddr,
@@ -113,7 +109,7 @@ impl Forwarder {
         *request.version_mut() = Version::HTTP_11;
         strip(request.headers_mut());
         forwarded(request.headers_mut(), peer);
-        let Some((endpoint, mut sender)) = self.connection(backend, turn).await else {
+        let Some((endpoint, mut sender)) = self.connection(endpoints, turn).await else {
             return refusal(StatusCode::BAD_GATEWAY, "no endpoint of the backend accepts connections");
         };
         let mut sent = sender.try_send_request(request).await;
@@ -138,10 +134,9 @@ impl Forwarder {
 
     async fn connection(
         &self,
-        backend: &Backend,
+        endpoints: &[SocketAddr],
         turn: usize,
     ) -> Option<(SocketAddr, SendRequest<Incoming>)> {
-        let endpoints = &backend.endpoints;
         let attempts = self.connect_attempts.min(endpoints.len());
         for endpoint in endpoints.iter().cycle().skip(turn % endpoints.len()).take(attempts) {
             // A connection is kept when its answer's head is in, so it may still stream: take only a ready one.

@@ -132,7 +132,7 @@ impl PathTable {
             }
         }
         self.regex.iter().find(|route| {
-            matches!(&route.matcher.path, PathMatch::Regex(expression) if expression.is_match(request.path))
+            matches!(&route.matcher.path, PathMatch::Regex(expression) if expression.matches(request.path))
                 && request.satisfies(route)
         })
     }

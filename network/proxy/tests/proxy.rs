@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use xebec_proxy::config::{Action, Backend, Config, HostMatch, Listener, Route, RouteMatch, VirtualHost};
+use xebec_proxy::config::{
+    Action, Backend, Config, HostMatch, Listener, Protocol, Route, RouteMatch, VirtualHost,
+};
 use xebec_proxy::proxy::{Limits, Proxy};
 
 /// Answers each request head with its name; counts connections.
@@ -41,14 +43,20 @@ async fn upstream(name: &'static str) -> (SocketAddr, Arc<AtomicUsize>) {
 }
 
 fn backend(id: &str, weight: u32, endpoints: Vec<SocketAddr>) -> Backend {
-    Backend { id: id.into(), weight, valid: true, endpoints }
+    Backend::new(id, weight, endpoints)
 }
 
 fn config(backends: Vec<Backend>) -> Config {
     let matcher = RouteMatch::default();
-    let route = Route { id: "r".into(), matcher, action: Action::Forward(backends), request_timeout: None };
+    let route = Route::new("r", matcher, Action::Forward(backends));
     let hosts = vec![VirtualHost { host: HostMatch::Any, routes: vec![route] }];
-    Config { listeners: vec![Listener { address: "127.0.0.1:0".parse().unwrap(), hosts }] }
+    Config {
+        listeners: vec![Listener {
+            address: "127.0.0.1:0".parse().unwrap(),
+            protocol: Protocol::Http,
+            hosts,
+        }],
+    }
 }
 
 async fn serving(backends: Vec<Backend>) -> (Proxy, SocketAddr) {
@@ -110,7 +118,7 @@ async fn splits_by_weight_and_swaps_routes_without_a_failure() {
 async fn tries_the_next_endpoint_and_names_what_is_wrong_with_a_backend() {
     let dead = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let (live, _) = upstream("a").await;
-    let invalid = Backend { valid: false, ..backend("x", 1, Vec::new()) };
+    let invalid = Backend::invalid("x", 1);
     let cases = [
         (vec![backend("half", 1, vec![dead, live])], "200"),
         (vec![backend("dead", 1, vec![dead])], "502"),
