@@ -158,14 +158,3 @@ async fn shutdown_closes_idle_connections_and_the_listener() {
     assert!(proxy.shutdown(Duration::from_secs(5)).await);
     assert!(TcpStream::connect(front).await.is_err());
 }
-
-#[tokio::test]
-async fn two_framings_reach_the_upstream_as_one() {
-    let (address, _) = upstream("a").await;
-    let (_proxy, front) = serving(vec![backend("a", 1, vec![address])]).await;
-    let head = "POST / HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length: 5\r\n";
-    let answer = raw(front, &format!("{head}Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n")).await;
-    let (_, seen) = answer.split_once("\r\n\r\n").unwrap();
-    assert!(seen.contains("transfer-encoding: chunked"), "{answer}");
-    assert!(!seen.contains("content-length"), "{answer}");
-}
