@@ -105,8 +105,9 @@ impl Shared {
             }
         };
         let told = tokio::select! {
+            biased;
             told = timeout(self.limits.header_read_timeout, reading) => told,
-            () = self.stop.cancelled() => return,
+            () = self.stop.cancelled() => Ok(()),
         };
         match told {
             Ok(()) if buffer.starts_with(PREFACE) => {

@@ -2,10 +2,10 @@
 
 use std::fmt::Write as _;
 
-use http::header::{HOST, LOCATION};
+use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST, LOCATION, TE, TRANSFER_ENCODING, UPGRADE};
 use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderValue, Response, StatusCode, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Uri};
 
 use crate::answer::{Refusal, text};
 use crate::body::Body;
@@ -42,15 +42,20 @@ pub(crate) fn change_response(filters: &[Filter], headers: &mut HeaderMap) {
 }
 
 fn change_headers(modifier: &HeaderModifier, headers: &mut HeaderMap) {
-    for (name, value) in &modifier.set {
+    for (name, value) in modifier.set.iter().filter(|(name, _)| !frames(name)) {
         headers.insert(name, value.clone());
     }
-    for (name, value) in &modifier.add {
+    for (name, value) in modifier.add.iter().filter(|(name, _)| !frames(name)) {
         headers.append(name, value.clone());
     }
-    for name in &modifier.remove {
+    for name in modifier.remove.iter().filter(|name| !frames(name)) {
         headers.remove(name);
     }
+}
+
+/// Whether the header says how the message lies on its connection, which is not a filter's to change.
+fn frames(name: &HeaderName) -> bool {
+    [CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE, TE, EXPECT].contains(name)
 }
 
 /// The path after a rewrite. A prefix is replaced by whole segments, whether or not it is written with a final slash.

@@ -9,6 +9,7 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, timeout_at};
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::connection::{Shared, State};
 use crate::stream::Io;
@@ -18,6 +19,8 @@ pub(crate) struct Running {
     pub(crate) bound: SocketAddr,
     pub(crate) shared: Shared,
     accept: JoinHandle<()>,
+    /// Given when the socket is closed.
+    closed: CancellationToken,
 }
 
 impl Running {
@@ -25,8 +28,9 @@ impl Running {
     pub(crate) async fn start(address: SocketAddr, shared: Shared) -> io::Result<Self> {
         let socket = TcpListener::bind(address).await?;
         let bound = socket.local_addr()?;
-        let accept = tokio::spawn(accept(socket, shared.clone()));
-        Ok(Self { bound, shared, accept })
+        let closed = CancellationToken::new();
+        let accept = tokio::spawn(accept(socket, shared.clone(), closed.clone().drop_guard()));
+        Ok(Self { bound, shared, accept, closed })
     }
 
     /// Serves by this from the next request on; TLS from the next connection on.
@@ -37,6 +41,11 @@ impl Running {
     /// Stops accepting; connections end when what they do is done.
     pub(crate) fn stop(&self) {
         self.shared.stop.cancel();
+    }
+
+    /// Waits until a stopped listener's address is free.
+    pub(crate) async fn closed(&self) {
+        self.closed.cancelled().await;
     }
 
     /// Waits for the connections of a stopped listener, and cuts them at the deadline. Whether none was cut.
@@ -56,7 +65,7 @@ impl Drop for Running {
 }
 
 /// Accepts until stopped, then waits for the connections. They are owned here: aborting this task cuts them.
-async fn accept(socket: TcpListener, shared: Shared) {
+async fn accept(socket: TcpListener, shared: Shared, closed: DropGuard) {
     let mut connections = JoinSet::new();
     let places = Arc::new(Semaphore::new(shared.limits.connections));
     loop {
@@ -83,5 +92,6 @@ async fn accept(socket: TcpListener, shared: Shared) {
         }
     }
     drop(socket);
+    drop(closed);
     while connections.join_next().await.is_some() {}
 }

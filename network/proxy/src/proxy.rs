@@ -1,6 +1,6 @@
 //! The running engine: listeners that keep their sockets while the routes behind them are swapped whole.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, RwLock};
@@ -77,6 +77,14 @@ impl Proxy {
         self.begin_sweeping();
         while self.leaving.try_join_next().is_some() {}
         let mut last = std::mem::take(&mut self.running);
+        let deadline = Instant::now() + self.limits.drain;
+        let wanted = config.listeners.iter().map(|listener| listener.address).collect::<HashSet<_>>();
+        for (_, removed) in last.extract_if(|address, _| !wanted.contains(address)) {
+            removed.stop();
+            // A listener of this configuration may want an address that overlaps.
+            removed.closed().await;
+            self.leaving.spawn(removed.drained(deadline));
+        }
         let mut listeners = Vec::with_capacity(config.listeners.len());
         for listener in config.listeners {
             let address = listener.address;
@@ -94,11 +102,6 @@ impl Proxy {
                 self.running.insert(address, running);
                 bound
             }));
-        }
-        let deadline = Instant::now() + self.limits.drain;
-        for removed in last.into_values() {
-            removed.stop();
-            self.leaving.spawn(removed.drained(deadline));
         }
         Applied { listeners }
     }

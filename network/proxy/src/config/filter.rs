@@ -13,7 +13,9 @@ pub enum Filter {
     UrlRewrite(UrlRewrite),
 }
 
-/// Changes to headers: first what is set, then what is added, then what is removed.
+/// Changes to headers: first what is set, then what is added, then what is removed. Headers that say how a message
+/// lies on its connection (`Connection`, `Content-Length`, `Transfer-Encoding`, `Upgrade`, `TE`, `Expect`) stay as
+/// they are.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct HeaderModifier {
     /// Replaces every value of the name.

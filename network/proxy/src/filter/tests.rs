@@ -65,16 +65,18 @@ fn headers_are_set_then_added_then_removed() {
     let name = http::HeaderName::from_static;
     let value = HeaderValue::from_static;
     let modifier = HeaderModifier {
-        set: vec![(name("a"), value("new"))],
+        set: vec![(name("a"), value("new")), (name("connection"), value("close"))],
         add: vec![(name("a"), value("more")), (name("b"), value("1"))],
-        remove: vec![name("c")],
+        remove: vec![name("c"), name("content-length")],
     };
     let mut headers = HeaderMap::new();
     headers.append("a", value("1"));
     headers.append("a", value("2"));
     headers.append("c", value("gone"));
+    headers.append("content-length", value("3"));
     change_headers(&modifier, &mut headers);
     assert_eq!(headers.get_all("a").iter().collect::<Vec<_>>(), ["new", "more"]);
     assert_eq!(headers["b"], "1");
     assert!(!headers.contains_key("c"));
+    assert!(!headers.contains_key("connection") && headers["content-length"] == "3", "framing stays");
 }

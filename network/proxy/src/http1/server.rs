@@ -36,8 +36,17 @@ pub(crate) struct Reader {
     pub(crate) buffer: BytesMut,
 }
 
-/// Where a body leaves the reader when it has ended.
-type Slot = Arc<Mutex<Option<Reader>>>;
+/// Where a body leaves the reader when it has ended, or is dropped.
+type Slot = Arc<Mutex<Option<Returned>>>;
+
+/// A reader that is back from a body.
+#[derive(Debug)]
+enum Returned {
+    /// What comes next is the next request.
+    Whole(Reader),
+    /// The rest of the body comes next.
+    Amid(Reader),
+}
 
 /// A request's body. At its end the connection's reader is given back.
 #[derive(Debug)]
@@ -107,8 +116,20 @@ impl RequestBody {
 
     fn give_back_if_done(&mut self) {
         if self.decoder.is_done() {
-            *self.slot.lock().unwrap_or_else(PoisonError::into_inner) = self.reader.take();
+            self.give_back();
         }
+    }
+
+    fn give_back(&mut self) {
+        let Some(reader) = self.reader.take() else { return };
+        let returned = if self.is_done() { Returned::Whole(reader) } else { Returned::Amid(reader) };
+        *self.slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(returned);
+    }
+}
+
+impl Drop for RequestBody {
+    fn drop(&mut self) {
+        self.give_back();
     }
 }
 
@@ -215,7 +236,7 @@ impl Session {
         let mut kept = None;
         let (mut proceed, mut proceeds) = (None, None);
         let body = if decoder.is_done() {
-            kept = Some(reader);
+            kept = Some(Returned::Whole(reader));
             Body::Empty
         } else {
             if expects {
@@ -238,7 +259,7 @@ impl Session {
         drop(state);
         match answer {
             Answer::Upgrade(response, upstream) => {
-                let reader = kept?;
+                let Returned::Whole(reader) = kept? else { return None };
                 put_upgrade(self.out.gather(), &response);
                 self.flush().await.ok()?;
                 let Self { writer, site, .. } = self;
@@ -252,15 +273,26 @@ impl Session {
                     response.body(),
                     Body::Http1Response(_) | Body::Http2Response(_) | Body::Limited(_)
                 );
-                let goes_on = keep_alive && !self.site.stop.is_cancelled() && (kept.is_some() || moving);
+                let goes_on = keep_alive
+                    && !self.site.stop.is_cancelled()
+                    && match kept {
+                        Some(Returned::Whole(_)) => true,
+                        Some(Returned::Amid(_)) => false,
+                        None => moving,
+                    };
                 let after = if goes_on { After::KeepAlive } else { After::Close };
                 let after = self.respond(response, Told { method: &method, version, after }).await.ok()?;
-                let reader = kept.or_else(returned);
-                if after == After::Close || reader.is_none() {
-                    self.linger(reader).await;
-                    return None;
+                match kept.or_else(returned) {
+                    Some(Returned::Whole(reader)) if after == After::KeepAlive => Some(reader),
+                    Some(Returned::Whole(reader) | Returned::Amid(reader)) => {
+                        self.linger(Some(reader)).await;
+                        None
+                    }
+                    None => {
+                        self.linger(None).await;
+                        None
+                    }
                 }
-                reader
             }
         }
     }

@@ -199,3 +199,38 @@ async fn an_endpoints_malformed_answer_is_a_502_that_says_so() {
         assert!(told.starts_with("HTTP/1.1 502") && told.contains("the endpoint"), "{answer}: {told}");
     }
 }
+
+#[tokio::test]
+async fn an_answer_that_comes_before_the_bodys_end_reaches_the_client() {
+    let address = endpoint(|mut stream| async move {
+        read_head(&mut stream).await;
+        let answer = b"HTTP/1.1 403 Forbidden\r\nContent-Length: 4\r\nConnection: close\r\n\r\nstop";
+        stream.write_all(answer).await.unwrap();
+        stream.shutdown().await.unwrap();
+        let _ = tokio::time::timeout(Duration::from_millis(500), stream.read_to_end(&mut Vec::new())).await;
+    })
+    .await;
+    let (_proxy, front) = serving(vec![backend("a", 1, vec![address])]).await;
+    for _ in 0..20 {
+        let stream = TcpStream::connect(front).await.unwrap();
+        let (mut read, mut write) = stream.into_split();
+        let sending = tokio::spawn(async move {
+            let _ = write.write_all(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 500000\r\n\r\n").await;
+            for _ in 0..50 {
+                if write.write_all(&[b'x'; 10_000]).await.is_err() {
+                    break;
+                }
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        });
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        let mut answer = Vec::new();
+        tokio::time::timeout(Duration::from_secs(10), read.read_to_end(&mut answer)).await.unwrap().unwrap();
+        assert!(
+            answer.starts_with(b"HTTP/1.1 403") && answer.ends_with(b"stop"),
+            "{}",
+            answer.escape_ascii()
+        );
+        sending.abort();
+    }
+}

@@ -142,3 +142,23 @@ async fn kept_connections_end_by_age_and_idleness() {
         assert_eq!(connections.load(Ordering::Relaxed), 3);
     }
 }
+
+#[tokio::test]
+async fn an_address_is_free_as_soon_as_its_listener_is_removed() {
+    let (address, _) = upstream("a").await;
+    let (mut proxy, front) = serving(vec![backend("a", 1, vec![address])]).await;
+    for turn in 0..20 {
+        // The same port, asked for in other words each time, then not at all.
+        let mut listener = listener(vec![route(vec![backend("a", 1, vec![address])])]);
+        listener.address = SocketAddr::new(
+            if turn % 2 == 0 { [127, 0, 0, 1].into() } else { [0, 0, 0, 0].into() },
+            front.port(),
+        );
+        let applied = proxy.apply(Config { listeners: vec![listener] }).await;
+        assert!(applied.listeners[0].is_ok(), "{turn}: {applied:?}");
+        assert!(raw(front, GET).await.starts_with("HTTP/1.1 200"));
+        if turn % 3 == 0 {
+            proxy.apply(Config::default()).await;
+        }
+    }
+}
