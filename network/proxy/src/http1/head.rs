@@ -1,6 +1,7 @@
 //! Heads of HTTP/1.1 messages (RFC 9112): found in a read buffer, parsed, and checked for everything that two
 //! parsers could understand in two ways.
 
+use std::mem::MaybeUninit;
 use std::ops::Range;
 
 use bytes::{Buf, Bytes, BytesMut};
@@ -89,9 +90,9 @@ pub(crate) fn request(
     }
     let head = buffer.split_to(end).freeze();
     *scan = HeadScan::default();
-    let mut fields = [httparse::EMPTY_HEADER; MOST_HEADERS];
-    let mut parsed = httparse::Request::new(&mut fields[..limits.header_count.min(MOST_HEADERS)]);
-    match parsed.parse(&head) {
+    let mut fields = [const { MaybeUninit::uninit() }; MOST_HEADERS];
+    let mut parsed = httparse::Request::new(&mut []);
+    match parsed.parse_with_uninit_headers(&head, &mut fields[..limits.header_count.min(MOST_HEADERS)]) {
         Ok(httparse::Status::Complete(_)) => {}
         Ok(httparse::Status::Partial) => return Err(bad("the request's head is malformed")),
         Err(httparse::Error::TooManyHeaders) => return Err(too_large(limits)),
@@ -171,9 +172,10 @@ pub(crate) fn response(
     let Some(end) = end else { return Ok(None) };
     let head = buffer.split_to(end).freeze();
     *scan = HeadScan::default();
-    let mut fields = [httparse::EMPTY_HEADER; MOST_HEADERS];
-    let mut parsed = httparse::Response::new(&mut fields);
-    match parsed.parse(&head) {
+    let mut fields = [const { MaybeUninit::uninit() }; MOST_HEADERS];
+    let mut parsed = httparse::Response::new(&mut []);
+    let parser = httparse::ParserConfig::default();
+    match parser.parse_response_with_uninit_headers(&mut parsed, &head, &mut fields) {
         Ok(httparse::Status::Complete(_)) => {}
         Err(httparse::Error::TooManyHeaders) => return Err("its head has more than 256 headers"),
         _ => return Err("its head is malformed"),
