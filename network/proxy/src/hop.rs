@@ -109,3 +109,6 @@ pub(crate) fn join_cookies(headers: &mut HeaderMap) {
         headers.insert(COOKIE, cookie);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, Response};
@@ -10,10 +11,12 @@ use http_body_util::{BodyExt, StreamBody};
 use hyper::body::{Frame, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use xebec_proxy::config::BackendProtocol;
+use xebec_proxy::proxy::Limits;
 
-use crate::peers::{GET, backend, curl, raw, serving, upstream};
+use crate::peers::{GET, backend, config, curl, endpoint, raw, read_head, serving, serving_with, upstream};
 
 type Frames =
     StreamBody<futures::stream::Iter<std::vec::IntoIter<Result<Frame<Bytes>, std::convert::Infallible>>>>;
@@ -47,6 +50,13 @@ async fn h2c_echo() -> (SocketAddr, Arc<AtomicUsize>) {
     (address, count)
 }
 
+async fn client(front: SocketAddr) -> hyper::client::conn::http2::SendRequest<Frames> {
+    let stream = TokioIo::new(TcpStream::connect(front).await.unwrap());
+    let (sender, driver) = hyper::client::conn::http2::handshake(TokioExecutor::new(), stream).await.unwrap();
+    tokio::spawn(driver);
+    sender
+}
+
 #[tokio::test]
 async fn curl_speaks_http2_with_prior_knowledge() {
     let (address, _) = upstream("a").await;
@@ -69,10 +79,7 @@ async fn bodies_and_trailers_pass_between_http2_peers_over_one_shared_connection
     let mut endpoint = backend("a", 1, vec![address]);
     endpoint.protocol = BackendProtocol::H2c;
     let (_proxy, front) = serving(vec![endpoint]).await;
-    let stream = TokioIo::new(TcpStream::connect(front).await.unwrap());
-    let (mut sender, driver) =
-        hyper::client::conn::http2::handshake::<_, _, Frames>(TokioExecutor::new(), stream).await.unwrap();
-    tokio::spawn(driver);
+    let mut sender = client(front).await;
     for turn in 0..3 {
         let mut trailers = HeaderMap::new();
         trailers.insert("grpc-status", HeaderValue::from_static("0"));
@@ -116,4 +123,71 @@ async fn an_http2_endpoint_that_is_gone_is_a_502() {
     endpoint.protocol = BackendProtocol::H2c;
     let (_proxy, front) = serving(vec![endpoint]).await;
     assert!(raw(front, GET).await.starts_with("HTTP/1.1 502"));
+}
+
+#[tokio::test]
+async fn the_limits_hold_for_http2_too() {
+    // Answers what has no body; of others it waits for the end.
+    let address = endpoint(|mut stream| async move {
+        while let Some(head) = read_head(&mut stream).await {
+            if head.starts_with("GET") {
+                stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await.unwrap();
+            }
+        }
+    })
+    .await;
+    let limits = Limits { body_bytes: Some(4), target_bytes: 100, header_count: 10, ..Limits::default() };
+    let (_proxy, front) = serving_with(config(vec![backend("a", 1, vec![address])]), limits).await;
+    let mut sender = client(front).await;
+    let body = || frames(vec![Bytes::from_static(b"abcde")], None);
+    let none = || frames(Vec::new(), None);
+    let mut crowded = Request::get("http://h/").body(none()).unwrap();
+    for index in 0..11_u16 {
+        let name = http::HeaderName::try_from(format!("x-{index}")).unwrap();
+        crowded.headers_mut().insert(name, HeaderValue::from(index));
+    }
+    let long = format!("http://h/{}", "x".repeat(200));
+    let cases = [
+        (Request::get("http://h/").body(none()).unwrap(), 200),
+        (Request::post("http://h/").header("content-length", "5").body(body()).unwrap(), 413),
+        (Request::post("http://h/").body(body()).unwrap(), 413),
+        (Request::get(long).body(none()).unwrap(), 414),
+        (crowded, 431),
+    ];
+    for (request, status) in cases {
+        assert_eq!(sender.send_request(request).await.unwrap().status(), status);
+    }
+}
+
+#[tokio::test]
+async fn no_http2_request_fails_while_routes_are_swapped_or_the_engine_ends() {
+    let slow = endpoint(|mut stream| async move {
+        while read_head(&mut stream).await.is_some() {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nslow").await.unwrap();
+        }
+    })
+    .await;
+    let backends = vec![backend("a", 1, vec![slow])];
+    let (mut proxy, front) = serving(backends.clone()).await;
+    let sender = client(front).await;
+    let asked = (0..20).map(|turn| {
+        let mut sender = sender.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(Duration::from_millis(10 * turn)).await;
+            let request = Request::get("http://h/").body(frames(Vec::new(), None)).unwrap();
+            let response = sender.send_request(request).await.unwrap();
+            assert_eq!(response.status(), 200);
+            assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "slow");
+        })
+    });
+    let asked = asked.collect::<Vec<_>>();
+    for _ in 0..25 {
+        proxy.apply(config(backends.clone())).await;
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert!(proxy.shutdown(Duration::from_secs(5)).await);
+    for answered in asked {
+        answered.await.unwrap();
+    }
 }
