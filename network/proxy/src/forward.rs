@@ -17,6 +17,7 @@ use crate::config::{Action, Backend, BackendProtocol, Route, Target};
 use crate::filter;
 use crate::hop::{self, Origin};
 use crate::http1::client::{Ask, Cause, Connection, Exchanged, Fault};
+use crate::http1::head::content_length;
 use crate::limits::Limits;
 use crate::pool::Pool;
 use crate::table::RouteTable;
@@ -253,9 +254,14 @@ impl Carrying<'_> {
             return Err(Failed::Final(refusal(&Cause::Stalled)));
         };
         match sent {
-            Ok(response) => Ok(Answer::Response(response.map(|body| {
-                Body::Http2Response(Box::new(Http2Response::new(body, self.forwarder.exchange_idle, place)))
-            }))),
+            Ok(response) => {
+                if let Err(reason) = content_length(response.headers()) {
+                    return Err(Failed::Final(refusal(&Cause::Malformed(reason))));
+                }
+                let idle = self.forwarder.exchange_idle;
+                let body = |body| Body::Http2Response(Box::new(Http2Response::new(body, idle, place)));
+                Ok(Answer::Response(response.map(body)))
+            }
             Err(mut error) => match error.take_message() {
                 Some(unsent) => Err(Failed::Raced(unsent.into_body())),
                 None => Err(Failed::Final(gone("the endpoint ended the request's stream without an answer"))),

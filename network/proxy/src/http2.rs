@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-use http::header::{CONTENT_LENGTH, HOST};
+use http::header::HOST;
 use http::uri::Authority;
 use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
@@ -16,7 +16,8 @@ use crate::answer::Refusal;
 use crate::body::{Body, Http2Request};
 use crate::connection::Site;
 use crate::forward::{Answer, Asked};
-use crate::http1::client::{Ask, length};
+use crate::http1::client::Ask;
+use crate::http1::head::content_length;
 use crate::limits::Limits;
 use crate::stream::Stream;
 
@@ -118,11 +119,15 @@ async fn answer(site: &Site, request: Request<Incoming>) -> Result<Response<Body
         parts.headers.remove(HOST);
     }
     let allowed = limits.body_bytes.unwrap_or(u64::MAX);
-    if length(parts.headers.get(CONTENT_LENGTH)).is_some_and(|length| length > allowed) {
+    let length = content_length(&parts.headers).map_err(bad)?;
+    if length.is_some_and(|length| length > allowed) {
         let reason = format!("the body is larger than the {allowed} bytes allowed");
         return Err(Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, reason));
     }
     let body = if hyper::body::Body::is_end_stream(&body) {
+        if length.is_some_and(|length| length > 0) {
+            return Err(bad("the request has no body, though its head says so"));
+        }
         Body::Empty
     } else {
         Body::Http2Request(Http2Request { body, allowed })

@@ -7,9 +7,9 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use http::header::{CONNECTION, CONTENT_LENGTH};
+use http::header::CONNECTION;
 use http::request::Parts;
-use http::{HeaderValue, Method, Response, StatusCode};
+use http::{Method, Response, StatusCode};
 use http_body::Frame;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
@@ -249,7 +249,7 @@ fn put_request(out: &mut BytesMut, request: &Parts, body: &Body, ask: Ask) -> En
     }
     let encoder = if body.is_empty() {
         Encoder::Nothing
-    } else if let Some(length) = length(request.headers.get(CONTENT_LENGTH)) {
+    } else if let Ok(Some(length)) = head::content_length(&request.headers) {
         Encoder::Length(length)
     } else {
         out.put_slice(b"transfer-encoding: chunked\r\n");
@@ -258,11 +258,6 @@ fn put_request(out: &mut BytesMut, request: &Parts, body: &Body, ask: Ask) -> En
     out.put_slice(b"\r\n");
     debug_assert!(!request.headers.contains_key(CONNECTION), "hop-by-hop headers are stripped before");
     encoder
-}
-
-/// A length that was checked when its head was read.
-pub(crate) fn length(value: Option<&HeaderValue>) -> Option<u64> {
-    value?.to_str().ok()?.parse().ok()
 }
 
 /// The body of a response, which moves the rest of the request's body too. At its end the connection goes back to

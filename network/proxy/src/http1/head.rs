@@ -264,7 +264,9 @@ fn response_body(headers: &HeaderMap, status: StatusCode, method: &Method) -> Re
     }
 }
 
-fn content_length(headers: &HeaderMap) -> Result<Option<u64>, &'static str> {
+/// The length that a message says of itself: one number, once. Two of them, or a list, are how one message is made
+/// to look like two.
+pub(crate) fn content_length(headers: &HeaderMap) -> Result<Option<u64>, &'static str> {
     let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
     let Some(length) = lengths.next() else { return Ok(None) };
     if lengths.next().is_some() {

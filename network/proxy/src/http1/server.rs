@@ -6,13 +6,12 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use http::header::CONTENT_LENGTH;
 use http::{Method, Response, StatusCode, Version};
 use http_body::Frame;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::oneshot;
 
-use super::client::{Ask, length};
+use super::client::Ask;
 use super::framing::{Decoded, Decoder};
 use super::head::{self, HeadScan, RequestHead};
 use super::outgoing::{Encoder, Outgoing, Sending, put_fields};
@@ -403,7 +402,8 @@ fn put_response(out: &mut BytesMut, response: &Response<Body>, told: &Told<'_>) 
     put_fields(out, response.headers());
     let mut after = told.after;
     let bodiless = matches!(response.status(), StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
-    let known = length(response.headers().get(CONTENT_LENGTH));
+    // Heads of both protocols were checked, so what is not one number is none.
+    let known = head::content_length(response.headers()).unwrap_or(None);
     let encoder = if bodiless || told.method == Method::HEAD {
         Encoder::Nothing
     } else if response.body().is_empty() {

@@ -160,6 +160,23 @@ async fn the_limits_hold_for_http2_too() {
 }
 
 #[tokio::test]
+async fn two_lengths_of_one_message_are_refused() {
+    let (address, _) = upstream("a").await;
+    let (_proxy, front) = serving(vec![backend("a", 1, vec![address])]).await;
+    for lengths in [["3", "4"], ["4", "3"], ["3", "3"]] {
+        let mut request =
+            Request::post("http://h/").body(frames(vec![Bytes::from_static(b"abc")], None)).unwrap();
+        for length in lengths {
+            request.headers_mut().append("content-length", HeaderValue::from_static(length));
+        }
+        // Where the framing itself is wrong, the stream is reset instead.
+        if let Ok(response) = client(front).await.send_request(request).await {
+            assert_eq!(response.status(), 400, "{lengths:?}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn no_http2_request_fails_while_routes_are_swapped_or_the_engine_ends() {
     let slow = endpoint(|mut stream| async move {
         while read_head(&mut stream).await.is_some() {
