@@ -42,9 +42,11 @@ pub(crate) async fn start(
     let listener = bind("api", args.api).await?;
     let address = listener.local_addr().context("the API's address cannot be read")?;
     let directory = data.path().join("store");
-    let store = tokio::task::spawn_blocking(move || Store::open(&directory, &Options { keep_revisions: 100_000, ..Options::default() }))
-        .await
-        .context("opening the store failed")??;
+    let store = tokio::task::spawn_blocking(move || {
+        Store::open(&directory, &Options { keep_revisions: 100_000, ..Options::default() })
+    })
+    .await
+    .context("opening the store failed")??;
     let authority = Authority::open(data.path()).context("the certificate authority cannot be opened")?;
     let host = address.ip().to_string();
     let names =
