@@ -5,6 +5,8 @@
 //! no I/O here, no clock, no client and no global state that changes; the API server owns all of that.
 
 pub mod field;
+pub mod metadata;
 pub mod resource;
 pub mod schema;
 pub mod status;
+pub mod structural;
