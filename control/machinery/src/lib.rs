@@ -4,6 +4,7 @@
 //! out: decoded, defaulted, validated, patched, applied and printed objects, or an error that names the field. There is
 //! no I/O here, no clock, no client and no global state that changes; the API server owns all of that.
 
+pub mod crd;
 pub mod field;
 pub mod metadata;
 pub mod resource;
