@@ -39,6 +39,9 @@ pub(crate) struct UpArgs {
     /// Where everything is kept.
     #[arg(long, value_name = "DIR", default_value = ".xebec")]
     pub(crate) data: PathBuf,
+    /// Where the Kubernetes API is served; port 0 picks a free one.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:6443")]
+    pub(crate) api: SocketAddr,
     /// Where the image registry listens; port 0 picks a free one.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:5000")]
     pub(crate) registry: SocketAddr,
@@ -74,17 +77,20 @@ pub(crate) enum Output {
 /// A part of the platform that can be left out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 pub(crate) enum Part {
+    /// The Kubernetes API.
+    Api,
     /// The image registry.
     Registry,
 }
 
 impl Part {
     /// Every part, in the order in which they start.
-    const ALL: &[Self] = &[Self::Registry];
+    const ALL: &[Self] = &[Self::Registry, Self::Api];
 
     /// The part's name in `endpoints.json`.
     pub(crate) fn name(self) -> &'static str {
         match self {
+            Self::Api => "api",
             Self::Registry => "registry",
         }
     }

@@ -3,6 +3,7 @@
 //! This crate alone knows every room of the house. It reads the command line, builds the parts, wires their shutdown and
 //! prints; what the parts do is theirs.
 
+mod api;
 mod cli;
 mod data_dir;
 mod shutdown;

@@ -12,6 +12,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use xebec_oci::{Limits, Registry, Store};
 
+use crate::api;
 use crate::cli::{Part, UpArgs};
 use crate::data_dir::{DataDir, Endpoints};
 use crate::shutdown;
@@ -33,6 +34,17 @@ pub(crate) async fn run(args: UpArgs) -> Result<()> {
     let mut endpoints = Endpoints::new();
     for part in parts {
         let address = match part {
+            Part::Api => {
+                let (address, client) = api::start(&args, &data, &stop, &mut running).await?;
+                running.spawn({
+                    let stop = stop.clone();
+                    async move {
+                        xebec_controllers::run(client, stop).await;
+                        "controllers"
+                    }
+                });
+                address
+            }
             Part::Registry => start_registry(&args, &data, &stop, &mut running).await?,
         };
         endpoints.insert(part.name().to_owned(), address);
@@ -91,7 +103,7 @@ async fn start_registry(
     Ok(address)
 }
 
-async fn bind(part: &str, address: SocketAddr) -> Result<TcpListener> {
+pub(crate) async fn bind(part: &str, address: SocketAddr) -> Result<TcpListener> {
     TcpListener::bind(address).await.with_context(|| {
         format!("the {part} cannot listen on {address}: free the port, or choose another with --{part} ADDR (port 0 picks one)")
     })

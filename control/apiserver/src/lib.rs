@@ -1,15 +1,44 @@
 //! The Kubernetes HTTP API over the store and the machinery.
 //!
 //! What comes in: HTTP requests as Kubernetes clients send them. What goes out: objects, lists, watch streams, or a
-//! `Status` that says what was wrong. This crate owns the meaning of URLs, query parameters and storage keys; it must not
-//! know how objects are patched or validated (the machinery does) nor what controllers do with them.
-//! It follows the "Kubernetes API Concepts" reference and the API conventions.
+//! `Status` that says what was wrong. This crate owns the meaning of URLs, query parameters and storage keys, and the way of
+//! an object from a request to the store; it must not know how objects are patched or validated (the machinery does) nor
+//! what controllers do with them. It follows the "Kubernetes API Concepts" reference and the API conventions.
+//!
+//! The way of a request: [`request`] reads its URL, [`authenticate`] and [`authorizer`] say who may, [`service`] picks the
+//! verb, [`codec`] reads its body, [`write`], [`patch`], [`delete`], [`read`] and [`watch`] do it over [`storage`], and
+//! [`view`] shows what came of it.
 
+pub mod api;
+pub mod authenticate;
 pub mod authorizer;
+mod bootstrap;
+pub mod call;
+pub mod catalog;
+pub mod cluster_ip;
+pub mod codec;
+pub mod convert;
+pub mod definitions;
+pub mod delete;
 pub mod error;
 pub mod key;
+pub mod object;
 pub mod options;
+pub mod patch;
 pub mod pki;
+pub mod pods;
+pub mod read;
 pub mod request;
+mod rules;
+pub mod select;
+pub mod serve;
+pub mod service;
+mod service_address;
+pub mod storage;
+pub mod strategy;
+pub mod subresource;
+pub mod view;
+pub mod watch;
+pub mod write;
 
 pub use error::Error;

@@ -54,8 +54,8 @@ pub struct Options {
     pub version_match: Option<VersionMatch>,
     /// Changes are streamed.
     pub watch: bool,
-    /// A watch starts with what exists.
-    pub send_initial_events: bool,
+    /// Whether a watch starts with what exists; where nothing is said, the revision asked for decides.
+    pub send_initial_events: Option<bool>,
     /// A watch may carry bookmarks.
     pub bookmarks: bool,
     /// When a watch ends.
@@ -110,7 +110,7 @@ impl Options {
                 }
             }
             "watch" => self.watch = flag("watch", value)?,
-            "sendInitialEvents" => self.send_initial_events = flag("sendInitialEvents", value)?,
+            "sendInitialEvents" => self.send_initial_events = Some(flag("sendInitialEvents", value)?),
             "allowWatchBookmarks" => self.bookmarks = flag("allowWatchBookmarks", value)?,
             "timeoutSeconds" => self.timeout = number("timeoutSeconds", value)?.map(Duration::from_secs),
             "dryRun" => {

@@ -2,5 +2,8 @@
 //!
 //! [`template`] tells which ReplicaSet carries the current template; [`rollout`] says how large each should be now.
 
+mod reconcile;
 pub mod rollout;
 pub mod template;
+
+pub(crate) use reconcile::run;

@@ -1,8 +1,19 @@
-//! The controllers of the built-in kinds: what each decides, as functions of the objects that it saw.
+//! The controllers of the built-in kinds: what each decides, as functions of the objects that it saw, and the loops that
+//! act on it.
 //!
-//! What comes in: a snapshot of objects. What goes out: the changes to make and the status to write. A decision knows
+//! What comes in: objects, by a `kube::Client`. What goes out: the changes to make and the status to write. A decision knows
 //! neither clock nor client, so each is tested against values, and every state that a missed event could leave behind is
-//! just another value. Nothing here reaches the store: changes go through the Kubernetes API like anybody's.
+//! just another value. The loops are level-triggered: each pass reads what there is and takes the next step. Nothing here
+//! reaches the store: changes go through the Kubernetes API like anybody's, so [`run`] works on any cluster.
 
 pub mod deployment;
+pub mod endpoints;
+mod error;
+pub mod garbage;
+pub mod namespace;
+mod owner;
 pub mod replica_set;
+mod run;
+
+pub use error::Error;
+pub use run::run;

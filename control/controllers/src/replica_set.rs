@@ -3,10 +3,14 @@
 //! Pods that end (`deletionTimestamp`) or have ended (`Succeeded`, `Failed`) no longer count. When there are too many,
 //! those whose loss costs least go first; [`plan`] gives the order that users of Kubernetes know.
 
+mod reconcile;
+
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::Pod;
+
+pub(crate) use reconcile::run;
 
 /// An annotation by which users say which pods they would rather keep: the lower the number, the sooner a pod goes.
 pub const DELETION_COST: &str = "controller.kubernetes.io/pod-deletion-cost";

@@ -47,8 +47,6 @@ pub enum Conversion {
 pub struct Definition {
     /// What is served.
     pub resource: Resource,
-    /// The schema of each version.
-    pub structural: BTreeMap<Box<str>, Arc<Structural>>,
     /// How objects come from one version to another.
     pub conversion: Conversion,
 }
@@ -70,7 +68,7 @@ pub fn compile(definition: &Value) -> Result<Definition, Vec<FieldError>> {
         "Webhook" => Conversion::Webhook(conversion.get("webhook").cloned().unwrap_or_default()),
         _ => Conversion::None,
     };
-    Ok(Definition { resource: resource(spec, &structural), structural, conversion })
+    Ok(Definition { resource: resource(spec, &structural), conversion })
 }
 
 fn resource(spec: &Value, structural: &BTreeMap<Box<str>, Arc<Structural>>) -> Resource {
@@ -81,7 +79,9 @@ fn resource(spec: &Value, structural: &BTreeMap<Box<str>, Arc<Structural>>) -> R
         .iter()
         .filter_map(|version| {
             let schema = structural.get(text(version, "name"))?;
-            Some(self::version(version, Ref::Inline(Arc::clone(schema.node())), group, kind))
+            let mut version = self::version(version, Ref::Inline(Arc::clone(schema.node())), group, kind);
+            version.structural = Some(Arc::clone(schema));
+            Some(version)
         })
         .collect();
     versions.sort_by_cached_key(|version| Reverse(rank(&version.name)));
@@ -161,7 +161,8 @@ fn rank(name: &str) -> (u8, u64, u64, Reverse<String>) {
 impl Definition {
     /// The schema of a version.
     pub fn structural(&self, version: &str) -> Option<&Arc<Structural>> {
-        self.structural.get(version)
+        let mut versions = self.resource.versions.iter();
+        versions.find(|known| &*known.name == version)?.structural.as_ref()
     }
 
     /// Makes `object` one of version `to`.
@@ -170,7 +171,7 @@ impl Definition {
     /// A bad request where there is no such version, and an internal error where a webhook would have to convert.
     pub fn convert(&self, object: &mut Value, to: &str) -> Result<(), Status> {
         let wanted = self.resource.api_version(to);
-        if !self.structural.contains_key(to) {
+        if self.structural(to).is_none() {
             return Err(Status::bad_request(format!(
                 "there is no version {wanted} of {}",
                 self.resource.kind

@@ -4,10 +4,26 @@
 //! out: decoded, defaulted, validated, patched, applied and printed objects, or an error that names the field. There is
 //! no I/O here, no clock, no client and no global state that changes; the API server owns all of that.
 
+pub mod apply;
+pub mod builtin;
+pub mod canonical;
+pub mod conform;
 pub mod crd;
+pub mod defaults;
+pub mod discovery;
 pub mod field;
+pub mod label;
 pub mod metadata;
+pub mod negotiation;
+pub mod patch;
+pub mod quantity;
 pub mod resource;
 pub mod schema;
+pub mod selector;
 pub mod status;
 pub mod structural;
+pub mod table;
+pub mod timestamp;
+
+#[cfg(test)]
+mod sample;

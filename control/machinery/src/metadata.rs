@@ -15,11 +15,10 @@ mod tests;
 use serde_json::{Map, Value};
 
 pub use name::{
-    NameRule, dns_label, dns_label_1035, dns_subdomain, generated, is_dns_label, is_dns_subdomain,
-    label_value, path_segment, qualified_name,
+    NameRule, dns_label, dns_label_1035, generate_name, is_dns_label, is_dns_subdomain, path_segment,
 };
 pub use prepare::{Context, bump_generation, match_request, prepare_create, prepare_update};
-pub use validate::{Rules, validate, validate_embedded, validate_update};
+pub use validate::{validate, validate_embedded, validate_update};
 
 /// The finalizer that leaves dependents behind.
 pub const ORPHAN: &str = "orphan";

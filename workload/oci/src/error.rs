@@ -73,6 +73,44 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// An index has no manifest for the platform.
+    #[error("{image} has no manifest for {wanted}: build or pull it for that platform")]
+    NoPlatform {
+        /// The image.
+        image: String,
+        /// The operating system and processor.
+        wanted: String,
+    },
+    /// A file system cannot become a layer.
+    #[error("{path}: {reason}")]
+    BuildRefused {
+        /// Where.
+        path: PathBuf,
+        /// What is wrong, and the remedy.
+        reason: String,
+    },
+    /// An archive does not hold an image.
+    #[error("{archive}: {reason}")]
+    ArchiveInvalid {
+        /// The archive.
+        archive: PathBuf,
+        /// What is wrong, and the remedy.
+        reason: String,
+    },
+    /// A file is not WebAssembly.
+    #[error("this is not WebAssembly: {reason}")]
+    NotWasm {
+        /// What is wrong, and the remedy.
+        reason: String,
+    },
+    /// A layer cannot be unpacked.
+    #[error("layer {layer}: {reason}")]
+    LayerInvalid {
+        /// The layer's digest.
+        layer: Digest,
+        /// What is wrong, and the remedy.
+        reason: String,
+    },
     /// The disk refused.
     #[error("{path}: {source}: check the space and the permissions there")]
     Disk {

@@ -6,13 +6,15 @@
 
 mod digest;
 mod error;
+pub mod image;
 pub mod media_type;
 mod reference;
 mod registry;
 pub mod store;
+pub mod unpack;
 
 pub use digest::{Digest, Hasher};
 pub use error::Error;
 pub use reference::{Reference, RepositoryName, Selector, Tag};
 pub use registry::Registry;
-pub use store::{Limits, Store};
+pub use store::{BlobWriter, Collected, Limits, StagedBlob, Store};

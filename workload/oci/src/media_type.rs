@@ -24,3 +24,5 @@ pub const DOCKER_FOREIGN_LAYER: &str = "application/vnd.docker.image.rootfs.fore
 pub const WASM_CONFIG: &str = "application/vnd.wasm.config.v0+json";
 /// The one layer of a WebAssembly artifact.
 pub const WASM_LAYER: &str = "application/wasm";
+/// The layer of a WebAssembly artifact by tools from before the common layout.
+pub const OLD_WASM_LAYER: &str = "application/vnd.wasm.content.layer.v1+wasm";

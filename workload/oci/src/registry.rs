@@ -50,7 +50,7 @@ impl From<Error> for Refusal {
             Error::UploadUnknown { .. } => (StatusCode::NOT_FOUND, "BLOB_UPLOAD_UNKNOWN"),
             Error::BlobUnknown { .. } => (StatusCode::NOT_FOUND, "BLOB_UNKNOWN"),
             Error::ManifestUnknown { .. } => (StatusCode::NOT_FOUND, "MANIFEST_UNKNOWN"),
-            Error::Disk { .. } => (StatusCode::INTERNAL_SERVER_ERROR, "UNKNOWN"),
+            _ => (StatusCode::INTERNAL_SERVER_ERROR, "UNKNOWN"),
         };
         Self(status, code, error.to_string())
     }
@@ -205,22 +205,22 @@ impl Registry {
                     return Ok(created(&name, "blobs", digest));
                 }
             }
-            let begun = Arc::clone(&store);
-            let id = disk(move || begun.begin_upload()).await?;
+            let (begun, target) = (Arc::clone(&store), name.clone());
+            let id = disk(move || begun.begin_upload(&target)).await?;
             let Some(digest) = wanted else { return Ok(progress(StatusCode::ACCEPTED, &name, id, 0)) };
-            self.receive(id, 0, request).await?;
+            self.receive(&name, id, 0, request).await?;
             return self.finish(name, id, digest).await;
         }
         let id =
             id.parse::<Uuid>().map_err(|_| Error::UploadUnknown { id: id.chars().take(64).collect() })?;
         let held = {
-            let store = Arc::clone(&store);
-            disk(move || store.upload_offset(id)).await?
+            let (store, target) = (Arc::clone(&store), name.clone());
+            disk(move || store.upload_offset(&target, id)).await?
         };
         match *request.method() {
             Method::GET => Ok(progress(StatusCode::NO_CONTENT, &name, id, held)),
             Method::DELETE => {
-                disk(move || store.cancel_upload(id)).await?;
+                disk(move || store.cancel_upload(&name, id)).await?;
                 Ok(reply(StatusCode::NO_CONTENT, &[], ""))
             }
             Method::PATCH | Method::PUT => {
@@ -235,13 +235,13 @@ impl Registry {
                     return Err(Error::OffsetMismatch { held, start }.into());
                 }
                 if request.method() == Method::PATCH {
-                    let held = self.receive(id, start, request).await?;
+                    let held = self.receive(&name, id, start, request).await?;
                     return Ok(progress(StatusCode::ACCEPTED, &name, id, held));
                 }
                 let missing =
                     || Refusal(StatusCode::BAD_REQUEST, "DIGEST_INVALID", "add ?digest=".to_owned());
                 let digest = wanted.ok_or_else(missing)?;
-                self.receive(id, start, request).await?;
+                self.receive(&name, id, start, request).await?;
                 self.finish(name, id, digest).await
             }
             _ => require(false).map(|()| reply(StatusCode::OK, &[], "")),
@@ -250,11 +250,17 @@ impl Registry {
 
     async fn finish(&self, name: RepositoryName, id: Uuid, digest: Digest) -> Answer {
         let (store, target) = (Arc::clone(&self.store), name.clone());
-        disk(move || store.finish_upload(id, &target, digest)).await?;
+        disk(move || store.finish_upload(&target, id, digest)).await?;
         Ok(created(&name, "blobs", digest))
     }
 
-    async fn receive(&self, id: Uuid, mut held: u64, request: Request<Incoming>) -> Result<u64, Refusal> {
+    async fn receive(
+        &self,
+        name: &RepositoryName,
+        id: Uuid,
+        mut held: u64,
+        request: Request<Incoming>,
+    ) -> Result<u64, Refusal> {
         let mut body = request.into_body();
         let mut batch = BytesMut::new();
         loop {
@@ -264,8 +270,8 @@ impl Registry {
                 batch.extend_from_slice(&data);
             }
             if batch.len() >= BATCH_BYTES || (ended && !batch.is_empty()) {
-                let (store, chunk) = (Arc::clone(&self.store), batch.split().freeze());
-                held = disk(move || store.append(id, held, &chunk)).await?;
+                let (store, target, chunk) = (Arc::clone(&self.store), name.clone(), batch.split().freeze());
+                held = disk(move || store.append(&target, id, held, &chunk)).await?;
             }
             if ended {
                 return Ok(held);

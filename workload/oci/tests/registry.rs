@@ -80,7 +80,7 @@ async fn chunks_must_continue_where_the_last_one_ended() {
 async fn manifests_are_pushed_tagged_paged_and_deleted() {
     let server = start().await;
     let config = Digest::of(b"{}");
-    let manifest = format!(r#"{{"config":{{"digest":"{config}"}},"layers":[]}}"#);
+    let manifest = format!(r#"{{"config":{{"digest":"{config}","size":2}},"layers":[]}}"#);
     let early = server.send("PUT", "/v2/a/b/manifests/v1", &[], &manifest).await;
     assert_eq!(code(&early), "MANIFEST_BLOB_UNKNOWN");
     server.put_blob("{}").await;

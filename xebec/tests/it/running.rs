@@ -15,7 +15,7 @@ impl Running {
     /// Starts an instance on `data` and waits until it says that it is ready.
     pub(crate) fn start(data: &Path) -> Self {
         let mut child = xebec()
-            .args(["up", "--registry", "127.0.0.1:0", "--data"])
+            .args(["up", "--api", "127.0.0.1:0", "--registry", "127.0.0.1:0", "--data"])
             .arg(data)
             .stdout(Stdio::piped())
             .stderr(Stdio::inherit())

@@ -355,7 +355,7 @@ fn an_update_keeps_what_the_store_relies_on() {
     let changed = |pointer: &str, value: Value| {
         let mut new = with(pointer, value);
         new["status"] = old["status"].clone();
-        lines(&validate_update(&new, &old))
+        lines(&validate_update(&old, &new))
     };
     assert_eq!(
         changed("/spec/names/kind", json!("Other")),
@@ -381,7 +381,7 @@ fn an_update_keeps_what_the_store_relies_on() {
     moved["status"] = old["status"].clone();
     store_versions(&mut moved);
     assert_eq!(moved["status"]["storedVersions"], json!(["v1", "v2"]));
-    assert_eq!(lines(&validate_update(&moved, &old)), Vec::<String>::new());
+    assert_eq!(lines(&validate_update(&old, &moved)), Vec::<String>::new());
 }
 
 #[test]
@@ -481,7 +481,7 @@ proptest! {
         for given in [&mut new, &mut near] {
             default(given);
             validate(given);
-            validate_update(given, &old);
+            validate_update(&old, given);
             let refused = compile(given).is_err();
             accept(given, [&old], NOW);
             let once = given.clone();

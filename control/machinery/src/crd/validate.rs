@@ -14,7 +14,8 @@ use serde_json::Value;
 use super::read::{flag, list, present, text};
 use super::status::established;
 use crate::field::{FieldError, Path};
-use crate::metadata::{self, NameRule, Rules, dns_label_1035, dns_subdomain};
+use crate::label::subdomain_problems;
+use crate::metadata::{self, NameRule, dns_label_1035};
 use crate::structural::{self, Structural};
 
 /// The annotation that names the approval of kinds in groups of Kubernetes itself.
@@ -23,7 +24,7 @@ const APPROVAL_RULE: &str = "https://github.com/kubernetes/enhancements/pull/111
 
 /// Everything that is wrong with a new definition, whose defaults are filled in.
 pub fn validate(definition: &Value) -> Vec<FieldError> {
-    let mut errors = metadata::validate(definition, Rules { namespaced: false, name: NameRule::Subdomain });
+    let mut errors = metadata::validate(definition, NameRule::Subdomain, false);
     let spec_value = definition.get("spec").unwrap_or(&Value::Null);
     let plural = text(spec_value.get("names").unwrap_or(&Value::Null), "plural");
     let name = metadata::text(definition, "name");
@@ -41,9 +42,9 @@ pub fn validate(definition: &Value) -> Vec<FieldError> {
     errors
 }
 
-/// Everything that is wrong with a definition that takes the place of `old`.
-pub fn validate_update(new: &Value, old: &Value) -> Vec<FieldError> {
-    let mut errors = metadata::validate_update(new, old);
+/// Everything that is wrong with the definition `new` in the place of `old`.
+pub fn validate_update(old: &Value, new: &Value) -> Vec<FieldError> {
+    let mut errors = metadata::validate_update(old, new);
     let (spec_value, before) =
         (new.get("spec").unwrap_or(&Value::Null), old.get("spec").unwrap_or(&Value::Null));
     errors.extend(spec(spec_value).1);
@@ -175,7 +176,7 @@ pub(super) fn spec(spec: &Value) -> (Schemas, Vec<FieldError>) {
     let path = Path::ROOT.child("spec");
     let group = text(spec, "group");
     let at = path.child("group");
-    let problems = dns_subdomain(group);
+    let problems = subdomain_problems(group);
     if group.is_empty() {
         errors.push(FieldError::required(&at, ""));
     } else if !problems.is_empty() {

@@ -38,7 +38,7 @@ pub fn prepare_create(object: &mut Value, context: &Context<'_>) -> Result<(), S
     }
     let name = match (text(object, "name"), text(object, "generateName")) {
         ("", "") => None,
-        ("", prefix) => Some(name::generated(prefix, context.random)),
+        ("", prefix) => Some(name::generate_name(prefix, context.random)),
         _ => None,
     };
     let metadata = metadata_mut(object)?;
@@ -56,12 +56,12 @@ pub fn prepare_create(object: &mut Value, context: &Context<'_>) -> Result<(), S
     Ok(())
 }
 
-/// Readies an object to take the place of `old`: what it leaves out of what never changes comes from there, and what
+/// Readies `new` to take the place of `old`: what it leaves out of what never changes comes from there, and what
 /// clients have no say in does always.
 ///
 /// # Errors
 /// A bad request, where the metadata can not be read.
-pub fn prepare_update(new: &mut Value, old: &Value) -> Result<(), Status> {
+pub fn prepare_update(old: &Value, new: &mut Value) -> Result<(), Status> {
     normalize(new)?;
     let metadata = metadata_mut(new)?;
     metadata.remove("selfLink");
@@ -89,7 +89,7 @@ pub fn prepare_update(new: &mut Value, old: &Value) -> Result<(), Status> {
 
 /// Counts one generation more where a field that `counts` has changed; `apiVersion`, `kind` and `metadata` never count.
 /// The caller leaves out `status` where that is a subresource.
-pub fn bump_generation(new: &mut Value, old: &Value, counts: impl Fn(&str) -> bool) -> bool {
+pub fn bump_generation(old: &Value, new: &mut Value, counts: impl Fn(&str) -> bool) -> bool {
     let (Some(after), Some(before)) = (new.as_object(), old.as_object()) else { return false };
     let matters =
         |name: &&String| !matches!(name.as_str(), "apiVersion" | "kind" | "metadata") && counts(name);

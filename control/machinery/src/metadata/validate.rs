@@ -2,27 +2,20 @@
 
 use serde_json::{Map, Value};
 
-use super::{FOREGROUND, NameRule, ORPHAN, label_value, name, qualified_name};
+use super::{FOREGROUND, NameRule, ORPHAN, name};
 use crate::field::{FieldError, Path};
+use crate::label::{key_problems, value_problems};
 
 /// The bytes that all annotations of an object may take together.
 const ANNOTATIONS_MAX: usize = 256 * 1024;
 
-/// What the metadata of a kind may say.
-#[derive(Debug, Clone, Copy)]
-pub struct Rules {
-    /// Whether its objects live in a namespace.
-    pub namespaced: bool,
-    /// What its names look like.
-    pub name: NameRule,
-}
-
-/// Everything that is wrong with the metadata of a new object.
-pub fn validate(object: &Value, rules: Rules) -> Vec<FieldError> {
+/// Everything that is wrong with the metadata of a new object, whose kind has this rule for names and lives in namespaces
+/// or beside them.
+pub fn validate(object: &Value, rule: NameRule, namespaced: bool) -> Vec<FieldError> {
     let empty = Map::new();
     let path = Path::ROOT.child("metadata");
     let mut wrong = Vec::new();
-    metadata(super::of(object).unwrap_or(&empty), rules, &path, &mut wrong);
+    metadata(super::of(object).unwrap_or(&empty), rule, namespaced, &path, &mut wrong);
     wrong
 }
 
@@ -51,7 +44,7 @@ pub fn validate_embedded(object: &Value, path: &Path<'_>) -> Vec<FieldError> {
                 let Some(text) = value.and_then(Value::as_str).filter(|text| !text.is_empty()) else {
                     continue;
                 };
-                for what in NameRule::PathSegment.check(text, field == "generateName") {
+                for what in NameRule::Segment.check(text, field == "generateName") {
                     wrong.push(FieldError::invalid(&at.child(field), text, what));
                 }
             }
@@ -62,8 +55,8 @@ pub fn validate_embedded(object: &Value, path: &Path<'_>) -> Vec<FieldError> {
     wrong
 }
 
-/// Everything that is wrong with the metadata of an object that takes the place of `old`.
-pub fn validate_update(new: &Value, old: &Value) -> Vec<FieldError> {
+/// Everything that is wrong with the metadata of `new` in the place of `old`.
+pub fn validate_update(old: &Value, new: &Value) -> Vec<FieldError> {
     let empty = Map::new();
     let (new, old) = (super::of(new).unwrap_or(&empty), super::of(old).unwrap_or(&empty));
     let path = Path::ROOT.child("metadata");
@@ -108,25 +101,31 @@ fn texts<'a>(map: &'a Map<String, Value>, name: &str) -> impl Iterator<Item = &'
     map.get(name).and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str)
 }
 
-fn metadata(map: &Map<String, Value>, rules: Rules, path: &Path<'_>, wrong: &mut Vec<FieldError>) {
+fn metadata(
+    map: &Map<String, Value>,
+    rule: NameRule,
+    namespaced: bool,
+    path: &Path<'_>,
+    wrong: &mut Vec<FieldError>,
+) {
     let text = |name: &str| map.get(name).and_then(Value::as_str).unwrap_or_default();
     let mut refuse = |field: &str, problems: Vec<String>| {
         let at = path.child(field);
         wrong.extend(problems.into_iter().map(|what| FieldError::invalid(&at, text(field), what)));
     };
     if !text("generateName").is_empty() {
-        refuse("generateName", rules.name.check(text("generateName"), true));
+        refuse("generateName", rule.check(text("generateName"), true));
     }
     if !text("name").is_empty() {
-        refuse("name", rules.name.check(text("name"), false));
+        refuse("name", rule.check(text("name"), false));
     }
-    if rules.namespaced && !text("namespace").is_empty() {
+    if namespaced && !text("namespace").is_empty() {
         refuse("namespace", name::dns_label(text("namespace")));
     }
     if text("name").is_empty() {
         wrong.push(FieldError::required(&path.child("name"), "name or generateName is required"));
     }
-    match (rules.namespaced, text("namespace").is_empty()) {
+    match (namespaced, text("namespace").is_empty()) {
         (true, true) => wrong.push(FieldError::required(&path.child("namespace"), "")),
         (false, false) => {
             wrong.push(FieldError::forbidden(&path.child("namespace"), "not allowed on this type"));
@@ -145,16 +144,15 @@ fn common(map: &Map<String, Value>, path: &Path<'_>, wrong: &mut Vec<FieldError>
     let entries = |name: &str| map.get(name).and_then(Value::as_object).into_iter().flatten();
     let at = path.child("labels");
     for (key, value) in entries("labels") {
-        wrong
-            .extend(qualified_name(key).into_iter().map(|what| FieldError::invalid(&at, key.as_str(), what)));
+        wrong.extend(key_problems(key).into_iter().map(|what| FieldError::invalid(&at, key.as_str(), what)));
         let value = value.as_str().unwrap_or_default();
-        wrong.extend(label_value(value).into_iter().map(|what| FieldError::invalid(&at, value, what)));
+        wrong.extend(value_problems(value).into_iter().map(|what| FieldError::invalid(&at, value, what)));
     }
     let at = path.child("annotations");
     let mut size = 0;
     for (key, value) in entries("annotations") {
         // Upper case in the prefix is taken, as ever was.
-        let problems = qualified_name(&key.to_lowercase());
+        let problems = key_problems(&key.to_lowercase());
         wrong.extend(problems.into_iter().map(|what| FieldError::invalid(&at, key.as_str(), what)));
         size += key.len() + value.as_str().map_or(0, str::len);
     }
@@ -167,7 +165,7 @@ fn common(map: &Map<String, Value>, path: &Path<'_>, wrong: &mut Vec<FieldError>
 
 fn finalizers(map: &Map<String, Value>, path: &Path<'_>, wrong: &mut Vec<FieldError>) {
     for name in texts(map, "finalizers") {
-        wrong.extend(qualified_name(name).into_iter().map(|what| FieldError::invalid(path, name, what)));
+        wrong.extend(key_problems(name).into_iter().map(|what| FieldError::invalid(path, name, what)));
     }
     let has = |wanted: &str| texts(map, "finalizers").any(|name| name == wanted);
     if has(ORPHAN) && has(FOREGROUND) {

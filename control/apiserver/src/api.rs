@@ -1,0 +1,53 @@
+//! The verbs on objects, without HTTP: what every way in comes to in the end.
+
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::catalog::Catalog;
+use crate::cluster_ip::ClusterIps;
+use crate::storage::Storage;
+
+/// The API over one store. Cheap to clone.
+#[derive(Clone)]
+pub struct Api {
+    parts: Arc<Parts>,
+}
+
+struct Parts {
+    storage: Storage,
+    catalog: Catalog,
+    cluster_ips: ClusterIps,
+    shutdown: CancellationToken,
+}
+
+impl Api {
+    /// The API over this storage. Watches end when `shutdown` is cancelled.
+    pub fn new(
+        storage: Storage,
+        catalog: Catalog,
+        cluster_ips: ClusterIps,
+        shutdown: CancellationToken,
+    ) -> Self {
+        Self { parts: Arc::new(Parts { storage, catalog, cluster_ips, shutdown }) }
+    }
+
+    /// Where objects rest.
+    pub fn storage(&self) -> &Storage {
+        &self.parts.storage
+    }
+
+    /// What is served.
+    pub fn catalog(&self) -> &Catalog {
+        &self.parts.catalog
+    }
+
+    /// The addresses of services.
+    pub(crate) fn cluster_ips(&self) -> &ClusterIps {
+        &self.parts.cluster_ips
+    }
+
+    pub(crate) fn shutdown(&self) -> &CancellationToken {
+        &self.parts.shutdown
+    }
+}

@@ -1,0 +1,134 @@
+//! Which resources are served: the built-in ones and those of CustomResourceDefinitions.
+
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use tokio::sync::watch;
+use xebec_machinery::resource::{Resource, Version};
+
+/// Everything that is served at one moment. Never changes; a new definition makes a new one.
+#[derive(Debug)]
+pub struct Served {
+    generation: u64,
+    resources: Vec<Arc<Resource>>,
+    places: HashMap<(Box<str>, Box<str>), usize>,
+}
+
+impl Served {
+    fn new(generation: u64, resources: Vec<Arc<Resource>>) -> Self {
+        let place =
+            |(at, resource): (usize, &Arc<Resource>)| ((resource.group.clone(), resource.plural.clone()), at);
+        let places = resources.iter().enumerate().map(place).collect();
+        Self { generation, resources, places }
+    }
+
+    /// How many changes there were before this one.
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// All resources, the built-in ones first.
+    pub fn resources(&self) -> &[Arc<Resource>] {
+        &self.resources
+    }
+
+    /// The resource of a group with this plural name.
+    pub fn find(&self, group: &str, plural: &str) -> Option<&Arc<Resource>> {
+        let at = self.places.get(&(Box::from(group), Box::from(plural)))?;
+        self.resources.get(*at)
+    }
+
+    /// The resource and its version of a kind.
+    pub fn kind(&self, group: &str, version: &str, kind: &str) -> Option<(&Arc<Resource>, &Version)> {
+        let found =
+            self.resources.iter().find(|resource| &*resource.group == group && &*resource.kind == kind)?;
+        Some((found, found.version(version)?))
+    }
+}
+
+/// The served resources, and their changes.
+#[derive(Debug)]
+pub struct Catalog {
+    built_in: Vec<Arc<Resource>>,
+    custom: RwLock<HashMap<Box<str>, Arc<Resource>>>,
+    served: watch::Sender<Arc<Served>>,
+}
+
+impl Catalog {
+    /// A catalog of built-in resources alone.
+    pub fn new(built_in: Vec<Arc<Resource>>) -> Self {
+        let (served, _) = watch::channel(Arc::new(Served::new(0, built_in.clone())));
+        Self { built_in, custom: RwLock::default(), served }
+    }
+
+    /// What is served now.
+    pub fn served(&self) -> Arc<Served> {
+        self.served.borrow().clone()
+    }
+
+    /// What is served, now and after each change.
+    pub fn changes(&self) -> watch::Receiver<Arc<Served>> {
+        self.served.subscribe()
+    }
+
+    /// Serves the resource of the definition of this name, in the place of what it stood for before.
+    pub fn install(&self, definition: &str, resource: Arc<Resource>) {
+        let mut custom = self.custom.write().unwrap_or_else(PoisonError::into_inner);
+        custom.insert(definition.into(), resource);
+        self.publish(&custom);
+    }
+
+    /// Serves the resource of the definition of this name no longer.
+    pub fn remove(&self, definition: &str) {
+        let mut custom = self.custom.write().unwrap_or_else(PoisonError::into_inner);
+        if custom.remove(definition).is_some() {
+            self.publish(&custom);
+        }
+    }
+
+    fn publish(&self, custom: &HashMap<Box<str>, Arc<Resource>>) {
+        let mut added: Vec<_> = custom.values().cloned().collect();
+        added.sort_by(|left, right| (&left.group, &left.plural).cmp(&(&right.group, &right.plural)));
+        self.served.send_modify(|served| {
+            let resources = self.built_in.iter().cloned().chain(added).collect();
+            *served = Arc::new(Served::new(served.generation + 1, resources));
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use xebec_machinery::resource::Scope;
+    use xebec_machinery::schema::{Node, Shape};
+
+    fn resource(group: &str, plural: &str) -> Arc<Resource> {
+        Arc::new(Resource {
+            group: group.into(),
+            kind: "Thing".into(),
+            list_kind: "ThingList".into(),
+            plural: plural.into(),
+            singular: "thing".into(),
+            short_names: Vec::new(),
+            categories: Vec::new(),
+            scope: Scope::Namespaced,
+            verbs: Vec::new(),
+            versions: vec![Version::new("v1", Node::new(Shape::Any).into())],
+            storage: "v1".into(),
+            custom: true,
+        })
+    }
+
+    #[test]
+    fn a_definition_is_served_until_it_is_removed() {
+        let catalog = Catalog::new(vec![resource("", "pods")]);
+        catalog.install("things.example.org", resource("example.org", "things"));
+        let served = catalog.served();
+        assert!(served.find("example.org", "things").is_some());
+        assert!(served.kind("example.org", "v1", "Thing").is_some());
+        catalog.remove("things.example.org");
+        assert!(catalog.served().find("example.org", "things").is_none());
+        assert!(served.find("example.org", "things").is_some(), "a snapshot does not change");
+        assert_eq!(catalog.served().generation(), 2);
+    }
+}

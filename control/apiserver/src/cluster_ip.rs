@@ -1,0 +1,201 @@
+//! Addresses of services: which are taken, and the next free one.
+//!
+//! What is taken is read from the stored services when the server starts and is kept in step by the writes themselves,
+//! so no address is given twice. An address is held from the moment it is handed out; a write that then fails gives it back
+//! when its [`Held`] is dropped.
+
+use std::collections::HashSet;
+use std::net::Ipv4Addr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// A range of IPv4 addresses, from its network address and prefix length.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Range {
+    network: Ipv4Addr,
+    prefix: u8,
+}
+
+impl Range {
+    /// The range `network/prefix`; host bits of the network are cleared. The prefix is 8 to 28 bits.
+    pub fn new(network: Ipv4Addr, prefix: u8) -> Option<Self> {
+        if !(8..=28).contains(&prefix) {
+            return None;
+        }
+        let mask = u32::MAX << (32 - prefix);
+        Some(Self { network: Ipv4Addr::from(u32::from(network) & mask), prefix })
+    }
+
+    /// How many addresses there are, the network's and the broadcast address among them.
+    fn size(self) -> u32 {
+        1 << (32 - self.prefix)
+    }
+
+    /// Whether an address can be given to a service.
+    pub fn contains(self, address: Ipv4Addr) -> bool {
+        let offset = u32::from(address).wrapping_sub(u32::from(self.network));
+        offset > 0 && offset < self.size() - 1
+    }
+
+    /// The first address, which the API's own service has.
+    pub fn first(self) -> Ipv4Addr {
+        Ipv4Addr::from(u32::from(self.network) + 1)
+    }
+}
+
+impl std::fmt::Display for Range {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "{}/{}", self.network, self.prefix)
+    }
+}
+
+/// Why an address cannot be given.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// The address is not in the range.
+    #[error("the provided IP {address} is not in the valid range. The range of valid IPs is {range}")]
+    OutOfRange {
+        /// The address.
+        address: Ipv4Addr,
+        /// The range.
+        range: Range,
+    },
+    /// Another service has it.
+    #[error("failed to allocate IP {0}: provided IP is already allocated")]
+    Taken(Ipv4Addr),
+    /// None is free.
+    #[error("failed to allocate a serviceIP: range {0} is full; delete services that are not needed")]
+    Full(Range),
+}
+
+#[derive(Debug, Default)]
+struct State {
+    taken: HashSet<Ipv4Addr>,
+    next: u32,
+}
+
+/// The addresses of services. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct ClusterIps {
+    range: Range,
+    state: Arc<Mutex<State>>,
+}
+
+/// An address that is kept until its write is done.
+#[derive(Debug)]
+pub struct Held {
+    of: ClusterIps,
+    /// The address.
+    pub address: Ipv4Addr,
+    kept: bool,
+}
+
+impl Held {
+    /// The write is done; the address stays taken.
+    pub fn keep(mut self) {
+        self.kept = true;
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        if !self.kept {
+            self.of.free(self.address);
+        }
+    }
+}
+
+impl ClusterIps {
+    /// All addresses of the range are free.
+    pub fn new(range: Range) -> Self {
+        Self { range, state: Arc::default() }
+    }
+
+    /// The range that addresses come from.
+    pub fn range(&self) -> Range {
+        self.range
+    }
+
+    /// An address for a new service: the wanted one, or the next free one.
+    pub fn hold(&self, wanted: Option<Ipv4Addr>) -> Result<Held, Error> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let address = match wanted {
+            Some(address) if !self.range.contains(address) => {
+                return Err(Error::OutOfRange { address, range: self.range });
+            }
+            Some(address) if state.taken.contains(&address) => return Err(Error::Taken(address)),
+            Some(address) => address,
+            None => self.next_free(&mut state)?,
+        };
+        state.taken.insert(address);
+        Ok(Held { of: self.clone(), address, kept: false })
+    }
+
+    fn next_free(&self, state: &mut State) -> Result<Ipv4Addr, Error> {
+        let base = u32::from(self.range.network);
+        // The first addresses are left to those who ask for them by number.
+        let count = self.range.size() - 2;
+        for step in 0..count {
+            let offset = 1 + (state.next + 9 + step) % count;
+            let address = Ipv4Addr::from(base + offset);
+            if !state.taken.contains(&address) {
+                state.next = (state.next + step + 1) % count;
+                return Ok(address);
+            }
+        }
+        Err(Error::Full(self.range))
+    }
+
+    /// Marks an address of a stored service as taken.
+    pub fn note(&self, address: Ipv4Addr) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.taken.insert(address);
+    }
+
+    /// Gives an address back.
+    pub fn free(&self, address: Ipv4Addr) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.taken.remove(&address);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ips(prefix: u8) -> ClusterIps {
+        ClusterIps::new(Range::new(Ipv4Addr::new(10, 96, 0, 0), prefix).unwrap())
+    }
+
+    #[test]
+    fn no_address_is_given_twice_and_a_full_range_says_so() {
+        let ips = ips(28);
+        let mut seen = std::collections::HashSet::new();
+        for _ in 0..14 {
+            let held = ips.hold(None).unwrap();
+            assert!(seen.insert(held.address), "{}", held.address);
+            held.keep();
+        }
+        assert!(matches!(ips.hold(None), Err(Error::Full(_))));
+    }
+
+    #[test]
+    fn a_failed_write_gives_its_address_back() {
+        let ips = ips(28);
+        let wanted = Ipv4Addr::new(10, 96, 0, 3);
+        drop(ips.hold(Some(wanted)).unwrap());
+        let held = ips.hold(Some(wanted)).unwrap();
+        assert_eq!(ips.hold(Some(wanted)).unwrap_err(), Error::Taken(wanted));
+        held.keep();
+        ips.free(wanted);
+        assert!(ips.hold(Some(wanted)).is_ok());
+    }
+
+    #[test]
+    fn an_address_outside_the_range_is_refused() {
+        let outside =
+            [Ipv4Addr::new(10, 97, 0, 1), Ipv4Addr::new(10, 96, 0, 0), Ipv4Addr::new(10, 96, 0, 255)];
+        for address in outside {
+            assert!(matches!(ips(24).hold(Some(address)), Err(Error::OutOfRange { .. })), "{address}");
+        }
+    }
+}

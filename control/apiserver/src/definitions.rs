@@ -1,0 +1,188 @@
+//! CustomResourceDefinitions in life: what is defined is served, says so in its status, and takes its objects with it.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use xebec_machinery::crd;
+use xebec_machinery::resource::Resource;
+use xebec_machinery::status::Status;
+use xebec_store::{Error, EventKind, ListRequest};
+
+use crate::api::Api;
+use crate::call::{Call, timestamp};
+use crate::storage::{self, Stored, is_conflict};
+use crate::{key, object};
+
+const GROUP: &str = "apiextensions.k8s.io";
+const PLURAL: &str = "customresourcedefinitions";
+/// Holds a definition until its objects are gone.
+pub(crate) const CLEANUP: &str = "customresourcecleanup.apiextensions.k8s.io";
+
+impl Api {
+    /// Refuses a definition that does not hold together or that another resource stands in the way of.
+    pub(crate) fn admit_definition(
+        &self,
+        call: &Call,
+        old: Option<&Value>,
+        new: &Value,
+    ) -> Result<(), Status> {
+        if (&*call.resource.group, &*call.resource.plural) != (GROUP, PLURAL) {
+            return Ok(());
+        }
+        if old.is_some_and(|old| old.get("spec") == new.get("spec")) {
+            return Ok(());
+        }
+        let refused = |errors: Vec<_>| Status::invalid(call.qualified_kind(), object::name(new), &errors);
+        crd::compile(new).map(drop).map_err(refused)
+    }
+
+    /// Serves what is stored now, and everything that is defined from here on, until the API stops.
+    pub async fn serve_definitions(&self) {
+        loop {
+            match self.follow_definitions().await {
+                Ok(()) => return,
+                Err(error) => {
+                    tracing::warn!(%error, "lost sight of the definitions of custom resources; reading them again");
+                }
+            }
+        }
+    }
+
+    /// Serves what is stored now.
+    pub(crate) fn load_definitions(&self) -> Result<(), Status> {
+        let served = self.catalog().served();
+        let Some(definitions) = served.find(GROUP, PLURAL) else { return Ok(()) };
+        let prefix = key::prefix(GROUP, PLURAL, None);
+        let page =
+            self.storage().list(definitions, &ListRequest { prefix: &prefix, ..ListRequest::default() })?;
+        for entry in &page.items {
+            let stored = storage::decode(entry)?;
+            if let Ok(definition) = crd::compile(&stored.object) {
+                self.catalog().install(object::name(&stored.object), Arc::new(definition.resource));
+            }
+        }
+        Ok(())
+    }
+
+    async fn follow_definitions(&self) -> Result<(), Status> {
+        let served = self.catalog().served();
+        let Some(definitions) = served.find(GROUP, PLURAL) else { return Ok(()) };
+        let prefix = key::prefix(GROUP, PLURAL, None);
+        let at = self.storage().revision();
+        let mut watch = self.storage().watch(definitions, &prefix, Some(at))?;
+        let list = ListRequest { prefix: &prefix, at: Some(at), ..ListRequest::default() };
+        for entry in self.storage().list(definitions, &list)?.items {
+            self.settle(definitions, &storage::decode(&entry)?).await?;
+        }
+        loop {
+            let event = tokio::select! {
+                () = self.shutdown().cancelled() => return Ok(()),
+                event = watch.next() => event,
+            };
+            match event {
+                Ok(event) => match &event.kind {
+                    EventKind::Put { entry } => self.settle(definitions, &storage::decode(entry)?).await?,
+                    EventKind::Delete { last } => {
+                        self.catalog().remove(object::name(&storage::decode(last)?.object));
+                    }
+                },
+                Err(Error::Closed) => return Ok(()),
+                Err(error) => return Err(storage::refusal(&error, definitions, "")),
+            }
+        }
+    }
+
+    /// Brings what is served, and the definition's status, in line with the definition.
+    async fn settle(&self, definitions: &Resource, stored: &Stored) -> Result<(), Status> {
+        let name = object::name(&stored.object);
+        let Ok(definition) = crd::compile(&stored.object) else { return Ok(()) };
+        let resource = Arc::new(definition.resource);
+        let mut new = stored.object.clone();
+        if object::deleting(&new) {
+            self.delete_all(&resource).await?;
+            let rest: Vec<&str> = object::meta_list(&stored.object, "finalizers")
+                .into_iter()
+                .filter(|own| *own != CLEANUP)
+                .collect();
+            object::set_meta(&mut new, "finalizers", rest);
+            let written = if crate::strategy::finished_deleting(&new) {
+                self.storage().delete(definitions, new, stored.revision).await.map(drop)
+            } else if new != stored.object {
+                self.storage().update(definitions, new, stored.revision).await.map(drop)
+            } else {
+                Ok(())
+            };
+            return superseded(written);
+        }
+        self.catalog().install(name, resource.clone());
+        new["status"] = status(&stored.object, &resource);
+        if !object::meta_list(&new, "finalizers").contains(&CLEANUP) {
+            let mut all: Vec<String> =
+                object::meta_list(&new, "finalizers").into_iter().map(str::to_owned).collect();
+            all.push(CLEANUP.to_owned());
+            object::set_meta(&mut new, "finalizers", all);
+        }
+        if new == stored.object {
+            return Ok(());
+        }
+        superseded(self.storage().update(definitions, new, stored.revision).await.map(drop))
+    }
+
+    async fn delete_all(&self, resource: &Resource) -> Result<(), Status> {
+        let prefix = key::prefix(&resource.group, &resource.plural, None);
+        let page =
+            self.storage().list(resource, &ListRequest { prefix: &prefix, ..ListRequest::default() })?;
+        for entry in page.items {
+            let stored = storage::decode(&entry)?;
+            superseded(self.storage().delete(resource, stored.object, stored.revision).await.map(drop))?;
+        }
+        Ok(())
+    }
+}
+
+/// A write that came too late is made up for when the newer state is seen.
+fn superseded(written: Result<(), Status>) -> Result<(), Status> {
+    match written {
+        Err(status) if is_conflict(&status) || status.code() == 404 => Ok(()),
+        outcome => outcome,
+    }
+}
+
+fn status(definition: &Value, resource: &Resource) -> Value {
+    let now = timestamp(jiff::Timestamp::now());
+    let condition = |kind: &str, reason: &str, message: &str| {
+        let old =
+            object::at_path(definition, ".status.conditions").and_then(Value::as_array).into_iter().flatten();
+        let mut old = old.filter(|old| old["type"] == kind && old["status"] == "True");
+        let since = old.next().map_or_else(|| now.clone().into(), |old| old["lastTransitionTime"].clone());
+        json!({"type": kind, "status": "True", "reason": reason, "message": message, "lastTransitionTime": since})
+    };
+    let names = json!({
+        "plural": &*resource.plural,
+        "singular": &*resource.singular,
+        "kind": &*resource.kind,
+        "listKind": &*resource.list_kind,
+    });
+    let mut accepted = names;
+    if !resource.short_names.is_empty() {
+        accepted["shortNames"] = resource.short_names.iter().map(|name| Value::from(&**name)).collect();
+    }
+    if !resource.categories.is_empty() {
+        accepted["categories"] = resource.categories.iter().map(|name| Value::from(&**name)).collect();
+    }
+    let mut stored: Vec<Value> = object::at_path(definition, ".status.storedVersions")
+        .and_then(Value::as_array)
+        .cloned()
+        .unwrap_or_default();
+    if !stored.iter().any(|version| *version == *resource.storage) {
+        stored.push((&*resource.storage).into());
+    }
+    json!({
+        "acceptedNames": accepted,
+        "storedVersions": stored,
+        "conditions": [
+            condition("NamesAccepted", "NoConflicts", "no conflicts found"),
+            condition("Established", "InitialNamesAccepted", "the initial names have been accepted"),
+        ],
+    })
+}

@@ -1,0 +1,253 @@
+//! Deleting objects: at once, after their finalizers are gone, or after a pod's grace period.
+
+use jiff::ToSpan;
+use serde_json::{Value, json};
+use xebec_machinery::status::Status;
+
+use crate::api::Api;
+use crate::call::{Call, timestamp};
+use crate::options::Propagation;
+use crate::storage::{Stored, is_conflict};
+use crate::strategy;
+use crate::{convert, object};
+
+const ORPHAN: &str = "orphan";
+const FOREGROUND: &str = "foregroundDeletion";
+const ATTEMPTS: usize = 16;
+
+/// How an object is to be deleted (`DeleteOptions`).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DeleteOptions {
+    /// Nothing is stored.
+    pub dry_run: bool,
+    /// How many seconds a pod may run on.
+    pub grace: Option<u64>,
+    /// What happens to dependents.
+    pub propagation: Option<Propagation>,
+    /// The object must have this uid.
+    pub uid: Option<String>,
+    /// The object must be at this version.
+    pub resource_version: Option<String>,
+}
+
+impl DeleteOptions {
+    /// Reads the options of a call: those of its body, and those of its query where the body has none.
+    pub fn of(call: &Call, body: Option<&Value>) -> Result<Self, Status> {
+        let query = call.options();
+        let mut options = Self {
+            dry_run: query.dry_run,
+            grace: query.grace_period.map(|grace| grace.as_secs()),
+            propagation: query.propagation,
+            ..Self::default()
+        };
+        let Some(body) = body else { return Ok(options) };
+        match body.get("dryRun") {
+            None | Some(Value::Null) => {}
+            Some(Value::Array(list)) if list.is_empty() => {}
+            Some(Value::Array(list)) if list.iter().all(|item| item == "All") => options.dry_run = true,
+            Some(_) => {
+                return Err(Status::bad_request("dryRun of DeleteOptions must be [\"All\"] or absent"));
+            }
+        }
+        if let Some(grace) = body.get("gracePeriodSeconds").filter(|grace| !grace.is_null()) {
+            let refused = || {
+                Status::bad_request(
+                    "gracePeriodSeconds of DeleteOptions must be a whole number, zero or more",
+                )
+            };
+            options.grace = Some(grace.as_u64().ok_or_else(refused)?);
+        }
+        options.propagation = match body.get("propagationPolicy").and_then(Value::as_str) {
+            None | Some("") => match body.get("orphanDependents").and_then(Value::as_bool) {
+                Some(true) => Some(Propagation::Orphan),
+                Some(false) => Some(Propagation::Background),
+                None => options.propagation,
+            },
+            Some("Orphan") => Some(Propagation::Orphan),
+            Some("Background") => Some(Propagation::Background),
+            Some("Foreground") => Some(Propagation::Foreground),
+            Some(other) => {
+                let why = format!(
+                    "propagationPolicy {other:?} of DeleteOptions is not known; use Orphan, Background or Foreground"
+                );
+                return Err(Status::bad_request(why));
+            }
+        };
+        let condition = |field: &str| {
+            let conditions = body.get("preconditions")?;
+            conditions.get(field).and_then(Value::as_str).map(str::to_owned)
+        };
+        options.uid = condition("uid");
+        options.resource_version = condition("resourceVersion");
+        Ok(options)
+    }
+}
+
+/// What a deletion came to.
+#[derive(Debug)]
+pub enum Deleted {
+    /// The object is gone; it was this.
+    Gone(Value),
+    /// The object goes when its finalizers or its grace period have ended; it is this now.
+    Going(Value),
+}
+
+impl Deleted {
+    /// The object as it last was.
+    pub fn object(self) -> Value {
+        match self {
+            Self::Gone(object) | Self::Going(object) => object,
+        }
+    }
+}
+
+impl Api {
+    /// Deletes the object that the call names.
+    pub async fn delete(&self, call: &Call, options: &DeleteOptions) -> Result<Deleted, Status> {
+        for _ in 0..ATTEMPTS {
+            let current = self.storage().get(&call.resource, call.namespace(), call.name())?;
+            match self.delete_at(call, options, current).await {
+                Err(status)
+                    if is_conflict(&status)
+                        && options.resource_version.is_none()
+                        && options.uid.is_none() => {}
+                outcome => return outcome,
+            }
+        }
+        Err(Status::modified(call.qualified(), call.name()))
+    }
+
+    async fn delete_at(
+        &self,
+        call: &Call,
+        options: &DeleteOptions,
+        current: Stored,
+    ) -> Result<Deleted, Status> {
+        let old = current.object;
+        check_preconditions(call, options, &old)?;
+        let mut new = old.clone();
+        set_finalizers(&mut new, options.propagation);
+        let grace = strategy::grace_seconds(&call.resource, &old, options.grace);
+        let earlier = old.get("metadata").and_then(|meta| meta.get("deletionGracePeriodSeconds"));
+        let earlier = earlier.and_then(Value::as_u64);
+        if !object::deleting(&old) {
+            mark(call, &mut new, grace);
+        } else if earlier.is_some_and(|earlier| grace < earlier) {
+            // A second deletion may shorten the grace period, never lengthen it.
+            shorten(call, &mut new, earlier.unwrap_or(grace), grace);
+        }
+        strategy::begin_deleting(&call.resource, &mut new);
+        if strategy::finished_deleting(&new) {
+            if !options.dry_run {
+                let stored = self.storage().delete(&call.resource, new, current.revision).await?;
+                self.release(call, &stored.object);
+                return Ok(Deleted::Gone(call.present(stored.object)));
+            }
+            return Ok(Deleted::Gone(call.present(new)));
+        }
+        if new == old || options.dry_run {
+            return Ok(Deleted::Going(call.present(new)));
+        }
+        convert::to_storage(&call.resource, &mut new);
+        let stored = self.storage().update(&call.resource, new, current.revision).await?;
+        Ok(Deleted::Going(call.present(stored.object)))
+    }
+
+    /// Deletes all objects that the call selects, and gives them back as they last were.
+    pub async fn delete_collection(
+        &self,
+        call: &Call,
+        options: &DeleteOptions,
+    ) -> Result<Vec<Value>, Status> {
+        let mut selected = call.clone();
+        selected.request.options.resource_version = None;
+        selected.request.options.version_match = None;
+        let listed = self.list(&selected)?;
+        let mut deleted = Vec::with_capacity(listed.items.len());
+        for item in listed.items {
+            let mut one = call.clone();
+            one.request.name = Some(object::name(&item).to_owned());
+            one.request.namespace = object::namespace(&item).map(str::to_owned);
+            match self.delete(&one, options).await {
+                Ok(gone) => deleted.push(gone.object()),
+                // Someone else was faster.
+                Err(status) if status.code() == 404 => {}
+                Err(status) => return Err(status),
+            }
+        }
+        Ok(deleted)
+    }
+}
+
+fn check_preconditions(call: &Call, options: &DeleteOptions, old: &Value) -> Result<(), Status> {
+    let pairs =
+        [("UID", "uid", &options.uid), ("ResourceVersion", "resourceVersion", &options.resource_version)];
+    for (title, field, wanted) in pairs {
+        let Some(wanted) = wanted else { continue };
+        let actual = object::meta(old, field);
+        if wanted != actual {
+            let why = format!(
+                "Precondition failed: {title} in precondition: {wanted}, {title} in object meta: {actual}"
+            );
+            return Err(Status::conflict(call.qualified(), call.name(), &why));
+        }
+    }
+    Ok(())
+}
+
+/// Keeps the object for the garbage collector where its dependents have to be handled first.
+fn set_finalizers(object: &mut Value, propagation: Option<Propagation>) {
+    let Some(propagation) = propagation else { return };
+    let mut finalizers: Vec<String> =
+        object::meta_list(object, "finalizers").into_iter().map(str::to_owned).collect();
+    finalizers.retain(|finalizer| finalizer != ORPHAN && finalizer != FOREGROUND);
+    match propagation {
+        Propagation::Orphan => finalizers.push(ORPHAN.to_owned()),
+        Propagation::Foreground => finalizers.push(FOREGROUND.to_owned()),
+        Propagation::Background => {}
+    }
+    if finalizers.is_empty() {
+        object::meta_mut(object).remove("finalizers");
+    } else {
+        object::set_meta(object, "finalizers", finalizers);
+    }
+}
+
+/// Notes when the object is to go, and counts that as a change of what is asked for.
+fn mark(call: &Call, object: &mut Value, grace: u64) {
+    let seconds = i64::try_from(grace).unwrap_or(i64::MAX).min(10 * 365 * 24 * 3600);
+    let moment = call.now.checked_add(seconds.seconds()).unwrap_or(call.now);
+    object::set_meta(object, "deletionTimestamp", timestamp(moment));
+    object::set_meta(object, "deletionGracePeriodSeconds", grace);
+    let generation = object.get("metadata").and_then(|meta| meta.get("generation")).and_then(Value::as_i64);
+    if let Some(generation) = generation {
+        object::set_meta(object, "generation", json!(generation + 1));
+    }
+}
+
+fn shorten(call: &Call, object: &mut Value, earlier: u64, grace: u64) {
+    let written = object::meta(object, "deletionTimestamp").parse::<jiff::Timestamp>().unwrap_or(call.now);
+    let less = i64::try_from(earlier - grace).unwrap_or(0).min(10 * 365 * 24 * 3600);
+    let moment = written.checked_sub(less.seconds()).unwrap_or(written);
+    object::set_meta(object, "deletionTimestamp", timestamp(moment));
+    object::set_meta(object, "deletionGracePeriodSeconds", grace);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn propagation_decides_which_finalizer_holds_the_object() {
+        let mut object = json!({"metadata": {"finalizers": ["a/b", "orphan"]}});
+        set_finalizers(&mut object, Some(Propagation::Foreground));
+        assert_eq!(object::meta_list(&object, "finalizers"), ["a/b", FOREGROUND]);
+        set_finalizers(&mut object, Some(Propagation::Orphan));
+        assert_eq!(object::meta_list(&object, "finalizers"), ["a/b", ORPHAN]);
+        set_finalizers(&mut object, None);
+        assert_eq!(object::meta_list(&object, "finalizers"), ["a/b", ORPHAN]);
+        let mut plain = json!({"metadata": {"finalizers": [ORPHAN]}});
+        set_finalizers(&mut plain, Some(Propagation::Background));
+        assert!(plain["metadata"].get("finalizers").is_none());
+    }
+}

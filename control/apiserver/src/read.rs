@@ -1,0 +1,154 @@
+//! Reading one object and pages of a collection.
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use xebec_machinery::status::Status;
+use xebec_store::{ListRequest, Revision};
+
+use crate::api::Api;
+use crate::call::Call;
+use crate::options::VersionMatch;
+use crate::select::Selection;
+use crate::{key, storage};
+
+/// How many entries are looked through at a time while a selector picks from them.
+const STRIDE: usize = 500;
+
+/// Where the next page starts, and of which revision it is.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Token {
+    #[serde(rename = "rv")]
+    revision: u64,
+    after: String,
+}
+
+impl Token {
+    fn write(&self) -> String {
+        URL_SAFE_NO_PAD.encode(serde_json::to_vec(self).unwrap_or_default())
+    }
+
+    fn read(text: &str) -> Result<Self, Status> {
+        let refused = || Status::bad_request("continue key is not valid: list again from the start");
+        let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| refused())?;
+        serde_json::from_slice(&bytes).map_err(|_| refused())
+    }
+}
+
+/// A page of a collection.
+#[derive(Debug)]
+pub struct Listed {
+    /// The objects, as the client sees them.
+    pub items: Vec<Value>,
+    /// The list's metadata.
+    pub metadata: Value,
+}
+
+impl Api {
+    /// The object that the call names.
+    pub fn read(&self, call: &Call) -> Result<Value, Status> {
+        self.reached(call)?;
+        let stored = self.storage().get(&call.resource, call.namespace(), call.name())?;
+        Ok(call.present(stored.object))
+    }
+
+    /// A read that must not be older than a revision which has not happened is refused.
+    fn reached(&self, call: &Call) -> Result<(), Status> {
+        let (asked, current) = (call.options().resource_version.unwrap_or(0), self.storage().revision().0);
+        if asked > current {
+            let why = format!("Too large resource version: {asked}, current: {current}");
+            return Err(Status::timeout(&why));
+        }
+        Ok(())
+    }
+
+    /// A page of the objects that the call selects, in the order of namespace and name.
+    pub fn list(&self, call: &Call) -> Result<Listed, Status> {
+        let options = call.options();
+        let selection = Selection::of(call)?;
+        let prefix = self.prefix(call);
+        let token = options.continue_token.as_deref().map(Token::read).transpose()?;
+        if token.as_ref().is_some_and(|token| !token.after.starts_with(&prefix)) {
+            return Err(Status::bad_request(
+                "continue key is of another collection: list again from the start",
+            ));
+        }
+        let at = match (&token, options.version_match, options.resource_version) {
+            (Some(token), _, _) => Some(Revision(token.revision)),
+            (None, Some(VersionMatch::Exact), Some(0)) => {
+                return Err(Status::bad_request(
+                    "resourceVersionMatch Exact is forbidden for resourceVersion 0",
+                ));
+            }
+            (None, Some(VersionMatch::Exact), Some(exact)) => Some(Revision(exact)),
+            // A page that was cut from an exact revision before `resourceVersionMatch` was known means that revision.
+            _ => {
+                self.reached(call)?;
+                None
+            }
+        };
+        let at = at.unwrap_or_else(|| self.storage().revision());
+        let limit = options.limit.unwrap_or(usize::MAX);
+        let mut items = Vec::new();
+        let mut after = token.map(|token| token.after);
+        loop {
+            let request = ListRequest {
+                prefix: &prefix,
+                after: after.as_deref(),
+                limit: Some(limit.saturating_sub(items.len()).clamp(1, STRIDE)),
+                at: Some(at),
+            };
+            let page = self.storage().list(&call.resource, &request).map_err(expired)?;
+            for entry in &page.items {
+                let object = call.present(storage::decode(entry)?.object);
+                if selection.matches(&object) {
+                    items.push(object);
+                }
+            }
+            after = page.items.last().map(|entry| entry.key.to_string());
+            if !page.more || items.len() >= limit {
+                let more = after.filter(|_| page.more);
+                let mut metadata = json!({"resourceVersion": at.to_string()});
+                if let Some(after) = more {
+                    metadata["continue"] = Token { revision: at.0, after }.write().into();
+                    if selection.is_everything() {
+                        metadata["remainingItemCount"] = page.remaining.into();
+                    }
+                }
+                return Ok(Listed { items, metadata });
+            }
+        }
+    }
+
+    /// The prefix of the keys that the call may see.
+    pub(crate) fn prefix(&self, call: &Call) -> String {
+        let (group, plural) = crate::convert::home(&call.resource);
+        key::prefix(group, plural, call.namespace())
+    }
+}
+
+/// A page of a revision that is no longer kept has upstream's own words.
+fn expired(status: Status) -> Status {
+    if status.code() != 410 {
+        return status;
+    }
+    Status::expired(
+        "The provided continue parameter is too old to display a consistent list result. Start a new list without \
+         the continue parameter.",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_comes_back_as_it_went_and_nothing_else_does() {
+        let token = Token { revision: 7, after: "/registry/core/pods/a/b".into() };
+        assert_eq!(Token::read(&token.write()).unwrap(), token);
+        for text in ["", "x", "e30", "☃"] {
+            assert_eq!(Token::read(text).unwrap_err().code(), 400, "{text}");
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! Which objects of a collection a request means.
+
+use serde_json::Value;
+use xebec_machinery::selector::{FieldSelector, LabelSelector};
+use xebec_machinery::status::Status;
+
+use crate::call::Call;
+use crate::object;
+
+/// The label selector, the field selector and the name of a request together.
+#[derive(Debug, Clone)]
+pub struct Selection {
+    labels: LabelSelector,
+    fields: FieldSelector,
+    name: Option<String>,
+}
+
+impl Selection {
+    /// What the call selects. Fields that the resource does not index are refused, as upstream does.
+    pub fn of(call: &Call) -> Result<Self, Status> {
+        let options = call.options();
+        let labels = LabelSelector::parse(options.label_selector.as_deref().unwrap_or_default())
+            .map_err(|error| Status::bad_request(format!("unable to parse labelSelector: {error}")))?;
+        let fields = FieldSelector::parse(options.field_selector.as_deref().unwrap_or_default())
+            .map_err(|error| Status::bad_request(error.to_string()))?;
+        for field in fields.fields() {
+            if !selectable(call, field) {
+                return Err(Status::bad_request(format!("field label not supported: {field}")));
+            }
+        }
+        Ok(Self { labels, fields, name: call.request.name.clone() })
+    }
+
+    /// Whether nothing is left out.
+    pub fn is_everything(&self) -> bool {
+        self.labels.is_everything() && self.fields.is_everything() && self.name.is_none()
+    }
+
+    /// Whether the object is meant.
+    pub fn matches(&self, object: &Value) -> bool {
+        if self.name.as_deref().is_some_and(|name| name != object::name(object)) {
+            return false;
+        }
+        let labels = match object::labels(object) {
+            Some(labels) => self.labels.matches(labels),
+            None => self.labels.matches(&serde_json::Map::new()),
+        };
+        labels && self.fields.matches(&|field| Some(text_at(object, field)))
+    }
+}
+
+/// A field's value as selectors compare it: absent fields are empty.
+fn text_at(object: &Value, field: &str) -> String {
+    match object::at_path(object, alias(field)) {
+        Some(Value::String(text)) => text.clone(),
+        Some(value @ (Value::Bool(_) | Value::Number(_))) => value.to_string(),
+        // The flags that can be selected are false where they are absent.
+        _ if matches!(field, "spec.unschedulable" | "spec.hostNetwork") => "false".to_owned(),
+        _ => String::new(),
+    }
+}
+
+/// Where a field rests, if it is not where its name says.
+fn alias(field: &str) -> &str {
+    match field {
+        "source" => "source.component",
+        "status.successful" => "status.succeeded",
+        _ => field,
+    }
+}
+
+fn selectable(call: &Call, field: &str) -> bool {
+    if field == "metadata.name" || (field == "metadata.namespace" && call.resource.namespaced()) {
+        return true;
+    }
+    call.version().selectable.iter().any(|path| path.trim_start_matches('.') == field)
+}

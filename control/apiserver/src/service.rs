@@ -1,0 +1,406 @@
+//! HTTP in front of the verbs: one `tower` service for sockets and for clients within the process.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use futures::StreamExt;
+use http::header::{ACCEPT, CONTENT_TYPE, HeaderName, HeaderValue, USER_AGENT, WARNING};
+use http::{HeaderMap, Request, Response, StatusCode};
+use http_body::{Body, Frame};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full, StreamBody};
+use serde_json::{Value, json};
+use xebec_machinery::discovery::{self, Root};
+use xebec_machinery::negotiation::{self, Endpoint, Media};
+use xebec_machinery::patch;
+use xebec_machinery::resource::Scale;
+use xebec_machinery::status::{Status, deleted};
+
+use crate::api::Api;
+use crate::authenticate::Tokens;
+use crate::authorizer::{User, authorize};
+use crate::call::Call;
+use crate::codec::{self, Decoded};
+use crate::delete::{DeleteOptions, Deleted};
+use crate::object;
+use crate::pods::Pods;
+use crate::request::{Target, Verb, parse};
+use crate::strategy::Part;
+use crate::view::View;
+use crate::write::Written;
+
+/// The body of an answer.
+pub type ResponseBody = UnsyncBoxBody<Bytes, Infallible>;
+
+/// The version that clients are told: whose behaviour this follows.
+const GIT_VERSION: &str = concat!("v1.36.0+xebec.", env!("CARGO_PKG_VERSION"));
+
+/// The API over HTTP. Cheap to clone. The user of a request is its extension of type [`User`], which whoever holds the
+/// connection sets; a bearer token counts for more.
+#[derive(Clone)]
+pub struct Service {
+    parts: Arc<Parts>,
+}
+
+struct Parts {
+    api: Api,
+    tokens: Tokens,
+    pods: Arc<dyn Pods>,
+    address: String,
+}
+
+/// An answer before it is HTTP.
+enum Answer {
+    Object { code: u16, object: Value, warnings: Vec<String> },
+    Raw(Response<ResponseBody>),
+}
+
+impl Answer {
+    fn object(code: u16, object: Value) -> Self {
+        Self::Object { code, object, warnings: Vec::new() }
+    }
+}
+
+impl Service {
+    /// The API, who may come in by token, who knows the pods' output, and the address that clients are told.
+    pub fn new(api: Api, tokens: Tokens, pods: Arc<dyn Pods>, address: String) -> Self {
+        Self { parts: Arc::new(Parts { api, tokens, pods, address }) }
+    }
+
+    /// The verbs beneath.
+    pub fn api(&self) -> &Api {
+        &self.parts.api
+    }
+
+    async fn answer<B>(self, request: Request<B>) -> Response<ResponseBody>
+    where
+        B: Body<Data = Bytes> + Send,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let pretty =
+            request.uri().query().is_some_and(|query| query.split('&').any(|pair| pair == "pretty=true"));
+        match self.route(request).await {
+            Ok(Answer::Raw(response)) => response,
+            Ok(Answer::Object { code, object, warnings }) => written(code, &object, &warnings, pretty),
+            Err(status) => {
+                let mut response = written(status.code(), &status.to_value(), &[], pretty);
+                let seconds = status.details.as_ref().map_or(0, |details| details.retry_after_seconds);
+                if seconds > 0 {
+                    response.headers_mut().insert(http::header::RETRY_AFTER, seconds.into());
+                }
+                response
+            }
+        }
+    }
+
+    async fn route<B>(&self, request: Request<B>) -> Result<Answer, Status>
+    where
+        B: Body<Data = Bytes> + Send,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let user = self.parts.tokens.user(request.headers(), request.extensions().get::<User>())?;
+        let target = parse(request.method(), request.uri()).map_err(|error| Status::from(&error))?;
+        authorize(&user, &target)?;
+        let served = self.api().catalog().served();
+        let accept = accept_of(request.headers());
+        let resources = served.resources();
+        let found = |document: Option<Value>| document.ok_or_else(Status::no_such_resource);
+        let document = match target {
+            Target::Health => return Ok(Answer::Raw(plain(StatusCode::OK, "ok"))),
+            Target::Version => version(),
+            Target::OpenApi(path) => return self.openapi(&path),
+            Target::CoreVersions => match discover(&accept, resources, Root::Core)? {
+                Some(answer) => return Ok(answer),
+                None => discovery::api_versions(resources, &self.parts.address),
+            },
+            Target::Groups => match discover(&accept, resources, Root::Named)? {
+                Some(answer) => return Ok(answer),
+                None => discovery::group_list(resources),
+            },
+            Target::Group(group) => found(discovery::group(resources, &group))?,
+            Target::GroupVersion { group, version } => {
+                found(discovery::resource_list(resources, &group, &version))?
+            }
+            Target::Resource(asked) => {
+                let agent = request.headers().get(USER_AGENT).and_then(|agent| agent.to_str().ok());
+                let call = Call::new(*asked, &served, user, agent.unwrap_or_default())?;
+                drop(served);
+                return self.resource(call, request).await;
+            }
+        };
+        Ok(Answer::object(200, document))
+    }
+
+    async fn resource<B>(&self, mut call: Call, request: Request<B>) -> Result<Answer, Status>
+    where
+        B: Body<Data = Bytes> + Send,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let (head, body) = request.into_parts();
+        let accept = accept_of(&head.headers);
+        let include = parameter(head.uri.query().unwrap_or_default(), "includeObject");
+        let api = self.api();
+        if let Some(name) = call.request.subresource.clone() {
+            let bytes = codec::read(&head.headers, body).await?;
+            return self.subresource(&call, &name, &head.headers, &bytes, head.uri.query()).await;
+        }
+        let verb = call.request.verb;
+        if !call.resource.verbs.iter().any(|own| **own == *verb.as_str()) {
+            return Err(Status::method_not_allowed(call.qualified(), verb.as_str()));
+        }
+        match verb {
+            Verb::Get => {
+                let mut view = View::negotiate(&call, &accept, &include, Endpoint::Object)?;
+                let object = api.read(&call)?;
+                Ok(Answer::object(200, view.object(&call, object)))
+            }
+            Verb::List => {
+                let view = View::negotiate(&call, &accept, &include, Endpoint::List)?;
+                let listed = api.list(&call)?;
+                Ok(Answer::object(200, view.list(&call, listed)))
+            }
+            Verb::Watch => {
+                let view = View::negotiate(&call, &accept, &include, Endpoint::Watch)?;
+                let frames = api.watch(&call, view)?.map(|line| line.map(Frame::data));
+                let mut response = Response::new(StreamBody::new(frames).boxed_unsync());
+                response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+                Ok(Answer::Raw(response))
+            }
+            Verb::Create => {
+                let bytes = codec::read(&head.headers, body).await?;
+                let decoded = codec::decode(codec::media_type(&head.headers), &bytes)?;
+                if call.resource.namespaced() && call.request.namespace.is_none() {
+                    call.request.namespace = object::namespace(&decoded.object).map(str::to_owned);
+                }
+                let view = View::negotiate(&call, &accept, &include, Endpoint::Object)?;
+                Ok(shown(&call, view, api.create(&call, decoded).await?))
+            }
+            Verb::Update => {
+                let bytes = codec::read(&head.headers, body).await?;
+                let decoded = codec::decode(codec::media_type(&head.headers), &bytes)?;
+                let view = View::negotiate(&call, &accept, &include, Endpoint::Object)?;
+                Ok(shown(&call, view, api.update(&call, Part::Main, decoded).await?))
+            }
+            Verb::Patch => {
+                let bytes = codec::read(&head.headers, body).await?;
+                let view = View::negotiate(&call, &accept, &include, Endpoint::Object)?;
+                let media = codec::media_type(&head.headers);
+                Ok(shown(&call, view, api.patch(&call, Part::Main, media, &bytes).await?))
+            }
+            Verb::Delete | Verb::DeleteCollection => {
+                let bytes = codec::read(&head.headers, body).await?;
+                let options = delete_options(&call, &head.headers, &bytes)?;
+                self.delete(&call, &options).await
+            }
+        }
+    }
+
+    async fn delete(&self, call: &Call, options: &DeleteOptions) -> Result<Answer, Status> {
+        if call.request.verb == Verb::DeleteCollection {
+            let items = self.api().delete_collection(call, options).await?;
+            let metadata = json!({"resourceVersion": self.api().storage().revision().to_string()});
+            let list = json!({
+                "kind": &*call.resource.list_kind,
+                "apiVersion": call.api_version(),
+                "metadata": metadata,
+                "items": items,
+            });
+            return Ok(Answer::object(200, list));
+        }
+        Ok(match self.api().delete(call, options).await? {
+            Deleted::Going(object) => Answer::object(200, object),
+            Deleted::Gone(object) if &*call.resource.plural == "pods" => Answer::object(200, object),
+            Deleted::Gone(object) => {
+                let status = deleted(call.qualified(), object::name(&object), object::meta(&object, "uid"));
+                Answer::object(200, status)
+            }
+        })
+    }
+
+    async fn subresource(
+        &self,
+        call: &Call,
+        name: &str,
+        headers: &HeaderMap,
+        bytes: &[u8],
+        query: Option<&str>,
+    ) -> Result<Answer, Status> {
+        let api = self.api();
+        let verb = call.request.verb;
+        let body = || codec::decode(codec::media_type(headers), bytes);
+        let refused = || Status::method_not_allowed(call.qualified(), verb.as_str());
+        let scale = call.version().scale.clone();
+        match (name, verb) {
+            ("status", _) if call.version().status => match verb {
+                Verb::Get => Ok(Answer::object(200, api.read(call)?)),
+                Verb::Update => Ok(plainly(api.update(call, Part::Status, body()?).await?)),
+                Verb::Patch => {
+                    let media = codec::media_type(headers);
+                    Ok(plainly(api.patch(call, Part::Status, media, bytes).await?))
+                }
+                _ => Err(refused()),
+            },
+            ("scale", _) if scale.is_some() => {
+                self.scale(call, &scale.ok_or_else(refused)?, headers, bytes).await
+            }
+            ("finalize", Verb::Update) if &*call.resource.plural == "namespaces" => {
+                Ok(plainly(api.finalize(call, body()?).await?))
+            }
+            ("log", Verb::Get) if is_pod(call) => {
+                let pod = api.read(call)?;
+                self.parts.pods.logs(&pod, query.unwrap_or_default()).await.map(Answer::Raw)
+            }
+            ("binding", Verb::Create) if is_pod(call) => {
+                Ok(Answer::object(201, api.bind(call, &body()?).await?))
+            }
+            ("eviction", Verb::Create) if is_pod(call) => {
+                Ok(Answer::object(201, api.evict(call, &body()?).await?))
+            }
+            _ if call.version().subresources.iter().any(|own| *own.name == *name) => Err(refused()),
+            _ => Err(Status::no_such_resource()),
+        }
+    }
+
+    async fn scale(
+        &self,
+        call: &Call,
+        scale: &Scale,
+        headers: &HeaderMap,
+        bytes: &[u8],
+    ) -> Result<Answer, Status> {
+        let media = codec::media_type(headers);
+        let object = match call.request.verb {
+            Verb::Get => self.api().scale(call, scale)?,
+            Verb::Update => {
+                let asked = codec::decode(media, bytes)?.object;
+                self.api().set_scale(call, scale, |_| Ok(asked.clone())).await?
+            }
+            Verb::Patch if media == "application/json-patch+json" => {
+                let change = |old: Value| patch::json(&old, bytes).map_err(|error| error.status());
+                self.api().set_scale(call, scale, change).await?
+            }
+            Verb::Patch => {
+                let asked = codec::decode("application/json", bytes)?.object;
+                let change = |mut old: Value| {
+                    patch::merge(&mut old, asked.clone()).map_err(|error| error.status())?;
+                    Ok(old)
+                };
+                self.api().set_scale(call, scale, change).await?
+            }
+            _ => return Err(Status::method_not_allowed(call.qualified(), call.request.verb.as_str())),
+        };
+        Ok(Answer::object(200, object))
+    }
+
+    fn openapi(&self, _path: &str) -> Result<Answer, Status> {
+        Err(Status::no_such_resource())
+    }
+}
+
+fn is_pod(call: &Call) -> bool {
+    (&*call.resource.group, &*call.resource.plural) == ("", "pods")
+}
+
+fn shown(call: &Call, mut view: View, done: Written) -> Answer {
+    let code = if done.created { 201 } else { 200 };
+    Answer::Object { code, object: view.object(call, done.object), warnings: done.warnings }
+}
+
+fn plainly(done: Written) -> Answer {
+    Answer::Object { code: 200, object: done.object, warnings: done.warnings }
+}
+
+fn delete_options(call: &Call, headers: &HeaderMap, bytes: &[u8]) -> Result<DeleteOptions, Status> {
+    if bytes.is_empty() {
+        return DeleteOptions::of(call, None);
+    }
+    let Decoded { object, .. } = codec::decode(codec::media_type(headers), bytes)?;
+    DeleteOptions::of(call, Some(&object))
+}
+
+/// All `Accept` headers as one.
+fn accept_of(headers: &HeaderMap) -> String {
+    let values: Vec<&str> = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect();
+    values.join(",")
+}
+
+fn parameter(query: &str, name: &str) -> String {
+    let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+    pairs.find(|(own, _)| *own == name).map(|(_, value)| value.to_owned()).unwrap_or_default()
+}
+
+/// Discovery of all groups at once, where the client knows that form.
+fn discover(
+    accept: &str,
+    resources: &[Arc<xebec_machinery::resource::Resource>],
+    root: Root,
+) -> Result<Option<Answer>, Status> {
+    let encoding = negotiation::negotiate(accept, Endpoint::Discovery, &[Media::Json])?;
+    let negotiation::View::Aggregated(version) = encoding.view else { return Ok(None) };
+    let document = discovery::aggregated(resources, root, version);
+    let mut response = written(200, &document, &[], false);
+    if let Ok(value) = encoding.content_type().parse() {
+        response.headers_mut().insert(CONTENT_TYPE, value);
+    }
+    Ok(Some(Answer::Raw(response)))
+}
+
+fn version() -> Value {
+    json!({
+        "major": "1",
+        "minor": "36",
+        "gitVersion": GIT_VERSION,
+        "gitCommit": "",
+        "gitTreeState": "",
+        "buildDate": "",
+        "goVersion": "",
+        "compiler": "rustc",
+        "platform": concat!("linux/", "amd64"),
+    })
+}
+
+fn plain(code: StatusCode, text: &'static str) -> Response<ResponseBody> {
+    let mut response = Response::new(Full::from(text).boxed_unsync());
+    *response.status_mut() = code;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    response
+}
+
+fn written(code: u16, object: &Value, warnings: &[String], pretty: bool) -> Response<ResponseBody> {
+    let bytes = if pretty { serde_json::to_vec_pretty(object) } else { serde_json::to_vec(object) };
+    let mut response = Response::new(Full::from(bytes.unwrap_or_default()).boxed_unsync());
+    *response.status_mut() = StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(HeaderName::from_static("cache-control"), HeaderValue::from_static("no-cache, private"));
+    for warning in warnings {
+        let text = warning.replace('\\', "\\\\").replace('"', "\\\"");
+        if let Ok(value) = HeaderValue::from_str(&format!("299 - \"{text}\"")) {
+            headers.append(WARNING, value);
+        }
+    }
+    response
+}
+
+impl<B> tower::Service<Request<B>> for Service
+where
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    type Response = Response<ResponseBody>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let service = self.clone();
+        Box::pin(async move { Ok(service.answer(request).await) })
+    }
+}

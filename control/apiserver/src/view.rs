@@ -1,0 +1,77 @@
+//! How objects go out: whole, as tables, or as their metadata alone.
+
+use std::time::SystemTime;
+
+use serde_json::{Value, json};
+use xebec_machinery::negotiation::{self, Encoding, Endpoint, MetaVersion};
+use xebec_machinery::status::Status;
+use xebec_machinery::table::{self, Include, Printer};
+
+use crate::call::Call;
+use crate::read::Listed;
+
+/// What a client wants to see of objects.
+pub struct View {
+    shape: Shape,
+}
+
+enum Shape {
+    Whole,
+    Table { printer: Printer, options: table::Options, headers_shown: bool },
+    Metadata(MetaVersion),
+}
+
+impl View {
+    /// What the client's `Accept` header and query ask for at an endpoint.
+    pub fn negotiate(call: &Call, accept: &str, include: &str, endpoint: Endpoint) -> Result<Self, Status> {
+        let served = [negotiation::Media::Json];
+        let encoding: Encoding = negotiation::negotiate(accept, endpoint, &served)?;
+        let shape = match encoding.view {
+            negotiation::View::Table(version) => Shape::Table {
+                printer: Printer::new(&call.resource, &call.version().name),
+                options: table::Options {
+                    version,
+                    include: Include::parse(include)?,
+                    headers: true,
+                    now: SystemTime::from(call.now),
+                },
+                headers_shown: false,
+            },
+            negotiation::View::PartialMetadata(version) | negotiation::View::PartialMetadataList(version) => {
+                Shape::Metadata(version)
+            }
+            _ => Shape::Whole,
+        };
+        Ok(Self { shape })
+    }
+
+    /// One object. The columns of a table are described the first time alone.
+    pub fn object(&mut self, _call: &Call, object: Value) -> Value {
+        match &mut self.shape {
+            Shape::Whole => object,
+            Shape::Metadata(version) => table::partial_metadata(&object, *version),
+            Shape::Table { printer, options, headers_shown } => {
+                options.headers = !*headers_shown;
+                *headers_shown = true;
+                options.now = SystemTime::now();
+                printer.object(&object, options)
+            }
+        }
+    }
+
+    /// A page of objects.
+    pub fn list(&self, call: &Call, listed: Listed) -> Value {
+        match &self.shape {
+            Shape::Whole => json!({
+                "kind": &*call.resource.list_kind,
+                "apiVersion": call.api_version(),
+                "metadata": listed.metadata,
+                "items": listed.items,
+            }),
+            Shape::Metadata(version) => {
+                table::partial_metadata_list(&listed.metadata, &listed.items, *version)
+            }
+            Shape::Table { printer, options, .. } => printer.list(&listed.metadata, &listed.items, options),
+        }
+    }
+}

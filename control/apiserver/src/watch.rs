@@ -1,0 +1,250 @@
+//! Streams of changes.
+//!
+//! A watch starts with what exists, where the client asks for that, and goes on with every change after the revision
+//! that it showed. A selector turns changes into arrivals and departures: an object that begins to match was added, one
+//! that ceases to match was deleted. Bookmarks tell a quiet watch how far it is.
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::{Stream, stream};
+use serde_json::{Value, json};
+use tokio::time::{Instant, Interval, MissedTickBehavior};
+use tokio_util::sync::CancellationToken;
+use xebec_machinery::status::Status;
+use xebec_store::{Error, Event, EventKind, ListRequest, Revision};
+
+use crate::api::Api;
+use crate::call::Call;
+use crate::select::Selection;
+use crate::storage::{at_revision, decode, refusal};
+use crate::view::View;
+
+/// How often a watch that asked for bookmarks gets one.
+const BOOKMARK_EVERY: Duration = Duration::from_secs(60);
+/// How long a watch lasts whose client does not say, and at the most.
+const TIMEOUT: Duration = Duration::from_secs(30 * 60);
+const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
+/// How many stored objects are read at a time for the first part of a watch.
+const STRIDE: usize = 250;
+
+const INITIAL_EVENTS_END: &str = "k8s.io/initial-events-end";
+
+struct Watching {
+    api: Api,
+    call: Call,
+    view: View,
+    selection: Selection,
+    changes: xebec_store::Watch,
+    initial: Option<Initial>,
+    ready: VecDeque<Bytes>,
+    bookmarks: Option<Interval>,
+    deadline: Instant,
+    shutdown: CancellationToken,
+    over: bool,
+}
+
+/// The part of a watch that shows what exists.
+struct Initial {
+    prefix: String,
+    at: Revision,
+    after: Option<String>,
+    mark_end: bool,
+}
+
+impl Api {
+    /// Starts a watch of what the call selects. Gives one JSON document a change, each on a line of its own.
+    pub fn watch(
+        &self,
+        call: &Call,
+        view: View,
+    ) -> Result<impl Stream<Item = Result<Bytes, Infallible>> + Send + use<>, Status> {
+        let options = call.options();
+        let selection = Selection::of(call)?;
+        let prefix = self.prefix(call);
+        let asked = options.resource_version.unwrap_or(0);
+        if options.send_initial_events == Some(true) && options.version_match.is_none() {
+            return Err(Status::bad_request(
+                "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
+            ));
+        }
+        if asked > self.storage().revision().0 {
+            let why = format!("Too large resource version: {asked}, current: {}", self.storage().revision());
+            return Err(Status::timeout(&why));
+        }
+        let show = options.send_initial_events.unwrap_or(asked == 0);
+        let at = self.storage().revision();
+        let after = if show || asked == 0 { at } else { Revision(asked) };
+        let changes = self.storage().watch(&call.resource, &prefix, Some(after))?;
+        let mark_end = options.send_initial_events == Some(true) && options.bookmarks;
+        let initial = show.then_some(Initial { prefix, at, after: None, mark_end });
+        let bookmarks = options.bookmarks.then(|| {
+            let mut interval = tokio::time::interval_at(Instant::now() + BOOKMARK_EVERY, BOOKMARK_EVERY);
+            interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            interval
+        });
+        let watching = Watching {
+            api: self.clone(),
+            call: call.clone(),
+            view,
+            selection,
+            changes,
+            initial,
+            ready: VecDeque::new(),
+            bookmarks,
+            deadline: Instant::now() + options.timeout.unwrap_or(TIMEOUT).min(LONGEST),
+            shutdown: self.shutdown().clone(),
+            over: false,
+        };
+        Ok(stream::unfold(watching, |mut watching| async move {
+            let line = watching.next().await?;
+            Some((Ok(line), watching))
+        }))
+    }
+}
+
+/// What a watch waits for.
+enum Wake {
+    Change(Result<std::sync::Arc<Event>, Error>),
+    Bookmark,
+    End,
+}
+
+impl Watching {
+    async fn next(&mut self) -> Option<Bytes> {
+        loop {
+            if let Some(line) = self.ready.pop_front() {
+                return Some(line);
+            }
+            if self.over {
+                return None;
+            }
+            if self.initial.is_some() {
+                if let Err(status) = self.show_more() {
+                    self.fail(&status);
+                }
+                continue;
+            }
+            match self.wait().await {
+                Wake::End => return None,
+                Wake::Bookmark => {
+                    let revision = self.changes.progress();
+                    self.bookmark(revision, false);
+                }
+                Wake::Change(Ok(event)) => {
+                    if let Err(status) = self.show(&event) {
+                        self.fail(&status);
+                    }
+                }
+                Wake::Change(Err(error)) => self.fail(&refusal(&error, &self.call.resource, "")),
+            }
+        }
+    }
+
+    async fn wait(&mut self) -> Wake {
+        let bookmark = async {
+            match &mut self.bookmarks {
+                Some(interval) => interval.tick().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            () = self.shutdown.cancelled() => Wake::End,
+            () = tokio::time::sleep_until(self.deadline) => Wake::End,
+            change = self.changes.next() => Wake::Change(change),
+            _ = bookmark => Wake::Bookmark,
+        }
+    }
+
+    /// Shows some more of what exists.
+    fn show_more(&mut self) -> Result<(), Status> {
+        let Some(mut initial) = self.initial.take() else { return Ok(()) };
+        let request = ListRequest {
+            prefix: &initial.prefix,
+            after: initial.after.as_deref(),
+            limit: Some(STRIDE),
+            at: Some(initial.at),
+        };
+        let page = self.api.storage().list(&self.call.resource, &request)?;
+        for entry in &page.items {
+            let object = self.call.present(decode(entry)?.object);
+            if self.selection.matches(&object) {
+                self.push("ADDED", object);
+            }
+        }
+        if page.more {
+            initial.after = page.items.last().map(|entry| entry.key.to_string());
+            self.initial = Some(initial);
+        } else if initial.mark_end {
+            self.bookmark(initial.at, true);
+        }
+        Ok(())
+    }
+
+    /// Shows one change, if the client is to see it.
+    fn show(&mut self, event: &Event) -> Result<(), Status> {
+        let everything = self.selection.is_everything();
+        let before = match &event.previous {
+            Some(entry) if !everything => Some(self.call.present(decode(entry)?.object)),
+            _ => None,
+        };
+        let was = match &before {
+            Some(before) => self.selection.matches(before),
+            None => everything && event.previous.is_some(),
+        };
+        let (kind, object) = match &event.kind {
+            EventKind::Put { entry } => {
+                let now = self.call.present(decode(entry)?.object);
+                match (was, self.selection.matches(&now)) {
+                    (false, true) => ("ADDED", now),
+                    (true, true) => ("MODIFIED", now),
+                    (true, false) => ("DELETED", at_revision(before.unwrap_or(now), event.revision).object),
+                    (false, false) => return Ok(()),
+                }
+            }
+            EventKind::Delete { last } => {
+                if !was {
+                    return Ok(());
+                }
+                let last = self.call.present(decode(last)?.object);
+                ("DELETED", at_revision(last, event.revision).object)
+            }
+        };
+        self.push(kind, object);
+        Ok(())
+    }
+
+    fn bookmark(&mut self, revision: Revision, end: bool) {
+        let mut metadata = json!({"resourceVersion": revision.to_string(), "creationTimestamp": null});
+        if end {
+            metadata["annotations"] = json!({INITIAL_EVENTS_END: "true"});
+        }
+        let object = json!({
+            "apiVersion": self.call.api_version(),
+            "kind": &*self.call.resource.kind,
+            "metadata": metadata,
+        });
+        self.push("BOOKMARK", object);
+    }
+
+    fn push(&mut self, kind: &str, object: Value) {
+        let object = self.view.object(&self.call, object);
+        self.line(kind, &object);
+    }
+
+    /// Tells the client why the watch ends, and ends it.
+    fn fail(&mut self, status: &Status) {
+        self.over = true;
+        self.initial = None;
+        self.line("ERROR", &status.to_value());
+    }
+
+    fn line(&mut self, kind: &str, object: &Value) {
+        let mut line = json!({"type": kind, "object": object}).to_string();
+        line.push('\n');
+        self.ready.push_back(line.into());
+    }
+}

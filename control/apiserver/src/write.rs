@@ -1,0 +1,231 @@
+//! Creating, replacing and patching objects.
+
+use serde_json::Value;
+use xebec_machinery::status::{Qualified, Reason, Status};
+
+use crate::api::Api;
+use crate::call::Call;
+use crate::codec::Decoded;
+use crate::options::FieldValidation;
+use crate::storage::{Stored, is_conflict};
+use crate::strategy::{self, Part};
+use crate::{convert, object};
+
+/// How often a write that met another one is tried again before the client is told of the conflict.
+const ATTEMPTS: usize = 16;
+
+/// Whether the books of who owns which field are still to be kept, or the write has kept them already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Books {
+    Open,
+    Closed,
+}
+
+/// What a write came to.
+#[derive(Debug)]
+pub struct Written {
+    /// The object as it is now, in the client's version.
+    pub object: Value,
+    /// Whether the object was made by this write.
+    pub created: bool,
+    /// What the client should know, one `Warning` header each.
+    pub warnings: Vec<String>,
+}
+
+impl Api {
+    /// Makes an object.
+    pub async fn create(&self, call: &Call, body: Decoded) -> Result<Written, Status> {
+        let mut new = body.object;
+        let warnings = strategy::admit_fields(call, &mut new, &body.duplicates)?;
+        strategy::check_type(call, &new)?;
+        strategy::check_place(call, &mut new)?;
+        self.check_namespace(call)?;
+        let written = self.create_prepared(call, new, Books::Open).await?;
+        Ok(Written { warnings, ..written })
+    }
+
+    /// Makes an object whose fields were admitted.
+    pub(crate) async fn create_prepared(
+        &self,
+        call: &Call,
+        mut new: Value,
+        books: Books,
+    ) -> Result<Written, Status> {
+        let generated = object::name(&new).is_empty();
+        let mut attempts = 0;
+        loop {
+            let mut candidate = new.clone();
+            strategy::prepare_create(call, &mut candidate)?;
+            let held = self.allocate(call, None, &mut candidate)?;
+            if books == Books::Open {
+                strategy::track(call, None, &mut candidate, Part::Main)?;
+            }
+            strategy::validate_create(call, &candidate)?;
+            self.admit_definition(call, None, &candidate)?;
+            convert::to_storage(&call.resource, &mut candidate);
+            if call.options().dry_run {
+                if let Some(old) =
+                    self.storage().find(&call.resource, call.namespace(), object::name(&candidate))?
+                {
+                    return Err(Status::already_exists(call.qualified(), object::name(&old.object)));
+                }
+                return Ok(self.made(call, candidate));
+            }
+            match self.storage().create(&call.resource, candidate).await {
+                Ok(stored) => {
+                    if let Some(held) = held {
+                        held.keep();
+                    }
+                    return Ok(self.made(call, stored.object));
+                }
+                // A generated name that is taken is drawn again, as upstream does.
+                Err(status) if generated && status.reason == Reason::AlreadyExists && attempts < 8 => {
+                    attempts += 1;
+                    object::meta_mut(&mut new).remove("name");
+                }
+                Err(status) => return Err(status),
+            }
+        }
+    }
+
+    fn made(&self, call: &Call, stored: Value) -> Written {
+        Written { object: call.present(stored), created: true, warnings: Vec::new() }
+    }
+
+    /// Replaces an object, or a part of it.
+    pub async fn update(&self, call: &Call, part: Part, body: Decoded) -> Result<Written, Status> {
+        let mut new = body.object;
+        let warnings = strategy::admit_fields(call, &mut new, &body.duplicates)?;
+        strategy::check_type(call, &new)?;
+        strategy::check_place(call, &mut new)?;
+        if object::name(&new) != call.name() {
+            let why = format!(
+                "the name of the object ({}) does not match the name on the URL ({})",
+                object::name(&new),
+                call.name()
+            );
+            return Err(Status::bad_request(why));
+        }
+        let object = self.change(call, part, Books::Open, |_| Ok(new.clone())).await?;
+        Ok(Written { object, created: false, warnings })
+    }
+
+    /// Reads an object, changes it and writes it, again and again while others write in between. The change gets the
+    /// object as the client sees it. A `resourceVersion` in its result must be the current one. Gives the new object
+    /// back as the client sees it.
+    pub(crate) async fn change<F>(
+        &self,
+        call: &Call,
+        part: Part,
+        books: Books,
+        mut change: F,
+    ) -> Result<Value, Status>
+    where
+        F: FnMut(&Value) -> Result<Value, Status> + Send,
+    {
+        let mut attempt = 0;
+        loop {
+            attempt += 1;
+            let current = self.storage().get(&call.resource, call.namespace(), call.name())?;
+            let old = call.present(current.object.clone());
+            let new = change(&old)?;
+            match self.replace(call, (part, books), &current, old, new).await {
+                Err(status)
+                    if is_conflict(&status) && attempt < ATTEMPTS && self.moved(call, &current)? => {}
+                outcome => return outcome,
+            }
+        }
+    }
+
+    /// Whether someone wrote the object since it was read.
+    fn moved(&self, call: &Call, seen: &Stored) -> Result<bool, Status> {
+        let now = self.storage().find(&call.resource, call.namespace(), call.name())?;
+        Ok(now.is_none_or(|now| now.revision != seen.revision))
+    }
+
+    async fn replace(
+        &self,
+        call: &Call,
+        (part, books): (Part, Books),
+        current: &Stored,
+        old: Value,
+        mut new: Value,
+    ) -> Result<Value, Status> {
+        let wanted = object::meta(&new, "resourceVersion");
+        if !wanted.is_empty() && wanted != object::meta(&old, "resourceVersion") {
+            return Err(Status::modified(call.qualified(), call.name()));
+        }
+        let uid = object::meta(&new, "uid");
+        if !uid.is_empty() && uid != object::meta(&old, "uid") {
+            let why = format!(
+                "Precondition failed: UID in precondition: {uid}, UID in object meta: {}",
+                object::meta(&old, "uid")
+            );
+            return Err(Status::conflict(call.qualified(), call.name(), &why));
+        }
+        strategy::prepare_update(call, &old, &mut new, part)?;
+        let held = self.allocate(call, Some(&old), &mut new)?;
+        if books == Books::Open {
+            strategy::track(call, Some(&old), &mut new, part)?;
+        }
+        object::set_meta(&mut new, "resourceVersion", object::meta(&old, "resourceVersion"));
+        strategy::validate_update(call, &old, &new, part)?;
+        self.admit_definition(call, Some(&old), &new)?;
+        if new == old {
+            return Ok(old);
+        }
+        let gone = strategy::finished_deleting(&new);
+        if call.options().dry_run {
+            return Ok(new);
+        }
+        convert::to_storage(&call.resource, &mut new);
+        let stored = if gone {
+            let gone = self.storage().delete(&call.resource, new, current.revision).await?;
+            self.release(call, &gone.object);
+            gone
+        } else {
+            self.storage().update(&call.resource, new, current.revision).await?
+        };
+        if let Some(held) = held {
+            held.keep();
+        }
+        Ok(call.present(stored.object))
+    }
+
+    /// Objects are made only in namespaces that are there and not on their way out.
+    pub(crate) fn check_namespace(&self, call: &Call) -> Result<(), Status> {
+        let Some(namespace) = call.namespace() else { return Ok(()) };
+        let served = self.catalog().served();
+        let Some(namespaces) = served.find("", "namespaces") else { return Ok(()) };
+        let found = self.storage().find(namespaces, None, namespace)?;
+        let Some(found) = found else {
+            return Err(Status::not_found(Qualified::new("", "namespaces"), namespace));
+        };
+        if object::deleting(&found.object) {
+            let why = format!(
+                "unable to create new content in namespace {namespace} because it is being terminated"
+            );
+            return Err(Status::forbidden(call.qualified(), call.name(), &why));
+        }
+        Ok(())
+    }
+}
+
+/// The warnings or the error for fields that the schema does not know or that came twice.
+pub(crate) fn judge_fields(
+    call: &Call,
+    unknown: Vec<String>,
+    duplicates: &[String],
+) -> Result<Vec<String>, Status> {
+    let unknown = unknown.into_iter().map(|path| format!("unknown field {path:?}"));
+    let doubled = duplicates.iter().map(|path| format!("duplicate field {path:?}"));
+    let findings: Vec<String> = doubled.chain(unknown).collect();
+    match call.validation() {
+        FieldValidation::Ignore => Ok(Vec::new()),
+        FieldValidation::Warn => Ok(findings),
+        FieldValidation::Strict if findings.is_empty() => Ok(findings),
+        FieldValidation::Strict => {
+            Err(Status::bad_request(format!("strict decoding error: {}", findings.join(", "))))
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! JSON patch (RFC 6902), done an operation at a time so that a small patch cannot make a huge or very deep object.
+
+use json_patch::{Patch, PatchOperation};
+use serde_json::Value;
+
+use super::{COPIED_MAX, DEPTH_MAX, Error, OPERATIONS_MAX, is_deeper};
+
+/// Applies a JSON patch to a copy of `target`.
+///
+/// ```
+/// use serde_json::json;
+/// use xebec_machinery::patch;
+///
+/// let change = br#"[{"op": "replace", "path": "/spec/replicas", "value": 2}]"#;
+/// let patched = patch::json(&json!({"spec": {"replicas": 1}}), change)?;
+/// assert_eq!(patched, json!({"spec": {"replicas": 2}}));
+/// # Ok::<(), patch::Error>(())
+/// ```
+pub fn json(target: &Value, patch: &[u8]) -> Result<Value, Error> {
+    let Patch(operations) =
+        serde_json::from_slice(patch).map_err(|error| Error::Malformed(error.to_string()))?;
+    if operations.len() > OPERATIONS_MAX {
+        return Err(Error::TooManyOperations(operations.len()));
+    }
+    if is_deeper(target, DEPTH_MAX) {
+        return Err(Error::TooDeep);
+    }
+    let mut result = target.clone();
+    let mut budget = Budget { copied: 0, visited: 0 };
+    for (index, operation) in operations.into_iter().enumerate() {
+        budget.admit(&result, &operation).ok_or(Error::TooMuch { index })??;
+        json_patch::patch_unsafe(&mut result, std::slice::from_ref(&operation)).map_err(|error| {
+            Error::Operation { index, path: operation.path().to_string(), why: error.kind.to_string() }
+        })?;
+    }
+    Ok(result)
+}
+
+/// Values that `move` may look through in all. Only their depth is wanted, so this is far above what a real patch does.
+const VISITED_MAX: usize = 4 * 1024 * 1024;
+
+/// What the operations so far have cost.
+struct Budget {
+    copied: usize,
+    visited: usize,
+}
+
+impl Budget {
+    /// Whether the operation may be done: nothing where too much is copied or moved, an error where it nests too deep.
+    fn admit(&mut self, document: &Value, operation: &PatchOperation) -> Option<Result<(), Error>> {
+        let (value, copied) = match operation {
+            PatchOperation::Add(add) => (Some(&add.value), false),
+            PatchOperation::Replace(replace) => (Some(&replace.value), false),
+            PatchOperation::Move(moved) => (document.pointer(moved.from.as_str()), false),
+            PatchOperation::Copy(copy) => (document.pointer(copy.from.as_str()), true),
+            PatchOperation::Remove(_) | PatchOperation::Test(_) => (None, false),
+        };
+        // An absent source is refused by the operation itself.
+        let Some(value) = value else { return Some(Ok(())) };
+        if copied {
+            self.copied = self.copied.saturating_add(written(value, COPIED_MAX));
+        }
+        if self.copied > COPIED_MAX || self.visited > VISITED_MAX {
+            return None;
+        }
+        // The document is never deeper than the limit, so each of these walks is shallow.
+        let above = operation.path().count();
+        let fits = above <= DEPTH_MAX && !self.is_deeper(value, DEPTH_MAX - above);
+        Some(if fits { Ok(()) } else { Err(Error::TooDeep) })
+    }
+
+    fn is_deeper(&mut self, value: &Value, max: usize) -> bool {
+        self.visited = self.visited.saturating_add(1);
+        match value {
+            Value::Array(items) => max == 0 || items.iter().any(|item| self.is_deeper(item, max - 1)),
+            Value::Object(fields) => max == 0 || fields.values().any(|item| self.is_deeper(item, max - 1)),
+            _ => false,
+        }
+    }
+}
+
+/// How many bytes the value takes as JSON; beyond `max` it counts no further.
+fn written(value: &Value, max: usize) -> usize {
+    struct Counter {
+        count: usize,
+        max: usize,
+    }
+    impl std::io::Write for Counter {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.count += bytes.len();
+            if self.count > self.max { Err(std::io::ErrorKind::FileTooLarge.into()) } else { Ok(bytes.len()) }
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let mut counter = Counter { count: 0, max };
+    // A refusal only means that the limit was passed, and the count says so.
+    let _ = serde_json::to_writer(&mut counter, value);
+    counter.count
+}

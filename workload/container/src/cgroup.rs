@@ -1,0 +1,104 @@
+//! The control groups of a container, beside what the runtime library does for them.
+//!
+//! On a machine with both versions the library leaves the container in the root of the unified hierarchy; programs that
+//! watch or redirect by control group need it in one of its own there.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+const ROOT: &str = "/sys/fs/cgroup";
+
+/// Whether groups can be made with the controllers that limits need.
+pub(crate) fn check() -> Result<(), String> {
+    let root = Path::new(ROOT);
+    let probe = format!("xebec-probe-{}", std::process::id());
+    let hierarchies = if root.join("cgroup.controllers").exists() {
+        let controllers = fs::read_to_string(root.join("cgroup.controllers")).unwrap_or_default();
+        let absent = ["memory", "pids"]
+            .into_iter()
+            .find(|wanted| controllers.split_whitespace().all(|it| it != *wanted));
+        if let Some(absent) = absent {
+            return Err(format!(
+                "the control group controller {absent} is off: enable it in the kernel's command line"
+            ));
+        }
+        vec![root.to_owned()]
+    } else {
+        ["memory", "pids", "devices"].iter().map(|name| root.join(name)).collect()
+    };
+    for hierarchy in hierarchies {
+        let group = hierarchy.join(&probe);
+        let made = fs::create_dir(&group).and_then(|()| fs::remove_dir(&group));
+        made.map_err(|error| format!("control groups cannot be made in {}: {error}", hierarchy.display()))?;
+    }
+    Ok(())
+}
+
+/// Moves a process into `group` of the unified hierarchy, where the machine has that beside the older ones.
+pub(crate) fn join_unified(group: &str, pid: i32) -> io::Result<()> {
+    let unified = Path::new(ROOT).join("unified");
+    if !unified.join("cgroup.procs").exists() {
+        return Ok(());
+    }
+    let group = below(&unified, group);
+    fs::create_dir_all(&group)?;
+    fs::write(group.join("cgroup.procs"), pid.to_string())
+}
+
+/// How many processes of the group the kernel has killed for want of memory.
+pub(crate) fn memory_kills(group: &str) -> u64 {
+    let unified = below(Path::new(ROOT), group).join("memory.events");
+    let older = below(&Path::new(ROOT).join("memory"), group).join("memory.oom_control");
+    let text = fs::read_to_string(unified).or_else(|_| fs::read_to_string(older)).unwrap_or_default();
+    text.lines().find_map(|line| line.strip_prefix("oom_kill ")?.trim().parse().ok()).unwrap_or(0)
+}
+
+/// Kills what is left in the group and removes it from every hierarchy.
+pub(crate) fn remove(group: &str) -> io::Result<()> {
+    let groups: Vec<PathBuf> = hierarchies()?
+        .iter()
+        .map(|hierarchy| below(hierarchy, group))
+        .filter(|group| group.is_dir())
+        .collect();
+    // Killing is not instant, and a group with a process in it cannot be removed.
+    for _ in 0..200 {
+        let mut busy = false;
+        for group in &groups {
+            let pids = fs::read_to_string(group.join("cgroup.procs")).unwrap_or_default();
+            for pid in pids.lines().filter_map(|line| rustix::process::Pid::from_raw(line.parse().ok()?)) {
+                busy = true;
+                let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+            }
+            match fs::remove_dir(group) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => busy = true,
+                _ => {}
+            }
+        }
+        if !busy {
+            return Ok(());
+        }
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    Err(io::Error::other(format!("processes in the control group {group} do not end")))
+}
+
+/// Removes a group that has neither processes nor groups in it, from every hierarchy; others stay.
+pub(crate) fn remove_empty(group: &str) {
+    for hierarchy in hierarchies().unwrap_or_default() {
+        let _ = fs::remove_dir(below(&hierarchy, group));
+    }
+}
+
+fn hierarchies() -> io::Result<Vec<PathBuf>> {
+    let root = Path::new(ROOT);
+    if root.join("cgroup.controllers").exists() {
+        return Ok(vec![root.to_owned()]);
+    }
+    fs::read_dir(root)?.map(|entry| Ok(entry?.path())).collect()
+}
+
+fn below(hierarchy: &Path, group: &str) -> PathBuf {
+    hierarchy.join(group.trim_start_matches('/'))
+}

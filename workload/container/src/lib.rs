@@ -1,0 +1,32 @@
+//! Linux containers of OCI images.
+//!
+//! In come an image in a content store and what to run of it; out come a process in namespaces and control groups of its
+//! own, its log in the form that Kubernetes reads, and how it ended. Beside it lives the pod network: a bridge, a network
+//! namespace and an address for each pod. The crate knows neither pods as objects nor clients; whoever uses it decides
+//! what runs, when and how often. It follows the OCI runtime specification 1.0 through libcontainer.
+//!
+//! The program that uses it must have a hidden subcommand that ends in [`monitor`].
+
+mod cgroup;
+mod config;
+mod error;
+mod log;
+mod monitor;
+mod namespace;
+mod netlink;
+mod network;
+mod privilege;
+mod process;
+mod rootfs;
+mod runtime;
+mod spec;
+mod user;
+
+pub use error::Error;
+pub use log::{Stream, rfc3339};
+pub use monitor::monitor;
+pub use network::{PodAddress, PodNetwork, Range};
+pub use privilege::{Privilege, check};
+pub use runtime::{Container, Image, MonitorCommand, Runtime, Status};
+pub use rustix::process::Signal;
+pub use spec::{ContainerId, ContainerSpec, Exit, Mount, Network, Resources};

@@ -1,0 +1,325 @@
+//! The monitor: a process of one thread beside each container, which makes it, is its parent, writes its log, and
+//! leaves word of how it ended.
+//!
+//! The runtime library forks without `exec`, which only a process of one thread may safely do; so this program starts
+//! itself once more for each container. It also means that a container outlives a restart of the program, log and all.
+//!
+//! ```text
+//! runtime                      monitor
+//!   request.json, spawn    →
+//!                          ←   {"created": …} or {"failed": why}
+//!   start                  →   (end of input instead: the container is removed)
+//!                          ←   {"started": null} or {"failed": why}
+//!                              … exit.json, ends
+//! ```
+
+use std::{
+    fs::{self, File},
+    io::{self, BufRead as _, Read as _, Write as _},
+    os::{
+        fd::{AsFd as _, OwnedFd},
+        unix::process::CommandExt as _,
+    },
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use libcontainer::{
+    container::{Container, builder::ContainerBuilder},
+    oci_spec::runtime::Spec,
+    syscall::syscall::SyscallType,
+    workload::{Executor, ExecutorError, ExecutorValidationError, default::get_executor},
+};
+use rustix::{
+    event::{PollFd, PollFlags, poll},
+    fs::{OFlags, fcntl_setfl},
+    pipe::{PipeFlags, pipe_with},
+    process::{Pid, PidfdFlags, WaitOptions, pidfd_open, setsid, waitpid},
+};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    cgroup,
+    config::runtime_config,
+    log::{LONGEST, Lines, LogFile, Stream},
+    process::Process,
+    rootfs::{Root, Rootfs, own_mounts},
+    spec::{ContainerId, ContainerSpec, Exit},
+    user,
+};
+
+pub(crate) const REQUEST: &str = "request.json";
+pub(crate) const EXIT: &str = "exit.json";
+pub(crate) const PROCESSES: &str = "processes.json";
+pub(crate) const START: &str = "start\n";
+const STATE: &str = "state";
+
+/// What a monitor is to make.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Request {
+    pub(crate) id: ContainerId,
+    pub(crate) cgroup: String,
+    pub(crate) root: Root,
+    pub(crate) spec: ContainerSpec,
+}
+
+/// What a monitor says.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Report {
+    Created(Processes),
+    Started,
+    Failed(String),
+}
+
+/// The monitor and the container's first process.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Processes {
+    pub(crate) monitor: Process,
+    pub(crate) first: Process,
+}
+
+/// Runs a monitor: the program's hidden subcommand ends in this, with the container's directory.
+#[must_use]
+pub fn monitor(folder: &Path) -> ExitCode {
+    match run(folder) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(reason) => {
+            report(&Report::Failed(reason.clone()));
+            eprintln!("{reason}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(folder: &Path) -> Result<(), String> {
+    // A terminal's Ctrl-C is not for containers.
+    let _ = setsid();
+    let request = fs::read(folder.join(REQUEST)).map_err(|error| format!("{REQUEST}: {error}"))?;
+    let request: Request = serde_json::from_slice(&request).map_err(|error| format!("{REQUEST}: {error}"))?;
+    let mut created = Created::make(folder, &request)?;
+    let started = created.wait_for_start();
+    let ended = started.and_then(|()| created.watch(&request));
+    if ended.is_err() {
+        created.remove(&request.cgroup);
+    }
+    let exit = ended?;
+    created.remove(&request.cgroup);
+    // The last act: whoever sees the monitor end finds this.
+    leave(folder, EXIT, &exit).map_err(|error| format!("{EXIT}: {error}"))
+}
+
+struct Created {
+    container: Container,
+    first: Pid,
+    stdout: OwnedFd,
+    stderr: OwnedFd,
+}
+
+impl Created {
+    fn make(folder: &Path, request: &Request) -> Result<Self, String> {
+        let rootfs = Rootfs(folder);
+        own_mounts().map_err(|error| format!("mounts of its own: {error}"))?;
+        if let Root::Overlay(layers) = &request.root {
+            rootfs.mount(layers).map_err(|error| format!("the image cannot be mounted: {error}"))?;
+        }
+        let text = |path| rootfs.read(path).map_err(|error| format!("{path} of the image: {error}"));
+        let user = user::resolve(&request.spec.user, &text("/etc/passwd")?, &text("/etc/group")?)?;
+        let working_dir = PathBuf::from(&request.spec.working_dir);
+        rootfs
+            .make_folder(&working_dir)
+            .map_err(|error| format!("working directory {working_dir:?}: {error}"))?;
+        let config = runtime_config(&request.spec, &user, &request.cgroup);
+        fs::write(folder.join("config.json"), config.to_string())
+            .map_err(|error| format!("config.json: {error}"))?;
+
+        let pipe = || pipe_with(PipeFlags::CLOEXEC).map_err(|error| format!("a pipe: {error}"));
+        let ((stdout, stdout_end), (stderr, stderr_end)) = (pipe()?, pipe()?);
+        let nothing = File::open("/dev/null").map_err(|error| format!("/dev/null: {error}"))?;
+        let container = ContainerBuilder::new(request.id.to_string(), SyscallType::default())
+            .with_root_path(folder.join(STATE))
+            .map_err(|error| whole(&error))?
+            .with_executor(PlainExecutor)
+            .with_stdin(nothing)
+            .with_stdout(stdout_end)
+            .with_stderr(stderr_end)
+            .as_init(folder)
+            .with_systemd(false)
+            .build()
+            .map_err(|error| whole(&error))?;
+        let pid = container.pid().map_or(0, |pid| pid.as_raw());
+        let Some(first) = Pid::from_raw(pid) else { return Err("the container has no process".to_owned()) };
+        let created = Self { container, first, stdout, stderr };
+        created.settle(folder, request, pid)?;
+        Ok(created)
+    }
+
+    /// What is done between making and starting.
+    fn settle(&self, folder: &Path, request: &Request, pid: i32) -> Result<(), String> {
+        cgroup::join_unified(&request.cgroup, pid).map_err(|error| format!("control group: {error}"))?;
+        release_namespaces();
+        let own = i32::try_from(std::process::id()).map_err(|error| error.to_string())?;
+        let process = |pid| Process::of(pid).map_err(|error| format!("process {pid}: {error}"));
+        let processes = Processes { monitor: process(own)?, first: process(pid)? };
+        leave(folder, PROCESSES, &processes).map_err(|error| format!("{PROCESSES}: {error}"))?;
+        report(&Report::Created(processes));
+        Ok(())
+    }
+
+    fn wait_for_start(&mut self) -> Result<(), String> {
+        let mut line = String::new();
+        let read = io::stdin().lock().take(64).read_line(&mut line);
+        if read.is_err() || line != START {
+            return Err("nobody started the container".to_owned());
+        }
+        self.container.start().map_err(|error| whole(&error))?;
+        report(&Report::Started);
+        Ok(())
+    }
+
+    /// Writes the log until the container has ended.
+    fn watch(&mut self, request: &Request) -> Result<Exit, String> {
+        let spec = &request.spec;
+        let mut log = LogFile::open(&spec.log, spec.log_bytes)
+            .map_err(|error| format!("{}: {error}", spec.log.display()))?;
+        let handle = pidfd_open(self.first, PidfdFlags::empty()).map_err(|error| error.to_string())?;
+        let mut open = Vec::new();
+        for (pipe, stream) in [(&self.stdout, Stream::Stdout), (&self.stderr, Stream::Stderr)] {
+            // What is ready is read until nothing is, also after the end.
+            fcntl_setfl(pipe, OFlags::NONBLOCK).map_err(|error| error.to_string())?;
+            open.push((pipe, Lines::new(stream)));
+        }
+        let mut ended = false;
+        let mut buffer = vec![0; LONGEST];
+        while !ended {
+            let mut waits = vec![PollFd::new(&handle, PollFlags::IN)];
+            waits.extend(open.iter().map(|(pipe, _)| PollFd::from_borrowed_fd(pipe.as_fd(), PollFlags::IN)));
+            match poll(&mut waits, None) {
+                Err(rustix::io::Errno::INTR) => continue,
+                polled => polled.map_err(|error| error.to_string())?,
+            };
+            ended = !waits[0].revents().is_empty();
+            drop(waits);
+            let mut records = Vec::new();
+            open.retain_mut(|(pipe, lines)| drain(pipe, lines, &mut buffer, &mut records, &mut log));
+            if ended {
+                for (_, lines) in &mut open {
+                    lines.end(SystemTime::now(), &mut records);
+                }
+            }
+            write_log(&mut log, &mut records);
+        }
+        let killed = cgroup::memory_kills(&request.cgroup) > 0;
+        let (_, status) = waitpid(Some(self.first), WaitOptions::empty())
+            .map_err(|error| format!("the container's end: {error}"))?
+            .ok_or("the container has not ended")?;
+        let signal = status.terminating_signal();
+        let code = status.exit_status().or(signal.map(|signal| 128 + signal)).unwrap_or(0);
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let finished_nanos = u64::try_from(now.as_nanos()).unwrap_or(u64::MAX);
+        Ok(Exit { code, signal, out_of_memory: killed, finished_nanos, unseen: false })
+    }
+
+    fn remove(&mut self, group: &str) {
+        if let Err(error) = self.container.delete(true) {
+            eprintln!("the container's state stays: {}", whole(&error));
+        }
+        if let Err(error) = cgroup::remove(group) {
+            eprintln!("{error}");
+        }
+    }
+}
+
+/// Reads what is there into the log. False at the stream's end.
+fn drain(
+    pipe: &OwnedFd,
+    lines: &mut Lines,
+    buffer: &mut [u8],
+    records: &mut Vec<u8>,
+    log: &mut LogFile,
+) -> bool {
+    loop {
+        match rustix::io::read(pipe, &mut *buffer) {
+            Ok(0) => {
+                lines.end(SystemTime::now(), records);
+                return false;
+            }
+            Ok(length) => lines.take(&buffer[..length], SystemTime::now(), records),
+            Err(rustix::io::Errno::INTR) => continue,
+            Err(rustix::io::Errno::AGAIN) => return true,
+            Err(_) => return false,
+        }
+        write_log(log, records);
+    }
+}
+
+/// A full disk must not stop the container: what cannot be written is lost, and said so.
+fn write_log(log: &mut LogFile, records: &mut Vec<u8>) {
+    if !records.is_empty() {
+        if let Err(error) = log.append(records) {
+            eprintln!("output is lost: {error}");
+        }
+        records.clear();
+    }
+}
+
+/// Lets go of network namespaces, whose mounts this process has copies of: they must end with their pods.
+fn release_namespaces() {
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    for line in mounts.lines().filter(|line| line.contains(" - nsfs ")) {
+        if let Some(target) = line.split(' ').nth(4) {
+            let _ = rustix::mount::unmount(target, rustix::mount::UnmountFlags::DETACH);
+        }
+    }
+}
+
+/// Writes a document that is whole or absent.
+pub(crate) fn leave(folder: &Path, name: &str, document: &impl Serialize) -> io::Result<()> {
+    let mut file = tempfile::NamedTempFile::new_in(folder)?;
+    serde_json::to_writer(&mut file, document)?;
+    file.as_file().sync_all()?;
+    file.persist(folder.join(name))?;
+    File::open(folder)?.sync_all()
+}
+
+fn report(report: &Report) {
+    let line = serde_json::to_string(report).unwrap_or_default();
+    // Whoever listened may be gone; the container goes on.
+    let _ = writeln!(io::stdout(), "{line}");
+}
+
+/// An error with its causes.
+fn whole(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let next = error.to_string();
+        if !text.contains(&next) {
+            text.push_str(": ");
+            text.push_str(&next);
+        }
+        cause = error.source();
+    }
+    text
+}
+
+/// Becomes the command. Other than the library's own way this gives the command the usual disposition of signals: this
+/// program's own runtime ignores SIGPIPE, which would be inherited.
+#[derive(Clone)]
+struct PlainExecutor;
+
+impl Executor for PlainExecutor {
+    fn exec(&self, spec: &Spec) -> Result<(), ExecutorError> {
+        let args = spec.process().as_ref().and_then(|process| process.args().as_deref());
+        let Some((command, args)) = args.and_then(<[String]>::split_first) else {
+            return Err(ExecutorError::InvalidArg);
+        };
+        let error = std::process::Command::new(command).args(args).exec();
+        Err(ExecutorError::Other(format!("{command}: {error}")))
+    }
+
+    fn validate(&self, spec: &Spec) -> Result<(), ExecutorValidationError> {
+        get_executor().validate(spec)
+    }
+}

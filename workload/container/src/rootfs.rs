@@ -1,0 +1,135 @@
+//! A container's file system: the image's layers below a directory that takes the changes, or a copy of them.
+//!
+//! The overlay is mounted by the container's monitor in a mount namespace of the monitor's own. So it vanishes with it,
+//! and no crash leaves a mount behind.
+
+use std::{
+    io::{self, Read as _},
+    path::{Component, Path, PathBuf},
+};
+
+use rustix::{
+    fs::{CWD, Mode, OFlags, ResolveFlags, mkdirat, openat, openat2},
+    io::Errno,
+    mount::{
+        FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags, fsconfig_create,
+        fsconfig_set_string, fsmount, fsopen, mount_change, move_mount,
+    },
+};
+use serde::{Deserialize, Serialize};
+
+/// Bytes of the image's user and group files that are looked at.
+const LONGEST_FILE: u64 = 1 << 20;
+
+/// Where a container's files come from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Root {
+    /// Layers, bottom first, that the container's changes do not touch.
+    Overlay(Vec<PathBuf>),
+    /// A copy that is the container's own, already in place.
+    Copy,
+}
+
+/// The directories of one container.
+pub(crate) struct Rootfs<'a>(pub(crate) &'a Path);
+
+impl Rootfs<'_> {
+    /// Where the whole is seen.
+    pub(crate) fn path(&self) -> PathBuf {
+        self.0.join("rootfs")
+    }
+
+    pub(crate) fn upper(&self) -> PathBuf {
+        self.0.join("upper")
+    }
+
+    pub(crate) fn work(&self) -> PathBuf {
+        self.0.join("work")
+    }
+
+    /// Mounts the layers, in the mount namespace of the caller.
+    pub(crate) fn mount(&self, layers: &[PathBuf]) -> io::Result<()> {
+        mount_overlay(layers, &self.upper(), &self.work(), &self.path())
+    }
+
+    /// Makes a directory in the container's files where the command is to start, following links as the container would.
+    pub(crate) fn make_folder(&self, path: &Path) -> io::Result<()> {
+        let root =
+            openat(CWD, self.path(), OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let mut folder = openat(&root, c".", flags, Mode::empty())?;
+        let mut walked = PathBuf::from("/");
+        for component in path.components() {
+            let name = match component {
+                Component::Normal(name) => name,
+                Component::RootDir | Component::CurDir => continue,
+                _ => return Err(Errno::INVAL.into()),
+            };
+            match mkdirat(&folder, name, Mode::from_raw_mode(0o755)) {
+                Ok(()) | Err(Errno::EXIST) => {}
+                Err(error) => return Err(error.into()),
+            }
+            walked.push(name);
+            folder = openat2(&root, &walked, flags, Mode::empty(), in_root())?;
+        }
+        Ok(())
+    }
+
+    /// A small text file of the container's files; empty when it is absent.
+    pub(crate) fn read(&self, path: &str) -> io::Result<String> {
+        let root =
+            openat(CWD, self.path(), OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+        // Without blocking: an image may have a pipe there.
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let file = match openat2(&root, path, flags, Mode::empty(), in_root()) {
+            Err(Errno::NOENT | Errno::NOTDIR) => return Ok(String::new()),
+            file => std::fs::File::from(file?),
+        };
+        if !file.metadata()?.is_file() {
+            return Ok(String::new());
+        }
+        let mut content = Vec::new();
+        file.take(LONGEST_FILE).read_to_end(&mut content)?;
+        Ok(String::from_utf8_lossy(&content).into_owned())
+    }
+}
+
+fn in_root() -> ResolveFlags {
+    ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS
+}
+
+/// Gives the calling process, which must have one thread, mounts of its own.
+pub(crate) fn own_mounts() -> io::Result<()> {
+    nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNS)?;
+    mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)?;
+    Ok(())
+}
+
+pub(crate) fn mount_overlay(layers: &[PathBuf], upper: &Path, work: &Path, target: &Path) -> io::Result<()> {
+    let overlay = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    let fd = &overlay;
+    // One layer a call, top first; older kernels take only one string for all (which must be short).
+    let each = layers.iter().rev().try_for_each(|layer| fsconfig_set_string(fd, "lowerdir+", layer));
+    let overlay = match each {
+        Ok(()) => overlay,
+        Err(Errno::INVAL | Errno::OPNOTSUPP) => {
+            let mut all = std::ffi::OsString::new();
+            for layer in layers.iter().rev() {
+                if !all.is_empty() {
+                    all.push(":");
+                }
+                all.push(layer);
+            }
+            let overlay = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
+            fsconfig_set_string(&overlay, "lowerdir", all)?;
+            overlay
+        }
+        Err(error) => return Err(error.into()),
+    };
+    fsconfig_set_string(&overlay, "upperdir", upper)?;
+    fsconfig_set_string(&overlay, "workdir", work)?;
+    fsconfig_create(&overlay)?;
+    let mount = fsmount(&overlay, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty())?;
+    move_mount(&mount, "", CWD, target, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?;
+    Ok(())
+}

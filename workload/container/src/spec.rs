@@ -1,0 +1,167 @@
+//! What a container is to be, in this crate's own terms.
+
+use std::{fmt, path::PathBuf, str::FromStr};
+
+use serde::{Deserialize, Serialize};
+
+use crate::Error;
+
+/// A container's name: a path component of its own, at most 128 bytes.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct ContainerId(String);
+
+impl ContainerId {
+    /// The name as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for ContainerId {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let good = text.len() <= 128
+            && text.bytes().next().is_some_and(|first| first.is_ascii_alphanumeric())
+            && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte));
+        if good {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(Error::IdSyntax { text: text.chars().take(200).collect() })
+        }
+    }
+}
+
+impl TryFrom<String> for ContainerId {
+    type Error = Error;
+
+    fn try_from(text: String) -> Result<Self, Error> {
+        text.parse()
+    }
+}
+
+impl From<ContainerId> for String {
+    fn from(id: ContainerId) -> Self {
+        id.0
+    }
+}
+
+impl fmt::Display for ContainerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A container to run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ContainerSpec {
+    /// The command and its arguments.
+    pub args: Vec<String>,
+    /// `NAME=value`; the last of a name counts.
+    pub env: Vec<String>,
+    /// Where the command starts; made when absent. Empty is `/`.
+    pub working_dir: String,
+    /// `user`, `uid`, `user:group` or `uid:gid`, by the names in the image; empty is root.
+    pub user: String,
+    /// The host name; none keeps the machine's.
+    pub hostname: Option<String>,
+    /// The network that the container sees.
+    pub network: Network,
+    /// Files and directories of the machine.
+    pub mounts: Vec<Mount>,
+    /// Whether the image's files cannot be changed.
+    pub read_only_root: bool,
+    /// Bounds.
+    pub resources: Resources,
+    /// Where the output goes.
+    pub log: PathBuf,
+    /// Bytes of the log before it begins anew.
+    pub log_bytes: u64,
+}
+
+impl ContainerSpec {
+    /// A container of `args` with everything else as it is by default.
+    #[must_use]
+    pub fn new(args: Vec<String>, log: PathBuf) -> Self {
+        Self {
+            args,
+            env: Vec::new(),
+            working_dir: String::new(),
+            user: String::new(),
+            hostname: None,
+            network: Network::Isolated,
+            mounts: Vec::new(),
+            read_only_root: false,
+            resources: Resources::default(),
+            log,
+            log_bytes: 10 << 20,
+        }
+    }
+}
+
+/// The network that a container sees.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Network {
+    /// A network namespace of its own in which nothing is.
+    Isolated,
+    /// The network namespace at this path.
+    Namespace(PathBuf),
+    /// The machine's.
+    Host,
+}
+
+/// A file or directory of the machine in a container.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mount {
+    /// On the machine.
+    pub source: PathBuf,
+    /// In the container, absolute; made when absent.
+    pub target: PathBuf,
+    /// Whether it cannot be changed from inside.
+    pub read_only: bool,
+}
+
+/// Bounds on what a container uses; what is absent is unbounded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Resources {
+    /// Bytes of memory, beyond which the kernel kills.
+    pub memory_bytes: Option<u64>,
+    /// Thousandths of a processor, beyond which it waits.
+    pub cpu_millis: Option<u64>,
+    /// The share of the processors under contention, in thousandths of one.
+    pub cpu_request_millis: Option<u64>,
+    /// Processes and threads.
+    pub processes: Option<u64>,
+}
+
+/// How a container ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exit {
+    /// The exit code; 128 and the signal's number where a signal ended it.
+    pub code: i32,
+    /// The signal that ended it.
+    pub signal: Option<i32>,
+    /// Whether the kernel killed a process of it for want of memory.
+    pub out_of_memory: bool,
+    /// When, in nanoseconds since 1970.
+    pub finished_nanos: u64,
+    /// Whether nobody saw it end, so that the code means nothing (its monitor was killed).
+    pub unseen: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_path_components() {
+        for good in ["a", "0_b.c-D", &"a".repeat(128)] {
+            assert!(good.parse::<ContainerId>().is_ok(), "{good}");
+        }
+        for bad in ["", ".", "..", "-a", "a/b", "a b", "é", &"a".repeat(129)] {
+            assert!(bad.parse::<ContainerId>().is_err(), "{bad}");
+        }
+    }
+}

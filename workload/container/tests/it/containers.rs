@@ -1,0 +1,156 @@
+use std::time::Duration;
+
+use xebec_container::{ContainerSpec, Error, Mount, Resources, Signal, Status};
+
+use crate::house::house;
+
+#[tokio::test]
+async fn output_and_exit_code_are_kept() {
+    let Some(house) = house("output_and_exit_code_are_kept") else { return };
+    let runtime = house.runtime();
+    let said = house.started(&runtime, "say", &house.spec(&["say", "hello"])).await;
+    let exit = said.wait().await.unwrap();
+    assert_eq!((exit.code, exit.signal, exit.out_of_memory, exit.unseen), (0, None, false, false));
+    let mut log = house.log();
+    log.sort();
+    assert_eq!(log, ["stderr F err hello", "stdout F out hello"]);
+    assert_eq!(said.status().await.unwrap(), Status::Ended(exit));
+
+    let left = house.started(&runtime, "exit", &house.spec(&["exit", "42"])).await;
+    assert_eq!(left.wait().await.unwrap().code, 42);
+    said.delete().await.unwrap();
+    left.delete().await.unwrap();
+    assert!(runtime.recover().await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_container_sees_what_was_asked_for_and_nothing_else() {
+    let Some(house) = house("a_container_sees_what_was_asked_for_and_nothing_else") else { return };
+    let runtime = house.runtime();
+    let bound = house.folder.path().join("bound");
+    std::fs::create_dir(&bound).unwrap();
+    std::fs::write(bound.join("file"), "original").unwrap();
+    let spec = ContainerSpec {
+        env: vec!["VAR=value".to_owned()],
+        working_dir: "/made/for/it".to_owned(),
+        user: "app".to_owned(),
+        hostname: Some("pod-0".to_owned()),
+        mounts: vec![Mount { source: bound.clone(), target: "/bound".into(), read_only: true }],
+        read_only_root: true,
+        ..house.spec(&["look"])
+    };
+    let container = house.started(&runtime, "look", &spec).await;
+    assert_eq!(container.wait().await.unwrap().code, 0, "{:?}", house.log());
+    let log = house.log();
+    for expected in [
+        "pid 1",
+        "cwd /made/for/it",
+        "home /home/app",
+        "var value",
+        "host pod-0",
+        "Uid: 1234 1234 1234 1234",
+        "broken pipes ignored false",
+        "bound original",
+        "write bound false",
+        "write root false",
+        "interfaces 1",
+    ] {
+        assert!(log.contains(&format!("stdout F {expected}")), "{expected:?} is not in {log:?}");
+    }
+    container.delete().await.unwrap();
+
+    // The same again as root and writable: what one container changes, the next does not see.
+    let spec = ContainerSpec { user: String::new(), read_only_root: false, ..spec };
+    let container = house.started(&runtime, "look", &spec).await;
+    container.wait().await.unwrap();
+    assert!(house.log().contains(&"stdout F write root true".to_owned()));
+    container.delete().await.unwrap();
+    assert!(!house.folder.path().join("image/changed").exists());
+    assert_eq!(std::fs::read_to_string(bound.join("file")).unwrap(), "original");
+}
+
+#[tokio::test]
+async fn a_signal_ends_it_and_says_which() {
+    let Some(house) = house("a_signal_ends_it_and_says_which") else { return };
+    let runtime = house.runtime();
+    let container = house.started(&runtime, "wait", &house.spec(&["wait"])).await;
+    assert_eq!(container.status().await.unwrap(), Status::Running);
+    let early = tokio::time::timeout(Duration::from_millis(100), container.wait()).await;
+    assert!(early.is_err(), "{early:?}");
+    container.kill(Signal::KILL).unwrap();
+    let exit = container.wait().await.unwrap();
+    assert_eq!((exit.code, exit.signal), (137, Some(9)));
+    container.kill(Signal::TERM).unwrap();
+    container.delete().await.unwrap();
+}
+
+#[tokio::test]
+async fn memory_beyond_the_limit_is_told_apart() {
+    let Some(house) = house("memory_beyond_the_limit_is_told_apart") else { return };
+    let runtime = house.runtime();
+    let resources = Resources { memory_bytes: Some(32 << 20), processes: Some(50), ..Resources::default() };
+    let spec = ContainerSpec { resources, ..house.spec(&["eat"]) };
+    let container = house.started(&runtime, "eat", &spec).await;
+    let exit = container.wait().await.unwrap();
+    assert_eq!((exit.code, exit.out_of_memory), (137, true));
+    container.delete().await.unwrap();
+}
+
+#[tokio::test]
+async fn what_cannot_run_says_why_and_leaves_nothing() {
+    let Some(house) = house("what_cannot_run_says_why_and_leaves_nothing") else { return };
+    let runtime = house.runtime();
+    let (id, mut absent) = ("bad".parse().unwrap(), house.spec(&[]));
+    absent.args = vec!["/absent".to_owned()];
+    let unknown = ContainerSpec { user: "nobody".to_owned(), ..house.spec(&[]) };
+    let nothing = ContainerSpec { args: Vec::new(), ..house.spec(&[]) };
+    for (spec, expected) in [(absent, "/absent"), (unknown, "nobody"), (nothing, "command")] {
+        let refused = runtime.create(&id, &house.image, &spec).await.unwrap_err();
+        assert!(refused.to_string().contains(expected), "{refused}");
+        assert!(runtime.recover().await.unwrap().is_empty());
+    }
+    let container = runtime.create(&id, &house.image, &house.spec(&["wait"])).await.unwrap();
+    let twice = runtime.create(&id, &house.image, &house.spec(&["wait"])).await;
+    assert!(matches!(twice, Err(Error::Exists { .. })), "{twice:?}");
+    assert_eq!(container.status().await.unwrap(), Status::Created);
+    container.delete().await.unwrap();
+}
+
+#[tokio::test]
+async fn containers_are_found_again_after_a_restart() {
+    let Some(house) = house("containers_are_found_again_after_a_restart") else { return };
+    let first = house.runtime();
+    let running = house.started(&first, "running", &house.spec(&["wait"])).await;
+    let orphan = house.started(&first, "orphan", &house.spec(&["wait"])).await;
+    let ended = house.started(&first, "ended", &house.spec(&["exit", "3"])).await;
+    ended.wait().await.unwrap();
+    let pid = running.pid();
+    let monitor = std::fs::read_to_string(format!("/proc/{}/stat", orphan.pid())).unwrap();
+    let monitor: i32 =
+        monitor.rsplit_once(')').unwrap().1.split_whitespace().nth(1).unwrap().parse().unwrap();
+    // A process that was killed has closed its pipes; so has this one.
+    drop((running, orphan, ended, first));
+    rustix::process::kill_process(rustix::process::Pid::from_raw(monitor).unwrap(), Signal::KILL).unwrap();
+    std::fs::create_dir(house.folder.path().join("runtime/containers/unfinished")).unwrap();
+
+    let second = house.runtime();
+    let mut found = second.recover().await.unwrap();
+    let ids: Vec<_> = found.iter().map(|container| container.id().to_string()).collect();
+    assert_eq!(ids, ["ended", "orphan", "running"]);
+    let running = found.pop().unwrap();
+    assert_eq!((running.status().await.unwrap(), running.pid()), (Status::Running, pid));
+    let orphan = found.pop().unwrap();
+    let lost = orphan.wait().await.unwrap();
+    assert_eq!((lost.code, lost.unseen), (137, true));
+    // Whoever adopted it may not have taken note of its end yet.
+    let state = std::fs::read_to_string(format!("/proc/{}/stat", orphan.pid())).unwrap_or_default();
+    assert!(state.is_empty() || state.contains(") Z "), "{state}");
+    let ended = found.pop().unwrap();
+    assert_eq!(ended.wait().await.unwrap().code, 3);
+    running.kill(Signal::KILL).unwrap();
+    assert_eq!(running.wait().await.unwrap().code, 137);
+    for container in [running, orphan, ended] {
+        container.delete().await.unwrap();
+    }
+    assert!(second.recover().await.unwrap().is_empty());
+}

@@ -1,0 +1,100 @@
+//! A store with one image of one static program, and a runtime to run it.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+    sync::{Arc, OnceLock},
+};
+
+use xebec_container::{Container, ContainerSpec, Image, MonitorCommand, Privilege, Runtime};
+use xebec_oci::{
+    Limits, Selector, Store,
+    image::{BuildRequest, Content, Platform, Rootfs, RunConfig, build, resolve},
+};
+
+pub(crate) struct House {
+    pub(crate) folder: tempfile::TempDir,
+    pub(crate) image: Image,
+    pub(crate) privilege: Privilege,
+}
+
+/// What containers can do here, or nothing after saying why the test is skipped.
+pub(crate) fn privilege(test: &str) -> Option<Privilege> {
+    match xebec_container::check(&std::env::temp_dir()) {
+        Ok(privilege) => Some(privilege),
+        Err(reason) => {
+            eprintln!("skipped: {test}: {reason}");
+            None
+        }
+    }
+}
+
+pub(crate) fn house(test: &str) -> Option<House> {
+    let privilege = privilege(test)?;
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path().join("store"), Limits::default()).unwrap();
+    let root = folder.path().join("image");
+    std::fs::create_dir_all(root.join("etc")).unwrap();
+    std::fs::copy(guest(), root.join("guest")).unwrap();
+    std::fs::write(root.join("etc/passwd"), "root:x:0:0::/root:\napp:x:1234:1234::/home/app:\n").unwrap();
+    let (name, tag) = ("test/guest".parse().unwrap(), "v1".parse().unwrap());
+    let request = BuildRequest {
+        rootfs: Rootfs::Directory(root),
+        config: RunConfig::default(),
+        platform: Platform::host(),
+    };
+    build(&store, &name, &tag, &request).unwrap();
+    let found = resolve(&store, &name, &Selector::Tag(tag), &Platform::host()).unwrap();
+    let Content::Container(config) = found.content else { panic!("no container image") };
+    let image = Image { store: Arc::new(store), name, manifest: found.manifest, config: *config };
+    Some(House { folder, image, privilege })
+}
+
+/// The guest, compiled once for all tests.
+fn guest() -> &'static Path {
+    static GUEST: OnceLock<PathBuf> = OnceLock::new();
+    GUEST.get_or_init(|| {
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
+        let (source, program) = (folder.join("guest.rs"), folder.join("guest"));
+        std::fs::write(&source, include_str!("../guest.rs.txt")).unwrap();
+        let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+        let built = Command::new(rustc)
+            .args(["--edition=2021", "-C", "target-feature=+crt-static", "-C", "opt-level=1", "-o"])
+            .args([&program, &source])
+            .output()
+            .unwrap();
+        assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+        program
+    })
+}
+
+/// The example program beside this one.
+fn monitor() -> MonitorCommand {
+    let own = std::env::current_exe().unwrap();
+    let program = own.parent().and_then(Path::parent).unwrap().join("examples/monitor");
+    assert!(program.exists(), "{} is not built: run the tests with cargo test", program.display());
+    MonitorCommand { program, args: Vec::new() }
+}
+
+impl House {
+    pub(crate) fn runtime(&self) -> Runtime {
+        Runtime::open(self.folder.path().join("runtime"), monitor(), self.privilege).unwrap()
+    }
+
+    pub(crate) fn spec(&self, args: &[&str]) -> ContainerSpec {
+        let args = std::iter::once("/guest").chain(args.iter().copied()).map(str::to_owned).collect();
+        ContainerSpec::new(args, self.folder.path().join("logs/0.log"))
+    }
+
+    pub(crate) async fn started(&self, runtime: &Runtime, id: &str, spec: &ContainerSpec) -> Container {
+        let mut container = runtime.create(&id.parse().unwrap(), &self.image, spec).await.unwrap();
+        container.start().await.unwrap();
+        container
+    }
+
+    /// The log's lines without their times.
+    pub(crate) fn log(&self) -> Vec<String> {
+        let text = std::fs::read_to_string(self.folder.path().join("logs/0.log")).unwrap_or_default();
+        text.lines().filter_map(|line| line.split_once(' ')).map(|(_, line)| line.to_owned()).collect()
+    }
+}

@@ -1,0 +1,103 @@
+use std::{net::Ipv4Addr, path::Path, time::Duration};
+
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
+use xebec_container::{ContainerId, ContainerSpec, Error, Network, PodNetwork, Signal};
+
+use crate::house::{house, privilege};
+
+fn id(text: &str) -> ContainerId {
+    text.parse().unwrap()
+}
+
+async fn get(address: Ipv4Addr) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect((address, 8080)).await?;
+    stream.write_all(b"GET / HTTP/1.1\r\nhost: pod\r\n\r\n").await?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await?;
+    Ok(answer)
+}
+
+#[tokio::test]
+async fn a_pods_server_is_reached_by_its_address_until_it_is_gone() {
+    let Some(house) = house("a_pods_server_is_reached_by_its_address_until_it_is_gone") else { return };
+    let runtime = house.runtime();
+    let folder = house.folder.path().join("network");
+    let network = PodNetwork::open(&folder, "xbtest0", "10.251.7.0/29".parse().unwrap()).unwrap();
+    let pods = ["one", "two"].map(|pod| network.attach(&id(pod)).unwrap());
+    assert_ne!(pods[0].address, pods[1].address);
+    assert_eq!(network.attach(&id("one")).unwrap(), pods[0]);
+
+    let mut containers = Vec::new();
+    for (name, pod) in ["one", "two"].iter().zip(&pods) {
+        let spec = ContainerSpec {
+            network: Network::Namespace(pod.namespace.clone()),
+            log: house.folder.path().join(format!("logs/{name}.log")),
+            ..house.spec(&["serve"])
+        };
+        containers.push(house.started(&runtime, name, &spec).await);
+    }
+    // Both listen on the same port: each has a network of its own.
+    for pod in &pods {
+        let mut answer = get(pod.address).await;
+        for _ in 0..200 {
+            if answer.is_ok() {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            answer = get(pod.address).await;
+        }
+        assert!(answer.as_ref().is_ok_and(|text| text.ends_with("hello")), "{answer:?}");
+    }
+    let log = std::fs::read_to_string(house.folder.path().join("logs/one.log")).unwrap();
+    assert!(log.ends_with(" stdout F listening\n"), "{log}");
+
+    containers[0].kill(Signal::KILL).unwrap();
+    containers[0].wait().await.unwrap();
+    assert!(get(pods[0].address).await.is_err());
+    assert!(get(pods[1].address).await.is_ok());
+
+    // A restart of the program finds the addresses again.
+    drop(network);
+    let network = PodNetwork::open(&folder, "xbtest0", "10.251.7.0/29".parse().unwrap()).unwrap();
+    assert_eq!(network.pods().len(), 2);
+    assert_eq!(network.attach(&id("two")).unwrap(), pods[1]);
+    assert!(get(pods[1].address).await.is_ok());
+
+    for container in containers {
+        container.delete().await.unwrap();
+    }
+    for pod in ["one", "two"] {
+        network.detach(&id(pod)).unwrap();
+        network.detach(&id(pod)).unwrap();
+        assert!(!folder.join("namespaces").join(pod).exists());
+    }
+    assert!(network.pods().is_empty());
+    assert_eq!(std::fs::read_dir("/sys/class/net/xbtest0/brif").unwrap().count(), 0);
+    network.close().unwrap();
+    assert!(!Path::new("/sys/class/net/xbtest0").exists());
+}
+
+#[test]
+fn addresses_run_out_and_come_back() {
+    if privilege("addresses_run_out_and_come_back").is_none() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let network = PodNetwork::open(folder.path(), "xbtest1", "10.251.8.0/29".parse().unwrap()).unwrap();
+    let pods: Vec<_> = (0..5).map(|pod| id(&format!("pod-{pod}"))).collect();
+    for pod in &pods {
+        network.attach(pod).unwrap();
+    }
+    let refused = network.attach(&id("one-more"));
+    assert!(matches!(refused, Err(Error::AddressesExhausted { .. })), "{refused:?}");
+    let freed = network.pods()[&pods[2]];
+    network.detach(&pods[2]).unwrap();
+    assert_eq!(network.attach(&id("one-more")).unwrap().address, freed);
+    for pod in network.pods().into_keys() {
+        network.detach(&pod).unwrap();
+    }
+    network.close().unwrap();
+}

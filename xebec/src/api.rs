@@ -1,0 +1,122 @@
+//! The Kubernetes API as a part of `up`.
+
+use std::fs;
+use std::io::Write as _;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use xebec_apiserver::api::Api;
+use xebec_apiserver::authenticate::Tokens;
+use xebec_apiserver::authorizer::{ADMINISTRATORS, User};
+use xebec_apiserver::catalog::Catalog;
+use xebec_apiserver::cluster_ip::{ClusterIps, Range};
+use xebec_apiserver::pki::{Authority, write_kubeconfig};
+use xebec_apiserver::pods::NoPods;
+use xebec_apiserver::serve::{serve, tls};
+use xebec_apiserver::service::Service;
+use xebec_apiserver::storage::Storage;
+use xebec_machinery::builtin;
+use xebec_store::{Options, Store};
+
+use crate::cli::UpArgs;
+use crate::data_dir::DataDir;
+use crate::up::bind;
+
+/// The addresses of services: a /16 of private space, as kubeadm has it.
+const SERVICES: (Ipv4Addr, u8) = (Ipv4Addr::new(10, 96, 0, 0), 16);
+
+/// Serves the API, writes the kubeconfig by which it is reached, and gives the client by which the other parts reach it
+/// without a socket.
+pub(crate) async fn start(
+    args: &UpArgs,
+    data: &DataDir,
+    stop: &CancellationToken,
+    running: &mut JoinSet<&'static str>,
+) -> Result<(SocketAddr, kube::Client)> {
+    let listener = bind("api", args.api).await?;
+    let address = listener.local_addr().context("the API's address cannot be read")?;
+    let directory = data.path().join("store");
+    let store = tokio::task::spawn_blocking(move || Store::open(&directory, Options::default()))
+        .await
+        .context("opening the store failed")??;
+    let authority = Authority::open(data.path()).context("the certificate authority cannot be opened")?;
+    let host = address.ip().to_string();
+    let names =
+        ["localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc", "127.0.0.1", &host];
+    let server = authority.server(&names).context("the API's certificate cannot be made")?;
+    let tls = tls(&server, authority.certificate())?;
+
+    let range = Range::new(SERVICES.0, SERVICES.1).context("the range of service addresses is not one")?;
+    let catalog = Catalog::new(builtin::resources().to_vec());
+    let api = Api::new(Storage::new(store.clone()), catalog, ClusterIps::new(range), stop.clone());
+    api.prepare(address.port()).await.context("the API's first objects cannot be made")?;
+
+    let mut tokens = Tokens::default();
+    let admin = User { name: "admin".to_owned(), groups: vec![ADMINISTRATORS.to_owned()] };
+    tokens.add(&token(data.path())?, admin);
+    let reached = reachable(address);
+    let service = Service::new(api.clone(), tokens, Arc::new(NoPods), reached.to_string());
+    let embedded = service.clone();
+    let client = kube::Client::new(
+        tower::util::MapRequest::new(embedded, |mut request: http::Request<kube::client::Body>| {
+            request
+                .extensions_mut()
+                .insert(User { name: "system:xebec".to_owned(), groups: vec![ADMINISTRATORS.to_owned()] });
+            request
+        }),
+        "default",
+    );
+    let credential =
+        authority.client("admin", ADMINISTRATORS).context("the client's certificate cannot be made")?;
+    let kubeconfig = data.path().join("kubeconfig");
+    write_kubeconfig(&kubeconfig, &format!("https://{reached}"), &authority, &credential)?;
+
+    running.spawn({
+        let stop = stop.clone();
+        async move {
+            let definitions = tokio::spawn(async move { api.serve_definitions().await });
+            serve(listener, tls, service, stop).await;
+            if let Err(error) = definitions.await {
+                tracing::error!(%error, "serving custom resources failed");
+            }
+            store.close().await;
+            "api"
+        }
+    });
+    Ok((address, client))
+}
+
+/// An address that clients on this machine reach: the loopback one where the API listens on all.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    if address.ip().is_unspecified() {
+        return SocketAddr::new(Ipv4Addr::LOCALHOST.into(), address.port());
+    }
+    address
+}
+
+/// The administrator's bearer token, made at the first start and readable by its owner alone.
+fn token(directory: &Path) -> Result<String> {
+    let path = directory.join("token");
+    match fs::read_to_string(&path) {
+        Ok(token) if !token.trim().is_empty() => return Ok(token.trim().to_owned()),
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            return Err(error).with_context(|| format!("cannot read {}", path.display()));
+        }
+        _ => {}
+    }
+    let token = format!("{}{}", uuid::Uuid::new_v4().simple(), uuid::Uuid::new_v4().simple());
+    let mut file = fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&path)
+        .with_context(|| format!("cannot write {}", path.display()))?;
+    file.write_all(token.as_bytes()).with_context(|| format!("cannot write {}", path.display()))?;
+    Ok(token)
+}
