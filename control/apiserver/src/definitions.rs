@@ -32,8 +32,17 @@ impl Api {
         if old.is_some_and(|old| old.get("spec") == new.get("spec")) {
             return Ok(());
         }
-        let refused = |errors: Vec<_>| Status::invalid(call.qualified_kind(), object::name(new), &errors);
-        crd::compile(new).map(drop).map_err(refused)
+        let mut complete = new.clone();
+        crd::default(&mut complete);
+        crd::store_versions(&mut complete);
+        let errors = match old {
+            None => crd::validate(&complete),
+            Some(old) => crd::validate_update(old, &complete),
+        };
+        if errors.is_empty() {
+            return Ok(());
+        }
+        Err(Status::invalid(call.qualified_kind(), object::name(new), &errors))
     }
 
     /// Serves what is stored now, and everything that is defined from here on, until the API stops.
