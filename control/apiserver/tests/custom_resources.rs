@@ -73,17 +73,22 @@ impl Server {
     async fn define(&self) {
         let (code, answer) = self.create(DEFINITIONS, &definition()).await;
         assert_eq!(code, 201, "{answer}");
-        let path = format!("{DEFINITIONS}/crontabs.stable.example.com");
+        let found = self.until("crontabs.stable.example.com", "Established", "InitialNamesAccepted").await;
+        assert_eq!(found["status"]["storedVersions"], json!(["v1"]));
+    }
+
+    /// Waits until the condition of a definition has this reason.
+    async fn until(&self, name: &str, condition: &str, reason: &str) -> Value {
+        let path = format!("{DEFINITIONS}/{name}");
         for _ in 0..500 {
             let (_, found) = self.send(Method::GET, &path, "application/json", &Value::Null).await;
             let conditions = found["status"]["conditions"].as_array().cloned().unwrap_or_default();
-            if conditions.iter().any(|one| one["type"] == "Established" && one["status"] == "True") {
-                assert_eq!(found["status"]["storedVersions"], json!(["v1"]));
-                return;
+            if conditions.iter().any(|one| one["type"] == condition && one["reason"] == reason) {
+                return found;
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        panic!("the definition was never established");
+        panic!("{condition} of {name} was never {reason}");
     }
 }
 
@@ -210,4 +215,23 @@ async fn a_definition_keeps_its_group_and_kind() {
     let patch = json!({"spec": {"names": {"categories": ["all"]}}});
     let (code, changed) = server.send(Method::PATCH, &path, "application/merge-patch+json", &patch).await;
     assert_eq!(code, 200, "{changed}");
+}
+
+#[tokio::test]
+async fn a_definition_waits_for_names_that_another_has() {
+    let server = Server::start().await;
+    server.define().await;
+    let mut second = definition();
+    second["metadata"]["name"] = json!("jobs.stable.example.com");
+    second["spec"]["names"] = json!({"plural": "jobs", "kind": "CronTab", "listKind": "JobList"});
+    assert_eq!(server.create(DEFINITIONS, &second).await.0, 201);
+    let found = server.until("jobs.stable.example.com", "NamesAccepted", "KindConflict").await;
+    assert_eq!(found["status"]["acceptedNames"]["plural"], "jobs");
+    let jobs = "/apis/stable.example.com/v1/namespaces/default/jobs";
+    assert_eq!(server.send(Method::GET, jobs, "application/json", &Value::Null).await.0, 404);
+
+    let first = format!("{DEFINITIONS}/crontabs.stable.example.com");
+    assert_eq!(server.send(Method::DELETE, &first, "application/json", &json!({})).await.0, 200);
+    server.until("jobs.stable.example.com", "Established", "InitialNamesAccepted").await;
+    assert_eq!(server.send(Method::GET, jobs, "application/json", &Value::Null).await.0, 200);
 }
