@@ -523,6 +523,18 @@ fn any_schema() -> impl Strategy<Value = Value> {
 
 proptest! {
     #[test]
+    fn random_patterns_and_texts_never_panic(
+        pattern in r"(\PC|[\\\[\]{}()*+?|^$.,:-]|\\[a-zA-Z0-9]){0,24}",
+        format in prop::sample::select(vec!["date-time", "duration", "email", "cidr", "mac", "uuid", "ssn", "isbn", "uri"]),
+        text in r"\PC{0,40}|[0-9a-fT:.+/@-]{0,40}",
+    ) {
+        if let Ok(regex) = compile_pattern(&pattern) {
+            regex.is_match(&text);
+        }
+        prop_assert!(formats::holds(format, &text).is_some());
+    }
+
+    #[test]
     fn random_json_never_panics(schema in any_value(), value in any_value()) {
         if let Ok(structural) = compile(&schema) {
             structural.validate(&value);
