@@ -51,6 +51,7 @@ fn our_definitions_have_upstream_s_names_versions_columns_and_fields() {
         let file = format!("{UPSTREAM}/gateway.networking.k8s.io_{plural}.yaml");
         let text = std::fs::read_to_string(&file).unwrap();
         let theirs: Value = serde_saphyr::from_str(&text).unwrap();
+        assert_eq!(ours["metadata"]["annotations"], theirs["metadata"]["annotations"], "{plural}");
         for part in ["group", "scope"] {
             assert_eq!(ours["spec"][part], theirs["spec"][part], "{plural}: {part}");
         }
@@ -100,4 +101,15 @@ fn what_is_left_out_means_what_the_server_would_have_filled_in() {
     assert_eq!(rule.matches[0].path.value, "/");
     let backend = &rule.backend_refs[0];
     assert_eq!((&*backend.backend.group, &*backend.backend.kind, backend.weight), ("", "Service", 1));
+}
+
+#[test]
+fn our_definitions_are_what_an_api_server_takes() {
+    for ours in [GatewayClass::crd(), Gateway::crd(), HTTPRoute::crd(), ReferenceGrant::crd()] {
+        let mut ours = serde_json::to_value(ours).unwrap();
+        xebec_machinery::crd::default(&mut ours);
+        let errors: Vec<String> =
+            xebec_machinery::crd::validate(&ours).iter().map(ToString::to_string).collect();
+        assert_eq!(errors, Vec::<String>::new(), "{}", ours["metadata"]["name"]);
+    }
 }

@@ -24,6 +24,8 @@ enum Command {
     /// When everything asked for serves, `ready in N ms` is printed, and below it one line a part with its address.
     /// The addresses also stand in DIR/endpoints.json while the platform runs.
     Up(UpArgs),
+    /// Run the platform with a sample application: two versions of a service behind one gateway
+    Demo(UpArgs),
     /// Say which parts of a running instance answer, and where.
     Status(StatusArgs),
     /// Print a completion script for a shell.
@@ -79,6 +81,8 @@ pub(crate) enum Output {
 pub(crate) enum Part {
     /// The Kubernetes API and its controllers.
     Api,
+    /// Gateways and routes of the Gateway API; needs the API.
+    Gateway,
     /// Pods on this machine; needs the API and the registry.
     Node,
     /// The image registry.
@@ -87,12 +91,13 @@ pub(crate) enum Part {
 
 impl Part {
     /// Every part, in the order in which they start.
-    const ALL: &[Self] = &[Self::Registry, Self::Api, Self::Node];
+    const ALL: &[Self] = &[Self::Registry, Self::Api, Self::Gateway, Self::Node];
 
     /// The part's name in `endpoints.json`.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Api => "api",
+            Self::Gateway => "gateway",
             Self::Node => "node",
             Self::Registry => "registry",
         }
@@ -112,7 +117,8 @@ impl Cli {
     /// Does what was typed.
     pub(crate) async fn run(self) -> Result<()> {
         match self.command {
-            Command::Up(args) => up::run(args).await,
+            Command::Up(args) => up::run(args, false).await,
+            Command::Demo(args) => up::run(args, true).await,
             Command::Status(args) => status::run(&args).await,
             Command::Completions { shell } => {
                 clap_complete::generate(shell, &mut Self::command(), "xebec", &mut std::io::stdout());

@@ -6,6 +6,8 @@
 mod api;
 mod cli;
 mod data_dir;
+mod demo;
+mod gateway;
 mod node;
 mod shutdown;
 mod status;

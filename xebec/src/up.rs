@@ -15,6 +15,7 @@ use xebec_oci::{Limits, Registry, Store};
 use crate::api;
 use crate::cli::{Part, UpArgs};
 use crate::data_dir::{DataDir, Endpoints};
+use crate::{demo, gateway};
 use crate::node::{self, Logs};
 use crate::shutdown;
 
@@ -22,7 +23,7 @@ use crate::shutdown;
 const GRACE: Duration = Duration::from_secs(10);
 
 /// Runs the platform until a signal ends it, or a part ends on its own.
-pub(crate) async fn run(args: UpArgs) -> Result<()> {
+pub(crate) async fn run(args: UpArgs, with_demo: bool) -> Result<()> {
     let begun = Instant::now();
     start_log()?;
     let parts = args.parts();
@@ -51,13 +52,25 @@ pub(crate) async fn run(args: UpArgs) -> Result<()> {
                 store = Some(own);
                 address
             }
+            Part::Gateway => {
+                let Some(client) = client.clone() else {
+                    bail!("the gateway needs the API: add it to --only, or leave the gateway out too");
+                };
+                gateway::define(&client).await?;
+                running.spawn(ended("gateway", gateway::run(client, stop.clone())));
+                endpoints.insert(part.name().to_owned(), gateway::address());
+                continue;
+            }
             Part::Node => {
                 let (Some(client), Some(store)) = (client.clone(), store.clone()) else {
                     bail!(
                         "the node needs the API and the registry: add them to --only, or leave the node out too"
                     );
                 };
-                let options = node::options(&data, store).await?;
+                let options = node::options(&data, store.clone()).await?;
+                if with_demo {
+                    demo::load(store, options.containers.is_ok()).await?;
+                }
                 notes.push(match &options.containers {
                     Ok(_) => "containers  on".to_owned(),
                     Err(why) => format!("containers  off: {why}; WebAssembly pods run"),
@@ -68,7 +81,16 @@ pub(crate) async fn run(args: UpArgs) -> Result<()> {
         };
         endpoints.insert(part.name().to_owned(), address);
     }
+    if with_demo {
+        let Some(client) = &client else { bail!("the demo needs the API: add it to --only") };
+        eprintln!("starting the demo's pods …");
+        demo::apply(client).await?;
+    }
     data.write_endpoints(&endpoints)?;
+    if with_demo {
+        notes.push(format!("try         curl http://{}/", gateway::address()));
+        notes.push(format!("and         kubectl --kubeconfig {} get pods,svc,gateways,httproutes -A", args.data.join("kubeconfig").display()));
+    }
     announce(begun.elapsed(), &endpoints, &notes)?;
 
     let ended_early = tokio::select! {

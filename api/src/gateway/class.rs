@@ -6,6 +6,9 @@ use serde::{Deserialize, Serialize};
 /// Which controller serves the Gateways that name this class.
 #[derive(CustomResource, Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[kube(
+    annotation("api-approved.kubernetes.io", "https://github.com/kubernetes-sigs/gateway-api/pull/4530"),
+    annotation("gateway.networking.k8s.io/bundle-version", "v1.6.1"),
+    annotation("gateway.networking.k8s.io/channel", "standard"),
     group = "gateway.networking.k8s.io",
     version = "v1",
     kind = "GatewayClass",

@@ -5,6 +5,9 @@ use serde::{Deserialize, Serialize};
 /// Lets objects of other namespaces refer to objects in this one.
 #[derive(CustomResource, Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[kube(
+    annotation("api-approved.kubernetes.io", "https://github.com/kubernetes-sigs/gateway-api/pull/4530"),
+    annotation("gateway.networking.k8s.io/bundle-version", "v1.6.1"),
+    annotation("gateway.networking.k8s.io/channel", "standard"),
     group = "gateway.networking.k8s.io",
     version = "v1beta1",
     kind = "ReferenceGrant",

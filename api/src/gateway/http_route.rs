@@ -7,6 +7,9 @@ use super::reference::{BackendRef, LocalObjectReference, ParentReference, RouteS
 /// Sends HTTP requests to backends.
 #[derive(CustomResource, Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[kube(
+    annotation("api-approved.kubernetes.io", "https://github.com/kubernetes-sigs/gateway-api/pull/4530"),
+    annotation("gateway.networking.k8s.io/bundle-version", "v1.6.1"),
+    annotation("gateway.networking.k8s.io/channel", "standard"),
     group = "gateway.networking.k8s.io",
     version = "v1",
     kind = "HTTPRoute",

@@ -10,6 +10,9 @@ use super::reference::{LocalObjectReference, SecretReference};
 /// Places where traffic enters.
 #[derive(CustomResource, Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[kube(
+    annotation("api-approved.kubernetes.io", "https://github.com/kubernetes-sigs/gateway-api/pull/4530"),
+    annotation("gateway.networking.k8s.io/bundle-version", "v1.6.1"),
+    annotation("gateway.networking.k8s.io/channel", "standard"),
     group = "gateway.networking.k8s.io",
     version = "v1",
     kind = "Gateway",

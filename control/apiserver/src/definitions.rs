@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use xebec_machinery::crd;
 use xebec_machinery::resource::Resource;
 use xebec_machinery::status::Status;
@@ -16,7 +16,7 @@ use crate::{key, object};
 const GROUP: &str = "apiextensions.k8s.io";
 const PLURAL: &str = "customresourcedefinitions";
 /// Holds a definition until its objects are gone.
-pub(crate) const CLEANUP: &str = "customresourcecleanup.apiextensions.k8s.io";
+pub(crate) const CLEANUP: &str = crd::FINALIZER;
 
 impl Api {
     /// Refuses a definition that does not hold together or that another resource stands in the way of.
@@ -32,8 +32,17 @@ impl Api {
         if old.is_some_and(|old| old.get("spec") == new.get("spec")) {
             return Ok(());
         }
-        let refused = |errors: Vec<_>| Status::invalid(call.qualified_kind(), object::name(new), &errors);
-        crd::compile(new).map(drop).map_err(refused)
+        let mut complete = new.clone();
+        crd::default(&mut complete);
+        crd::store_versions(&mut complete);
+        let errors = match old {
+            None => crd::validate(&complete),
+            Some(old) => crd::validate_update(old, &complete),
+        };
+        if errors.is_empty() {
+            return Ok(());
+        }
+        Err(Status::invalid(call.qualified_kind(), object::name(new), &errors))
     }
 
     /// Serves what is stored now, and everything that is defined from here on, until the API stops.
@@ -52,13 +61,10 @@ impl Api {
     pub(crate) fn load_definitions(&self) -> Result<(), Status> {
         let served = self.catalog().served();
         let Some(definitions) = served.find(GROUP, PLURAL) else { return Ok(()) };
-        let prefix = key::prefix(GROUP, PLURAL, None);
-        let page =
-            self.storage().list(definitions, &ListRequest { prefix: &prefix, ..ListRequest::default() })?;
-        for entry in &page.items {
-            let stored = storage::decode(entry)?;
-            if let Ok(resource) = crd::compile(&stored.object) {
-                self.catalog().install(object::name(&stored.object), Arc::new(resource));
+        for stored in self.definitions(definitions)? {
+            let compiled = crd::compile(&stored.object);
+            if let (true, Ok(definition)) = (crd::established(&stored.object), compiled) {
+                self.catalog().install(object::name(&stored.object), Arc::new(definition.resource));
             }
         }
         Ok(())
@@ -84,6 +90,12 @@ impl Api {
                     EventKind::Put { entry } => self.settle(definitions, &storage::decode(entry)?).await?,
                     EventKind::Delete { last } => {
                         self.catalog().remove(object::name(&storage::decode(last)?.object));
+                        // Its names are free for those that wait for them.
+                        for other in self.definitions(definitions)? {
+                            if !crd::established(&other.object) {
+                                self.settle(definitions, &other).await?;
+                            }
+                        }
                     }
                 },
                 Err(Error::Closed) => return Ok(()),
@@ -95,8 +107,8 @@ impl Api {
     /// Brings what is served, and the definition's status, in line with the definition.
     async fn settle(&self, definitions: &Resource, stored: &Stored) -> Result<(), Status> {
         let name = object::name(&stored.object);
-        let Ok(resource) = crd::compile(&stored.object) else { return Ok(()) };
-        let resource = Arc::new(resource);
+        let Ok(definition) = crd::compile(&stored.object) else { return Ok(()) };
+        let resource = Arc::new(definition.resource);
         let mut new = stored.object.clone();
         if object::deleting(&new) {
             self.delete_all(&resource).await?;
@@ -114,8 +126,14 @@ impl Api {
             };
             return superseded(written);
         }
-        self.catalog().install(name, resource.clone());
-        new["status"] = status(&stored.object, &resource);
+        let settled = crd::established(&new)
+            && object::at_path(&new, ".spec.names") == object::at_path(&new, ".status.acceptedNames");
+        let others = if settled { Vec::new() } else { self.definitions(definitions)? };
+        let now = timestamp(jiff::Timestamp::now());
+        crd::accept(&mut new, others.iter().map(|other| &other.object), &now);
+        if crd::established(&new) {
+            self.catalog().install(name, resource);
+        }
         if !object::meta_list(&new, "finalizers").contains(&CLEANUP) {
             let mut all: Vec<String> =
                 object::meta_list(&new, "finalizers").into_iter().map(str::to_owned).collect();
@@ -126,6 +144,13 @@ impl Api {
             return Ok(());
         }
         superseded(self.storage().update(definitions, new, stored.revision).await.map(drop))
+    }
+
+    fn definitions(&self, definitions: &Resource) -> Result<Vec<Stored>, Status> {
+        let prefix = key::prefix(GROUP, PLURAL, None);
+        let page =
+            self.storage().list(definitions, &ListRequest { prefix: &prefix, ..ListRequest::default() })?;
+        page.items.iter().map(storage::decode).collect()
     }
 
     async fn delete_all(&self, resource: &Resource) -> Result<(), Status> {
@@ -146,43 +171,4 @@ fn superseded(written: Result<(), Status>) -> Result<(), Status> {
         Err(status) if is_conflict(&status) || status.code() == 404 => Ok(()),
         outcome => outcome,
     }
-}
-
-fn status(definition: &Value, resource: &Resource) -> Value {
-    let now = timestamp(jiff::Timestamp::now());
-    let condition = |kind: &str, reason: &str, message: &str| {
-        let old =
-            object::at_path(definition, ".status.conditions").and_then(Value::as_array).into_iter().flatten();
-        let mut old = old.filter(|old| old["type"] == kind && old["status"] == "True");
-        let since = old.next().map_or_else(|| now.clone().into(), |old| old["lastTransitionTime"].clone());
-        json!({"type": kind, "status": "True", "reason": reason, "message": message, "lastTransitionTime": since})
-    };
-    let names = json!({
-        "plural": &*resource.plural,
-        "singular": &*resource.singular,
-        "kind": &*resource.kind,
-        "listKind": &*resource.list_kind,
-    });
-    let mut accepted = names;
-    if !resource.short_names.is_empty() {
-        accepted["shortNames"] = resource.short_names.iter().map(|name| Value::from(&**name)).collect();
-    }
-    if !resource.categories.is_empty() {
-        accepted["categories"] = resource.categories.iter().map(|name| Value::from(&**name)).collect();
-    }
-    let mut stored: Vec<Value> = object::at_path(definition, ".status.storedVersions")
-        .and_then(Value::as_array)
-        .cloned()
-        .unwrap_or_default();
-    if !stored.iter().any(|version| *version == *resource.storage) {
-        stored.push((&*resource.storage).into());
-    }
-    json!({
-        "acceptedNames": accepted,
-        "storedVersions": stored,
-        "conditions": [
-            condition("NamesAccepted", "NoConflicts", "no conflicts found"),
-            condition("Established", "InitialNamesAccepted", "the initial names have been accepted"),
-        ],
-    })
 }

@@ -3,7 +3,6 @@
 use std::collections::HashSet;
 
 use serde_json::Value;
-use xebec_machinery::crd;
 use xebec_machinery::field::{FieldError, Path};
 use xebec_machinery::selector::LabelSelector;
 
@@ -14,8 +13,11 @@ use crate::object::at_path;
 pub(crate) fn validate(call: &Call, old: Option<&Value>, new: &Value) -> Vec<FieldError> {
     let mut errors = Vec::new();
     if call.resource.custom {
-        crd::missing(call.version().schema.node(), new, &Path::ROOT, &mut errors);
-        return errors;
+        return call
+            .version()
+            .structural
+            .as_ref()
+            .map_or_else(Vec::new, |structural| structural.validate(new));
     }
     match (&*call.resource.group, &*call.resource.plural) {
         ("", "pods") => {

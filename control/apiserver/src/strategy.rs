@@ -8,6 +8,7 @@ use xebec_machinery::conform::conform;
 use xebec_machinery::metadata::{self, NameRule};
 use xebec_machinery::resource::Resource;
 use xebec_machinery::status::Status;
+use xebec_machinery::structural;
 
 use crate::call::Call;
 use crate::object;
@@ -39,13 +40,18 @@ const GRACE: u64 = 30;
 
 /// Drops what the kind does not know; tells or refuses it as the client asked.
 pub fn admit_fields(call: &Call, new: &mut Value, duplicates: &[String]) -> Result<Vec<String>, Status> {
-    let unknown = conform(call.version().schema.node(), new).map_err(|error| {
+    let version = call.version();
+    // What every object has is read as types are; the rest of a custom resource is told by its validation.
+    let structural = version.structural.as_ref();
+    let node = if structural.is_some() { structural::envelope() } else { version.schema.node() };
+    let mut unknown = conform(node, new).map_err(|error| {
         let version = call.api_version();
         Status::bad_request(format!(
             "{} in version {version:?} cannot be handled as a {}: json: {error}",
             call.resource.kind, call.resource.kind
         ))
     })?;
+    unknown.extend(structural.map(|structural| structural.prune(new)).unwrap_or_default());
     judge_fields(call, unknown, duplicates)
 }
 
@@ -136,7 +142,7 @@ fn counts_generations(call: &Call) -> bool {
         &*call.resource.plural,
         "nodes" | "namespaces" | "persistentvolumes" | "persistentvolumeclaims" | "services"
     );
-    call.version().status && !(call.resource.group.is_empty() && none)
+    call.resource.custom || call.version().status && !(call.resource.group.is_empty() && none)
 }
 
 /// Puts back what this write may not touch.
@@ -189,25 +195,20 @@ pub fn prepare_update(call: &Call, old: &Value, new: &mut Value, part: Part) -> 
     if part == Part::Main {
         complete(call, new);
     }
-    if counts_generations(call) && part == Part::Main && asked_for(old) != asked_for(new) {
-        let generation = old.get("metadata").and_then(|meta| meta.get("generation")).and_then(Value::as_i64);
-        object::set_meta(new, "generation", generation.unwrap_or(0) + 1);
+    if counts_generations(call) && part == Part::Main {
+        // Where status is no subresource of a custom resource, it is a field like any other.
+        let counts = |name: &str| name != "status" || call.resource.custom && !call.version().status;
+        metadata::bump_generation(old, new, counts);
     }
     Ok(())
-}
-
-/// An object without what its controllers and the server write.
-fn asked_for(object: &Value) -> Option<serde_json::Map<String, Value>> {
-    let mut fields = object.as_object()?.clone();
-    fields.remove("metadata");
-    fields.remove("status");
-    Some(fields)
 }
 
 /// Fills in what the kind has defaults for.
 fn complete(call: &Call, new: &mut Value) {
     if call.resource.custom {
-        xebec_machinery::crd::complete(call.version().schema.node(), new);
+        if let Some(structural) = &call.version().structural {
+            structural.default(new);
+        }
         return;
     }
     let kind = &call.resource.kind;

@@ -3,7 +3,10 @@
 //! Discovery, OpenAPI, printing, storage and the verbs all read the same [`Resource`], so a new kind is one row of the
 //! built-in table or one CustomResourceDefinition, and nothing else.
 
+use std::sync::Arc;
+
 use crate::schema::Ref;
+use crate::structural::Structural;
 
 /// Where objects of a kind live.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,6 +67,8 @@ pub struct Version {
     pub columns: Vec<Column>,
     /// JSON paths that a field selector may name, beside `metadata.name` and `metadata.namespace`.
     pub selectable: Vec<Box<str>>,
+    /// All that the schema of a custom resource says; `schema` is its merge model.
+    pub structural: Option<Arc<Structural>>,
 }
 
 impl Version {
@@ -79,6 +84,7 @@ impl Version {
             subresources: Vec::new(),
             columns: Vec::new(),
             selectable: Vec::new(),
+            structural: None,
         }
     }
 }

@@ -1,0 +1,217 @@
+//! Structural schemas: what a CustomResourceDefinition's `openAPIV3Schema` says, compiled once.
+//!
+//! [`compile`] checks a schema by the rules of Kubernetes and turns it into a [`Structural`]; that validates, defaults and
+//! prunes objects, and gives the merge model ([`Node`]) that patches and server-side apply walk. Every walk goes down the
+//! schema, whose depth is limited, so an object can not make it recurse further than its schema.
+
+mod compile;
+mod default;
+mod formats;
+mod junctor;
+mod merge_model;
+mod pattern;
+mod prune;
+mod validate;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde_json::{Number, Value};
+
+use crate::field::FieldError;
+use crate::schema::{ListType, Node};
+
+pub use compile::{MAX_DEPTH, MAX_NODES, compile, compile_at};
+pub use merge_model::{envelope, object_meta};
+pub use pattern::{Pattern, compile as compile_pattern};
+
+/// A compiled structural schema.
+#[derive(Debug, Clone)]
+pub struct Structural {
+    root: Arc<Schema>,
+    node: Arc<Node>,
+}
+
+impl Structural {
+    /// The compiled schema of the whole object.
+    pub fn root(&self) -> &Schema {
+        &self.root
+    }
+
+    /// The merge model.
+    pub fn node(&self) -> &Arc<Node> {
+        &self.node
+    }
+
+    /// Everything that is wrong with `object`, as Kubernetes words it.
+    pub fn validate(&self, object: &Value) -> Vec<FieldError> {
+        validate::validate(&self.root, object)
+    }
+
+    /// Fills in what the object leaves out and the schema has a default for, and drops nulls where none may be.
+    pub fn default(&self, object: &mut Value) {
+        default::default(&self.root, object);
+    }
+
+    /// Removes the fields that the schema does not know and tells their paths.
+    pub fn prune(&self, object: &mut Value) -> Vec<String> {
+        prune::prune(&self.root, object, true)
+    }
+
+    /// The paths of the fields that the schema does not know.
+    pub fn unknown_fields(&self, object: &Value) -> Vec<String> {
+        self.prune(&mut object.clone())
+    }
+}
+
+/// The `type` of a schema.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Type {
+    /// `object`.
+    Object,
+    /// `array`.
+    Array,
+    /// `string`.
+    String,
+    /// `integer`.
+    Integer,
+    /// `number`.
+    Number,
+    /// `boolean`.
+    Boolean,
+}
+
+impl Type {
+    /// The name in a schema.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Object => "object",
+            Self::Array => "array",
+            Self::String => "string",
+            Self::Integer => "integer",
+            Self::Number => "number",
+            Self::Boolean => "boolean",
+        }
+    }
+
+    fn parse(name: &str) -> Option<Self> {
+        [Self::Object, Self::Array, Self::String, Self::Integer, Self::Number, Self::Boolean]
+            .into_iter()
+            .find(|known| known.as_str() == name)
+    }
+}
+
+/// What keys besides `properties` an object may have.
+#[derive(Debug, Clone, Default)]
+pub enum Additional {
+    /// None: they are pruned.
+    #[default]
+    None,
+    /// Any with any value (`additionalProperties: true`).
+    Any,
+    /// Any with values of this schema.
+    Schema(Box<Schema>),
+}
+
+/// One node of a structural schema.
+#[derive(Debug, Clone, Default)]
+pub struct Schema {
+    /// The type; absent where the value may be anything, or an integer or string.
+    pub schema_type: Option<Type>,
+    /// The schemas of the named fields.
+    pub properties: BTreeMap<Box<str>, Schema>,
+    /// What other keys may be there.
+    pub additional: Additional,
+    /// The schema of a list's elements.
+    pub items: Option<Box<Schema>>,
+    /// `null` is a value of its own.
+    pub nullable: bool,
+    /// The value that is filled in when there is none.
+    pub default: Option<Value>,
+    /// Unknown fields are kept (`x-kubernetes-preserve-unknown-fields`).
+    pub preserve_unknown: bool,
+    /// An integer or a string (`x-kubernetes-int-or-string`).
+    pub int_or_string: bool,
+    /// A whole object with `apiVersion`, `kind` and `metadata` (`x-kubernetes-embedded-resource`).
+    pub embedded: bool,
+    /// How apply merges a list (`x-kubernetes-list-type`).
+    pub list_type: Option<ListType>,
+    /// The object is owned as one value (`x-kubernetes-map-type: atomic`).
+    pub atomic: bool,
+    /// The rules that are told in CEL (`x-kubernetes-validations`); they are kept here for the engine that reads them.
+    pub rules: Vec<Rule>,
+    /// The rules on values.
+    pub checks: Checks,
+}
+
+/// A rule in CEL (`x-kubernetes-validations`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rule {
+    /// The expression that must be true.
+    pub rule: Box<str>,
+    /// What to say where it is not.
+    pub message: Option<Box<str>>,
+    /// An expression for what to say.
+    pub message_expression: Option<Box<str>>,
+    /// The reason of the cause: `FieldValueInvalid`, `FieldValueForbidden`, `FieldValueRequired` or `FieldValueDuplicate`.
+    pub reason: Option<Box<str>>,
+    /// The field to blame, from here, such as `.spec.replicas`.
+    pub field_path: Option<Box<str>>,
+    /// `oldSelf` is optional, and the rule holds at creation too.
+    pub optional_old_self: bool,
+}
+
+/// Rules on a value that say nothing about its structure.
+#[derive(Debug, Clone, Default)]
+pub struct Checks {
+    /// Fields that must be there.
+    pub required: Vec<Box<str>>,
+    /// The only values that may be; empty says nothing.
+    pub allowed: Vec<Value>,
+    /// The least number, and whether it is itself excluded.
+    pub minimum: Option<(Number, bool)>,
+    /// The greatest number, and whether it is itself excluded.
+    pub maximum: Option<(Number, bool)>,
+    /// The number must be a multiple of this.
+    pub multiple_of: Option<Number>,
+    /// The least count of characters.
+    pub min_length: Option<u64>,
+    /// The greatest count of characters.
+    pub max_length: Option<u64>,
+    /// What a string must match.
+    pub pattern: Option<Arc<Pattern>>,
+    /// The least count of elements.
+    pub min_items: Option<u64>,
+    /// The greatest count of elements.
+    pub max_items: Option<u64>,
+    /// The least count of fields.
+    pub min_properties: Option<u64>,
+    /// The greatest count of fields.
+    pub max_properties: Option<u64>,
+    /// The format of a string or number; one that is not known says nothing.
+    pub format: Option<Box<str>>,
+    /// All of these must hold.
+    pub all_of: Vec<Junct>,
+    /// One or more of these must hold.
+    pub any_of: Vec<Junct>,
+    /// Exactly one of these must hold.
+    pub one_of: Vec<Junct>,
+    /// This must not hold.
+    pub not: Option<Box<Junct>>,
+}
+
+/// A schema within `allOf`, `anyOf`, `oneOf` or `not`: rules on values, here and further down.
+#[derive(Debug, Clone, Default)]
+pub struct Junct {
+    /// A type, which only the two branches of an int-or-string may have.
+    pub schema_type: Option<Type>,
+    /// Rules on the value.
+    pub checks: Checks,
+    /// Rules on fields.
+    pub properties: BTreeMap<Box<str>, Junct>,
+    /// Rules on elements.
+    pub items: Option<Box<Junct>>,
+}
