@@ -9,7 +9,8 @@ use kube::{Api, Client, CustomResourceExt as _, ResourceExt as _};
 use tokio_util::sync::CancellationToken;
 use xebec_api::gateway::{Gateway, GatewayClass, HTTPRoute, ReferenceGrant};
 use xebec_gateway::Options;
-use xebec_proxy::{Limits, Proxy};
+
+use xebec_proxy::proxy::{Limits, Proxy};
 
 use crate::demo;
 

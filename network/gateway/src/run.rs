@@ -21,7 +21,8 @@ use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use xebec_api::gateway::{Gateway, GatewayClass, HTTPRoute, ReferenceGrant};
-use xebec_proxy::Proxy;
+use xebec_proxy::config::Config;
+use xebec_proxy::proxy::Proxy;
 
 use crate::{Options, Snapshot, Status, translate};
 
@@ -81,9 +82,12 @@ pub async fn run(client: Client, mut proxy: Proxy, options: Options, shutdown: C
 }
 
 /// Hands the configuration over; tells which addresses could not be opened.
-async fn serve(proxy: &mut Proxy, config: xebec_proxy::Config) -> BTreeMap<SocketAddr, String> {
+async fn serve(proxy: &mut Proxy, config: Config) -> BTreeMap<SocketAddr, String> {
+    let asked: Vec<SocketAddr> = config.listeners.iter().map(|listener| listener.address).collect();
     let applied = proxy.apply(config).await;
-    applied.failed.into_iter().map(|(address, error)| (address, error.to_string())).collect()
+    let failed = |(address, outcome): (SocketAddr, Result<_, _>)| Some((address, outcome.err()?));
+    let failures = asked.into_iter().zip(applied.listeners).filter_map(failed);
+    failures.map(|(address, error): (_, xebec_proxy::proxy::ListenError)| (address, error.to_string())).collect()
 }
 
 struct World {
@@ -166,7 +170,7 @@ async fn write(client: &Client, status: &Status) -> Result<(), kube::Error> {
         Status::Gateway { namespace, name, status } => {
             patch(&Api::<Gateway>::namespaced(client.clone(), namespace), name, status).await
         }
-        Status::HttpRoute { namespace, name, status } => {
+        Status::HTTPRoute { namespace, name, status } => {
             patch(&Api::<HTTPRoute>::namespaced(client.clone(), namespace), name, status).await
         }
     }
