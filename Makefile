@@ -13,5 +13,9 @@ bench:
 conformance:
 	@for run in conformance/*/run; do echo "== $$run"; "$$run" || exit 1; done
 
+# Every test whose name begins with `fuzz_`, for a minute each.
+fuzz:
+	XEBEC_FUZZ_SECONDS=$${XEBEC_FUZZ_SECONDS:-60} cargo test --workspace --release fuzz_ -- --include-ignored --nocapture
+
 ci:
 	bash .ci/run

@@ -1,189 +1,318 @@
-//! The way of one request: match, choose a backend and endpoint, carry it there, stream the answer back.
+//! The way of one request: match, choose a backend and endpoint, carry it there, hand the answer back.
 
-use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::header::{
-    CONNECTION, CONTENT_LENGTH, HOST, LOCATION, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE,
-    TRANSFER_ENCODING, UPGRADE,
-};
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Uri, Version};
-use http_body_util::combinators::BoxBody;
-use http_body_util::{BodyExt, Full};
-use hyper::body::Incoming;
-use hyper::client::conn::http1::{self, SendRequest};
-use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
+use http::header::{HOST, TE, UPGRADE};
+use http::request::Parts;
+use http::uri::{Authority, Scheme as UriScheme};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
+use tokio::time::{Instant, timeout, timeout_at};
 
-use crate::config::{Action, Backend};
-use crate::proxy::Limits;
+use crate::answer::{Refusal, text};
+use crate::body::{Body, Http2Response, StreamError};
+use crate::config::{Action, Backend, BackendProtocol, Route, Target};
+use crate::filter;
+use crate::hop::{self, Origin};
+use crate::http1::client::{Ask, Cause, Connection, Exchanged, Fault};
+use crate::limits::Limits;
+use crate::pool::Pool;
 use crate::table::RouteTable;
 
-type Body = BoxBody<Bytes, hyper::Error>;
+/// What becomes of a request.
+pub(crate) enum Answer {
+    Response(Response<Body>),
+    /// From here on both connections speak another protocol.
+    Upgrade(Response<()>, Box<Connection>),
+}
 
-const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
-const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+/// A request as it came.
+pub(crate) struct Asked<'a> {
+    pub(crate) origin: &'a Origin,
+    pub(crate) parts: Parts,
+    pub(crate) body: Body,
+    pub(crate) ask: Ask,
+}
 
-/// Carries requests and owns the idle upstream connections.
+/// Carries requests.
+#[derive(Debug)]
 pub(crate) struct Forwarder {
-    idle: Mutex<HashMap<SocketAddr, Vec<SendRequest<Incoming>>>>,
+    pool: Arc<Pool>,
     turn: AtomicUsize,
-    connect_timeout: Duration,
     connect_attempts: usize,
-    idle_per_endpoint: usize,
+    exchange_idle: Duration,
 }
 
 impl Forwarder {
-    pub(crate) fn new(limits: &Limits) -> Self {
+    pub(crate) fn new(limits: &Limits, pool: Arc<Pool>) -> Self {
         Self {
-            idle: Mutex::default(),
+            pool,
             turn: AtomicUsize::new(0),
-            connect_timeout: limits.connect_timeout,
             connect_attempts: limits.connect_attempts.max(1),
-            idle_per_endpoint: limits.idle_per_endpoint,
+            exchange_idle: limits.exchange_idle,
         }
     }
 
-    pub(crate) async fn answer(
-        &self,
-        table: &RouteTable,
-        request: Request<Incoming>,
-        peer: SocketAddr,
-    ) -> Response<Body> {
-        let mut hosts = request.headers().get_all(HOST).iter();
-        let (Some(host), None) = (hosts.next().and_then(|value| value.to_str().ok()), hosts.next()) else {
-            return refusal(StatusCode::BAD_REQUEST, "a request needs exactly one host header");
-        };
-        let uri = request.uri();
-        let host = uri.host().unwrap_or_else(|| without_port(host));
-        let found = table.find(host, request.method(), uri.path(), uri.query(), request.headers());
-        let Some(route) = found else {
-            return refusal(StatusCode::NOT_FOUND, "no route matches");
-        };
-        let backends = match &route.action {
-            Action::Forward(backends) => backends,
-            Action::Redirect { status, location } => {
-                let mut response = refusal(*status, "moved");
-                response.headers_mut().insert(LOCATION, location.clone());
-                return response;
-            }
-        };
-        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
-        let Some(backend) = choose(backends, turn) else {
-            return refusal(StatusCode::INTERNAL_SERVER_ERROR, "the route has no backend");
-        };
-        if !backend.valid {
-            return refusal(StatusCode::INTERNAL_SERVER_ERROR, "the backend is not valid");
-        }
-        if backend.endpoints.is_empty() {
-            return refusal(StatusCode::SERVICE_UNAVAILABLE, "the backend has no endpoints");
-        }
-        let carried = self.carry(backend, turn, request, peer);
-        match route.request_timeout {
-            None => carried.await,
-            Some(limit) => tokio::time::timeout(limit, carried)
-                .await
-                .unwrap_or_else(|_| refusal(StatusCode::GATEWAY_TIMEOUT, "the backend took too long")),
-        }
-    }
-
-    async fn carry(
-        &self,
-        backend: &Backend,
-        turn: usize,
-        mut request: Request<Incoming>,
-        peer: SocketAddr,
-    ) -> Response<Body> {
-        let Some(target) = request.uri().path_and_query().cloned() else {
-            return refusal(StatusCode::BAD_REQUEST, "the request target has no path");
-        };
+    /// Answers a request, whose host header is known to be one.
+    pub(crate) async fn answer(&self, table: &RouteTable, mut asked: Asked<'_>) -> Answer {
+        let parts = &mut asked.parts;
         // RFC 9112 section 3.2.2: the authority of an absolute target replaces the host header.
-        if let Some(authority) = request.uri().authority()
+        if let Some(authority) = parts.uri.authority()
             && let Ok(value) = HeaderValue::from_str(authority.as_str())
         {
-            request.headers_mut().insert(HOST, value);
+            parts.headers.insert(HOST, value);
         }
-        *request.uri_mut() = Uri::from(target);
-        *request.version_mut() = Version::HTTP_11;
-        strip(request.headers_mut());
-        forwarded(request.headers_mut(), peer);
-        let Some((endpoint, mut sender)) = self.connection(backend, turn).await else {
-            return refusal(StatusCode::BAD_GATEWAY, "no endpoint of the backend accepts connections");
+        let host = parts.headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+        let uri = &parts.uri;
+        let name = filter::split_port(host).0;
+        let Some(route) = table.find(name, &parts.method, uri.path(), uri.query(), &parts.headers) else {
+            let reason = "no route of this listener matches the request";
+            return Answer::Response(Refusal::new(StatusCode::NOT_FOUND, reason).into());
         };
-        let mut sent = sender.try_send_request(request).await;
-        // A reused connection that died unused hands the request back whole: one fresh connection may try it.
-        if let Err(error) = &mut sent
-            && let Some(unsent) = error.take_message()
-            && let Some(fresh) = self.connect(endpoint).await
-        {
-            sender = fresh;
-            sent = sender.try_send_request(unsent).await;
-        }
-        match sent {
-            Ok(mut response) => {
-                self.keep(endpoint, sender);
-                strip(response.headers_mut());
-                *response.version_mut() = Version::HTTP_11;
-                response.map(BodyExt::boxed)
+        match &route.action {
+            Action::Redirect(redirect) => {
+                Answer::Response(filter::redirect(redirect, route, host, asked.origin.scheme, uri))
             }
-            Err(_) => refusal(StatusCode::BAD_GATEWAY, "the backend closed the connection without an answer"),
+            Action::Respond(respond) => Answer::Response(text(respond.status, respond.body.clone())),
+            Action::Forward(backends) => self
+                .forward(route, backends, asked)
+                .await
+                .unwrap_or_else(|refusal| Answer::Response(refusal.into())),
         }
     }
 
-    async fn connection(
+    async fn forward(
         &self,
-        backend: &Backend,
-        turn: usize,
-    ) -> Option<(SocketAddr, SendRequest<Incoming>)> {
-        let endpoints = &backend.endpoints;
-        let attempts = self.connect_attempts.min(endpoints.len());
-        for endpoint in endpoints.iter().cycle().skip(turn % endpoints.len()).take(attempts) {
-            // A connection is kept when its answer's head is in, so it may still stream: take only a ready one.
-            let ready = {
-                let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-                idle.get_mut(endpoint).and_then(|kept| {
-                    kept.retain(|sender| !sender.is_closed());
-                    let index = kept.iter().rposition(SendRequest::is_ready)?;
-                    Some(kept.swap_remove(index))
-                })
+        route: &Route,
+        backends: &[Backend],
+        asked: Asked<'_>,
+    ) -> Result<Answer, Refusal> {
+        let Asked { origin, parts: mut request, body, mut ask } = asked;
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        let failed = |reason| Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, reason);
+        let backend =
+            choose(backends, turn).ok_or_else(|| failed("the route has no backend with a weight"))?;
+        let Target::Endpoints(endpoints) = &backend.target else {
+            return Err(failed("the route refers to a backend that is not valid"));
+        };
+        if endpoints.is_empty() {
+            let reason = "the backend has no endpoint that is ready";
+            return Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, reason));
+        }
+        ask.upgrade &= backend.protocol == BackendProtocol::Http1;
+        prepare(&mut request, origin, ask, backend.protocol);
+        filter::change_request(&route.filters, route, &mut request)?;
+        filter::change_request(&backend.filters, route, &mut request)?;
+        let carrying = Carrying {
+            forwarder: self,
+            endpoints,
+            turn,
+            request,
+            ask,
+            attempt_limit: route.timeouts.backend_request,
+            http2: backend.protocol == BackendProtocol::H2c,
+        };
+        let mut answer = match route.timeouts.request {
+            None => carrying.run(body).await?,
+            Some(limit) => {
+                let end = Instant::now() + limit;
+                let late = |_| late("the request took longer than its route allows");
+                match timeout_at(end, carrying.run(body)).await.map_err(late)?? {
+                    Answer::Response(response) => Answer::Response(response.map(|body| body.limited(end))),
+                    upgrade @ Answer::Upgrade(..) => upgrade,
+                }
+            }
+        };
+        if let Answer::Response(response) = &mut answer {
+            hop::strip(response.headers_mut());
+            filter::change_response(&backend.filters, response.headers_mut());
+            filter::change_response(&route.filters, response.headers_mut());
+        }
+        Ok(answer)
+    }
+}
+
+/// Makes a client's request the proxy's own: its hop's headers go, the origin is told.
+fn prepare(request: &mut Parts, origin: &Origin, ask: Ask, protocol: BackendProtocol) {
+    let trailers = protocol == BackendProtocol::H2c && hop::takes_trailers(&request.headers);
+    let upgrade = if ask.upgrade { request.headers.remove(UPGRADE) } else { None };
+    hop::strip(&mut request.headers);
+    hop::tell_origin(&mut request.headers, origin);
+    if request.version == Version::HTTP_2 {
+        hop::join_cookies(&mut request.headers);
+    }
+    if trailers {
+        request.headers.insert(TE, HeaderValue::from_static("trailers"));
+    }
+    if let Some(upgrade) = upgrade {
+        request.headers.insert(UPGRADE, upgrade);
+    }
+}
+
+/// One request and the endpoints that it may go to.
+struct Carrying<'a> {
+    forwarder: &'a Forwarder,
+    endpoints: &'a [SocketAddr],
+    turn: usize,
+    request: Parts,
+    ask: Ask,
+    attempt_limit: Option<Duration>,
+    http2: bool,
+}
+
+/// An attempt that may be made again, elsewhere or anew.
+enum Failed {
+    /// The endpoint was not reached.
+    Unreached(Body),
+    /// The endpoint closed a kept connection as the request came; it has not taken it.
+    Raced(Body),
+    /// The request may have had effect, or its body is gone.
+    Final(Refusal),
+}
+
+impl Carrying<'_> {
+    async fn run(mut self, mut body: Body) -> Result<Answer, Refusal> {
+        let endpoints = self.endpoints;
+        let attempts = self.forwarder.connect_attempts.min(endpoints.len());
+        for endpoint in endpoints.iter().cycle().skip(self.turn % endpoints.len()).take(attempts) {
+            let mut failed = match self.attempt(*endpoint, body, true).await {
+                Ok(answer) => return Ok(answer),
+                Err(failed) => failed,
             };
-            if let Some(sender) = ready {
-                return Some((*endpoint, sender));
+            if let Failed::Raced(unread) = failed {
+                failed = match self.attempt(*endpoint, unread, false).await {
+                    Ok(answer) => return Ok(answer),
+                    Err(failed) => failed,
+                };
             }
-            if let Some(sender) = self.connect(*endpoint).await {
-                return Some((*endpoint, sender));
+            match failed {
+                Failed::Unreached(unread) => body = unread,
+                Failed::Raced(_) => return Err(gone("the endpoint closed the connection without an answer")),
+                Failed::Final(refusal) => return Err(refusal),
             }
         }
-        None
+        Err(gone("no endpoint of the backend accepts connections"))
     }
 
-    async fn connect(&self, endpoint: SocketAddr) -> Option<SendRequest<Incoming>> {
-        let connecting = tokio::time::timeout(self.connect_timeout, TcpStream::connect(endpoint));
-        let stream = connecting.await.ok()?.ok()?;
-        let _ = stream.set_nodelay(true);
-        let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.ok()?;
-        // Ends when the sender is dropped or the endpoint closes.
-        tokio::spawn(connection);
-        Some(sender)
-    }
-
-    fn keep(&self, endpoint: SocketAddr, sender: SendRequest<Incoming>) {
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        let kept = idle.entry(endpoint).or_default();
-        if kept.len() < self.idle_per_endpoint && !sender.is_closed() {
-            kept.push(sender);
+    async fn attempt(&mut self, endpoint: SocketAddr, body: Body, reuse: bool) -> Result<Answer, Failed> {
+        let limit = self.attempt_limit;
+        let attempt = async {
+            if self.http2 {
+                self.attempt_http2(endpoint, body, reuse).await
+            } else {
+                self.attempt_http1(endpoint, body, reuse).await
+            }
+        };
+        match limit {
+            None => attempt.await,
+            Some(limit) => timeout(limit, attempt).await.unwrap_or_else(|_| {
+                Err(Failed::Final(late("the backend took longer than its route allows")))
+            }),
         }
+    }
+
+    async fn attempt_http1(&self, endpoint: SocketAddr, body: Body, reuse: bool) -> Result<Answer, Failed> {
+        let pool = &self.forwarder.pool;
+        let kept = if reuse { pool.take(endpoint) } else { None };
+        let reused = kept.is_some();
+        let connection = match kept {
+            Some(connection) => connection,
+            None => match pool.connect(endpoint).await {
+                Ok(connection) => connection,
+                Err(_) => return Err(Failed::Unreached(body)),
+            },
+        };
+        match connection.exchange(&self.request, body, self.ask, pool).await {
+            Ok(Exchanged::Response(response)) => Ok(Answer::Response(response)),
+            Ok(Exchanged::Upgraded(response, connection)) => {
+                Ok(Answer::Upgrade(response, Box::new(connection)))
+            }
+            Err(Fault { cause: Cause::Closed, body: Some(body) }) if reused && self.is_idempotent() => {
+                Err(Failed::Raced(body))
+            }
+            Err(fault) => Err(Failed::Final(refusal(&fault.cause))),
+        }
+    }
+
+    async fn attempt_http2(&self, endpoint: SocketAddr, body: Body, reuse: bool) -> Result<Answer, Failed> {
+        let pool = &self.forwarder.pool;
+        let kept = if reuse { pool.take_shared(endpoint) } else { None };
+        let mut shared = match kept {
+            Some(shared) => shared,
+            None => match pool.connect_shared(endpoint).await {
+                Ok(shared) => shared,
+                Err(_) => return Err(Failed::Unreached(body)),
+            },
+        };
+        let place = shared.place();
+        let request = self.http2_request(body).map_err(Failed::Final)?;
+        let sending = shared.sender.try_send_request(request);
+        let Ok(sent) = timeout(self.forwarder.exchange_idle, sending).await else {
+            return Err(Failed::Final(refusal(&Cause::Stalled)));
+        };
+        match sent {
+            Ok(response) => Ok(Answer::Response(response.map(|body| {
+                Body::Http2Response(Box::new(Http2Response::new(body, self.forwarder.exchange_idle, place)))
+            }))),
+            Err(mut error) => match error.take_message() {
+                Some(unsent) => Err(Failed::Raced(unsent.into_body())),
+                None => Err(Failed::Final(gone("the endpoint ended the request's stream without an answer"))),
+            },
+        }
+    }
+
+    fn http2_request(&self, body: Body) -> Result<Request<Body>, Refusal> {
+        let malformed = || Refusal::new(StatusCode::BAD_REQUEST, "the request's host or target is malformed");
+        let host = self.request.headers.get(HOST).ok_or_else(malformed)?;
+        let mut uri = self.request.uri.clone().into_parts();
+        uri.scheme = Some(UriScheme::HTTP);
+        uri.authority = Some(Authority::try_from(host.as_bytes()).map_err(|_| malformed())?);
+        let mut request = Request::new(body);
+        *request.method_mut() = self.request.method.clone();
+        *request.uri_mut() = Uri::from_parts(uri).map_err(|_| malformed())?;
+        *request.version_mut() = Version::HTTP_2;
+        *request.headers_mut() = self.request.headers.clone();
+        request.headers_mut().remove(HOST);
+        Ok(request)
+    }
+
+    /// RFC 9110 section 9.2.2: only these may be sent twice.
+    fn is_idempotent(&self) -> bool {
+        [Method::GET, Method::HEAD, Method::PUT, Method::DELETE, Method::OPTIONS, Method::TRACE]
+            .contains(&self.request.method)
+    }
+}
+
+fn gone(reason: &'static str) -> Refusal {
+    Refusal::new(StatusCode::BAD_GATEWAY, reason)
+}
+
+fn late(reason: &'static str) -> Refusal {
+    Refusal::new(StatusCode::GATEWAY_TIMEOUT, reason)
+}
+
+/// What a client is told of a failed exchange.
+fn refusal(cause: &Cause) -> Refusal {
+    match cause {
+        Cause::Closed => gone("the endpoint closed the connection without an answer"),
+        Cause::Malformed(reason) => {
+            Refusal::new(StatusCode::BAD_GATEWAY, format!("the endpoint's answer is not taken: {reason}"))
+        }
+        Cause::Stalled => late("the endpoint gave no answer for too long"),
+        Cause::Body(StreamError::TooLarge) => {
+            Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "the body is larger than allowed")
+        }
+        Cause::Body(error) => Refusal::new(StatusCode::BAD_REQUEST, error.to_string()),
     }
 }
 
 /// The backend whose share of the weights this turn falls into. The multiplier spreads neighbouring turns.
 fn choose(backends: &[Backend], turn: usize) -> Option<&Backend> {
+    if let [only] = backends {
+        return (only.weight > 0).then_some(only);
+    }
     let total: u64 = backends.iter().map(|backend| u64::from(backend.weight)).sum();
     let spread = (turn as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
     let mut place = ((u128::from(spread) * u128::from(total)) >> 64) as u64;
@@ -192,48 +321,4 @@ fn choose(backends: &[Backend], turn: usize) -> Option<&Backend> {
         place = place.saturating_sub(u64::from(backend.weight));
         inside
     })
-}
-
-fn without_port(host: &str) -> &str {
-    match host.rsplit_once(':') {
-        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
-        _ => host,
-    }
-}
-
-/// Removes what belongs to one hop (RFC 9110 section 7.6.1).
-fn strip(headers: &mut HeaderMap) {
-    let named: Vec<HeaderName> = headers
-        .get_all(CONNECTION)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .filter_map(|name| HeaderName::from_bytes(name.trim().as_bytes()).ok())
-        // The framing and the host are the proxy's to decide, whatever a client names.
-        .filter(|name| *name != HOST && *name != CONTENT_LENGTH)
-        .collect();
-    for name in named {
-        headers.remove(name);
-    }
-    let hop =
-        [CONNECTION, KEEP_ALIVE, PROXY_CONNECTION, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, UPGRADE];
-    for name in hop.into_iter().chain([TRANSFER_ENCODING]) {
-        headers.remove(name);
-    }
-}
-
-fn forwarded(headers: &mut HeaderMap, peer: SocketAddr) {
-    let earlier = headers.get(FORWARDED_FOR).and_then(|value| value.to_str().ok());
-    let chain = earlier.map_or_else(|| peer.ip().to_string(), |earlier| format!("{earlier}, {}", peer.ip()));
-    if let Ok(value) = HeaderValue::from_str(&chain) {
-        headers.insert(FORWARDED_FOR, value);
-    }
-    headers.insert(FORWARDED_PROTO, HeaderValue::from_static("http"));
-}
-
-fn refusal(status: StatusCode, reason: &'static str) -> Response<Body> {
-    let body = Full::new(Bytes::from_static(reason.as_bytes())).map_err(|never| match never {}).boxed();
-    let mut response = Response::new(body);
-    *response.status_mut() = status;
-    response
 }

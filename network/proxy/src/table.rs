@@ -1,6 +1,7 @@
 //! The compiled lookup: hosts by hash, exact paths and prefixes by hash, so that the cost of a request does not
 //! grow with the number of routes. Precedence follows the Gateway API's HTTPRoute rules.
 
+use std::borrow::Cow;
 use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -55,12 +56,17 @@ impl RouteTable {
         query: Option<&str>,
         headers: &HeaderMap,
     ) -> Option<&Arc<Route>> {
-        let host = host.to_ascii_lowercase();
+        let host = if host.bytes().any(|byte| byte.is_ascii_uppercase()) {
+            Cow::Owned(host.to_ascii_lowercase())
+        } else {
+            Cow::Borrowed(host)
+        };
+        let host = host.as_ref();
         let request = Request { method, path, query: query.unwrap_or(""), headers };
-        if let Some(route) = self.exact.get(&host).and_then(|paths| paths.find(&request)) {
+        if let Some(route) = self.exact.get(host).and_then(|paths| paths.find(&request)) {
             return Some(route);
         }
-        let mut rest = host.as_str();
+        let mut rest = host;
         while let Some((_, suffix)) = rest.split_once('.') {
             if let Some(route) = self.suffix.get(suffix).and_then(|paths| paths.find(&request)) {
                 return Some(route);
@@ -132,7 +138,7 @@ impl PathTable {
             }
         }
         self.regex.iter().find(|route| {
-            matches!(&route.matcher.path, PathMatch::Regex(expression) if expression.is_match(request.path))
+            matches!(&route.matcher.path, PathMatch::Regex(expression) if expression.matches(request.path))
                 && request.satisfies(route)
         })
     }

@@ -1,9 +1,8 @@
 use super::*;
-use crate::config::{Action, RouteMatch, ValueMatch};
-use regex::Regex;
+use crate::config::{Action, Pattern, RouteMatch, ValueMatch};
 
 fn route(id: &str, matcher: RouteMatch) -> Route {
-    Route { id: id.into(), matcher, action: Action::Forward(Vec::new()), request_timeout: None }
+    Route::new(id, matcher, Action::Forward(Vec::new()))
 }
 
 fn at(id: &str, path: PathMatch) -> Route {
@@ -43,7 +42,7 @@ fn exact_path_beats_longest_prefix_beats_regex_and_prefixes_match_whole_segments
     let table = RouteTable::new(vec![VirtualHost {
         host: HostMatch::Any,
         routes: vec![
-            at("regex", PathMatch::Regex(Regex::new("^/ab?").unwrap())),
+            at("regex", PathMatch::Regex(Pattern::new("/ab?").unwrap())),
             at("a", PathMatch::Prefix("/a".into())),
             at("a-b", PathMatch::Prefix("/a/b/".into())),
             at("exact", PathMatch::Exact("/a/b".into())),

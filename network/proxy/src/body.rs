@@ -1,0 +1,177 @@
+//! Message bodies, wherever they come from.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body::{Body as _, Frame, SizeHint};
+use hyper::body::Incoming;
+use thiserror::Error;
+use tokio::time::Sleep;
+
+use crate::http1::client::ResponseBody;
+use crate::http1::framing::FramingError;
+use crate::http1::server::RequestBody;
+use crate::pool::StreamGuard;
+use crate::watchdog::Watchdog;
+
+/// A body of a request or response in flight. Dropping it gives back or closes what it came from.
+#[derive(Debug)]
+pub(crate) enum Body {
+    Empty,
+    /// Made by the engine.
+    Full(Bytes),
+    /// Of an HTTP/2 client.
+    Http2Request(Http2Request),
+    /// Of an HTTP/2 endpoint.
+    Http2Response(Box<Http2Response>),
+    /// Of an HTTP/1.1 client.
+    Http1Request(RequestBody),
+    /// Of an HTTP/1.1 endpoint.
+    Http1Response(Box<ResponseBody>),
+    /// Cut at a route's time limit.
+    Limited(Box<Limited>),
+}
+
+/// Why a body ended early.
+#[derive(Debug, Error)]
+pub(crate) enum StreamError {
+    #[error("the connection failed amid the body: {0}")]
+    Io(#[from] std::io::Error),
+    #[error("the connection closed amid the body")]
+    Closed,
+    #[error("the body is malformed: {0}")]
+    Framing(#[from] FramingError),
+    #[error("the body does not have the length that its head says")]
+    Length,
+    #[error("the body is larger than allowed")]
+    TooLarge,
+    #[error("nothing moved for too long")]
+    Stalled,
+    #[error("the route's time limit passed")]
+    Late,
+    #[error("{0}")]
+    Http2(#[from] hyper::Error),
+}
+
+/// The body of an HTTP/2 client.
+#[derive(Debug)]
+pub(crate) struct Http2Request {
+    pub(crate) body: Incoming,
+    /// How many bytes more it may have.
+    pub(crate) allowed: u64,
+}
+
+/// The body of an HTTP/2 endpoint, with its place on the shared connection.
+#[derive(Debug)]
+pub(crate) struct Http2Response {
+    pub(crate) body: Incoming,
+    watchdog: Watchdog,
+    /// Given up when the body is dropped.
+    _place: StreamGuard,
+}
+
+/// A body with a moment after which it is cut.
+#[derive(Debug)]
+pub(crate) struct Limited {
+    body: Body,
+    limit: Pin<Box<Sleep>>,
+}
+
+impl Body {
+    /// Cuts the body at this moment.
+    pub(crate) fn limited(self, limit: tokio::time::Instant) -> Self {
+        if matches!(self, Self::Empty | Self::Full(_)) {
+            return self;
+        }
+        Self::Limited(Box::new(Limited { body: self, limit: Box::pin(tokio::time::sleep_until(limit)) }))
+    }
+
+    /// Whether nothing more can come.
+    pub(crate) fn is_empty(&self) -> bool {
+        http_body::Body::is_end_stream(self)
+    }
+}
+
+impl http_body::Body for Body {
+    type Data = Bytes;
+    type Error = StreamError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, StreamError>>> {
+        match self.get_mut() {
+            Self::Empty => Poll::Ready(None),
+            Self::Full(bytes) if bytes.is_empty() => Poll::Ready(None),
+            Self::Full(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
+            Self::Http2Request(request) => request.poll_frame(cx),
+            Self::Http2Response(response) => response.poll_frame(cx),
+            Self::Http1Request(body) => body.poll_frame(cx),
+            Self::Http1Response(body) => body.poll_frame(cx),
+            Self::Limited(limited) => {
+                if limited.limit.as_mut().poll(cx).is_ready() {
+                    return Poll::Ready(Some(Err(StreamError::Late)));
+                }
+                Pin::new(&mut limited.body).poll_frame(cx)
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Empty => true,
+            Self::Full(bytes) => bytes.is_empty(),
+            Self::Http2Request(request) => request.body.is_end_stream(),
+            Self::Http2Response(response) => response.body.is_end_stream(),
+            Self::Http1Request(body) => body.is_done(),
+            Self::Http1Response(body) => body.is_done(),
+            Self::Limited(limited) => limited.body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Empty => SizeHint::with_exact(0),
+            Self::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Self::Http2Request(request) => request.body.size_hint(),
+            Self::Http2Response(response) => response.body.size_hint(),
+            Self::Http1Request(body) => body.left().map_or_else(SizeHint::new, SizeHint::with_exact),
+            Self::Http1Response(body) => body.left().map_or_else(SizeHint::new, SizeHint::with_exact),
+            Self::Limited(limited) => limited.body.size_hint(),
+        }
+    }
+}
+
+impl Http2Request {
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, StreamError>>> {
+        let Some(frame) = ready!(Pin::new(&mut self.body).poll_frame(cx)) else { return Poll::Ready(None) };
+        let frame = frame?;
+        let length = frame.data_ref().map_or(0, |data| data.len() as u64);
+        let Some(allowed) = self.allowed.checked_sub(length) else {
+            return Poll::Ready(Some(Err(StreamError::TooLarge)));
+        };
+        self.allowed = allowed;
+        Poll::Ready(Some(Ok(frame)))
+    }
+}
+
+impl Http2Response {
+    pub(crate) fn new(body: Incoming, idle: Duration, place: StreamGuard) -> Self {
+        Self { body, watchdog: Watchdog::new(idle), _place: place }
+    }
+
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, StreamError>>> {
+        match Pin::new(&mut self.body).poll_frame(cx) {
+            Poll::Ready(frame) => {
+                self.watchdog.restart();
+                Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
+            }
+            Poll::Pending => {
+                ready!(self.watchdog.poll(cx));
+                Poll::Ready(Some(Err(StreamError::Stalled)))
+            }
+        }
+    }
+}

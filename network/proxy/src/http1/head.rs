@@ -1,0 +1,333 @@
+//! Heads of HTTP/1.1 messages (RFC 9112): found in a read buffer, parsed, and checked for everything that two
+//! parsers could understand in two ways.
+
+use std::ops::Range;
+
+use bytes::{Buf, Bytes, BytesMut};
+use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST, TRANSFER_ENCODING, UPGRADE};
+use http::uri::Authority;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
+
+use super::framing::Decoder;
+use crate::answer::Refusal;
+use crate::limits::Limits;
+
+/// The most headers that fit the parser, whatever the limits say.
+const MOST_HEADERS: usize = 256;
+/// The largest head of a response.
+const RESPONSE_HEAD: usize = 64 * 1024;
+
+/// A request's head and what it says of its connection.
+#[derive(Debug)]
+pub(crate) struct RequestHead {
+    pub(crate) request: Request<()>,
+    pub(crate) body: Decoder,
+    pub(crate) keep_alive: bool,
+    /// The client waits for 100 before it sends the body.
+    pub(crate) expects: bool,
+    /// The client asks for another protocol.
+    pub(crate) upgrade: bool,
+}
+
+/// A response's head and what it says of its connection.
+#[derive(Debug)]
+pub(crate) struct ResponseHead {
+    pub(crate) response: Response<()>,
+    pub(crate) body: Decoder,
+    pub(crate) keep_alive: bool,
+}
+
+/// Finds the end of a head, over as many reads as it takes, and looks at each byte once.
+#[derive(Debug, Default)]
+pub(crate) struct HeadScan {
+    scanned: usize,
+    lines: usize,
+}
+
+impl HeadScan {
+    /// The head's length with its empty line, if it is all there. Lines must end in CRLF: a bare LF, which RFC 9112
+    /// section 2.2 lets a recipient take, is what another parser may take otherwise.
+    fn end(&mut self, buffer: &[u8]) -> Result<Option<usize>, BareLineFeed> {
+        while let Some(found) = memchr::memchr(b'\n', &buffer[self.scanned..]) {
+            let line_feed = self.scanned + found;
+            let Some(b'\r') = line_feed.checked_sub(1).and_then(|before| buffer.get(before)) else {
+                return Err(BareLineFeed);
+            };
+            self.scanned = line_feed + 1;
+            self.lines += 1;
+            if line_feed >= 3 && buffer[line_feed - 3..line_feed] == *b"\r\n\r" {
+                return Ok(Some(line_feed + 1));
+            }
+        }
+        self.scanned = buffer.len();
+        Ok(None)
+    }
+}
+
+#[derive(Debug)]
+struct BareLineFeed;
+
+/// Takes a request's head out of the buffer; none means that more must be read.
+pub(crate) fn request(
+    buffer: &mut BytesMut,
+    scan: &mut HeadScan,
+    limits: &Limits,
+) -> Result<Option<RequestHead>, Refusal> {
+    // RFC 9112 section 2.2: an empty line before the request line is ignored.
+    while scan.scanned == 0 && buffer.starts_with(b"\r\n") {
+        buffer.advance(2);
+    }
+    let end = scan.end(buffer).map_err(|_| bad("a line of the request's head ends without CR"))?;
+    let Some(end) = end else {
+        if scan.lines == 0 && buffer.len() > limits.target_bytes + 64 {
+            return Err(too_long(limits));
+        }
+        return if buffer.len() > limits.header_bytes { Err(too_large(limits)) } else { Ok(None) };
+    };
+    if end > limits.header_bytes {
+        return Err(too_large(limits));
+    }
+    let head = buffer.split_to(end).freeze();
+    *scan = HeadScan::default();
+    let mut fields = [httparse::EMPTY_HEADER; MOST_HEADERS];
+    let mut parsed = httparse::Request::new(&mut fields[..limits.header_count.min(MOST_HEADERS)]);
+    match parsed.parse(&head) {
+        Ok(httparse::Status::Complete(_)) => {}
+        Ok(httparse::Status::Partial) => return Err(bad("the request's head is malformed")),
+        Err(httparse::Error::TooManyHeaders) => return Err(too_large(limits)),
+        Err(httparse::Error::Version) => {
+            return Err(Refusal::new(
+                StatusCode::HTTP_VERSION_NOT_SUPPORTED,
+                "only HTTP/1.0, HTTP/1.1 and HTTP/2 are served",
+            ));
+        }
+        Err(_) => return Err(bad("the request's head is malformed")),
+    }
+    let (Some(method), Some(target), Some(minor)) = (parsed.method, parsed.path, parsed.version) else {
+        return Err(bad("the request's head is malformed"));
+    };
+    if target.len() > limits.target_bytes {
+        return Err(too_long(limits));
+    }
+    let method = Method::from_bytes(method.as_bytes()).map_err(|_| bad("the method is malformed"))?;
+    if method == Method::CONNECT {
+        return Err(Refusal::new(StatusCode::NOT_IMPLEMENTED, "CONNECT is not served here"));
+    }
+    let target = Uri::from_maybe_shared(head.slice(range_in(&head, target.as_bytes())))
+        .map_err(|_| bad("the request's target is malformed"))?;
+    let headers = headers(&head, parsed.headers).ok_or_else(|| bad("a header is malformed"))?;
+    let body = request_body(&headers, minor)?;
+    if let (Decoder::Length(length), Some(limit)) = (&body, limits.body_bytes)
+        && *length > limit
+    {
+        return Err(Refusal::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            format!("the body is larger than the {limit} bytes allowed"),
+        ));
+    }
+    check_host(&headers, &target)?;
+    let connection = ConnectionOptions::of(&headers);
+    let head = RequestHead {
+        keep_alive: connection.persists(minor),
+        expects: minor == 1
+            && !body.is_done()
+            && headers
+                .get(EXPECT)
+                .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue")),
+        upgrade: minor == 1 && connection.upgrade && body.is_done() && headers.contains_key(UPGRADE),
+        request: message(Request::new(()), method, target, minor, headers),
+        body,
+    };
+    Ok(Some(head))
+}
+
+fn message(
+    mut request: Request<()>,
+    method: Method,
+    target: Uri,
+    minor: u8,
+    headers: HeaderMap,
+) -> Request<()> {
+    *request.method_mut() = method;
+    *request.uri_mut() = target;
+    *request.version_mut() = if minor == 1 { Version::HTTP_11 } else { Version::HTTP_10 };
+    *request.headers_mut() = headers;
+    request
+}
+
+/// Why a response's head is not taken.
+pub(crate) type ResponseFault = &'static str;
+
+/// Takes a response's head out of the buffer; none means that more must be read.
+pub(crate) fn response(
+    buffer: &mut BytesMut,
+    scan: &mut HeadScan,
+    method: &Method,
+) -> Result<Option<ResponseHead>, ResponseFault> {
+    let end = scan.end(buffer).map_err(|_| "a line of its head ends without CR")?;
+    if end.unwrap_or(buffer.len()) > RESPONSE_HEAD {
+        return Err("its head is larger than 64 KiB");
+    }
+    let Some(end) = end else { return Ok(None) };
+    let head = buffer.split_to(end).freeze();
+    *scan = HeadScan::default();
+    let mut fields = [httparse::EMPTY_HEADER; MOST_HEADERS];
+    let mut parsed = httparse::Response::new(&mut fields);
+    match parsed.parse(&head) {
+        Ok(httparse::Status::Complete(_)) => {}
+        Err(httparse::Error::TooManyHeaders) => return Err("its head has more than 256 headers"),
+        _ => return Err("its head is malformed"),
+    }
+    let (Some(code), Some(minor)) = (parsed.code, parsed.version) else {
+        return Err("its head is malformed");
+    };
+    let status = StatusCode::from_u16(code).map_err(|_| "its status is none")?;
+    let headers = headers(&head, parsed.headers).ok_or("one of its headers is malformed")?;
+    let body = response_body(&headers, status, method)?;
+    let keep_alive = ConnectionOptions::of(&headers).persists(minor) && !matches!(body, Decoder::UntilClose);
+    let mut response = Response::new(());
+    *response.status_mut() = status;
+    *response.headers_mut() = headers;
+    Ok(Some(ResponseHead { response, body, keep_alive }))
+}
+
+/// The headers, whose values share the head's bytes.
+fn headers(head: &Bytes, fields: &[httparse::Header<'_>]) -> Option<HeaderMap> {
+    let mut headers = HeaderMap::with_capacity(fields.len() + 4);
+    for field in fields {
+        let name = HeaderName::from_bytes(field.name.as_bytes()).ok()?;
+        let value = if field.value.is_empty() {
+            HeaderValue::from_static("")
+        } else {
+            HeaderValue::from_maybe_shared(head.slice(range_in(head, field.value))).ok()?
+        };
+        headers.try_append(name, value).ok()?;
+    }
+    Some(headers)
+}
+
+/// Where a parsed piece lies in the head that it was parsed from.
+fn range_in(head: &Bytes, piece: &[u8]) -> Range<usize> {
+    let start = piece.as_ptr().addr() - head.as_ptr().addr();
+    start..start + piece.len()
+}
+
+/// RFC 9112 section 6.3 for requests, without its leniencies.
+fn request_body(headers: &HeaderMap, minor: u8) -> Result<Decoder, Refusal> {
+    let length = content_length(headers).map_err(bad)?;
+    let mut encodings = headers.get_all(TRANSFER_ENCODING).iter();
+    let Some(encoding) = encodings.next() else {
+        return Ok(Decoder::length(length.unwrap_or(0)));
+    };
+    if minor == 0 {
+        return Err(bad("HTTP/1.0 has no Transfer-Encoding"));
+    }
+    if length.is_some() {
+        return Err(bad("the request has both Content-Length and Transfer-Encoding; send one"));
+    }
+    if encodings.next().is_none() && encoding.as_bytes().eq_ignore_ascii_case(b"chunked") {
+        return Ok(Decoder::chunked());
+    }
+    let last = headers.get_all(TRANSFER_ENCODING).iter().next_back().map_or(&b""[..], HeaderValue::as_bytes);
+    let last = last.rsplit(|byte| *byte == b',').next().unwrap_or_default().trim_ascii();
+    if last.eq_ignore_ascii_case(b"chunked") {
+        return Err(Refusal::new(
+            StatusCode::NOT_IMPLEMENTED,
+            "the only transfer coding served is chunked, given once",
+        ));
+    }
+    Err(bad("the body's last transfer coding is not chunked, so its end is unknown"))
+}
+
+/// RFC 9112 section 6.3 for responses.
+fn response_body(headers: &HeaderMap, status: StatusCode, method: &Method) -> Result<Decoder, ResponseFault> {
+    let length = content_length(headers)?;
+    if method == Method::HEAD
+        || status.is_informational()
+        || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
+    {
+        return Ok(Decoder::Done);
+    }
+    let mut encodings = headers.get_all(TRANSFER_ENCODING).iter();
+    match (encodings.next(), length) {
+        (None, None) => Ok(Decoder::UntilClose),
+        (None, Some(length)) => Ok(Decoder::length(length)),
+        (Some(_), Some(_)) => Err("it has both Content-Length and Transfer-Encoding"),
+        (Some(encoding), None)
+            if encodings.next().is_none() && encoding.as_bytes().eq_ignore_ascii_case(b"chunked") =>
+        {
+            Ok(Decoder::chunked())
+        }
+        (Some(_), None) => Err("its transfer coding is not chunked"),
+    }
+}
+
+fn content_length(headers: &HeaderMap) -> Result<Option<u64>, &'static str> {
+    let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
+    let Some(length) = lengths.next() else { return Ok(None) };
+    if lengths.next().is_some() {
+        return Err("Content-Length stands twice");
+    }
+    let digits = length.as_bytes();
+    if digits.is_empty() || digits.len() > 18 || !digits.iter().all(u8::is_ascii_digit) {
+        return Err("Content-Length is not a number");
+    }
+    Ok(Some(digits.iter().fold(0, |length, digit| length * 10 + u64::from(digit - b'0'))))
+}
+
+/// RFC 9112 section 3.2: one host, even if the target names it too.
+fn check_host(headers: &HeaderMap, target: &Uri) -> Result<(), Refusal> {
+    let mut hosts = headers.get_all(HOST).iter();
+    let (Some(host), None) = (hosts.next(), hosts.next()) else {
+        return Err(bad("a request needs exactly one Host header"));
+    };
+    let host = Authority::try_from(host.as_bytes()).map_err(|_| bad("the Host header is malformed"))?;
+    let named = target.authority().map_or(host.as_str(), Authority::as_str);
+    if host.as_str().contains('@') || named.contains('@') {
+        return Err(bad("a host has no user before it"));
+    }
+    Ok(())
+}
+
+/// What `Connection` asks for.
+struct ConnectionOptions {
+    close: bool,
+    keep_alive: bool,
+    upgrade: bool,
+}
+
+impl ConnectionOptions {
+    fn of(headers: &HeaderMap) -> Self {
+        let mut options = Self { close: false, keep_alive: false, upgrade: false };
+        for value in headers.get_all(CONNECTION) {
+            for option in value.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
+                options.close |= option.eq_ignore_ascii_case(b"close");
+                options.keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
+                options.upgrade |= option.eq_ignore_ascii_case(b"upgrade");
+            }
+        }
+        options
+    }
+
+    /// RFC 9112 section 9.3.
+    fn persists(&self, minor: u8) -> bool {
+        !self.close && (minor == 1 || self.keep_alive)
+    }
+}
+
+fn bad(reason: &'static str) -> Refusal {
+    Refusal::new(StatusCode::BAD_REQUEST, reason)
+}
+
+fn too_long(limits: &Limits) -> Refusal {
+    let reason = format!("the request's target is longer than the {} bytes allowed", limits.target_bytes);
+    Refusal::new(StatusCode::URI_TOO_LONG, reason)
+}
+
+fn too_large(limits: &Limits) -> Refusal {
+    let reason = format!(
+        "the request's head is larger than the {} bytes or {} headers allowed",
+        limits.header_bytes, limits.header_count
+    );
+    Refusal::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, reason)
+}

@@ -1,0 +1,141 @@
+//! HTTP/2 clients: framing by hyper, requests answered like any other.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use http::header::{CONTENT_LENGTH, HOST};
+use http::uri::Authority;
+use http::{Request, Response, StatusCode};
+use hyper::body::Incoming;
+use hyper::server::conn::http2;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+
+use crate::answer::Refusal;
+use crate::body::{Body, Http2Request};
+use crate::connection::Site;
+use crate::forward::{Answer, Asked};
+use crate::http1::client::{Ask, length};
+use crate::limits::Limits;
+use crate::stream::Stream;
+
+/// The requests of a connection, so that an idle one is known.
+#[derive(Default)]
+struct Activity {
+    begun: AtomicU64,
+    running: AtomicUsize,
+}
+
+impl Activity {
+    fn begin(self: &Arc<Self>) -> Running {
+        self.begun.fetch_add(1, Ordering::Relaxed);
+        self.running.fetch_add(1, Ordering::Relaxed);
+        Running(Arc::clone(self))
+    }
+}
+
+struct Running(Arc<Activity>);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.running.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Serves until either side ends the connection; when the listener stops, running requests are finished.
+pub(crate) async fn serve(site: Arc<Site>, io: impl Stream) {
+    let limits = Arc::clone(&site.limits);
+    let mut server = http2::Builder::new(site.tasks().clone());
+    server
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(limits.streams)
+        .max_header_list_size(u32::try_from(limits.header_bytes).unwrap_or(u32::MAX))
+        .keep_alive_interval(limits.client_idle)
+        .keep_alive_timeout(limits.header_read_timeout);
+    let activity = Arc::new(Activity::default());
+    let stop = site.stop.clone();
+    let tasks = site.tasks().clone();
+    let service = {
+        let activity = Arc::clone(&activity);
+        service_fn(move |request| {
+            let (site, running) = (Arc::clone(&site), activity.begin());
+            async move {
+                let response = answer(&site, request).await.unwrap_or_else(Response::from);
+                drop(running);
+                Ok::<_, Infallible>(response)
+            }
+        })
+    };
+    let mut connection = std::pin::pin!(server.serve_connection(TokioIo::new(io), service));
+    let idle = async {
+        let mut seen = u64::MAX;
+        loop {
+            let begun = activity.begun.load(Ordering::Relaxed);
+            if begun == seen && activity.running.load(Ordering::Relaxed) == 0 {
+                return;
+            }
+            seen = begun;
+            tokio::time::sleep(limits.client_idle).await;
+        }
+    };
+    // The client's faults end its own connection; the frames that say so were sent.
+    tokio::select! {
+        _ = connection.as_mut() => {}
+        () = async { tokio::select! { () = stop.cancelled() => {}, () = idle => {} } } => {
+            connection.as_mut().graceful_shutdown();
+            let _ = connection.await;
+        }
+    }
+    // What hyper spawned for the streams of a connection that is gone has nobody to serve.
+    tasks.cut();
+}
+
+async fn answer(site: &Site, request: Request<Incoming>) -> Result<Response<Body>, Refusal> {
+    let (mut parts, body) = request.into_parts();
+    let limits: &Limits = &site.limits;
+    let bad = |reason| Refusal::new(StatusCode::BAD_REQUEST, reason);
+    if parts.headers.len() > limits.header_count {
+        let reason = format!("the request has more than the {} headers allowed", limits.header_count);
+        return Err(Refusal::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, reason));
+    }
+    let target = parts
+        .uri
+        .path_and_query()
+        .ok_or_else(|| Refusal::new(StatusCode::NOT_IMPLEMENTED, "CONNECT is not served here"))?;
+    if target.as_str().len() > limits.target_bytes {
+        let reason = format!("the request's target is longer than the {} bytes allowed", limits.target_bytes);
+        return Err(Refusal::new(StatusCode::URI_TOO_LONG, reason));
+    }
+    if parts.uri.authority().is_none() {
+        let mut hosts = parts.headers.get_all(HOST).iter();
+        let (Some(host), None) = (hosts.next(), hosts.next()) else {
+            return Err(bad("a request needs exactly one authority or host"));
+        };
+        Authority::try_from(host.as_bytes()).map_err(|_| bad("the host header is malformed"))?;
+    } else {
+        // RFC 9113 section 8.3.1: the authority is the host; another beside it has no say.
+        parts.headers.remove(HOST);
+    }
+    let allowed = limits.body_bytes.unwrap_or(u64::MAX);
+    if length(parts.headers.get(CONTENT_LENGTH)).is_some_and(|length| length > allowed) {
+        let reason = format!("the body is larger than the {allowed} bytes allowed");
+        return Err(Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, reason));
+    }
+    let body = if hyper::body::Body::is_end_stream(&body) {
+        Body::Empty
+    } else {
+        Body::Http2Request(Http2Request { body, allowed })
+    };
+    let state = site.state();
+    match site
+        .forwarder
+        .answer(&state.table, Asked { origin: &site.origin, parts, body, ask: Ask::default() })
+        .await
+    {
+        Answer::Response(response) => Ok(response),
+        Answer::Upgrade(..) => {
+            Err(Refusal::new(StatusCode::BAD_GATEWAY, "the endpoint switched protocols unasked"))
+        }
+    }
+}

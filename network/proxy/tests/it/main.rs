@@ -1,0 +1,13 @@
+//! The engine over real sockets, with real peers where they are at hand.
+
+// The helpers of an integration test stand outside its test functions.
+#![allow(clippy::unwrap_used)]
+
+mod framing;
+mod fuzz;
+mod http2;
+mod lifecycle;
+mod peers;
+mod routing;
+mod tls;
+mod upgrade;

@@ -1,0 +1,58 @@
+//! TLS that ends at a listener.
+
+use rcgen::generate_simple_self_signed;
+use xebec_proxy::config::{Alpn, Backend, Certificate, CertificateError, Config, HostMatch, Protocol, Tls};
+use xebec_proxy::proxy::{Limits, Proxy};
+
+use crate::peers::{backend, curl, listener, route, upstream};
+
+fn certificate(host: HostMatch, name: &str) -> (Certificate, tempfile::NamedTempFile) {
+    let made = generate_simple_self_signed([name.to_owned()]).unwrap();
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), made.cert.pem()).unwrap();
+    let key = made.signing_key.serialize_pem();
+    (Certificate::from_pem(host, made.cert.pem().as_bytes(), key.as_bytes()).unwrap(), file)
+}
+
+fn config(certificates: Vec<Certificate>, alpn: Vec<Alpn>, backend: Backend) -> Config {
+    let mut listener = listener(vec![route(vec![backend])]);
+    listener.protocol = Protocol::Https(Tls { certificates, alpn });
+    Config { listeners: vec![listener] }
+}
+
+#[tokio::test]
+async fn the_server_name_chooses_the_certificate_and_alpn_the_protocol() {
+    let (address, _) = upstream("a").await;
+    let (exact, exact_ca) = certificate(HostMatch::Exact("a.example".into()), "a.example");
+    let (wild, wild_ca) = certificate(HostMatch::Suffix("b.example".into()), "x.b.example");
+    let (rotated, rotated_ca) = certificate(HostMatch::Exact("a.example".into()), "a.example");
+    let backend = backend("a", 1, vec![address]);
+    let mut proxy = Proxy::new(Limits::default());
+    let applied = proxy.apply(config(vec![exact, wild.clone()], Vec::new(), backend.clone())).await;
+    let port = applied.listeners[0].as_ref().unwrap().port();
+    let get = async |name: &str, ca: &tempfile::NamedTempFile| {
+        let (resolve, url) = (format!("{name}:{port}:127.0.0.1"), format!("https://{name}:{port}/p"));
+        let ca = ca.path().to_str().unwrap();
+        curl(&["--cacert", ca, "--resolve", &resolve, "-w", "|%{http_version}", &url]).await
+    };
+    let Some(answer) = get("a.example", &exact_ca).await else { return };
+    assert!(answer.contains("x-forwarded-proto: https") && answer.ends_with("|2"), "{answer}");
+    assert!(get("x.b.example", &wild_ca).await.unwrap().ends_with("|2"));
+    proxy.apply(config(vec![rotated, wild], vec![Alpn::Http1], backend)).await;
+    assert!(get("a.example", &rotated_ca).await.unwrap().ends_with("|1.1"));
+}
+
+#[test]
+fn what_is_no_certificate_is_refused_with_the_cause() {
+    let (one, other) = (
+        generate_simple_self_signed(["a".into()]).unwrap(),
+        generate_simple_self_signed(["b".into()]).unwrap(),
+    );
+    let (chain, key) = (one.cert.pem(), one.signing_key.serialize_pem());
+    let made =
+        |chain: &str, key: &str| Certificate::from_pem(HostMatch::Any, chain.as_bytes(), key.as_bytes());
+    assert!(matches!(made("nothing", &key), Err(CertificateError::Chain(_))));
+    assert!(matches!(made(&chain, "nothing"), Err(CertificateError::Key(_))));
+    assert!(matches!(made(&chain, &other.signing_key.serialize_pem()), Err(CertificateError::Pair(_))));
+    assert!(made(&chain, &key).is_ok());
+}
