@@ -170,8 +170,10 @@ fn serve<'a>(
                 .finish(),
         });
     }
+    // Entries have no order: writing ours last each time would quarrel with a controller that does the same.
+    let same = parents.len() == last.len() && parents.iter().all(|parent| last.contains(parent));
     let (namespace, name) = names(&route.metadata);
-    (parents != last).then(|| Status::HTTPRoute {
+    (!same).then(|| Status::HTTPRoute {
         namespace: namespace.to_owned(),
         name: name.to_owned(),
         status: RouteStatus { parents },

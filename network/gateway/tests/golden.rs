@@ -1,6 +1,8 @@
 //! Every folder of `golden` is a case: `input.yaml` holds objects, `expected.yaml` what they are translated to. With
 //! `UPDATE_GOLDEN=1` the expectations are written anew, to be read before they are committed.
 
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
@@ -107,4 +109,17 @@ fn statuses_that_were_written_are_not_written_again() {
         later.now = Time("2027-01-01T00:00:00Z".parse().unwrap());
         assert_eq!(translate(&later).statuses, [], "{}", case.display());
     }
+}
+
+#[test]
+fn an_address_that_cannot_be_opened_leaves_the_listener_unprogrammed() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/ready-endpoints");
+    let mut snapshot = snapshot(&input(&root));
+    snapshot.unbound.insert("127.0.0.1:8080".parse().unwrap(), "the port is taken".to_owned());
+    let statuses = serde_json::to_value(translate(&snapshot).statuses).unwrap();
+    let gateway = statuses.as_array().unwrap().iter().find(|status| status["kind"] == "Gateway").unwrap();
+    let programmed = &gateway["status"]["listeners"][0]["conditions"][1];
+    assert_eq!((&programmed["type"], &programmed["status"]), (&json!("Programmed"), &json!("False")));
+    assert_eq!(programmed["message"], "the port is taken");
+    assert_eq!(gateway["status"]["conditions"][1]["status"], "False");
 }
