@@ -115,12 +115,13 @@ impl Forwarder {
             attempt_limit: route.timeouts.backend_request,
             http2: backend.protocol == BackendProtocol::H2c,
         };
+        let carrying = std::pin::pin!(carrying.run(body));
         let mut answer = match route.timeouts.request {
-            None => carrying.run(body).await?,
+            None => carrying.await?,
             Some(limit) => {
                 let end = Instant::now() + limit;
                 let late = |_| late("the request took longer than its route allows");
-                match timeout_at(end, carrying.run(body)).await.map_err(late)?? {
+                match timeout_at(end, carrying).await.map_err(late)?? {
                     Answer::Response(response) => Answer::Response(response.map(|body| body.limited(end))),
                     upgrade @ Answer::Upgrade(..) => upgrade,
                 }
@@ -201,11 +202,12 @@ impl Carrying<'_> {
         let limit = self.attempt_limit;
         let attempt = async {
             if self.http2 {
-                self.attempt_http2(endpoint, body, reuse).await
+                Box::pin(self.attempt_http2(endpoint, body, reuse)).await
             } else {
                 self.attempt_http1(endpoint, body, reuse).await
             }
         };
+        let attempt = std::pin::pin!(attempt);
         match limit {
             None => attempt.await,
             Some(limit) => timeout(limit, attempt).await.unwrap_or_else(|_| {

@@ -1,6 +1,7 @@
 //! The side of a client: requests one after another, each answered before the next is read.
 
 use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -248,21 +249,23 @@ impl Session {
         };
         let returned = || slot.lock().unwrap_or_else(PoisonError::into_inner).take();
         let site = Arc::clone(&self.site);
-        let state = site.state();
-        let asked = Asked { origin: &site.origin, parts, body, ask: Ask { expects, upgrade } };
-        let answering = site.forwarder.answer(&state.table, asked);
-        let answer = match proceeds {
-            None => answering.await,
-            Some(proceeds) => self.answer_expectant(answering, proceeds).await.ok()?,
+        // The table is let go before the response streams: an old one must not live as long as its last stream.
+        let answer = {
+            let state = site.state();
+            let asked = Asked { origin: &site.origin, parts, body, ask: Ask { expects, upgrade } };
+            let answering = std::pin::pin!(site.forwarder.answer(&state.table, asked));
+            match proceeds {
+                None => answering.await,
+                Some(proceeds) => self.answer_expectant(answering, proceeds).await.ok()?,
+            }
         };
-        drop(state);
         match answer {
             Answer::Upgrade(response, upstream) => {
                 let Returned::Whole(reader) = kept? else { return None };
                 put_upgrade(self.out.gather(), &response);
                 self.flush().await.ok()?;
                 let Self { writer, site, .. } = self;
-                tunnel::run(reader, writer, *upstream, site.limits.tunnel_idle).await;
+                Box::pin(tunnel::run(reader, writer, *upstream, site.limits.tunnel_idle)).await;
                 None
             }
             Answer::Response(response) => {
@@ -299,10 +302,9 @@ impl Session {
     /// Waits for the answer, and sends 100 as soon as someone reads the body.
     async fn answer_expectant(
         &mut self,
-        answering: impl Future<Output = Answer>,
+        mut answering: Pin<&mut impl Future<Output = Answer>>,
         proceeds: oneshot::Receiver<()>,
     ) -> std::io::Result<Answer> {
-        let mut answering = std::pin::pin!(answering);
         tokio::select! {
             biased;
             Ok(()) = proceeds => {
