@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 use super::client::Ask;
 use super::framing::{Decoded, Decoder};
 use super::head::{self, HeadScan, RequestHead};
-use super::outgoing::{Encoder, Outgoing, Sending, put_fields};
+use super::outgoing::{Encoder, Outgoing, SendFault, Sending, put_fields};
 use super::poll_read;
 use crate::answer::Refusal;
 use crate::body::{Body, StreamError};
@@ -327,8 +327,14 @@ impl Session {
     async fn respond(&mut self, response: Response<Body>, told: Told<'_>) -> std::io::Result<After> {
         let (encoder, after) = put_response(self.out.gather(), &response, &told);
         let mut sending = Sending::new(response.into_body(), encoder);
-        self.send(&mut sending).await?;
-        Ok(after)
+        match self.send(&mut sending).await {
+            // The client sees what came until the endpoint's failure, cut short.
+            Err(error) if error.kind() == std::io::ErrorKind::InvalidData => {
+                self.flush().await?;
+                Err(error)
+            }
+            sent => sent.map(|()| after),
+        }
     }
 
     async fn flush(&mut self) -> std::io::Result<()> {
@@ -342,9 +348,10 @@ impl Session {
         poll_fn(|cx| {
             let mut progress = false;
             match sending.poll(cx, out, writer, &mut progress) {
-                Poll::Ready(sent) => {
-                    Poll::Ready(sent.map_err(|_| std::io::ErrorKind::ConnectionAborted.into()))
-                }
+                Poll::Ready(sent) => Poll::Ready(sent.map_err(|fault| match fault {
+                    SendFault::Body(_) => std::io::ErrorKind::InvalidData.into(),
+                    SendFault::Write => std::io::ErrorKind::ConnectionAborted.into(),
+                })),
                 Poll::Pending if out.is_empty() => {
                     blocked = false;
                     Poll::Pending
