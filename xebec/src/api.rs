@@ -16,7 +16,7 @@ use xebec_apiserver::authorizer::{ADMINISTRATORS, User};
 use xebec_apiserver::catalog::Catalog;
 use xebec_apiserver::cluster_ip::{ClusterIps, Range};
 use xebec_apiserver::pki::{Authority, write_kubeconfig};
-use xebec_apiserver::pods::NoPods;
+use xebec_apiserver::pods::Pods;
 use xebec_apiserver::serve::{serve, tls};
 use xebec_apiserver::service::Service;
 use xebec_apiserver::storage::Storage;
@@ -37,13 +37,16 @@ pub(crate) async fn start(
     data: &DataDir,
     stop: &CancellationToken,
     running: &mut JoinSet<&'static str>,
+    pods: Arc<dyn Pods>,
 ) -> Result<(SocketAddr, kube::Client)> {
     let listener = bind("api", args.api).await?;
     let address = listener.local_addr().context("the API's address cannot be read")?;
     let directory = data.path().join("store");
-    let store = tokio::task::spawn_blocking(move || Store::open(&directory, Options::default()))
-        .await
-        .context("opening the store failed")??;
+    let store = tokio::task::spawn_blocking(move || {
+        Store::open(&directory, &Options { keep_revisions: 100_000, ..Options::default() })
+    })
+    .await
+    .context("opening the store failed")??;
     let authority = Authority::open(data.path()).context("the certificate authority cannot be opened")?;
     let host = address.ip().to_string();
     let names =
@@ -60,7 +63,7 @@ pub(crate) async fn start(
     let admin = User { name: "admin".to_owned(), groups: vec![ADMINISTRATORS.to_owned()] };
     tokens.add(&token(data.path())?, admin);
     let reached = reachable(address);
-    let service = Service::new(api.clone(), tokens, Arc::new(NoPods), reached.to_string());
+    let service = Service::new(api.clone(), tokens, pods, reached.to_string());
     let embedded = service.clone();
     let client = kube::Client::new(
         tower::util::MapRequest::new(embedded, |mut request: http::Request<kube::client::Body>| {

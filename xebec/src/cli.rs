@@ -77,20 +77,23 @@ pub(crate) enum Output {
 /// A part of the platform that can be left out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 pub(crate) enum Part {
-    /// The Kubernetes API.
+    /// The Kubernetes API and its controllers.
     Api,
+    /// Pods on this machine; needs the API and the registry.
+    Node,
     /// The image registry.
     Registry,
 }
 
 impl Part {
     /// Every part, in the order in which they start.
-    const ALL: &[Self] = &[Self::Registry, Self::Api];
+    const ALL: &[Self] = &[Self::Registry, Self::Api, Self::Node];
 
     /// The part's name in `endpoints.json`.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Api => "api",
+            Self::Node => "node",
             Self::Registry => "registry",
         }
     }

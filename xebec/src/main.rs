@@ -6,6 +6,7 @@
 mod api;
 mod cli;
 mod data_dir;
+mod node;
 mod shutdown;
 mod status;
 mod up;
@@ -14,7 +15,16 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 
+/// The hidden subcommand under which this program watches over one container. It must come before any thread is started.
+pub(crate) const MONITOR: &str = "container-monitor";
+
 fn main() -> ExitCode {
+    let args: Vec<_> = std::env::args_os().skip(1).collect();
+    if let [first, rest @ ..] = args.as_slice()
+        && first == MONITOR
+    {
+        return xebec_container::monitor(rest);
+    }
     let cli = cli::Cli::parse();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,

@@ -15,6 +15,7 @@ use xebec_oci::{Limits, Registry, Store};
 use crate::api;
 use crate::cli::{Part, UpArgs};
 use crate::data_dir::{DataDir, Endpoints};
+use crate::node::{self, Logs};
 use crate::shutdown;
 
 /// What parts have to end in after they were asked to.
@@ -32,25 +33,43 @@ pub(crate) async fn run(args: UpArgs) -> Result<()> {
     let data = DataDir::hold(&args.data)?;
     let mut running = JoinSet::new();
     let mut endpoints = Endpoints::new();
+    let logs = Arc::new(Logs::new(&data));
+    let mut store = None;
+    let mut client = None;
+    let mut notes = Vec::new();
     for part in parts {
         let address = match part {
             Part::Api => {
-                let (address, client) = api::start(&args, &data, &stop, &mut running).await?;
-                running.spawn({
-                    let stop = stop.clone();
-                    async move {
-                        xebec_controllers::run(client, stop).await;
-                        "controllers"
-                    }
-                });
+                let (address, own) = api::start(&args, &data, &stop, &mut running, logs.clone()).await?;
+                logs.connect(own.clone());
+                running.spawn(ended("controllers", xebec_controllers::run(own.clone(), stop.clone())));
+                client = Some(own);
                 address
             }
-            Part::Registry => start_registry(&args, &data, &stop, &mut running).await?,
+            Part::Registry => {
+                let (address, own) = start_registry(&args, &data, &stop, &mut running).await?;
+                store = Some(own);
+                address
+            }
+            Part::Node => {
+                let (Some(client), Some(store)) = (client.clone(), store.clone()) else {
+                    bail!(
+                        "the node needs the API and the registry: add them to --only, or leave the node out too"
+                    );
+                };
+                let options = node::options(&data, store).await?;
+                notes.push(match &options.containers {
+                    Ok(_) => "containers  on".to_owned(),
+                    Err(why) => format!("containers  off: {why}; WebAssembly pods run"),
+                });
+                running.spawn(ended("node", xebec_node::run(client, options, stop.clone())));
+                continue;
+            }
         };
         endpoints.insert(part.name().to_owned(), address);
     }
     data.write_endpoints(&endpoints)?;
-    announce(begun.elapsed(), &endpoints)?;
+    announce(begun.elapsed(), &endpoints, &notes)?;
 
     let ended_early = tokio::select! {
         // A part that ends because it was asked to has not ended early.
@@ -82,17 +101,24 @@ fn start_log() -> Result<()> {
     Ok(())
 }
 
+/// A part that says its name when it has ended.
+async fn ended(name: &'static str, part: impl Future<Output = ()>) -> &'static str {
+    part.await;
+    name
+}
+
 async fn start_registry(
     args: &UpArgs,
     data: &DataDir,
     stop: &CancellationToken,
     running: &mut JoinSet<&'static str>,
-) -> Result<SocketAddr> {
+) -> Result<(SocketAddr, Arc<Store>)> {
     let listener = bind("registry", args.registry).await?;
     let address = listener.local_addr().context("the registry's address cannot be read")?;
     let store = Store::open(data.path().join("registry"), Limits::default())
         .context("the registry cannot be opened")?;
-    let registry = Arc::new(Registry::new(Arc::new(store)));
+    let store = Arc::new(store);
+    let registry = Arc::new(Registry::new(store.clone()));
     running.spawn({
         let stop = stop.clone();
         async move {
@@ -100,7 +126,7 @@ async fn start_registry(
             "registry"
         }
     });
-    Ok(address)
+    Ok((address, store))
 }
 
 pub(crate) async fn bind(part: &str, address: SocketAddr) -> Result<TcpListener> {
@@ -109,11 +135,14 @@ pub(crate) async fn bind(part: &str, address: SocketAddr) -> Result<TcpListener>
     })
 }
 
-fn announce(took: Duration, endpoints: &Endpoints) -> Result<()> {
+fn announce(took: Duration, endpoints: &Endpoints, notes: &[String]) -> Result<()> {
     let mut out = std::io::stdout().lock();
     let mut text = format!("ready in {} ms\n", took.as_millis());
     for (part, address) in endpoints {
         text.push_str(&format!("  {part:<10} {address}\n"));
+    }
+    for note in notes {
+        text.push_str(&format!("  {note}\n"));
     }
     out.write_all(text.as_bytes()).and_then(|()| out.flush()).context("stdout is closed")
 }

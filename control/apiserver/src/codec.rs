@@ -15,7 +15,10 @@ use xebec_machinery::status::Status;
 /// The most bytes of a request body, as sent and when decompressed.
 pub const BODY_LIMIT: usize = 3 * 1024 * 1024;
 
-const UNDERSTOOD: [&str; 2] = ["application/json", "application/yaml"];
+/// The media type of protobuf bodies.
+const PROTOBUF: &str = "application/vnd.kubernetes.protobuf";
+
+const UNDERSTOOD: [&str; 3] = ["application/json", "application/yaml", PROTOBUF];
 
 /// An object as it was sent.
 #[derive(Debug)]
@@ -73,6 +76,11 @@ pub fn decode(media: &str, bytes: &[u8]) -> Result<Decoded, Status> {
     match media {
         "application/json" => json(bytes),
         "application/yaml" | "application/x-yaml" | "text/yaml" => yaml(bytes),
+        PROTOBUF => {
+            let object = xebec_machinery::protobuf::decode(bytes)
+                .map_err(|error| Status::bad_request(format!("the protobuf body cannot be read: {error}")))?;
+            Ok(Decoded { object, duplicates: Vec::new() })
+        }
         _ => Err(Status::unsupported_media_type(&UNDERSTOOD)),
     }
 }

@@ -23,6 +23,7 @@ pub mod delete;
 pub mod error;
 pub mod key;
 pub mod object;
+pub mod openapi;
 pub mod options;
 pub mod patch;
 pub mod pki;

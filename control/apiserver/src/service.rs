@@ -27,6 +27,7 @@ use crate::call::Call;
 use crate::codec::{self, Decoded};
 use crate::delete::{DeleteOptions, Deleted};
 use crate::object;
+use crate::openapi::{Document, OpenApi};
 use crate::pods::Pods;
 use crate::request::{Target, Verb, parse};
 use crate::strategy::Part;
@@ -51,6 +52,7 @@ struct Parts {
     tokens: Tokens,
     pods: Arc<dyn Pods>,
     address: String,
+    openapi: OpenApi,
 }
 
 /// An answer before it is HTTP.
@@ -68,7 +70,7 @@ impl Answer {
 impl Service {
     /// The API, who may come in by token, who knows the pods' output, and the address that clients are told.
     pub fn new(api: Api, tokens: Tokens, pods: Arc<dyn Pods>, address: String) -> Self {
-        Self { parts: Arc::new(Parts { api, tokens, pods, address }) }
+        Self { parts: Arc::new(Parts { api, tokens, pods, address, openapi: OpenApi::default() }) }
     }
 
     /// The verbs beneath.
@@ -112,7 +114,10 @@ impl Service {
         let document = match target {
             Target::Health => return Ok(Answer::Raw(plain(StatusCode::OK, "ok"))),
             Target::Version => version(),
-            Target::OpenApi(path) => return self.openapi(&path),
+            Target::OpenApi(path) => {
+                let document = self.parts.openapi.document(&served, &path, &accept)?;
+                return Ok(Answer::Raw(document_response(&document)));
+            }
             Target::CoreVersions => match discover(&accept, resources, Root::Core)? {
                 Some(answer) => return Ok(answer),
                 None => discovery::api_versions(resources, &self.parts.address),
@@ -295,10 +300,16 @@ impl Service {
         };
         Ok(Answer::object(200, object))
     }
+}
 
-    fn openapi(&self, _path: &str) -> Result<Answer, Status> {
-        Err(Status::no_such_resource())
+fn document_response(document: &Document) -> Response<ResponseBody> {
+    let mut response = Response::new(Full::from(document.bytes.clone()).boxed_unsync());
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(document.media));
+    if let Ok(tag) = HeaderValue::from_str(&format!("\"{}\"", document.fingerprint)) {
+        headers.insert(http::header::ETAG, tag);
     }
+    response
 }
 
 fn is_pod(call: &Call) -> bool {

@@ -42,7 +42,6 @@ fn catalogue() -> &'static Catalogue {
 }
 
 /// The table of types, for what needs more than the nodes say.
-#[allow(dead_code, reason = "the transcoder is next")]
 pub(crate) fn types() -> &'static Types {
     &catalogue().types
 }

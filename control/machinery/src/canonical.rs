@@ -109,6 +109,16 @@ fn one(of: Element, mut value: Value) -> Value {
             return Value::Object(map);
         }
         (Element::Message(at), Value::Object(map)) => message(&builtin::types().messages[at], map),
+        (Element::PropsOrArray | Element::PropsOrBool | Element::PropsOrStrings, Value::Object(map)) => {
+            let types = builtin::types();
+            message(&types.messages[types.schema_props], map);
+        }
+        (Element::PropsOrArray, Value::Array(list)) => {
+            let props = Element::Message(builtin::types().schema_props);
+            for item in list {
+                *item = one(props, item.take());
+            }
+        }
         (Element::String, Value::Null) => return "".into(),
         (Element::Bool, Value::Null) => return false.into(),
         (Element::Int32 | Element::Int64 | Element::IntOrString, Value::Null) => return 0.into(),

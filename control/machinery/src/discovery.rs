@@ -57,6 +57,11 @@ pub fn groups(resources: &[Arc<Resource>], root: Root) -> Vec<&str> {
 }
 
 /// The served versions of a group, the preferred one first.
+///
+/// ```
+/// use xebec_machinery::{builtin, discovery};
+/// assert_eq!(discovery::versions(builtin::resources(), "apps"), ["v1"]);
+/// ```
 pub fn versions<'a>(resources: &'a [Arc<Resource>], group: &str) -> Vec<&'a str> {
     let mut names: Vec<&str> = resources
         .iter()
@@ -145,7 +150,7 @@ fn group_version(group: &str, version: &str) -> String {
 }
 
 /// The resources of one group version by name, each with its version.
-fn members<'a>(
+pub(crate) fn members<'a>(
     resources: &'a [Arc<Resource>],
     group: &str,
     version: &str,

@@ -160,6 +160,14 @@ impl Encoding {
 }
 
 /// Picks the encoding that the client likes best among those that the endpoint serves; `served` is in the server's own order.
+///
+/// ```
+/// use xebec_machinery::negotiation::{Endpoint, Media, MetaVersion, View, negotiate};
+/// let accept = "application/json;as=Table;g=meta.k8s.io;v=v1, application/json";
+/// let encoding = negotiate(accept, Endpoint::List, &[Media::Json])?;
+/// assert_eq!(encoding.view, View::Table(MetaVersion::V1));
+/// # Ok::<(), xebec_machinery::status::Status>(())
+/// ```
 pub fn negotiate(accept: &str, endpoint: Endpoint, served: &[Media]) -> Result<Encoding, Status> {
     if accept.len() > ACCEPT_MAX {
         let text = format!("the Accept header is longer than {ACCEPT_MAX} bytes; name fewer media types");

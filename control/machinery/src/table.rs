@@ -19,7 +19,7 @@ use serde_json::{Map, Value, json};
 use crate::negotiation::MetaVersion;
 use crate::resource::{Column, Resource};
 use crate::status::Status;
-use age::Moment;
+use crate::timestamp::Timestamp;
 use json_path::JsonPath;
 
 /// What each row carries of its object (`includeObject`).
@@ -99,7 +99,7 @@ impl Heading {
 /// A row in the making.
 struct Row<'a> {
     object: &'a Value,
-    now: Moment,
+    now: Timestamp,
     cells: Vec<Value>,
     conditions: Option<Value>,
 }
@@ -133,6 +133,17 @@ enum Layout {
 }
 
 /// Prints the objects of one version of a resource.
+///
+/// ```
+/// use std::time::SystemTime;
+/// use xebec_machinery::{builtin, negotiation::MetaVersion, table::{Include, Options, Printer}};
+/// let printer = Printer::new(builtin::find("", "namespaces").unwrap(), "v1");
+/// let namespace = serde_json::json!({"metadata": {"name": "default"}, "status": {"phase": "Active"}});
+/// let now = SystemTime::now();
+/// let options = Options { version: MetaVersion::V1, include: Include::None, headers: true, now };
+/// let table = printer.object(&namespace, &options);
+/// assert_eq!(table["rows"][0]["cells"], serde_json::json!(["default", "Active", "<unknown>"]));
+/// ```
 pub struct Printer {
     layout: Layout,
 }
@@ -194,7 +205,7 @@ impl Printer {
         items: impl IntoIterator<Item = &'a Value>,
         options: &Options,
     ) -> Value {
-        let now = Moment::from(options.now);
+        let now = age::moment(options.now);
         let rows: Vec<Value> = items.into_iter().map(|object| self.row(object, now, options)).collect();
         let mut table = Map::new();
         table.insert("kind".into(), "Table".into());
@@ -222,7 +233,7 @@ impl Printer {
         }
     }
 
-    fn row(&self, object: &Value, now: Moment, options: &Options) -> Value {
+    fn row(&self, object: &Value, now: Timestamp, options: &Options) -> Value {
         let mut row = Row { object, now, cells: Vec::new(), conditions: None };
         match &self.layout {
             Layout::Known(kind) => (kind.fill)(&mut row),
@@ -253,7 +264,7 @@ impl Printer {
 }
 
 /// The cell of a custom column; a value of another type than the column's leaves it empty.
-fn cell(kind: &str, value: &Value, now: Moment) -> Value {
+fn cell(kind: &str, value: &Value, now: Timestamp) -> Value {
     match (kind, value) {
         (_, Value::Null) => Value::Null,
         ("string", Value::String(_)) | ("boolean", Value::Bool(_)) | ("number", Value::Number(_)) => {
@@ -266,7 +277,7 @@ fn cell(kind: &str, value: &Value, now: Moment) -> Value {
             None => number.as_f64().map_or(Value::Null, |number| (number as i64).into()),
         },
         ("date", Value::String(text)) if text.is_empty() => age::UNKNOWN.into(),
-        ("date", Value::String(text)) => match Moment::parse(text) {
+        ("date", Value::String(text)) => match Timestamp::parse(text) {
             Some(then) => age::between(then, now).into(),
             None => "<invalid>".into(),
         },

@@ -1,270 +1,254 @@
-//! The database file: opened and checked whole, and written one batch a commit.
+//! The store's directory: opened, loaded whole, and committed to one batch at a time.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::Instant;
-
-use redb::{
-    Builder, Database, DatabaseError, Durability, ReadableDatabase, ReadableTable, ReadableTableMetadata,
-    TableDefinition,
+use std::{
+    fs::{DirBuilder, File, OpenOptions},
+    io,
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Instant,
 };
 
-use crate::index::Index;
-use crate::record::{Head, Record};
-use crate::witness::Witness;
-use crate::{Entry, Error, Event, EventKind, Revision};
+use redb::{Database, ReadableDatabase, TableDefinition, WriteTransaction};
 
-const VERSIONS: TableDefinition<'_, (u64, &str), &[u8]> = TableDefinition::new("versions");
-const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
-const HEAD: &str = "head";
-const FILE: &str = "store.redb";
-const WITNESS: &str = "store.head";
-/// Everything kept is in memory already, so the database's own cache only serves writes.
-const CACHE_BYTES: usize = 4 * 1024 * 1024;
+use crate::{
+    Error, Event, EventKind, Revision,
+    failure::{Failure, guarded, storage},
+    index::Index,
+    medium::Medium,
+    record::{Head, Record},
+    replay,
+    witness::Witness,
+};
 
-/// The store's files.
+pub(crate) const VERSIONS: TableDefinition<'static, (u64, &str), &[u8]> = TableDefinition::new("versions");
+pub(crate) const META: TableDefinition<'static, &str, &[u8]> = TableDefinition::new("meta");
+pub(crate) const HEAD: &str = "head";
+
+type Versions<'a> = redb::Table<'a, (u64, &'static str), &'static [u8]>;
+
+/// Everything is read from memory, so the database's own cache only serves the pages that a commit touches.
+const CACHE_BYTES: usize = 8 << 20;
+
+#[derive(Debug)]
 pub(crate) struct Disk {
     path: PathBuf,
+    max_bytes: u64,
+    /// None after a failure, until the file has been opened again.
     database: Option<Database>,
     witness: Witness,
+    /// The head of the last commit that is known to have succeeded.
     head: Head,
+    buffer: Vec<u8>,
 }
 
 impl Disk {
-    /// Opens the files in a directory, makes them if they are not there, and reads everything that is kept.
-    pub(crate) fn open(directory: &Path) -> Result<(Self, Index), Error> {
-        let storage = |path: &Path| {
-            let path = path.to_owned();
-            move |error: std::io::Error| Error::Storage { path, detail: error.to_string() }
-        };
-        std::fs::create_dir_all(directory).map_err(storage(directory))?;
-        let path = directory.join(FILE);
-        let database = open_database(&path)?;
-        let witness_path = directory.join(WITNESS);
-        let (witness, seen) = Witness::open(&witness_path).map_err(storage(&witness_path))?;
-        let (head, index) = load(&path, &database)?;
-        if seen.is_some_and(|seen| seen > head.revision) {
-            let detail = format!(
-                "it is at revision {} while revision {} was acknowledged",
-                head.revision,
-                seen.unwrap_or_default()
-            );
+    /// Opens a directory, makes it if it is not there, and reads all of it.
+    pub(crate) fn open(directory: &Path, max_bytes: u64, now: Instant) -> Result<(Self, Index), Error> {
+        let path = directory.join("store.redb");
+        let failed = |error: io::Error| storage(&path, &error);
+        make(directory).map_err(failed)?;
+        let (database, head, index) = guarded(|| {
+            let mut database = connect(&path, max_bytes)?;
+            // Pages that no replay reads, such as the list of free ones, are checked here.
+            if !database.check_integrity()? {
+                tracing::warn!(path = %path.display(), "the database needed repair; its records are checked next");
+            }
+            found(&database)?;
+            let head = replay::head(&database)?;
+            let index = replay::index(&database, head, now)?;
+            Ok((database, head, index))
+        })
+        .map_err(|failure| failure.into_error(&path))?;
+        let (witness, seen) = Witness::open(&directory.join("store.head")).map_err(failed)?;
+        if let Some(seen) = seen.filter(|seen| *seen > head.revision) {
+            let detail = format!("it ends at revision {}, but {seen} was acknowledged", head.revision);
             return Err(Error::Corrupt { path, detail });
         }
-        let disk = Self { path, database: Some(database), witness, head };
-        disk.note(head.revision);
-        Ok((disk, index))
+        witness.record(head.revision).map_err(failed)?;
+        File::open(directory).and_then(|directory| directory.sync_all()).map_err(failed)?;
+        Ok((Self { path, max_bytes, database: Some(database), witness, head, buffer: Vec::new() }, index))
     }
 
-    /// Makes the events of a batch durable.
-    pub(crate) fn append(&mut self, events: &[Arc<Event>], revision: Revision) -> Result<(), Error> {
-        let head = Head { revision, records: self.head.records + events.len() as u64, ..self.head };
-        self.commit(head, |versions| {
-            let mut bytes = Vec::new();
+    /// The revision up to which history is gone from the disk.
+    pub(crate) fn compacted(&self) -> Revision {
+        self.head.compacted
+    }
+
+    /// Puts the events of whole transactions on disk, all or none.
+    pub(crate) fn append(&mut self, revision: Revision, events: &[Arc<Event>]) -> Result<(), Error> {
+        let mut buffer = std::mem::take(&mut self.buffer);
+        let result = self.commit(|table, head| {
             for event in events {
-                record_of(event).encode(event.revision, &event.key, &mut bytes);
-                versions.insert((event.revision.0, &*event.key), bytes.as_slice())?;
+                let record = match &event.kind {
+                    EventKind::Put { entry } => Record::Put {
+                        created: entry.created,
+                        version: entry.version,
+                        value: entry.value.clone(),
+                    },
+                    EventKind::Delete { .. } => Record::Delete,
+                };
+                record.encode(event.revision, &event.key, &mut buffer);
+                table.insert((event.revision.0, &*event.key), buffer.as_slice())?;
             }
-            Ok(())
-        })?;
-        self.note(revision);
+            Ok(Head { revision, records: head.records + events.len() as u64, ..head })
+        });
+        self.buffer = buffer;
+        result?;
+        // The write is durable whatever becomes of the witness, so this is no reason to refuse it.
+        if let Err(error) = self.witness.record(revision) {
+            tracing::warn!(path = %self.path.display(), %error, "the newest revision could not be witnessed");
+        }
         Ok(())
     }
 
-    /// Takes away the records that nobody can read any more once history up to `to` is let go.
-    pub(crate) fn compact(&mut self, index: &Index, to: Revision) -> Result<(), Error> {
-        let mut gone: Vec<(u64, Arc<str>)> = Vec::new();
-        for event in index.events_until(to) {
-            if let Some(previous) = &event.previous {
-                gone.push((previous.modified.0, previous.key.clone()));
+    /// Takes away what the events up to a revision replaced, and the marks of deletion among them.
+    pub(crate) fn compact<'a>(
+        &mut self,
+        to: Revision,
+        events: impl Iterator<Item = &'a Arc<Event>>,
+    ) -> Result<(), Error> {
+        self.commit(|table, head| {
+            let mut removed = 0;
+            let mut remove = |revision: Revision, key: &str| {
+                removed += u64::from(table.remove((revision.0, key))?.is_some());
+                Ok::<_, Failure>(())
+            };
+            for event in events {
+                if let Some(previous) = &event.previous {
+                    remove(previous.modified, &event.key)?;
+                }
+                if matches!(event.kind, EventKind::Delete { .. }) {
+                    remove(event.revision, &event.key)?;
+                }
             }
-            if matches!(event.kind, EventKind::Delete { .. }) {
-                gone.push((event.revision.0, event.key.clone()));
-            }
-        }
-        let head = Head { compacted: to, records: self.head.records - gone.len() as u64, ..self.head };
-        self.commit(head, |versions| {
-            for (revision, key) in &gone {
-                versions.remove((*revision, &**key))?;
-            }
-            Ok(())
+            Ok(Head {
+                compacted: to.max(head.compacted),
+                records: head.records.saturating_sub(removed),
+                ..head
+            })
         })
+    }
+
+    /// Closes the files in good order.
+    pub(crate) fn close(mut self) {
+        self.database = None;
+        if let Err(error) = self.witness.sync() {
+            tracing::warn!(path = %self.path.display(), %error, "the newest revision could not be witnessed");
+        }
     }
 
     fn commit(
         &mut self,
-        head: Head,
-        write: impl FnOnce(&mut redb::Table<'_, (u64, &'static str), &'static [u8]>) -> Result<(), redb::Error>,
+        change: impl FnOnce(&mut Versions<'_>, Head) -> Result<Head, Failure>,
     ) -> Result<(), Error> {
-        // After an I/O error the database answers nothing but errors until it is opened again.
-        if self.database.is_none() {
-            let database = open_database(&self.path)?;
-            let (found, _) = load(&self.path, &database)?;
-            if found != self.head {
-                let detail =
-                    format!("it came back at revision {}, not {}", found.revision, self.head.revision);
-                return Err(Error::Corrupt { path: self.path.clone(), detail });
-            }
-            self.database = Some(database);
-        }
+        self.settle()?;
         let Some(database) = &self.database else { return Err(Error::Closed) };
-        match transact(database, head, write) {
-            Ok(()) => {
+        let known = self.head;
+        let written = guarded(|| {
+            let transaction = database.begin_write()?;
+            let head = {
+                let mut table = transaction.open_table(VERSIONS)?;
+                change(&mut table, known)?
+            };
+            put_head(&transaction, head)?;
+            transaction.commit()?;
+            Ok(head)
+        });
+        match written {
+            Ok(head) => {
                 self.head = head;
                 Ok(())
             }
             Err(error) => {
+                // The database takes nothing more after a failure until it is opened again.
                 self.database = None;
-                Err(Error::Storage { path: self.path.clone(), detail: error.to_string() })
+                if let Err(again) = self.settle() {
+                    tracing::error!(path = %self.path.display(), error = %again, "the store cannot write");
+                }
+                Err(error.into_error(&self.path))
             }
         }
     }
 
-    /// Remembers beside the database how far it is. The witness only ever helps to find damage, so failing to write it
-    /// fails no write.
-    fn note(&self, revision: Revision) {
-        if let Err(error) = self.witness.record(revision) {
-            tracing::warn!(%error, "cannot write the store's witness file");
+    /// Opens the database again after a failure. A commit that failed but is there after all is taken back: its
+    /// callers were told that nothing was applied.
+    fn settle(&mut self) -> Result<(), Error> {
+        if self.database.is_some() {
+            return Ok(());
         }
-    }
-
-    /// Closes the files.
-    pub(crate) fn close(self) {
-        if let Err(error) = self.witness.sync() {
-            tracing::warn!(%error, "cannot sync the store's witness file");
-        }
-        drop(self.database);
+        let known = self.head;
+        let (database, head) = guarded(|| {
+            let database = connect(&self.path, self.max_bytes)?;
+            let found = replay::head(&database)?;
+            let head = if found.revision > known.revision {
+                take_back(&database, known)?;
+                known
+            } else if found == known
+                || (found.revision == known.revision && found.compacted > known.compacted)
+            {
+                found
+            } else {
+                return Err(Failure::Damage(format!(
+                    "it fell back from revision {} to {} while open",
+                    known.revision, found.revision
+                )));
+            };
+            Ok((database, head))
+        })
+        .map_err(|failure| failure.into_error(&self.path))?;
+        self.database = Some(database);
+        self.head = head;
+        Ok(())
     }
 }
 
-fn transact(
-    database: &Database,
-    head: Head,
-    write: impl FnOnce(&mut redb::Table<'_, (u64, &'static str), &'static [u8]>) -> Result<(), redb::Error>,
-) -> Result<(), redb::Error> {
-    let mut transaction = database.begin_write()?;
-    transaction.set_durability(Durability::Immediate)?;
-    {
-        let mut versions = transaction.open_table(VERSIONS)?;
-        write(&mut versions)?;
-        transaction.open_table(META)?.insert(HEAD, head.encode().as_slice())?;
+fn make(directory: &Path) -> io::Result<()> {
+    if directory.is_dir() {
+        return Ok(());
     }
+    // Secrets lie in here.
+    DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+    match directory.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        Some(parent) => File::open(parent)?.sync_all(),
+        None => Ok(()),
+    }
+}
+
+fn connect(path: &Path, max_bytes: u64) -> Result<Database, Failure> {
+    let file =
+        OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
+    let medium = Medium::new(file, max_bytes)?;
+    Ok(Database::builder().set_cache_size(CACHE_BYTES).create_with_backend(medium)?)
+}
+
+/// Gives a database that was just made its tables and its first head.
+fn found(database: &Database) -> Result<(), Failure> {
+    let fresh = database.begin_read()?.list_tables()?.next().is_none();
+    if fresh {
+        let transaction = database.begin_write()?;
+        transaction.open_table(VERSIONS)?;
+        put_head(&transaction, Head::default())?;
+        transaction.commit()?;
+    }
+    Ok(())
+}
+
+fn put_head(transaction: &WriteTransaction, head: Head) -> Result<(), Failure> {
+    transaction.open_table(META)?.insert(HEAD, head.encode().as_slice())?;
+    Ok(())
+}
+
+fn take_back(database: &Database, to: Head) -> Result<(), Failure> {
+    let transaction = database.begin_write()?;
+    {
+        let mut table = transaction.open_table(VERSIONS)?;
+        table.retain_in((to.revision.next().0, "").., |_, _| false)?;
+    }
+    put_head(&transaction, to)?;
     transaction.commit()?;
     Ok(())
 }
 
-/// Opens the database. A damaged file may make the library panic; that is a refusal like any other.
-fn open_database(path: &Path) -> Result<Database, Error> {
-    let opened = catch_unwind(AssertUnwindSafe(|| Builder::new().set_cache_size(CACHE_BYTES).create(path)));
-    match opened {
-        Ok(Ok(database)) => Ok(database),
-        Ok(Err(DatabaseError::DatabaseAlreadyOpen)) => {
-            Err(Error::Locked { path: path.parent().unwrap_or(path).to_owned() })
-        }
-        Ok(Err(error)) => Err(refusal(path, &redb::Error::from(error))),
-        Err(_) => Err(Error::Corrupt { path: path.to_owned(), detail: "its pages make no sense".to_owned() }),
-    }
-}
-
-/// A file that cannot be read is one thing, one that reads wrong is another.
-fn refusal(path: &Path, error: &redb::Error) -> Error {
-    match error {
-        redb::Error::Io(io)
-            if io.kind() != std::io::ErrorKind::InvalidData
-                && io.kind() != std::io::ErrorKind::UnexpectedEof =>
-        {
-            Error::Storage { path: path.to_owned(), detail: error.to_string() }
-        }
-        _ => Error::Corrupt { path: path.to_owned(), detail: error.to_string() },
-    }
-}
-
-fn load(path: &Path, database: &Database) -> Result<(Head, Index), Error> {
-    let read = catch_unwind(AssertUnwindSafe(|| read_all(database)));
-    let corrupt = |detail: String| Error::Corrupt { path: path.to_owned(), detail };
-    match read {
-        Ok(Ok(Ok(loaded))) => Ok(loaded),
-        Ok(Ok(Err(detail))) => Err(corrupt(detail)),
-        Ok(Err(error)) => Err(refusal(path, &error)),
-        Err(_) => Err(corrupt("its pages make no sense".to_owned())),
-    }
-}
-
-/// Reads all that is kept, in the order of its revisions. The inner error says what is damaged.
-fn read_all(database: &Database) -> Result<Result<(Head, Index), String>, redb::Error> {
-    let transaction = database.begin_read()?;
-    let meta = match transaction.open_table(META) {
-        Ok(meta) => meta,
-        Err(redb::TableError::TableDoesNotExist(_)) => {
-            return Ok(Ok((Head::default(), Index::new(Revision(0)))));
-        }
-        Err(error) => return Err(error.into()),
-    };
-    let Some(bytes) = meta.get(HEAD)? else { return Ok(Err("it has no head".to_owned())) };
-    let head = match Head::decode(bytes.value()) {
-        Ok(head) => head,
-        Err(detail) => return Ok(Err(detail)),
-    };
-    let versions = transaction.open_table(VERSIONS)?;
-    if versions.len()? != head.records {
-        return Ok(Err(format!("it holds {} records instead of {}", versions.len()?, head.records)));
-    }
-    let mut index = Index::new(head.compacted);
-    let now = Instant::now();
-    for row in versions.iter()? {
-        let (place, bytes) = row?;
-        let (revision, key) = place.value();
-        if let Err(detail) = replay(&mut index, &head, Revision(revision), key, bytes.value(), now) {
-            return Ok(Err(detail));
-        }
-    }
-    if index.revision() < head.revision {
-        index.skip_to(head.revision);
-    }
-    Ok(Ok((head, index)))
-}
-
-fn replay(
-    index: &mut Index,
-    head: &Head,
-    revision: Revision,
-    key: &str,
-    bytes: &[u8],
-    now: Instant,
-) -> Result<(), String> {
-    if revision > head.revision {
-        return Err(format!(
-            "key {key:?} has a record at revision {revision}, behind the newest, {}",
-            head.revision
-        ));
-    }
-    let record = Record::decode(revision, key, bytes)?;
-    let previous = index.get(key).cloned();
-    let key: Arc<str> = previous.as_ref().map_or_else(|| key.into(), |previous| previous.key.clone());
-    let kind = match record {
-        Record::Put { created, version, value } => {
-            let entry = Entry { key: key.clone(), value, created, modified: revision, version };
-            if revision <= head.compacted {
-                index.restore(entry);
-                return Ok(());
-            }
-            EventKind::Put { entry }
-        }
-        Record::Delete => match previous.clone() {
-            Some(last) if revision > head.compacted => EventKind::Delete { last },
-            _ => return Err(format!("key {key:?} is deleted at revision {revision} and was not there")),
-        },
-    };
-    index.apply(&[Arc::new(Event { revision, key, kind, previous })], now);
-    Ok(())
-}
-
-fn record_of(event: &Event) -> Record {
-    match &event.kind {
-        EventKind::Put { entry } => {
-            Record::Put { created: entry.created, version: entry.version, value: entry.value.clone() }
-        }
-        EventKind::Delete { .. } => Record::Delete,
-    }
-}
+#[cfg(test)]
+mod tests;

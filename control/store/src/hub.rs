@@ -1,73 +1,95 @@
-//! The watchers that listen now, and the events that go to each.
+//! The watchers, and how each gets its events.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+};
 
-use tokio::sync::mpsc;
+use tokio::sync::mpsc::{self, error::TrySendError};
 
 use crate::{Event, Revision};
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Hub {
-    watchers: Vec<Watcher>,
-    published: Arc<AtomicU64>,
+    /// By prefix, so that an event is compared once for all that watch the same.
+    groups: BTreeMap<Arc<str>, Vec<Watcher>>,
+    /// Every event at or below this revision is in the channels of those that want it.
+    delivered: Arc<AtomicU64>,
+    closed: bool,
 }
 
+/// A watcher as the hub sees it.
 #[derive(Debug)]
-struct Watcher {
-    prefix: Box<str>,
-    /// The watcher has seen everything up to here already.
-    since: Revision,
-    events: mpsc::Sender<Arc<Event>>,
-    lagged: Arc<AtomicBool>,
-}
-
-/// The listening end of a watcher.
-#[derive(Debug)]
-pub(crate) struct Listener {
-    pub(crate) events: mpsc::Receiver<Arc<Event>>,
+pub(crate) struct Watcher {
+    pub(crate) events: mpsc::Sender<Arc<Event>>,
+    /// Set before the channel is let go, if that is because it was full.
     pub(crate) lagged: Arc<AtomicBool>,
-    pub(crate) published: Arc<AtomicU64>,
 }
 
 impl Hub {
     pub(crate) fn new(revision: Revision) -> Self {
-        Self { watchers: Vec::new(), published: Arc::new(AtomicU64::new(revision.0)) }
+        Self { groups: BTreeMap::new(), delivered: Arc::new(AtomicU64::new(revision.0)), closed: false }
     }
 
-    pub(crate) fn register(&mut self, prefix: &str, since: Revision, capacity: usize) -> Listener {
-        let (sender, events) = mpsc::channel(capacity);
-        let lagged = Arc::new(AtomicBool::new(false));
-        self.watchers.push(Watcher { prefix: prefix.into(), since, events: sender, lagged: lagged.clone() });
-        Listener { events, lagged, published: self.published.clone() }
+    pub(crate) fn delivered(&self) -> Arc<AtomicU64> {
+        self.delivered.clone()
     }
 
-    /// Hands a batch to everyone whom it concerns. Who has no room left is cut off, and nobody waits.
-    pub(crate) fn publish(&mut self, events: &[Arc<Event>], revision: Revision) {
-        self.watchers.retain(|watcher| watcher.offer(events));
-        self.published.store(revision.0, Ordering::Release);
+    /// Takes in a watcher, unless the hub is closed.
+    pub(crate) fn register(&mut self, prefix: &str, watcher: Watcher) -> bool {
+        if self.closed {
+            return false;
+        }
+        match self.groups.get_mut(prefix) {
+            Some(group) => {
+                // Those that watch the same name again and again do not pile up.
+                if group.len() == group.capacity() {
+                    group.retain(|watcher| !watcher.events.is_closed());
+                }
+                group.push(watcher);
+            }
+            None => {
+                self.groups.insert(prefix.into(), vec![watcher]);
+            }
+        }
+        true
+    }
+
+    pub(crate) fn deliver(&mut self, revision: Revision, events: &[Arc<Event>]) {
+        for (prefix, group) in &mut self.groups {
+            for event in events.iter().filter(|event| event.key.starts_with(&**prefix)) {
+                group.retain(|watcher| watcher.offer(event));
+            }
+        }
+        self.delivered.store(revision.0, Ordering::Release);
+    }
+
+    /// Forgets the watchers that have gone.
+    pub(crate) fn sweep(&mut self) {
+        self.groups.retain(|_, group| {
+            group.retain(|watcher| !watcher.events.is_closed());
+            !group.is_empty()
+        });
     }
 
     pub(crate) fn close(&mut self) {
-        self.watchers.clear();
+        self.closed = true;
+        self.groups.clear();
     }
 }
 
 impl Watcher {
-    /// Whether the watcher still listens and keeps up.
-    fn offer(&self, events: &[Arc<Event>]) -> bool {
-        if self.events.is_closed() {
-            return false;
-        }
-        for event in events {
-            if event.revision <= self.since || !event.key.starts_with(&*self.prefix) {
-                continue;
-            }
-            if self.events.try_send(event.clone()).is_err() {
+    fn offer(&self, event: &Arc<Event>) -> bool {
+        match self.events.try_send(event.clone()) {
+            Ok(()) => true,
+            Err(TrySendError::Closed(_)) => false,
+            Err(TrySendError::Full(_)) => {
                 self.lagged.store(true, Ordering::Release);
-                return false;
+                false
             }
         }
-        true
     }
 }

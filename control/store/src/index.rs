@@ -112,11 +112,6 @@ impl Index {
         }
     }
 
-    /// Goes on to a revision whose own records were let go.
-    pub(crate) fn skip_to(&mut self, revision: Revision) {
-        self.revision = self.revision.max(revision);
-    }
-
     /// The events that a compaction to this revision lets go.
     pub(crate) fn events_until(&self, to: Revision) -> impl Iterator<Item = &Arc<Event>> {
         self.log.iter().take_while(move |event| event.revision <= to)
@@ -138,14 +133,18 @@ impl Index {
         }
     }
 
-    /// The revision to which history is to be let go: what is too old, or too much.
-    pub(crate) fn due(&self, keep_revisions: u64, keep_for: Duration, now: Instant) -> Option<Revision> {
-        let by_count = self.revision.0.saturating_sub(keep_revisions);
-        let old = self.stamps.partition_point(|(_, stamp)| now.saturating_duration_since(*stamp) > keep_for);
-        let by_age =
-            old.checked_sub(1).and_then(|last| self.stamps.get(last)).map_or(0, |(revision, _)| revision.0);
-        let target = Revision(by_count.max(by_age));
-        (target > self.compacted).then_some(target)
+    /// The revision to let history go to because there is too much of it. A tenth more than asked for is kept at
+    /// times, so that a compaction has something to do.
+    pub(crate) fn overfull(&self, keep: u64) -> Option<Revision> {
+        let kept = self.revision.0 - self.compacted.0;
+        (kept > keep.saturating_add(keep / 10)).then(|| Revision(self.revision.0 - keep))
+    }
+
+    /// The revision to let history go to because it is too old.
+    pub(crate) fn expired(&self, keep: Duration, now: Instant) -> Option<Revision> {
+        let old = self.stamps.partition_point(|(_, stamp)| now.saturating_duration_since(*stamp) > keep);
+        let (revision, _) = self.stamps.get(old.checked_sub(1)?)?;
+        Some(*revision)
     }
 
     fn check(&self, revision: Revision) -> Result<(), Error> {

@@ -32,7 +32,7 @@
 //! use xebec_store::{ListRequest, Options, Store};
 //!
 //! let directory = tempfile::tempdir()?;
-//! let store = Store::open(directory.path(), Options::default())?;
+//! let store = Store::open(directory.path(), &Options::default())?;
 //! let mut watch = store.watch("pods/", None)?;
 //! let made = store.create("pods/a", "one".into()).await?;
 //! store.update("pods/a", "two".into(), made.modified).await?;
@@ -46,10 +46,14 @@
 mod disk;
 mod entry;
 mod error;
+mod failure;
 mod hub;
 mod index;
+mod medium;
+mod options;
 mod plan;
 mod record;
+mod replay;
 mod store;
 mod watch;
 mod witness;
@@ -57,5 +61,6 @@ mod writer;
 
 pub use entry::{Entry, Event, EventKind, ListRequest, Op, Page, Revision};
 pub use error::Error;
-pub use store::{Options, Store};
+pub use options::Options;
+pub use store::Store;
 pub use watch::Watch;

@@ -109,7 +109,8 @@ pub(crate) struct Limits {
 }
 
 impl Limits {
-    pub(crate) fn check(&self, ops: &[Op]) -> Result<(), Error> {
+    /// The size of a transaction that keeps the limits.
+    pub(crate) fn check(&self, ops: &[Op]) -> Result<usize, Error> {
         let refused = |reason: String| Err(Error::Transaction { reason });
         if ops.is_empty() {
             return refused("it has no operation; send at least one".to_owned());
@@ -139,6 +140,6 @@ impl Limits {
                 self.transaction_bytes
             ));
         }
-        Ok(())
+        Ok(total)
     }
 }

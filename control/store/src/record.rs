@@ -107,3 +107,6 @@ fn word(bytes: &[u8], offset: usize) -> u32 {
 fn long(bytes: &[u8], offset: usize) -> u64 {
     bytes[offset..offset + 8].iter().rev().fold(0, |sum, byte| sum << 8 | u64::from(*byte))
 }
+
+#[cfg(test)]
+mod tests;

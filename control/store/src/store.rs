@@ -1,159 +1,159 @@
-use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use std::thread::JoinHandle;
-use std::time::Duration;
+use std::{
+    fmt,
+    path::Path,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+        mpsc::{Sender, channel},
+    },
+    thread::JoinHandle,
+    time::Instant,
+};
 
 use bytes::Bytes;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 
-use crate::disk::Disk;
-use crate::hub::Hub;
-use crate::plan::Limits;
-use crate::writer::{Job, Shared, Writer};
-use crate::{Entry, Error, EventKind, ListRequest, Op, Page, Revision, Watch};
+use crate::{
+    Entry, Error, EventKind, ListRequest, Op, Options, Page, Revision, Watch,
+    disk::Disk,
+    failure::storage,
+    hub::Watcher,
+    plan::{Limits, Outcome},
+    writer::{Command, Request, Shared, Writer},
+};
 
-/// How many transactions may wait for the writer before callers wait.
-const QUEUE: usize = 1024;
+/// What may wait for the writer, in units of [`SHARE_BYTES`]; who comes on top waits to be let in.
+const WAITING_SHARES: usize = 65_536;
+const SHARE_BYTES: usize = 1_024;
 
-/// How a store behaves.
-#[derive(Debug, Clone)]
-pub struct Options {
-    /// How long a revision can still be read and watched from.
-    pub keep_for: Duration,
-    /// How many revisions can be read and watched from, however young.
-    pub keep_revisions: u64,
-    /// The largest value in bytes.
-    pub value_bytes: usize,
-    /// The longest key in bytes.
-    pub key_bytes: usize,
-    /// The most changes of one transaction.
-    pub transaction_ops: usize,
-    /// The most bytes of one transaction.
-    pub transaction_bytes: usize,
-    /// How many events may wait for a watcher before it is cut off.
-    pub watch_capacity: usize,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            keep_for: Duration::from_secs(5 * 60),
-            keep_revisions: 100_000,
-            value_bytes: 1536 * 1024,
-            key_bytes: 1024,
-            transaction_ops: 128,
-            transaction_bytes: 8 * 1024 * 1024,
-            watch_capacity: 4096,
-        }
-    }
-}
-
-/// An open store. Cheap to clone.
-#[derive(Debug, Clone)]
+/// An open store. Clones share it; the last one to go, or [`Store::close`], closes it.
+#[derive(Clone)]
 pub struct Store {
     inner: Arc<Inner>,
 }
 
-#[derive(Debug)]
 struct Inner {
     shared: Arc<Shared>,
+    commands: Sender<Command>,
+    waiting: Arc<Semaphore>,
     limits: Limits,
-    watch_capacity: usize,
-    jobs: Mutex<Option<mpsc::Sender<Job>>>,
+    watch_buffer: usize,
+    closed: AtomicBool,
     writer: Mutex<Option<JoinHandle<()>>>,
 }
 
+impl fmt::Debug for Store {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Store").field("revision", &self.revision()).finish_non_exhaustive()
+    }
+}
+
 impl Store {
-    /// Opens the store in a directory, which is made if it is not there. Blocks while everything kept is read.
+    /// Opens the store in a directory, which is made if it is not there. Reads and checks all of it before it returns.
     ///
     /// # Errors
     ///
-    /// [`Error::Locked`] when it is open elsewhere, [`Error::Corrupt`] when the files are damaged, [`Error::Storage`] when
-    /// the disk refuses.
-    pub fn open(directory: &Path, options: Options) -> Result<Self, Error> {
-        let (disk, index) = Disk::open(directory)?;
-        let hub = Hub::new(index.revision());
-        let shared = Arc::new(Shared { index: RwLock::new(index), hub: Mutex::new(hub) });
-        let limits = Limits {
-            key_bytes: options.key_bytes,
-            value_bytes: options.value_bytes,
-            ops: options.transaction_ops,
-            transaction_bytes: options.transaction_bytes,
+    /// [`Error::Locked`] if it is open elsewhere, [`Error::Corrupt`] if what is there is not what was written,
+    /// [`Error::Storage`] if the system refuses.
+    pub fn open(directory: impl AsRef<Path>, options: &Options) -> Result<Self, Error> {
+        let directory = directory.as_ref();
+        let (disk, index) = Disk::open(directory, options.max_bytes, Instant::now())?;
+        let shared = Arc::new(Shared::new(index));
+        let (commands, receiver) = channel();
+        let writer = Writer {
+            commands: receiver,
+            shared: shared.clone(),
+            disk,
+            keep_for: options.keep_for,
+            keep_revisions: options.keep_revisions,
         };
-        let watch_capacity = options.watch_capacity;
-        let (sender, jobs) = mpsc::channel(QUEUE);
-        let writer = Writer::new(disk, shared.clone(), options);
-        let refused =
-            |error: std::io::Error| Error::Storage { path: directory.to_owned(), detail: error.to_string() };
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().map_err(refused)?;
-        let work = move || runtime.block_on(writer.run(jobs));
-        let thread =
-            std::thread::Builder::new().name("store-writer".to_owned()).spawn(work).map_err(refused)?;
+        let thread = std::thread::Builder::new().name("store-writer".to_owned()).spawn(|| writer.run());
         let inner = Inner {
             shared,
-            limits,
-            watch_capacity,
-            jobs: Mutex::new(Some(sender)),
-            writer: Mutex::new(Some(thread)),
+            commands,
+            waiting: Arc::new(Semaphore::new(WAITING_SHARES)),
+            limits: options.limits(),
+            watch_buffer: options.watch_buffer.clamp(1, 1 << 20),
+            closed: AtomicBool::new(false),
+            writer: Mutex::new(Some(thread.map_err(|error| storage(directory, &error))?)),
         };
         Ok(Self { inner: Arc::new(inner) })
     }
 
-    /// The newest revision.
+    /// The newest revision. Everything at or below it is on disk.
     pub fn revision(&self) -> Revision {
-        self.index(|index| index.revision())
+        self.inner.shared.index().revision()
     }
 
-    /// The oldest revision that can be read.
-    pub fn oldest(&self) -> Revision {
-        self.index(|index| index.compacted())
+    /// The oldest revision that can be read; a watch may start after it.
+    pub fn compacted(&self) -> Revision {
+        self.inner.shared.index().compacted()
     }
 
-    /// The entry of a key, if it is there.
+    /// A key as it is now.
     ///
     /// # Errors
     ///
-    /// None today; a store that reads from disk would have some.
+    /// [`Error::Closed`].
     pub fn get(&self, key: &str) -> Result<Option<Entry>, Error> {
-        Ok(self.index(|index| index.get(key).cloned()))
+        self.inner.opened()?;
+        Ok(self.inner.shared.index().get(key).cloned())
     }
 
-    /// The entry of a key as of a revision.
+    /// A key as it was.
     ///
     /// # Errors
     ///
-    /// [`Error::Compacted`] or [`Error::Future`] when that revision cannot be read.
+    /// [`Error::Compacted`] and [`Error::Future`] for a revision out of reach, [`Error::Closed`].
     pub fn get_at(&self, key: &str, revision: Revision) -> Result<Option<Entry>, Error> {
-        self.index(|index| Ok(index.get_at(key, revision)?.cloned()))
+        self.inner.opened()?;
+        Ok(self.inner.shared.index().get_at(key, revision)?.cloned())
     }
 
-    /// Entries under a prefix, in the order of their keys.
+    /// The entries under a prefix, all at one revision.
     ///
     /// # Errors
     ///
-    /// [`Error::Compacted`] or [`Error::Future`] when the revision asked for cannot be read.
+    /// [`Error::Compacted`] and [`Error::Future`] for a revision out of reach, [`Error::Closed`].
     pub fn list(&self, request: &ListRequest<'_>) -> Result<Page, Error> {
-        self.index(|index| index.list(request))
+        self.inner.opened()?;
+        self.inner.shared.index().list(request)
     }
 
-    fn index<T>(&self, read: impl FnOnce(&crate::index::Index) -> T) -> T {
-        read(&self.inner.shared.index.read().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    /// Makes a key that must not be there.
+    /// Watches the keys under a prefix: every change after a revision, or after now.
     ///
     /// # Errors
     ///
-    /// [`Error::Exists`], and those of [`Store::transact`].
+    /// [`Error::Compacted`] and [`Error::Future`] for a revision out of reach, [`Error::Closed`].
+    pub fn watch(&self, prefix: &str, after: Option<Revision>) -> Result<Watch, Error> {
+        self.inner.opened()?;
+        let (sender, events) = mpsc::channel(self.inner.watch_buffer);
+        let lagged = Arc::new(AtomicBool::new(false));
+        let watcher = Watcher { events: sender, lagged: lagged.clone() };
+        let index = self.inner.shared.index();
+        let progress = after.unwrap_or(index.revision());
+        let backlog = index.events_after(progress, prefix)?;
+        let mut hub = self.inner.shared.hub();
+        if !hub.register(prefix, watcher) {
+            return Err(Error::Closed);
+        }
+        Ok(Watch { backlog, events, lagged, delivered: hub.delivered(), progress })
+    }
+
+    /// Makes a key that is not there.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Exists`], and what [`Store::transact`] gives.
     pub async fn create(&self, key: impl Into<String>, value: Bytes) -> Result<Entry, Error> {
         self.put(Op::Create { key: key.into(), value }).await
     }
 
-    /// Gives a key that must be at `expected` a new value.
+    /// Gives a key a new value, if it was last changed at the expected revision.
     ///
     /// # Errors
     ///
-    /// [`Error::NotFound`], [`Error::Conflict`], and those of [`Store::transact`].
+    /// [`Error::Conflict`], [`Error::NotFound`], and what [`Store::transact`] gives.
     pub async fn update(
         &self,
         key: impl Into<String>,
@@ -163,11 +163,12 @@ impl Store {
         self.put(Op::Update { key: key.into(), value, expected }).await
     }
 
-    /// Takes a key away, and tells the revision at which it went.
+    /// Takes a key away, if it was last changed at the expected revision or none is expected. Gives the revision of
+    /// the deletion.
     ///
     /// # Errors
     ///
-    /// [`Error::NotFound`], [`Error::Conflict`], and those of [`Store::transact`].
+    /// [`Error::Conflict`], [`Error::NotFound`], and what [`Store::transact`] gives.
     pub async fn delete(
         &self,
         key: impl Into<String>,
@@ -176,64 +177,80 @@ impl Store {
         self.transact(vec![Op::Delete { key: key.into(), expected }]).await
     }
 
-    async fn put(&self, op: Op) -> Result<Entry, Error> {
-        let outcome = self.submit(vec![op]).await?;
-        outcome
-            .events
-            .iter()
-            .find_map(|event| match &event.kind {
-                EventKind::Put { entry } => Some(entry.clone()),
-                EventKind::Delete { .. } => None,
-            })
-            .ok_or(Error::Closed)
-    }
-
-    /// Does all of the changes at one revision, or none of them. When this answers, they are on disk.
+    /// Makes all the changes at one revision, or none. When this returns, they are on disk and visible.
+    ///
+    /// A caller that stops waiting does not know whether the change is made.
     ///
     /// # Errors
     ///
-    /// The error of the first change that cannot be done, a limit that is broken, [`Error::Storage`] when the disk refuses,
-    /// [`Error::Closed`] after [`Store::close`].
+    /// [`Error::Exists`], [`Error::Conflict`] and [`Error::NotFound`] for the first key in order that is not as
+    /// expected; [`Error::KeyLength`], [`Error::ValueTooLarge`] and [`Error::Transaction`] for what exceeds a limit;
+    /// [`Error::Storage`] if the disk refuses; [`Error::Closed`].
     pub async fn transact(&self, ops: Vec<Op>) -> Result<Revision, Error> {
         Ok(self.submit(ops).await?.revision)
     }
 
-    async fn submit(&self, ops: Vec<Op>) -> Result<crate::plan::Outcome, Error> {
-        self.inner.limits.check(&ops)?;
-        let jobs = self.inner.jobs.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let jobs = jobs.ok_or(Error::Closed)?;
-        let (answer, answered) = oneshot::channel();
-        jobs.send(Job { ops, answer }).await.map_err(|_| Error::Closed)?;
-        drop(jobs);
-        answered.await.map_err(|_| Error::Closed)?
-    }
-
-    /// The changes under a prefix after a revision, or from now on.
+    /// Lets history up to a revision go now.
     ///
     /// # Errors
     ///
-    /// [`Error::Compacted`] or [`Error::Future`] when it cannot start there.
-    pub fn watch(&self, prefix: &str, after: Option<Revision>) -> Result<Watch, Error> {
-        let capacity = self.inner.watch_capacity;
-        let index = self.inner.shared.index.read().unwrap_or_else(PoisonError::into_inner);
-        let from = after.unwrap_or(index.revision());
-        let backlog = index.events_after(from, prefix)?;
-        // Taken while the index is held: what is published from here on comes through the hub, what was before is in
-        // the backlog.
-        let mut hub = self.inner.shared.hub.lock().unwrap_or_else(PoisonError::into_inner);
-        let listener = hub.register(prefix, index.revision(), capacity);
-        Ok(Watch::new(backlog, listener, capacity, from))
+    /// [`Error::Compacted`] and [`Error::Future`] for a revision out of reach, [`Error::Storage`] if the disk refuses,
+    /// [`Error::Closed`].
+    pub async fn compact(&self, to: Revision) -> Result<(), Error> {
+        self.inner.opened()?;
+        let (answer, answered) = oneshot::channel();
+        self.inner.commands.send(Command::Compact { to, answer }).map_err(|_| Error::Closed)?;
+        answered.await.map_err(|_| Error::Closed)?
     }
 
-    /// Finishes what waits, closes the files and ends all watches. Later calls that write answer [`Error::Closed`].
+    /// Finishes what waits, ends all watches and closes the files. Every clone is closed with it.
     pub async fn close(&self) {
-        drop(self.inner.jobs.lock().unwrap_or_else(PoisonError::into_inner).take());
-        let writer = self.inner.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(writer) = writer {
-            let joined = tokio::task::spawn_blocking(move || writer.join()).await;
-            if !matches!(joined, Ok(Ok(()))) {
-                tracing::error!("the store's writer ended in a panic");
-            }
+        let store = self.clone();
+        // Joins a thread that may be in the middle of a sync.
+        let joined = tokio::task::spawn_blocking(move || store.inner.stop()).await;
+        if let Err(error) = joined {
+            tracing::error!(%error, "the store's writer did not end well");
         }
+    }
+
+    async fn put(&self, op: Op) -> Result<Entry, Error> {
+        let outcome = self.submit(vec![op]).await?;
+        match outcome.events.first().map(|event| &event.kind) {
+            Some(EventKind::Put { entry }) => Ok(entry.clone()),
+            _ => unreachable!("a create or update that succeeds puts one entry"),
+        }
+    }
+
+    async fn submit(&self, ops: Vec<Op>) -> Result<Outcome, Error> {
+        self.inner.opened()?;
+        let bytes = self.inner.limits.check(&ops)?;
+        let shares = u32::try_from(1 + bytes / SHARE_BYTES).unwrap_or(u32::MAX).min(WAITING_SHARES as u32);
+        let share = self.inner.waiting.clone().acquire_many_owned(shares).await.map_err(|_| Error::Closed)?;
+        let (answer, answered) = oneshot::channel();
+        let request = Request { ops, bytes, answer, share };
+        self.inner.commands.send(Command::Transact(request)).map_err(|_| Error::Closed)?;
+        answered.await.map_err(|_| Error::Closed)?
+    }
+}
+
+impl Inner {
+    fn opened(&self) -> Result<(), Error> {
+        if self.closed.load(Ordering::Acquire) { Err(Error::Closed) } else { Ok(()) }
+    }
+
+    fn stop(&self) {
+        self.closed.store(true, Ordering::Release);
+        self.waiting.close();
+        let _ = self.commands.send(Command::Close);
+        let thread = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if thread.is_some_and(|thread| thread.join().is_err()) {
+            tracing::error!("the store's writer panicked");
+        }
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.stop();
     }
 }

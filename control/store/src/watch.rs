@@ -1,59 +1,82 @@
-use std::collections::VecDeque;
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+};
 
-use crate::hub::Listener;
+use tokio::sync::mpsc::{self, error::TryRecvError};
+
 use crate::{Error, Event, Revision};
 
-/// Every change under a prefix, once and in order.
+/// The changes to the keys under a prefix, each once and in order, until it is dropped.
+///
+/// Every method gives the same error again once the watch has ended.
 #[derive(Debug)]
 pub struct Watch {
-    backlog: VecDeque<Arc<Event>>,
-    listener: Listener,
-    capacity: usize,
-    delivered: Revision,
+    /// History that was there before the watch, and at times one event taken ahead.
+    pub(crate) backlog: VecDeque<Arc<Event>>,
+    pub(crate) events: mpsc::Receiver<Arc<Event>>,
+    pub(crate) lagged: Arc<AtomicBool>,
+    pub(crate) delivered: Arc<AtomicU64>,
+    pub(crate) progress: Revision,
 }
 
 impl Watch {
-    pub(crate) fn new(
-        backlog: VecDeque<Arc<Event>>,
-        listener: Listener,
-        capacity: usize,
-        from: Revision,
-    ) -> Self {
-        Self { backlog, listener, capacity, delivered: from }
-    }
-
-    /// The next change; waits for it. Dropping the wait loses nothing.
+    /// Waits for the next event. May be dropped while it waits; nothing is lost.
     ///
     /// # Errors
     ///
-    /// [`Error::Lagged`] when changes came faster than they were taken, [`Error::Closed`] when the store was closed. Both
-    /// end the watch.
+    /// [`Error::Lagged`] once what was delivered before the cut has been taken, [`Error::Closed`] when the store is
+    /// closed.
     pub async fn next(&mut self) -> Result<Arc<Event>, Error> {
-        let event = match self.backlog.pop_front() {
-            Some(event) => event,
-            None => match self.listener.events.recv().await {
-                Some(event) => event,
-                None if self.listener.lagged.load(Ordering::Acquire) => {
-                    return Err(Error::Lagged { limit: self.capacity });
-                }
-                None => return Err(Error::Closed),
-            },
-        };
-        self.delivered = event.revision;
-        Ok(event)
+        match self.backlog.pop_front() {
+            Some(event) => Ok(event),
+            None => self.events.recv().await.ok_or_else(|| self.end()),
+        }
     }
 
-    /// The revision up to which this watch has delivered everything.
-    pub fn progress(&self) -> Revision {
-        // Read before looking for waiting events: everything up to it was handed over before it was set.
-        let published = Revision(self.listener.published.load(Ordering::Acquire));
-        if self.backlog.is_empty() && self.listener.events.is_empty() {
-            published.max(self.delivered)
+    /// The next event, if there is one by now.
+    ///
+    /// # Errors
+    ///
+    /// As [`Watch::next`].
+    pub fn try_next(&mut self) -> Result<Option<Arc<Event>>, Error> {
+        if let Some(event) = self.backlog.pop_front() {
+            return Ok(Some(event));
+        }
+        match self.events.try_recv() {
+            Ok(event) => Ok(Some(event)),
+            Err(TryRecvError::Empty) => Ok(None),
+            Err(TryRecvError::Disconnected) => Err(self.end()),
+        }
+    }
+
+    /// The revision up to which this watch is complete: every event of its prefix at or below it has been taken. It
+    /// moves on with changes to other keys too, so that a watcher of quiet keys can resume from a recent revision.
+    pub fn progress(&mut self) -> Revision {
+        if self.backlog.is_empty() {
+            // Read before the channel: what is delivered up to here is then either in the channel or was taken.
+            let delivered = Revision(self.delivered.load(Ordering::Acquire));
+            match self.events.try_recv() {
+                Ok(event) => self.backlog.push_back(event),
+                Err(TryRecvError::Empty) => self.progress = self.progress.max(delivered),
+                // What was not delivered because of the cut is not told from what was.
+                Err(TryRecvError::Disconnected) => {}
+            }
+        }
+        if let Some(event) = self.backlog.front() {
+            self.progress = self.progress.max(event.revision.previous());
+        }
+        self.progress
+    }
+
+    fn end(&self) -> Error {
+        if self.lagged.load(Ordering::Acquire) {
+            Error::Lagged { limit: self.events.max_capacity() }
         } else {
-            // More events of this revision may wait.
-            Revision(self.delivered.0.saturating_sub(1))
+            Error::Closed
         }
     }
 }

@@ -1,126 +1,211 @@
-//! The one writer: takes all transactions that wait, judges them in turn, and makes them durable with one sync.
+//! The one thread that writes: it takes all transactions that wait, commits them together and tells everyone.
 
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use std::time::{Duration, Instant};
+use std::{
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
+        mpsc::{Receiver, RecvTimeoutError, TryRecvError},
+    },
+    time::{Duration, Instant},
+};
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
-use crate::disk::Disk;
-use crate::hub::Hub;
-use crate::index::Index;
-use crate::plan::{Outcome, Plan};
-use crate::{Error, Op, Options};
+use crate::{
+    Error, Op, Revision,
+    disk::Disk,
+    hub::Hub,
+    index::Index,
+    plan::{Outcome, Plan},
+};
 
-/// The most transactions and bytes of one commit.
-const BATCH_TRANSACTIONS: usize = 512;
-const BATCH_BYTES: usize = 16 * 1024 * 1024;
-/// How often history is looked through for what may go.
-const COMPACT_EVERY: Duration = Duration::from_secs(5);
+/// The most transactions and the most bytes in one commit, so that none waits long for its neighbours.
+const BATCH: usize = 1_024;
+const BATCH_BYTES: usize = 16 << 20;
 
-/// What readers see, and who listens.
+/// What the writer and all others see. Where both are held, the index is locked before the hub.
 #[derive(Debug)]
 pub(crate) struct Shared {
-    pub(crate) index: RwLock<Index>,
-    pub(crate) hub: Mutex<Hub>,
+    index: RwLock<Index>,
+    hub: Mutex<Hub>,
 }
 
-/// A transaction that waits for the writer.
+impl Shared {
+    pub(crate) fn new(index: Index) -> Self {
+        let hub = Mutex::new(Hub::new(index.revision()));
+        Self { index: RwLock::new(index), hub }
+    }
+
+    pub(crate) fn index(&self) -> RwLockReadGuard<'_, Index> {
+        self.index.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn hub(&self) -> MutexGuard<'_, Hub> {
+        self.hub.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn index_mut(&self) -> RwLockWriteGuard<'_, Index> {
+        self.index.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+pub(crate) type Answer<T> = oneshot::Sender<Result<T, Error>>;
+
 #[derive(Debug)]
-pub(crate) struct Job {
-    pub(crate) ops: Vec<Op>,
-    pub(crate) answer: oneshot::Sender<Result<Outcome, Error>>,
+pub(crate) enum Command {
+    Transact(Request),
+    Compact { to: Revision, answer: Answer<()> },
+    Close,
 }
 
-type Staged = Vec<(oneshot::Sender<Result<Outcome, Error>>, Result<Outcome, Error>)>;
+/// A transaction that was checked against the limits and now waits.
+#[derive(Debug)]
+pub(crate) struct Request {
+    pub(crate) ops: Vec<Op>,
+    pub(crate) bytes: usize,
+    pub(crate) answer: Answer<Outcome>,
+    /// Its share of what may wait.
+    pub(crate) share: OwnedSemaphorePermit,
+}
 
+#[derive(Debug)]
 pub(crate) struct Writer {
-    disk: Disk,
-    shared: Arc<Shared>,
-    options: Options,
-    compacted: Instant,
+    pub(crate) commands: Receiver<Command>,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) disk: Disk,
+    pub(crate) keep_for: Duration,
+    pub(crate) keep_revisions: u64,
 }
 
 impl Writer {
-    pub(crate) fn new(disk: Disk, shared: Arc<Shared>, options: Options) -> Self {
-        Self { disk, shared, options, compacted: Instant::now() }
-    }
-
-    /// Works until every sender of jobs is gone.
-    pub(crate) async fn run(mut self, mut jobs: mpsc::Receiver<Job>) {
+    /// Works until it is told to close, or until nobody is left to tell it anything.
+    pub(crate) fn run(mut self) {
+        let tick = (self.keep_for / 10).clamp(Duration::from_millis(100), Duration::from_secs(30));
+        let mut next = Instant::now() + tick;
         loop {
-            match tokio::time::timeout(COMPACT_EVERY, jobs.recv()).await {
-                Ok(Some(first)) => {
-                    let batch = gather(first, &mut jobs);
-                    self.write(batch);
-                }
-                Ok(None) => break,
-                Err(_) => {}
+            let command = match self.commands.recv_timeout(next.saturating_duration_since(Instant::now())) {
+                Ok(command) => Some(command),
+                Err(RecvTimeoutError::Timeout) => None,
+                Err(RecvTimeoutError::Disconnected) => break,
+            };
+            let mut last = command;
+            if let Some(Command::Transact(first)) = last {
+                let (batch, behind) = self.batch(first);
+                self.write(batch);
+                last = behind;
             }
-            if self.compacted.elapsed() >= COMPACT_EVERY {
-                self.compacted = Instant::now();
-                self.compact();
+            match last {
+                Some(Command::Compact { to, answer }) => {
+                    let _ = answer.send(self.compact_on_demand(to));
+                }
+                Some(Command::Close) => break,
+                Some(Command::Transact(_)) | None => {}
+            }
+            self.keep_within_count();
+            let now = Instant::now();
+            if now >= next {
+                next = now + tick;
+                self.let_go_of_the_old(now);
             }
         }
-        self.shared.hub.lock().unwrap_or_else(PoisonError::into_inner).close();
+        self.shared.hub().close();
         self.disk.close();
     }
 
-    fn write(&mut self, batch: Vec<Job>) {
-        let (staged, revision, events) = {
-            let index = self.shared.index.read().unwrap_or_else(PoisonError::into_inner);
-            let mut plan = Plan::new(&index);
-            let staged: Staged = batch.into_iter().map(|job| (job.answer, plan.stage(job.ops))).collect();
-            let (revision, events) = plan.finish();
-            (staged, revision, events)
-        };
-        let written = if events.is_empty() { Ok(()) } else { self.disk.append(&events, revision) };
-        if written.is_ok() && !events.is_empty() {
-            let now = Instant::now();
-            self.shared.index.write().unwrap_or_else(PoisonError::into_inner).apply(&events, now);
-            self.shared.hub.lock().unwrap_or_else(PoisonError::into_inner).publish(&events, revision);
-        }
-        for (answer, outcome) in staged {
-            let outcome = match &written {
-                Ok(()) => outcome,
-                Err(error) => outcome.and_then(|_| Err(error.clone())),
-            };
-            // Who no longer waits has gone away; the write stands.
-            let _gone = answer.send(outcome);
-        }
-    }
-
-    fn compact(&mut self) {
-        let due = {
-            let index = self.shared.index.read().unwrap_or_else(PoisonError::into_inner);
-            index.due(self.options.keep_revisions, self.options.keep_for, Instant::now())
-        };
-        if let Some(to) = due {
-            self.compact_to(to);
-        }
-    }
-
-    fn compact_to(&mut self, to: crate::Revision) {
-        let removed = {
-            let index = self.shared.index.read().unwrap_or_else(PoisonError::into_inner);
-            self.disk.compact(&index, to)
-        };
-        match removed {
-            Ok(()) => self.shared.index.write().unwrap_or_else(PoisonError::into_inner).compact(to),
-            Err(error) => {
-                tracing::warn!(%error, "cannot compact the store; history is kept and it is tried again")
+    /// All transactions that wait, up to the limits, and what came behind them if that is no transaction.
+    fn batch(&self, first: Request) -> (Vec<Request>, Option<Command>) {
+        let mut bytes = first.bytes;
+        let mut batch = vec![first];
+        while batch.len() < BATCH && bytes < BATCH_BYTES {
+            match self.commands.try_recv() {
+                Ok(Command::Transact(request)) => {
+                    bytes = bytes.saturating_add(request.bytes);
+                    batch.push(request);
+                }
+                Ok(other) => return (batch, Some(other)),
+                Err(TryRecvError::Empty | TryRecvError::Disconnected) => break,
             }
         }
+        (batch, None)
     }
-}
 
-fn gather(first: Job, jobs: &mut mpsc::Receiver<Job>) -> Vec<Job> {
-    let bytes = |job: &Job| job.ops.iter().map(Op::value_bytes).sum::<usize>();
-    let mut total = bytes(&first);
-    let mut batch = vec![first];
-    while batch.len() < BATCH_TRANSACTIONS && total < BATCH_BYTES {
-        let Ok(job) = jobs.try_recv() else { break };
-        total += bytes(&job);
-        batch.push(job);
+    fn write(&mut self, batch: Vec<Request>) {
+        let mut answers = Vec::with_capacity(batch.len());
+        let (revision, events) = {
+            let index = self.shared.index();
+            let mut plan = Plan::new(&index);
+            // Who no longer waits for the answer has given up on the write.
+            for request in batch.into_iter().filter(|request| !request.answer.is_closed()) {
+                answers.push((request.answer, plan.stage(request.ops), request.share));
+            }
+            plan.finish()
+        };
+        if events.is_empty() {
+            return answers.into_iter().for_each(|(answer, outcome, _)| drop(answer.send(outcome)));
+        }
+        let written = self.disk.append(revision, &events);
+        self.follow_the_disk();
+        if let Err(error) = written {
+            // The refusals too: they were judged against neighbours that did not come to be.
+            return answers.into_iter().for_each(|(answer, ..)| drop(answer.send(Err(error.clone()))));
+        }
+        let mut index = self.shared.index_mut();
+        index.apply(&events, Instant::now());
+        // Taken before the index is let go: a watch that registers in between would miss these events or get them
+        // twice.
+        let mut hub = self.shared.hub();
+        drop(index);
+        for (answer, outcome, _) in answers {
+            let _ = answer.send(outcome);
+        }
+        hub.deliver(revision, &events);
     }
-    batch
+
+    fn keep_within_count(&mut self) {
+        let due = self.shared.index().overfull(self.keep_revisions);
+        if let Some(to) = due {
+            self.compact_in_the_background(to);
+        }
+    }
+
+    fn let_go_of_the_old(&mut self, now: Instant) {
+        self.shared.hub().sweep();
+        let due = self.shared.index().expired(self.keep_for, now);
+        if let Some(to) = due {
+            self.compact_in_the_background(to);
+        }
+    }
+
+    fn compact_in_the_background(&mut self, to: Revision) {
+        if let Err(error) = self.compact(to) {
+            tracing::warn!(%to, %error, "history could not be compacted; it is tried again");
+        }
+    }
+
+    fn compact_on_demand(&mut self, to: Revision) -> Result<(), Error> {
+        // A revision out of reach is refused as it is for a reader.
+        self.shared.index().get_at("", to)?;
+        self.compact(to)
+    }
+
+    fn compact(&mut self, to: Revision) -> Result<(), Error> {
+        let result = {
+            let index = self.shared.index();
+            if to <= index.compacted() {
+                return Ok(());
+            }
+            let events: Vec<_> = index.events_until(to).cloned().collect();
+            drop(index);
+            self.disk.compact(to, events.iter())
+        };
+        self.follow_the_disk();
+        result
+    }
+
+    /// A compaction that failed may be on disk after all: memory shows no history that the disk has lost.
+    fn follow_the_disk(&mut self) {
+        let done = self.disk.compacted();
+        if done > self.shared.index().compacted() {
+            self.shared.index_mut().compact(done);
+        }
+    }
 }

@@ -12,6 +12,8 @@ const TABLE: &str = include_str!("types.tbl");
 pub(crate) struct Types {
     pub(crate) packages: Vec<Package>,
     pub(crate) messages: Vec<Message>,
+    /// The place of the schemas of custom resources, which their unions speak of.
+    pub(crate) schema_props: usize,
     by_name: HashMap<(usize, &'static str), usize>,
 }
 
@@ -44,7 +46,6 @@ pub(crate) struct Row {
     /// The JSON name; empty where the fields of the message stand in the parent's JSON object.
     pub(crate) json: &'static str,
     /// The protobuf number.
-    #[allow(dead_code, reason = "the transcoder is next")]
     pub(crate) number: u32,
     pub(crate) kind: Kind,
     pub(crate) required: bool,
@@ -146,6 +147,8 @@ impl Types {
     pub(super) fn read() -> Result<Self, String> {
         let mut types = Self::default();
         types.name_all()?;
+        let props = types.qualified("apiextensions.JSONSchemaProps");
+        types.schema_props = props.ok_or("no apiextensions.JSONSchemaProps")?;
         let (mut next, mut current) = (0, None);
         for (number, line) in TABLE.lines().enumerate() {
             let mut words = line.splitn(3, ' ');

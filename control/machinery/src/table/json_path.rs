@@ -23,6 +23,14 @@ pub struct JsonPathError {
 }
 
 /// A path that has been read.
+///
+/// ```
+/// use xebec_machinery::table::json_path::JsonPath;
+/// let path = JsonPath::parse(r#".status.conditions[?(@.type=="Ready")].status"#)?;
+/// let object = serde_json::json!({"status": {"conditions": [{"type": "Ready", "status": "True"}]}});
+/// assert_eq!(path.first(&object), Some(&"True".into()));
+/// # Ok::<(), xebec_machinery::table::json_path::JsonPathError>(())
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct JsonPath {
     steps: Vec<Step>,

@@ -104,14 +104,14 @@ pub(super) fn find(group: &str, name: &str) -> &'static Kind {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::table::age::Moment;
+    use crate::timestamp::Timestamp;
     use serde_json::{Value, json};
 
     #[test]
     fn every_row_has_a_cell_for_each_heading_whatever_the_object_is() {
         for kind in KINDS.iter().chain([&PLAIN]) {
             for object in [json!({}), json!(null), json!({"spec": [], "status": 3, "metadata": "x"})] {
-                let now = Moment::parse("2026-01-01T00:00:00Z").unwrap();
+                let now = Timestamp::parse("2026-01-01T00:00:00Z").unwrap();
                 let mut row = Row { object: &object, now, cells: Vec::new(), conditions: None };
                 (kind.fill)(&mut row);
                 assert_eq!(row.cells.len(), kind.headings.len(), "{}", kind.name);

@@ -2,9 +2,10 @@
 
 use serde_json::{Value, json};
 
-use super::age::{self, Moment};
+use super::age;
 use super::text::{NONE, condition, holds, items, number, text, text_or};
 use super::{Heading, Row};
+use crate::timestamp::Timestamp;
 
 pub(super) const HEADINGS: &[Heading] = &[
     Heading::NAME,
@@ -60,13 +61,13 @@ fn gates(spec: &Value, status: &Value) -> String {
 #[derive(Debug, Default, Clone, Copy)]
 struct Restarts {
     count: i64,
-    last: Option<Moment>,
+    last: Option<Timestamp>,
 }
 
 impl Restarts {
     fn add(&mut self, container: &Value) {
         self.count = self.count.saturating_add(number(&container["restartCount"]));
-        let finished = Moment::parse(text(&container["lastState"]["terminated"]["finishedAt"]));
+        let finished = Timestamp::parse(text(&container["lastState"]["terminated"]["finishedAt"]));
         self.last = self.last.max(finished);
     }
 }

@@ -2,12 +2,13 @@
 
 use serde_json::Value;
 
-use super::age::{self, Moment};
+use super::age;
 use super::text::{
     NONE, UNSET, containers, count, holds, items, labels, number, quantity, selector, shortened, text,
     text_or,
 };
 use super::{Heading, Row};
+use crate::timestamp::Timestamp;
 
 const CONTAINERS: Heading = Heading::wide("Containers");
 const IMAGES: Heading = Heading::wide("Images");
@@ -138,8 +139,8 @@ pub(super) fn job(row: &mut Row<'_>) {
         _ => format!("{succeeded}/1"),
     };
     row.put(completions);
-    let duration = Moment::parse(text(&status["startTime"])).map(|start| {
-        let end = Moment::parse(text(&status["completionTime"]));
+    let duration = Timestamp::parse(text(&status["startTime"])).map(|start| {
+        let end = Timestamp::parse(text(&status["completionTime"]));
         age::between(start, end.unwrap_or(row.now))
     });
     row.put(duration.unwrap_or_default());

@@ -1,85 +1,112 @@
-//! A child process writes as fast as it can and says what was acknowledged; it is killed, and the store is read.
+//! A process that writes with all its might is killed, again and again.
 
-use std::collections::{HashMap, HashSet};
-use std::io::{BufRead, BufReader, Write};
-use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::{
+    collections::{BTreeMap, HashMap},
+    io::{BufRead, BufReader, Write},
+    process::Stdio,
+    time::Duration,
+};
 
-use xebec_store::{Options, Store};
+use xebec_store::{EventKind, Op, Options, Revision, Store};
 
-const DIRECTORY: &str = "XEBEC_STORE_CRASH_DIRECTORY";
-const ROUND: &str = "XEBEC_STORE_CRASH_ROUND";
 const WRITERS: usize = 64;
+const ROUNDS: u64 = 6;
 
-/// What the child does: nothing when run as an ordinary test.
-#[test]
-fn child_writes_until_killed() {
-    let Ok(directory) = std::env::var(DIRECTORY) else { return };
-    let round = std::env::var(ROUND).unwrap();
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    runtime.block_on(async move {
-        let store = Store::open(directory.as_ref(), Options::default()).unwrap();
-        let tasks: Vec<_> = (0..WRITERS)
-            .map(|writer| {
-                let (store, round) = (store.clone(), round.clone());
-                tokio::spawn(async move {
-                    for turn in 0.. {
-                        let key = format!("{round}/{writer}/{turn}");
-                        let made = store.create(key.clone(), key.clone().into()).await.unwrap();
-                        let line = format!("ack {key} {}\n", made.modified);
-                        std::io::stdout().lock().write_all(line.as_bytes()).unwrap();
-                    }
-                })
-            })
-            .collect();
-        for task in tasks {
-            task.await.unwrap();
-        }
-    });
+fn options() -> Options {
+    // Few enough that the kill also falls into compactions.
+    Options { keep_revisions: 300, ..Options::default() }
 }
 
-#[tokio::test]
-async fn sigkill_under_64_writers_loses_nothing_acknowledged_and_reuses_no_revision() {
-    let directory = tempfile::tempdir().unwrap();
-    let mut acknowledged: HashMap<String, u64> = HashMap::new();
-    let mut revisions = HashSet::new();
-    for round in 0..5u64 {
-        let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["crash::child_writes_until_killed", "--exact", "--nocapture"])
-            .env(DIRECTORY, directory.path())
-            .env(ROUND, round.to_string())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(child.stdout.take().unwrap());
-        let reader = std::thread::spawn(move || {
-            let mut lines_read = Vec::new();
-            let mut line = String::new();
-            while lines.read_line(&mut line).unwrap_or(0) > 0 {
-                if line.ends_with('\n') {
-                    lines_read.push(line.trim().to_owned());
-                }
-                line.clear();
-            }
-            lines_read
-        });
-        std::thread::sleep(Duration::from_millis(150 + round * 70));
-        child.kill().unwrap();
-        child.wait().unwrap();
-        for line in reader.join().unwrap() {
-            // The harness prints the test's name before the first acknowledgement, without a line of its own.
-            let Some((_, ack)) = line.split_once("ack ") else { continue };
-            let (key, revision) = ack.split_once(' ').unwrap();
-            let revision: u64 = revision.parse().unwrap();
-            assert!(revisions.insert(revision), "revision {revision} was given twice");
-            acknowledged.insert(key.to_owned(), revision);
-        }
-        let store = Store::open(directory.path(), Options::default()).unwrap();
-        for (key, revision) in &acknowledged {
-            let entry = store.get(key).unwrap().unwrap_or_else(|| panic!("{key} at {revision} is lost"));
-            assert_eq!((entry.modified.0, &entry.value[..]), (*revision, key.as_bytes()));
-        }
-        store.close().await;
+/// Each writer counts up in two keys of its own, both in one transaction, and says so once it is acknowledged.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "the parent starts it in a process of its own"]
+async fn writers() {
+    let Some(directory) = crate::given() else { return };
+    let store = Store::open(directory, &options()).unwrap();
+    let mut tasks = tokio::task::JoinSet::new();
+    for writer in 0..WRITERS {
+        tasks.spawn(write(store.clone(), writer));
     }
-    assert!(acknowledged.len() > 50, "only {} writes were acknowledged", acknowledged.len());
+    tasks.join_next().await.unwrap().unwrap();
+}
+
+async fn write(store: Store, writer: usize) {
+    let keys = [format!("left/{writer}"), format!("right/{writer}")];
+    let mut count = store.get(&keys[0]).unwrap().map_or(0, |entry| number(&entry.value));
+    loop {
+        count += 1;
+        let ops = keys.iter().map(|key| {
+            let (key, value) = (key.clone(), format!("{count:0>400}").into());
+            match store.get(&key).unwrap() {
+                Some(entry) => Op::Update { key, value, expected: entry.modified },
+                None => Op::Create { key, value },
+            }
+        });
+        let revision = store.transact(ops.collect()).await.unwrap();
+        let line = format!("ack {revision} {writer} {count}\n");
+        std::io::stdout().write_all(line.as_bytes()).unwrap();
+    }
+}
+
+fn number(value: &[u8]) -> u64 {
+    std::str::from_utf8(value).unwrap().parse().unwrap()
+}
+
+#[test]
+fn nothing_acknowledged_is_lost_and_no_revision_is_used_twice() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut seen: BTreeMap<(Revision, String), u64> = BTreeMap::new();
+    let mut acknowledged: HashMap<usize, u64> = HashMap::new();
+    for round in 0..ROUNDS {
+        let acks = run_and_kill(directory.path(), Duration::from_millis(150 + 70 * round));
+        assert!(acks.len() > WRITERS, "the writers came to {} writes only", acks.len());
+        let store = Store::open(directory.path(), &options()).unwrap();
+
+        // History that an earlier round saw is as it was.
+        let mut history = store.watch("", Some(store.compacted())).unwrap();
+        while let Some(event) = history.try_next().unwrap() {
+            let EventKind::Put { entry } = &event.kind else { panic!("nobody deletes") };
+            let before = seen.insert((event.revision, event.key.to_string()), number(&entry.value));
+            assert!(before.is_none_or(|before| before == number(&entry.value)), "{event:?} was {before:?}");
+        }
+        for &(revision, writer, count) in &acks {
+            let newest = acknowledged.entry(writer).or_default();
+            assert!(count > *newest, "writer {writer} began behind what it was told");
+            *newest = count;
+            assert!(revision <= store.revision());
+            if revision > store.compacted() {
+                for side in ["left", "right"] {
+                    assert_eq!(seen.get(&(revision, format!("{side}/{writer}"))), Some(&count));
+                }
+            }
+        }
+        for (writer, count) in &acknowledged {
+            let [left, right] = ["left", "right"].map(|side| {
+                let entry = store.get(&format!("{side}/{writer}")).unwrap().unwrap();
+                (number(&entry.value), entry.modified, entry.version)
+            });
+            assert_eq!(left, right, "half a transaction");
+            // One more may have been on its way.
+            assert!((*count..=count + 1).contains(&left.0), "{count} was acknowledged, {left:?} is there");
+            assert_eq!(left.0, left.2, "every count is one version");
+        }
+    }
+}
+
+fn run_and_kill(directory: &std::path::Path, after: Duration) -> Vec<(Revision, usize, u64)> {
+    let mut child = crate::child("crash::writers", directory).stdout(Stdio::piped()).spawn().unwrap();
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let reader = std::thread::spawn(move || {
+        let acks = lines.map_while(Result::ok).filter_map(|line| {
+            // What the test harness of the child says is in between.
+            let fields: Vec<u64> = line.strip_prefix("ack ")?.split(' ').flat_map(str::parse).collect();
+            let [revision, writer, count] = fields[..] else { return None };
+            Some((Revision(revision), writer as usize, count))
+        });
+        acks.collect()
+    });
+    std::thread::sleep(after + Duration::from_millis(300));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    reader.join().unwrap()
 }

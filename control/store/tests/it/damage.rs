@@ -1,81 +1,153 @@
-use std::fs;
-use std::path::Path;
+//! What is on disk is not what was written.
 
-use xebec_store::{Error, ListRequest, Options, Store};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
-async fn filled(directory: &Path) {
-    let store = Store::open(directory, Options::default()).unwrap();
-    for turn in 0..200 {
-        store.create(format!("key/{turn:03}"), vec![b'v'; 400].into()).await.unwrap();
-    }
-    store.close().await;
+use xebec_store::{Entry, Error, ListRequest, Op, Options, Revision, Store};
+
+/// A closed store of three hundred keys with a history, and what is in it.
+struct Fixture {
+    directory: tempfile::TempDir,
+    entries: Vec<Entry>,
 }
 
-fn whole(store: &Store) -> bool {
-    let page = store.list(&ListRequest::default()).unwrap();
-    page.items.len() == 200 && page.items.iter().all(|entry| entry.value[..] == [b'v'; 400])
+impl Fixture {
+    async fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let store = open(directory.path()).unwrap();
+        let create = |number| Op::Create { key: format!("key/{number:03}"), value: value(number) };
+        for batch in 0..3 {
+            store.transact((batch * 100..batch * 100 + 100).map(create).collect()).await.unwrap();
+        }
+        for number in 0..20 {
+            let key = format!("key/{number:03}");
+            let expected = store.get(&key).unwrap().unwrap().modified;
+            store.update(key, value(number + 1_000), expected).await.unwrap();
+        }
+        store.compact(Revision(12)).await.unwrap();
+        let entries = store.list(&ListRequest::default()).unwrap().items;
+        store.close().await;
+        Self { directory, entries }
+    }
+
+    fn file(&self) -> PathBuf {
+        self.directory.path().join("store.redb")
+    }
+
+    /// Opens a copy whose database is something else.
+    fn with(&self, bytes: &[u8]) -> (tempfile::TempDir, Result<Store, Error>) {
+        let copy = tempfile::tempdir().unwrap();
+        fs::copy(self.directory.path().join("store.head"), copy.path().join("store.head")).unwrap();
+        fs::write(copy.path().join("store.redb"), bytes).unwrap();
+        let opened = open(copy.path());
+        (copy, opened)
+    }
+}
+
+fn value(number: usize) -> bytes::Bytes {
+    format!("value-{number:06}-").repeat(20).into()
+}
+
+fn open(directory: &Path) -> Result<Store, Error> {
+    Store::open(directory, &Options::default())
+}
+
+fn refused(opened: Result<Store, Error>) -> String {
+    match opened {
+        Err(Error::Corrupt { path, detail }) => {
+            assert!(path.ends_with("store.redb"));
+            detail
+        }
+        other => panic!("it should have been refused as damaged: {other:?}"),
+    }
 }
 
 #[tokio::test]
-async fn a_flipped_byte_is_refused_or_harmless_but_never_silent() {
-    let directory = tempfile::tempdir().unwrap();
-    filled(directory.path()).await;
-    let path = directory.path().join("store.redb");
-    let sound = fs::read(&path).unwrap();
-    let mut refused = 0;
-    for step in 0..120 {
-        let at = step * sound.len() / 120 + step * 7 % 61;
-        let Some(byte) = sound.get(at) else { continue };
-        let mut damaged = sound.clone();
-        damaged[at] = byte ^ 0x41;
-        fs::write(&path, &damaged).unwrap();
-        match Store::open(directory.path(), Options::default()) {
+async fn a_flipped_bit_is_refused_or_changes_nothing() {
+    let fixture = Fixture::new().await;
+    let good = fs::read(fixture.file()).unwrap();
+    let mut refusals = 0;
+    // All over the header and the pages, and never in step with the page size.
+    let places = (0..320).step_by(7).chain((320..good.len()).step_by((good.len() / 100) | 1));
+    for place in places {
+        let mut bytes = good.clone();
+        bytes[place] ^= 0x10;
+        let (copy, opened) = fixture.with(&bytes);
+        match opened {
+            Err(Error::Corrupt { .. }) => refusals += 1,
+            Err(other) => panic!("byte {place}: {other}"),
             Ok(store) => {
-                assert!(whole(&store), "a flipped byte at {at} went unseen");
+                assert_eq!(
+                    store.list(&ListRequest::default()).unwrap().items,
+                    fixture.entries,
+                    "byte {place}"
+                );
+                // It can be written to as well, and holds.
+                let made = store.create("new", value(1)).await.unwrap();
                 store.close().await;
+                let again = open(copy.path()).unwrap();
+                assert_eq!(again.get("new").unwrap(), Some(made), "byte {place}");
             }
-            Err(Error::Corrupt { .. }) => refused += 1,
-            Err(other) => panic!("a flipped byte at {at}: {other}"),
         }
     }
-    assert!(refused > 10, "only {refused} flips hit what matters");
+    assert!(refusals > 10, "only {refusals} flips were in live pages");
+}
+
+#[tokio::test]
+async fn a_value_changed_on_disk_is_never_served() {
+    let fixture = Fixture::new().await;
+    let mut bytes = fs::read(fixture.file()).unwrap();
+    let needle = value(250);
+    let mut copies = 0;
+    for place in 0..bytes.len() - needle.len() {
+        if bytes[place..].starts_with(&needle) {
+            bytes[place + 3] ^= 1;
+            copies += 1;
+        }
+    }
+    assert!(copies > 0);
+    refused(fixture.with(&bytes).1);
 }
 
 #[tokio::test]
 async fn a_truncated_file_is_refused() {
-    let directory = tempfile::tempdir().unwrap();
-    filled(directory.path()).await;
-    let path = directory.path().join("store.redb");
-    let sound = fs::read(&path).unwrap();
-    for part in [1, 3, 8, 12, 15] {
-        fs::write(&path, &sound[..sound.len() * part / 16]).unwrap();
-        match Store::open(directory.path(), Options::default()) {
-            Ok(store) => {
-                assert!(whole(&store), "{part}/16 of the file opened with less in it");
-                store.close().await;
-            }
-            Err(error) => assert!(matches!(error, Error::Corrupt { .. }), "{part}/16: {error}"),
-        }
+    let fixture = Fixture::new().await;
+    let good = fs::read(fixture.file()).unwrap();
+    for length in [0, 1, 64, 4_096, good.len() / 2, good.len() - 4_096, good.len() - 1] {
+        let detail = refused(fixture.with(&good[..length]).1);
+        assert!(!detail.is_empty(), "length {length}");
     }
 }
 
 #[tokio::test]
-async fn a_file_that_was_emptied_or_put_back_is_refused() {
-    let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("store.redb");
-    let store = Store::open(directory.path(), Options::default()).unwrap();
-    store.create("early", "x".into()).await.unwrap();
+async fn a_file_that_is_no_database_is_refused_and_left_alone() {
+    let fixture = Fixture::new().await;
+    let (copy, opened) = fixture.with(&b"apiVersion: v1\n".repeat(1_000));
+    refused(opened);
+    assert!(fs::read(copy.path().join("store.redb")).unwrap().starts_with(b"apiVersion"));
+}
+
+#[tokio::test]
+async fn an_older_copy_is_refused() {
+    let fixture = Fixture::new().await;
+    let older = fs::read(fixture.file()).unwrap();
+    let store = open(fixture.directory.path()).unwrap();
+    let newest = store.create("one-more", value(1)).await.unwrap().modified;
     store.close().await;
-    drop(store);
-    let early = fs::read(&path).unwrap();
-    let store = Store::open(directory.path(), Options::default()).unwrap();
-    store.create("late", "x".into()).await.unwrap();
-    store.close().await;
-    drop(store);
-    for older in [early, Vec::new()] {
-        fs::write(&path, older).unwrap();
-        let error = Store::open(directory.path(), Options::default()).unwrap_err();
-        assert!(matches!(error, Error::Corrupt { .. }), "{error}");
-        assert!(error.to_string().contains("restore"), "{error}");
-    }
+    let detail = refused(fixture.with(&older).1);
+    assert!(detail.contains(&format!("{newest} was acknowledged")), "{detail}");
+
+    // A file that is gone is the oldest copy of all.
+    fs::remove_file(fixture.file()).unwrap();
+    refused(open(fixture.directory.path()));
+}
+
+#[tokio::test]
+async fn a_store_without_its_witness_opens() {
+    let fixture = Fixture::new().await;
+    fs::remove_file(fixture.directory.path().join("store.head")).unwrap();
+    let store = open(fixture.directory.path()).unwrap();
+    assert_eq!(store.list(&ListRequest::default()).unwrap().items, fixture.entries);
 }

@@ -1,0 +1,83 @@
+//! The OpenAPI documents, written when they are first asked for and kept as bytes until what is served changes.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
+use bytes::Bytes;
+use xebec_machinery::negotiation::{Endpoint, Media, negotiate};
+use xebec_machinery::openapi::{Documents, fingerprint};
+use xebec_machinery::status::Status;
+
+use crate::catalog::Served;
+
+/// A document as it goes out.
+#[derive(Debug, Clone)]
+pub struct Document {
+    /// Its bytes.
+    pub bytes: Bytes,
+    /// Its media type.
+    pub media: &'static str,
+    /// What changes with its content.
+    pub fingerprint: String,
+}
+
+#[derive(Debug, Default)]
+struct Kept {
+    generation: u64,
+    documents: HashMap<(String, &'static str), Document>,
+}
+
+/// The documents of what is served now.
+#[derive(Debug, Default)]
+pub struct OpenApi {
+    kept: Mutex<Kept>,
+}
+
+impl OpenApi {
+    /// The document at a path below `/openapi/`.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` where there is none, `NotAcceptable` where the client takes no form of it.
+    pub fn document(&self, served: &Served, path: &str, accept: &str) -> Result<Document, Status> {
+        let forms: &[Media] =
+            if path == "v2" { &[Media::Json, Media::OpenApiV2Protobuf] } else { &[Media::Json] };
+        // Clients of version 3 ask for protobuf too, and take JSON where it is not offered.
+        let media = match negotiate(accept, Endpoint::Plain, forms) {
+            Ok(encoding) => encoding.media,
+            Err(_) if path != "v2" => Media::Json,
+            Err(status) => return Err(status),
+        };
+        let key = (path.to_owned(), media.name());
+        {
+            let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+            if kept.generation != served.generation() {
+                *kept = Kept { generation: served.generation(), documents: HashMap::new() };
+            }
+            if let Some(document) = kept.documents.get(&key) {
+                return Ok(document.clone());
+            }
+        }
+        let bytes = write(served, path, media)?;
+        let document =
+            Document { fingerprint: fingerprint(&bytes), bytes: bytes.into(), media: media.name() };
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.generation == served.generation() {
+            kept.documents.insert(key, document.clone());
+        }
+        Ok(document)
+    }
+}
+
+fn write(served: &Served, path: &str, media: Media) -> Result<Vec<u8>, Status> {
+    let documents = Documents::new(served.resources());
+    let parts: Vec<&str> = path.split('/').collect();
+    match parts.as_slice() {
+        ["v2"] if media == Media::OpenApiV2Protobuf => documents.v2_protobuf(),
+        ["v2"] => Ok(documents.v2()),
+        ["v3"] => Ok(documents.v3_root()),
+        ["v3", "api", version] => documents.v3("", version).ok_or_else(Status::no_such_resource),
+        ["v3", "apis", group, version] => documents.v3(group, version).ok_or_else(Status::no_such_resource),
+        _ => Err(Status::no_such_resource()),
+    }
+}

@@ -1,0 +1,183 @@
+//! A container's environment, from values, from the pod itself, and from ConfigMaps and Secrets.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::{ConfigMap, Container, EnvVarSource, Pod, Secret};
+use kube::{Api, Client, ResourceExt as _};
+
+use crate::Error;
+
+/// The variables of a container, in the order of their names.
+pub(crate) async fn resolve(
+    client: &Client,
+    pod: &Pod,
+    container: &Container,
+    address: &str,
+) -> Result<BTreeMap<String, String>, Error> {
+    let namespace = pod.namespace().unwrap_or_default();
+    let mut variables = BTreeMap::new();
+    for source in container.env_from.iter().flatten() {
+        let prefix = source.prefix.clone().unwrap_or_default();
+        let mut found = BTreeMap::new();
+        if let Some(from) = &source.config_map_ref {
+            let optional = from.optional.unwrap_or(false);
+            found.extend(config_map(client, &namespace, &from.name, optional).await?);
+        }
+        if let Some(from) = &source.secret_ref {
+            let optional = from.optional.unwrap_or(false);
+            found.extend(secret(client, &namespace, &from.name, optional).await?);
+        }
+        for (key, value) in found {
+            let value = String::from_utf8_lossy(&value).into_owned();
+            variables.insert(format!("{prefix}{key}"), value);
+        }
+    }
+    for variable in container.env.iter().flatten() {
+        let value = match &variable.value_from {
+            Some(source) => match from_source(client, pod, &namespace, source, address).await? {
+                Some(value) => value,
+                None => continue,
+            },
+            None => expand(variable.value.as_deref().unwrap_or_default(), &variables),
+        };
+        variables.insert(variable.name.clone(), value);
+    }
+    Ok(variables)
+}
+
+/// Replaces `$(NAME)` by the variable of that name, and `$$` by `$`. References to nothing stay as they are.
+pub(crate) fn expand(text: &str, variables: &BTreeMap<String, String>) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find('$') {
+        out.push_str(&rest[..at]);
+        rest = &rest[at..];
+        if let Some(after) = rest.strip_prefix("$$") {
+            out.push('$');
+            rest = after;
+            continue;
+        }
+        let reference = rest.strip_prefix("$(").and_then(|after| after.split_once(')'));
+        match reference.and_then(|(name, after)| Some((variables.get(name)?, after))) {
+            Some((value, after)) => {
+                out.push_str(value);
+                rest = after;
+            }
+            None => {
+                out.push('$');
+                rest = &rest[1..];
+            }
+        }
+    }
+    out.push_str(rest);
+    out
+}
+
+async fn from_source(
+    client: &Client,
+    pod: &Pod,
+    namespace: &str,
+    source: &EnvVarSource,
+    address: &str,
+) -> Result<Option<String>, Error> {
+    if let Some(field) = &source.field_ref {
+        return field_of(pod, &field.field_path, address).map(Some);
+    }
+    let (what, name, key, optional, data) = if let Some(from) = &source.config_map_key_ref {
+        let optional = from.optional.unwrap_or(false);
+        (
+            "configmap",
+            &from.name,
+            &from.key,
+            optional,
+            config_map(client, namespace, &from.name, optional).await?,
+        )
+    } else if let Some(from) = &source.secret_key_ref {
+        let optional = from.optional.unwrap_or(false);
+        ("secret", &from.name, &from.key, optional, secret(client, namespace, &from.name, optional).await?)
+    } else {
+        return Err(Error::Config(
+            "an environment variable has a valueFrom that is not known here".to_owned(),
+        ));
+    };
+    match data.get(key) {
+        Some(value) => Ok(Some(String::from_utf8_lossy(value).into_owned())),
+        None if optional => Ok(None),
+        None => Err(Error::Config(format!("couldn't find key {key} in {what} {namespace}/{name}"))),
+    }
+}
+
+/// A field of the pod that containers may know (the downward API).
+pub(crate) fn field_of(pod: &Pod, path: &str, address: &str) -> Result<String, Error> {
+    let spec = pod.spec.as_ref();
+    let keyed = |prefix: &str, map: &BTreeMap<String, String>| {
+        let key = path.strip_prefix(prefix)?.strip_prefix("['")?.strip_suffix("']")?;
+        Some(map.get(key).cloned().unwrap_or_default())
+    };
+    let lines = |map: &BTreeMap<String, String>| {
+        map.iter().map(|(key, value)| format!("{key}={value:?}")).collect::<Vec<_>>().join("\n")
+    };
+    Ok(match path {
+        "metadata.name" => pod.name_any(),
+        "metadata.namespace" => pod.namespace().unwrap_or_default(),
+        "metadata.uid" => pod.uid().unwrap_or_default(),
+        "metadata.labels" => lines(pod.labels()),
+        "metadata.annotations" => lines(pod.annotations()),
+        "spec.nodeName" => spec.and_then(|spec| spec.node_name.clone()).unwrap_or_default(),
+        "spec.serviceAccountName" => {
+            spec.and_then(|spec| spec.service_account_name.clone()).unwrap_or_default()
+        }
+        "status.podIP" | "status.podIPs" => address.to_owned(),
+        "status.hostIP" | "status.hostIPs" => "127.0.0.1".to_owned(),
+        _ => keyed("metadata.labels", pod.labels())
+            .or_else(|| keyed("metadata.annotations", pod.annotations()))
+            .ok_or_else(|| {
+                Error::Config(format!("field path {path:?} is not one that containers may know"))
+            })?,
+    })
+}
+
+/// The data of a ConfigMap, by key.
+pub(crate) async fn config_map(
+    client: &Client,
+    namespace: &str,
+    name: &str,
+    optional: bool,
+) -> Result<BTreeMap<String, Vec<u8>>, Error> {
+    let found = Api::<ConfigMap>::namespaced(client.clone(), namespace).get_opt(name).await?;
+    let Some(found) = found else { return absent("configmap", name, optional) };
+    let text = found.data.into_iter().flatten().map(|(key, value)| (key, value.into_bytes()));
+    let binary = found.binary_data.into_iter().flatten().map(|(key, value)| (key, value.0));
+    Ok(text.chain(binary).collect())
+}
+
+/// The data of a Secret, by key.
+pub(crate) async fn secret(
+    client: &Client,
+    namespace: &str,
+    name: &str,
+    optional: bool,
+) -> Result<BTreeMap<String, Vec<u8>>, Error> {
+    let found = Api::<Secret>::namespaced(client.clone(), namespace).get_opt(name).await?;
+    let Some(found) = found else { return absent("secret", name, optional) };
+    Ok(found.data.into_iter().flatten().map(|(key, value)| (key, value.0)).collect())
+}
+
+fn absent(what: &str, name: &str, optional: bool) -> Result<BTreeMap<String, Vec<u8>>, Error> {
+    if optional { Ok(BTreeMap::new()) } else { Err(Error::Config(format!("{what} {name:?} not found"))) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn references_are_replaced_and_doubled_signs_kept() {
+        let variables = BTreeMap::from([("A".to_owned(), "1".to_owned())]);
+        for (text, expected) in
+            [("$(A)", "1"), ("x$(A)y$(B)", "x1y$(B)"), ("$$(A)", "$(A)"), ("$", "$"), ("$(", "$(")]
+        {
+            assert_eq!(expand(text, &variables), expected, "{text}");
+        }
+    }
+}

@@ -1,0 +1,63 @@
+use std::path::PathBuf;
+
+/// Why a pod cannot be run as asked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The API refused or could not be reached.
+    #[error("the API refused: {0}")]
+    Api(#[from] kube::Error),
+    /// An image's name or content is not one, or it is not in the registry.
+    #[error(
+        "failed to pull image {image:?}: {detail}; push or load it into the built-in registry, or mend its name"
+    )]
+    Image {
+        /// The image as the pod names it.
+        image: String,
+        /// What is wrong.
+        detail: String,
+    },
+    /// The pod refers to something that is not there.
+    #[error("{0}")]
+    Config(String),
+    /// Containers cannot be run on this machine.
+    #[error("containers cannot run here: {0}; use a WebAssembly image, or give the privilege and restart")]
+    Unprivileged(String),
+    /// A container could not be made or watched.
+    #[error("{0}")]
+    Container(#[from] xebec_container::Error),
+    /// A component could not be run.
+    #[error("{0}")]
+    Wasm(#[from] xebec_wasm::Error),
+    /// A file could not be used.
+    #[error("cannot use {path:?}: {source}")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A pod's address could not be listened on.
+    #[error("cannot listen on {address}: {source}")]
+    Listen {
+        /// The address.
+        address: std::net::SocketAddr,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The work on this machine broke off.
+    #[error("internal work broke off: {0}")]
+    Broken(#[from] tokio::task::JoinError),
+}
+
+impl Error {
+    /// The reason in a container's waiting state, as the kubelet names it.
+    pub(crate) fn reason(&self) -> &'static str {
+        match self {
+            Self::Image { .. } => "ErrImagePull",
+            Self::Config(_) => "CreateContainerConfigError",
+            Self::Unprivileged(_) | Self::Container(_) => "CreateContainerError",
+            _ => "RunContainerError",
+        }
+    }
+}

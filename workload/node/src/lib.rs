@@ -1,0 +1,21 @@
+//! Pods on this machine: from the API to running, and back.
+//!
+//! What comes in: Pods, by a `kube::Client`, and images, from the built-in registry. What goes out: running containers and
+//! WebAssembly components, and the Pods' status as the kubelet writes it. A pod whose images are all WebAssembly runs in
+//! this process at an address of its own on the loopback interface; any other pod runs as containers in a network
+//! namespace of its own, where the machine gives the privilege for that. This crate knows no store and no other
+//! controller; that a pod belongs to a ReplicaSet is nothing to it.
+
+mod agent;
+mod environment;
+mod error;
+mod image;
+pub mod logs;
+mod pod;
+mod probe;
+mod state;
+mod volumes;
+mod wasm;
+
+pub use agent::{Containers, Options, run};
+pub use error::Error;

@@ -1,0 +1,97 @@
+//! Containers that are WebAssembly components.
+
+use std::io::Read as _;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use xebec_oci::Store;
+use xebec_oci::image::Content;
+use xebec_wasm::{Compiled, Exit, Host, LogSink, Stream, WorkloadOptions};
+
+use crate::Error;
+use crate::image::Found;
+use crate::logs::Writer;
+
+/// The port of a component whose container names none.
+const PORT: u16 = 8080;
+
+impl LogSink for Writer {
+    fn line(&self, stream: Stream, line: &str) {
+        let name = match stream {
+            Stream::Stdout => "stdout",
+            Stream::Stderr => "stderr",
+        };
+        Self::line(self, name, line);
+    }
+}
+
+/// A component that is ready to run.
+pub(crate) struct Ready {
+    compiled: Compiled,
+    listeners: Vec<TcpListener>,
+}
+
+/// Compiles a component and takes its addresses, so that who connects from here on is answered.
+pub(crate) async fn prepare(
+    host: &Host,
+    store: &Arc<Store>,
+    found: &Found,
+    address: IpAddr,
+    ports: &[u16],
+) -> Result<Ready, Error> {
+    let compiled = compile(host, store, found).await?;
+    let mut listeners = Vec::new();
+    if compiled.kind().is_http() {
+        let ports = if ports.is_empty() { &[PORT][..] } else { ports };
+        for port in ports {
+            let address = SocketAddr::new(address, *port);
+            let bound = TcpListener::bind(address).await;
+            listeners.push(bound.map_err(|source| Error::Listen { address, source })?);
+        }
+    }
+    Ok(Ready { compiled, listeners })
+}
+
+async fn compile(host: &Host, store: &Arc<Store>, found: &Found) -> Result<Compiled, Error> {
+    let Content::Wasm(layer) = &found.resolved.content else {
+        return Err(Error::Config("the image is not WebAssembly".to_owned()));
+    };
+    let (host, store, name, digest) = (host.clone(), store.clone(), found.name.clone(), layer.digest);
+    tokio::task::spawn_blocking(move || {
+        let text = digest.to_string();
+        if let Some(compiled) = host.cached(&text)? {
+            return Ok(compiled);
+        }
+        let refused = |detail: String| Error::Image { image: name.as_str().to_owned(), detail };
+        let mut bytes = Vec::new();
+        let mut blob = store.open_blob(&name, digest).map_err(|error| refused(error.to_string()))?;
+        blob.read_to_end(&mut bytes).map_err(|error| refused(error.to_string()))?;
+        Ok(host.compile(&text, &bytes)?)
+    })
+    .await?
+}
+
+impl Ready {
+    /// Runs to the end, or until `stop`; gives the exit code.
+    pub(crate) async fn run(
+        self,
+        host: &Host,
+        options: WorkloadOptions,
+        stop: CancellationToken,
+    ) -> Result<i32, Error> {
+        if self.listeners.is_empty() {
+            return Ok(match host.run_command(&self.compiled, options, stop).await? {
+                Exit::Code(code) => code,
+                Exit::Cancelled => 143,
+                Exit::TimeIsOver => 124,
+            });
+        }
+        let workload = host.serve(&self.compiled, options).await?;
+        let serving = self.listeners.into_iter().map(|listener| workload.serve(listener, stop.clone()));
+        futures::future::join_all(serving).await;
+        workload.stop();
+        Ok(0)
+    }
+}
