@@ -1,6 +1,7 @@
 //! Message bodies, wherever they come from.
 
 use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -32,6 +33,8 @@ pub(crate) enum Body {
     Http1Response(Box<ResponseBody>),
     /// Cut at a route's time limit.
     Limited(Box<Limited>),
+    /// Read by a task that keeps its failure to itself.
+    Told(Box<Told>),
 }
 
 /// Why a body ended early.
@@ -79,7 +82,25 @@ pub(crate) struct Limited {
     limit: Pin<Box<Sleep>>,
 }
 
+/// Where a body's failure is told.
+pub(crate) type Fault = Arc<OnceLock<StreamError>>;
+
+/// A body that tells its failure.
+#[derive(Debug)]
+pub(crate) struct Told {
+    body: Body,
+    fault: Fault,
+}
+
 impl Body {
+    /// Tells a failure of the body here.
+    pub(crate) fn telling(self, fault: &Fault) -> Self {
+        if self.is_empty() {
+            return self;
+        }
+        Self::Told(Box::new(Told { body: self, fault: Arc::clone(fault) }))
+    }
+
     /// Cuts the body at this moment.
     pub(crate) fn limited(self, limit: tokio::time::Instant) -> Self {
         if matches!(self, Self::Empty | Self::Full(_)) {
@@ -116,6 +137,14 @@ impl http_body::Body for Body {
                 }
                 Pin::new(&mut limited.body).poll_frame(cx)
             }
+            Self::Told(told) => match ready!(Pin::new(&mut told.body).poll_frame(cx)) {
+                Some(Err(error)) => {
+                    // The first failure is the cause.
+                    let _ = told.fault.set(error);
+                    Poll::Ready(Some(Err(StreamError::Closed)))
+                }
+                sound => Poll::Ready(sound),
+            },
         }
     }
 
@@ -128,6 +157,7 @@ impl http_body::Body for Body {
             Self::Http1Request(body) => body.is_done(),
             Self::Http1Response(body) => body.is_done(),
             Self::Limited(limited) => limited.body.is_end_stream(),
+            Self::Told(told) => told.body.is_end_stream(),
         }
     }
 
@@ -140,6 +170,7 @@ impl http_body::Body for Body {
             Self::Http1Request(body) => body.left().map_or_else(SizeHint::new, SizeHint::with_exact),
             Self::Http1Response(body) => body.left().map_or_else(SizeHint::new, SizeHint::with_exact),
             Self::Limited(limited) => limited.body.size_hint(),
+            Self::Told(told) => told.body.size_hint(),
         }
     }
 }

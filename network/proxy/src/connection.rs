@@ -83,14 +83,15 @@ impl Shared {
             return self.serve_plain(io, peer).await;
         };
         // A client that fails or stalls its handshake is left; rustls has sent it the alert.
-        let Ok(Ok(stream)) = timeout(limit, TlsAcceptor::from(tls).accept(io)).await else { return };
+        let handshake = Box::pin(TlsAcceptor::from(tls).accept(io));
+        let Ok(Ok(stream)) = timeout(limit, handshake).await else { return };
         let http2 = stream.get_ref().1.alpn_protocol() == Some(tls::H2);
         let io = Io::Other(Box::new(stream));
         let site = self.site(peer, Scheme::Https);
         if http2 {
-            http2::serve(site, io).await;
+            Box::pin(http2::serve(site, io)).await;
         } else {
-            serve_http1(site, io, BytesMut::new()).await;
+            Box::pin(serve_http1(site, io, BytesMut::new())).await;
         }
     }
 
@@ -111,7 +112,8 @@ impl Shared {
         };
         match told {
             Ok(()) if buffer.starts_with(PREFACE) => {
-                http2::serve(site, Rewound::new(buffer.freeze(), io)).await;
+                // Boxed, so that a connection of the other protocol does not hold its room.
+                Box::pin(http2::serve(site, Rewound::new(buffer.freeze(), io))).await;
             }
             // A client that stopped amid the preface is told so by the other protocol's reader.
             Ok(()) | Err(_) => serve_http1(site, io, buffer).await,
@@ -124,7 +126,8 @@ impl Shared {
         Arc::new(Site {
             limits: Arc::clone(&self.limits),
             forwarder: Arc::clone(&self.forwarder),
-            stop: self.stop.clone(),
+            // Its own, so that connections do not meet at one lock between their requests.
+            stop: self.stop.child_token(),
             origin: Origin { address, scheme },
             state: Arc::clone(&self.state),
             tasks: self.tasks.child(),
@@ -141,3 +144,6 @@ async fn serve_http1(site: Arc<Site>, io: Io, buffer: BytesMut) {
 pub(crate) fn other(stream: impl Stream) -> Io {
     Io::Other(Box::new(stream))
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,7 +12,7 @@ use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::answer::{Refusal, text};
-use crate::body::{Body, Http2Response, StreamError};
+use crate::body::{self, Body, Http2Response, StreamError};
 use crate::config::{Action, Backend, BackendProtocol, Route, Target};
 use crate::filter;
 use crate::hop::{self, Origin};
@@ -115,12 +115,13 @@ impl Forwarder {
             attempt_limit: route.timeouts.backend_request,
             http2: backend.protocol == BackendProtocol::H2c,
         };
+        let carrying = std::pin::pin!(carrying.run(body));
         let mut answer = match route.timeouts.request {
-            None => carrying.run(body).await?,
+            None => carrying.await?,
             Some(limit) => {
                 let end = Instant::now() + limit;
                 let late = |_| late("the request took longer than its route allows");
-                match timeout_at(end, carrying.run(body)).await.map_err(late)?? {
+                match timeout_at(end, carrying).await.map_err(late)?? {
                     Answer::Response(response) => Answer::Response(response.map(|body| body.limited(end))),
                     upgrade @ Answer::Upgrade(..) => upgrade,
                 }
@@ -201,11 +202,12 @@ impl Carrying<'_> {
         let limit = self.attempt_limit;
         let attempt = async {
             if self.http2 {
-                self.attempt_http2(endpoint, body, reuse).await
+                Box::pin(self.attempt_http2(endpoint, body, reuse)).await
             } else {
                 self.attempt_http1(endpoint, body, reuse).await
             }
         };
+        let attempt = std::pin::pin!(attempt);
         match limit {
             None => attempt.await,
             Some(limit) => timeout(limit, attempt).await.unwrap_or_else(|_| {
@@ -248,7 +250,8 @@ impl Carrying<'_> {
             },
         };
         let place = shared.place();
-        let request = self.http2_request(body).map_err(Failed::Final)?;
+        let fault = body::Fault::default();
+        let request = self.http2_request(body.telling(&fault)).map_err(Failed::Final)?;
         let sending = shared.sender.try_send_request(request);
         let Ok(sent) = timeout(self.forwarder.exchange_idle, sending).await else {
             return Err(Failed::Final(refusal(&Cause::Stalled)));
@@ -264,7 +267,10 @@ impl Carrying<'_> {
             }
             Err(mut error) => match error.take_message() {
                 Some(unsent) => Err(Failed::Raced(unsent.into_body())),
-                None => Err(Failed::Final(gone("the endpoint ended the request's stream without an answer"))),
+                None => Err(Failed::Final(match fault.get() {
+                    Some(error) => body_refusal(error),
+                    None => gone("the endpoint ended the request's stream without an answer"),
+                })),
             },
         }
     }
@@ -307,11 +313,17 @@ fn refusal(cause: &Cause) -> Refusal {
             Refusal::new(StatusCode::BAD_GATEWAY, format!("the endpoint's answer is not taken: {reason}"))
         }
         Cause::Stalled => late("the endpoint gave no answer for too long"),
-        Cause::Body(StreamError::TooLarge) => {
-            Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "the body is larger than allowed")
-        }
-        Cause::Body(error) => Refusal::new(StatusCode::BAD_REQUEST, error.to_string()),
+        Cause::Body(error) => body_refusal(error),
     }
+}
+
+/// What a client is told of its own body.
+fn body_refusal(error: &StreamError) -> Refusal {
+    let status = match error {
+        StreamError::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        _ => StatusCode::BAD_REQUEST,
+    };
+    Refusal::new(status, error.to_string())
 }
 
 /// The backend whose share of the weights this turn falls into. The multiplier spreads neighbouring turns.

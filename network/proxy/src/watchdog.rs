@@ -50,3 +50,6 @@ impl Watchdog {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

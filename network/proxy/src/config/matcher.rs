@@ -100,3 +100,6 @@ impl PartialEq for Pattern {
         self.expression == other.expression
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,7 @@
 //! The side of a client: requests one after another, each answered before the next is read.
 
 use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -14,7 +15,7 @@ use tokio::sync::oneshot;
 use super::client::Ask;
 use super::framing::{Decoded, Decoder};
 use super::head::{self, HeadScan, RequestHead};
-use super::outgoing::{Encoder, Outgoing, Sending, put_fields};
+use super::outgoing::{Encoder, Outgoing, SendFault, Sending, put_fields};
 use super::poll_read;
 use crate::answer::Refusal;
 use crate::body::{Body, StreamError};
@@ -248,21 +249,23 @@ impl Session {
         };
         let returned = || slot.lock().unwrap_or_else(PoisonError::into_inner).take();
         let site = Arc::clone(&self.site);
-        let state = site.state();
-        let asked = Asked { origin: &site.origin, parts, body, ask: Ask { expects, upgrade } };
-        let answering = site.forwarder.answer(&state.table, asked);
-        let answer = match proceeds {
-            None => answering.await,
-            Some(proceeds) => self.answer_expectant(answering, proceeds).await.ok()?,
+        // The table is let go before the response streams: an old one must not live as long as its last stream.
+        let answer = {
+            let state = site.state();
+            let asked = Asked { origin: &site.origin, parts, body, ask: Ask { expects, upgrade } };
+            let answering = std::pin::pin!(site.forwarder.answer(&state.table, asked));
+            match proceeds {
+                None => answering.await,
+                Some(proceeds) => self.answer_expectant(answering, proceeds).await.ok()?,
+            }
         };
-        drop(state);
         match answer {
             Answer::Upgrade(response, upstream) => {
                 let Returned::Whole(reader) = kept? else { return None };
                 put_upgrade(self.out.gather(), &response);
                 self.flush().await.ok()?;
                 let Self { writer, site, .. } = self;
-                tunnel::run(reader, writer, *upstream, site.limits.tunnel_idle).await;
+                Box::pin(tunnel::run(reader, writer, *upstream, site.limits.tunnel_idle)).await;
                 None
             }
             Answer::Response(response) => {
@@ -299,10 +302,9 @@ impl Session {
     /// Waits for the answer, and sends 100 as soon as someone reads the body.
     async fn answer_expectant(
         &mut self,
-        answering: impl Future<Output = Answer>,
+        mut answering: Pin<&mut impl Future<Output = Answer>>,
         proceeds: oneshot::Receiver<()>,
     ) -> std::io::Result<Answer> {
-        let mut answering = std::pin::pin!(answering);
         tokio::select! {
             biased;
             Ok(()) = proceeds => {
@@ -325,8 +327,14 @@ impl Session {
     async fn respond(&mut self, response: Response<Body>, told: Told<'_>) -> std::io::Result<After> {
         let (encoder, after) = put_response(self.out.gather(), &response, &told);
         let mut sending = Sending::new(response.into_body(), encoder);
-        self.send(&mut sending).await?;
-        Ok(after)
+        match self.send(&mut sending).await {
+            // The client sees what came until the endpoint's failure, cut short.
+            Err(error) if error.kind() == std::io::ErrorKind::InvalidData => {
+                self.flush().await?;
+                Err(error)
+            }
+            sent => sent.map(|()| after),
+        }
     }
 
     async fn flush(&mut self) -> std::io::Result<()> {
@@ -340,9 +348,10 @@ impl Session {
         poll_fn(|cx| {
             let mut progress = false;
             match sending.poll(cx, out, writer, &mut progress) {
-                Poll::Ready(sent) => {
-                    Poll::Ready(sent.map_err(|_| std::io::ErrorKind::ConnectionAborted.into()))
-                }
+                Poll::Ready(sent) => Poll::Ready(sent.map_err(|fault| match fault {
+                    SendFault::Body(_) => std::io::ErrorKind::InvalidData.into(),
+                    SendFault::Write => std::io::ErrorKind::ConnectionAborted.into(),
+                })),
                 Poll::Pending if out.is_empty() => {
                     blocked = false;
                     Poll::Pending

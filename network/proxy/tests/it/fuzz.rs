@@ -1,14 +1,15 @@
 //! Random bytes and broken requests at the HTTP/1.1 edge: whatever comes, the connection is answered or closed, in
 //! time and without a panic, and the engine serves on. `XEBEC_FUZZ_SECONDS` sets how long it tries; `XEBEC_FUZZ_SEED`
-//! repeats a run.
+//! repeats a run. The same for what an endpoint answers.
 
 use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use xebec_proxy::proxy::{Limits, Proxy};
 
-use crate::peers::{backend, config, upstream};
+use crate::peers::{backend, config, endpoint, read_head, upstream};
 
 /// Pieces that requests are made of, sound and not.
 const PIECES: [&[u8]; 44] = [
@@ -123,14 +124,19 @@ async fn attempt(proxy: &Proxy, listener: SocketAddr, input: &[u8], dice: &mut D
     answer
 }
 
-#[tokio::test]
-async fn fuzz_http1_edge() {
+/// How long to try, and the dice of this run.
+fn budget() -> (Duration, Dice) {
     let seconds = std::env::var("XEBEC_FUZZ_SECONDS").ok().and_then(|value| value.parse().ok()).unwrap_or(1);
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
     let seed = std::env::var("XEBEC_FUZZ_SEED").ok().and_then(|value| value.parse().ok());
     let seed = seed.unwrap_or(now.as_nanos() as u64);
     println!("XEBEC_FUZZ_SEED={seed}");
-    let mut dice = Dice(seed);
+    (Duration::from_secs(seconds), Dice(seed))
+}
+
+#[tokio::test]
+async fn fuzz_http1_edge() {
+    let (budget, mut dice) = budget();
     let (endpoint, _) = upstream("a").await;
     let short = Duration::from_millis(300);
     let limits = Limits {
@@ -144,7 +150,7 @@ async fn fuzz_http1_edge() {
     let applied = proxy.apply(config(vec![backend("a", 1, vec![endpoint])])).await;
     assert!(applied.listeners[0].is_ok());
     let listener = "127.0.0.1:0".parse().unwrap();
-    let end = Instant::now() + Duration::from_secs(seconds);
+    let end = Instant::now() + budget;
     let (mut tried, mut answered) = (0_u64, 0_u64);
     while Instant::now() < end {
         let input = input(&mut dice);
@@ -159,4 +165,76 @@ async fn fuzz_http1_edge() {
     let sound = b"GET /after HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";
     let answer = attempt(&proxy, listener, sound, &mut dice).await;
     assert!(answer.starts_with(b"HTTP/1.1 200"), "{}", answer.escape_ascii());
+}
+
+/// Pieces that responses are made of, sound and not.
+const ANSWERS: [&[u8]; 24] = [
+    b"HTTP/1.1 200 OK\r\n",
+    b"HTTP/1.0 200\r\n",
+    b"HTTP/1.1 100 Continue\r\n\r\n",
+    b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n",
+    b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n",
+    b"HTTP/1.1 204 No Content\r\n",
+    b"HTTP/1.1 304 Not Modified\r\n",
+    b"HTTP/1.1 999 \xff\r\n",
+    b"HTTP/1.1 000 x\r\n",
+    b"HTTP/2.0 200 OK\r\n",
+    b"Content-Length: 3\r\n",
+    b"Content-Length: 0\r\n",
+    b"Content-Length: -1\r\n",
+    b"Transfer-Encoding: chunked\r\n",
+    b"Transfer-Encoding: identity\r\n",
+    b"Connection: close\r\n",
+    b"Connection: keep-alive, content-length\r\n",
+    b"\r\n",
+    b"abc",
+    b"3\r\nabc\r\n",
+    b"0\r\n\r\n",
+    b"0\r\nX: y\r\n\r\n",
+    b"\n",
+    b"\0\xff",
+];
+
+#[tokio::test]
+async fn fuzz_http1_endpoint() {
+    let (budget, mut dice) = budget();
+    let answers = Arc::new(Mutex::new(Vec::new()));
+    let given = Arc::clone(&answers);
+    let address = endpoint(move |mut stream| {
+        let given = Arc::clone(&given);
+        async move {
+            while read_head(&mut stream).await.is_some() {
+                let answer: Vec<u8> = given.lock().unwrap().clone();
+                if stream.write_all(&answer).await.is_err() || answer.len().is_multiple_of(2) {
+                    return;
+                }
+            }
+        }
+    })
+    .await;
+    let limits = Limits { exchange_idle: Duration::from_millis(5), ..Limits::default() };
+    let mut proxy = Proxy::new(limits);
+    proxy.apply(config(vec![backend("a", 1, vec![address])])).await;
+    let listener = "127.0.0.1:0".parse().unwrap();
+    let end = Instant::now() + budget;
+    let (mut tried, mut sound) = (0_u64, 0_u64);
+    while Instant::now() < end {
+        let mut answer = ANSWERS[dice.below(10)].to_vec();
+        // Half of the answers begin soundly, so that they reach what lies behind the head.
+        if dice.below(2) == 0 {
+            let framing = [ANSWERS[10], ANSWERS[13], ANSWERS[15]][dice.below(3)];
+            answer = [ANSWERS[0], framing, b"\r\n"].concat();
+        }
+        for _ in 0..dice.below(8) {
+            answer.extend_from_slice(ANSWERS[dice.below(ANSWERS.len())]);
+        }
+        answers.lock().unwrap().clone_from(&answer);
+        let request = b"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";
+        let told = attempt(&proxy, listener, request, &mut dice).await;
+        assert!(told.starts_with(b"HTTP/1.1 "), "{} for {}", told.escape_ascii(), answer.escape_ascii());
+        tried += 1;
+        sound += u64::from(told.starts_with(b"HTTP/1.1 200"));
+    }
+    println!("{tried} answers, {sound} taken");
+    assert!(sound * 10 > tried, "the answers reach too little");
 }

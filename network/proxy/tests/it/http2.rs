@@ -208,3 +208,19 @@ async fn no_http2_request_fails_while_routes_are_swapped_or_the_engine_ends() {
         answered.await.unwrap();
     }
 }
+
+#[tokio::test]
+async fn a_body_that_fails_on_its_way_to_an_http2_endpoint_is_the_clients_fault() {
+    let (address, _) = h2c_echo().await;
+    let mut endpoint = backend("a", 1, vec![address]);
+    endpoint.protocol = BackendProtocol::H2c;
+    let limits = Limits { body_bytes: Some(4), ..Limits::default() };
+    let (_proxy, front) = serving_with(config(vec![endpoint]), limits).await;
+    let head = "POST / HTTP/1.1\r\nHost: h\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n";
+    for (body, status) in
+        [("5\r\nabcde\r\n0\r\n\r\n", "413"), ("zz\r\n", "400"), ("3\r\nabc\r\n0\r\n\r\n", "200")]
+    {
+        let answer = raw(front, &format!("{head}{body}")).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{body}: {answer}");
+    }
+}
