@@ -48,8 +48,10 @@ fn build_v2(store: &Store, root: &std::path::Path) -> Result<()> {
     std::fs::write(&program, V2).with_context(|| format!("cannot write {}", program.display()))?;
     std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755))?;
     let config = RunConfig { entrypoint: vec!["/hello".to_owned()], ..RunConfig::default() };
-    let request = BuildRequest { rootfs: Rootfs::Directory(root.to_owned()), config, platform: Platform::host() };
-    build(store, &REPOSITORY.parse()?, &"v2".parse()?, &request).context("cannot build the demo's second image")?;
+    let request =
+        BuildRequest { rootfs: Rootfs::Directory(root.to_owned()), config, platform: Platform::host() };
+    build(store, &REPOSITORY.parse()?, &"v2".parse()?, &request)
+        .context("cannot build the demo's second image")?;
     Ok(())
 }
 
@@ -88,7 +90,8 @@ async fn put(client: &Client, object: Value) -> Result<()> {
 
 async fn wait_for(client: &Client, name: &str, begun: Instant) -> Result<()> {
     let kind = GroupVersionKind::gvk("apps", "v1", "Deployment");
-    let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), "default", &ApiResource::from_gvk(&kind));
+    let api: Api<DynamicObject> =
+        Api::namespaced_with(client.clone(), "default", &ApiResource::from_gvk(&kind));
     loop {
         let found = api.get_opt(name).await?;
         let Some(found) = found else { return Ok(()) };

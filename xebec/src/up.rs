@@ -15,9 +15,9 @@ use xebec_oci::{Limits, Registry, Store};
 use crate::api;
 use crate::cli::{Part, UpArgs};
 use crate::data_dir::{DataDir, Endpoints};
-use crate::{demo, gateway};
 use crate::node::{self, Logs};
 use crate::shutdown;
+use crate::{demo, gateway};
 
 /// What parts have to end in after they were asked to.
 const GRACE: Duration = Duration::from_secs(10);
@@ -89,7 +89,10 @@ pub(crate) async fn run(args: UpArgs, with_demo: bool) -> Result<()> {
     data.write_endpoints(&endpoints)?;
     if with_demo {
         notes.push(format!("try         curl http://{}/", gateway::address()));
-        notes.push(format!("and         kubectl --kubeconfig {} get pods,svc,gateways,httproutes -A", args.data.join("kubeconfig").display()));
+        notes.push(format!(
+            "and         kubectl --kubeconfig {} get pods,svc,gateways,httproutes -A",
+            args.data.join("kubeconfig").display()
+        ));
     }
     announce(begun.elapsed(), &endpoints, &notes)?;
 

@@ -19,3 +19,21 @@ pub trait Pods: Send + Sync {
         query: &'a str,
     ) -> Pin<Box<dyn Future<Output = Result<Response<ResponseBody>, Status>> + Send + 'a>>;
 }
+
+/// No node is part of this process.
+#[derive(Debug, Clone, Copy)]
+pub struct NoPods;
+
+impl Pods for NoPods {
+    fn logs<'a>(
+        &'a self,
+        _pod: &'a Value,
+        _query: &'a str,
+    ) -> Pin<Box<dyn Future<Output = Result<Response<ResponseBody>, Status>> + Send + 'a>> {
+        Box::pin(async {
+            Err(Status::unavailable(
+                "no node runs in this process, so there are no logs; start one with `up`",
+            ))
+        })
+    }
+}

@@ -39,7 +39,7 @@ impl Drop for Server {
 impl Server {
     async fn start() -> Self {
         let data = tempfile::tempdir().expect("a directory");
-        let store = Store::open(data.path(), Options::default()).expect("an empty store");
+        let store = Store::open(data.path(), &Options::default()).expect("an empty store");
         let stop = CancellationToken::new();
         let range = Range::new(Ipv4Addr::new(10, 96, 0, 0), 16).expect("a range");
         let catalog = Catalog::new(builtin::resources().to_vec());
