@@ -58,7 +58,9 @@ pub(crate) async fn run(args: UpArgs, with_demo: bool) -> Result<()> {
                 };
                 gateway::define(&client).await?;
                 running.spawn(ended("gateway", gateway::run(client, stop.clone())));
-                endpoints.insert(part.name().to_owned(), gateway::address());
+                if with_demo {
+                    endpoints.insert(part.name().to_owned(), gateway::address());
+                }
                 continue;
             }
             Part::Node => {
