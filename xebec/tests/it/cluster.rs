@@ -33,7 +33,7 @@ impl Cluster {
             println!("skipped: kubectl is not installed");
             return None;
         }
-        let data = tempfile::tempdir().unwrap();
+        let data = tempfile::tempdir().expect("a temporary directory");
         push_hello(&data.path().join("registry"));
         let running = Some(Running::start(data.path()));
         Some(Self { running, data })
@@ -143,8 +143,9 @@ pub(crate) fn name(pod: &Value) -> &str {
 pub(crate) fn ask(pod: &Value) -> String {
     let address = pod["status"]["podIP"].as_str().expect("an address");
     let mut stream = TcpStream::connect((address, 8080)).expect("a ready pod accepts connections");
-    stream.set_read_timeout(Some(DEADLINE)).unwrap();
-    write!(stream, "GET / HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n").unwrap();
+    stream.set_read_timeout(Some(DEADLINE)).expect("a timeout that is not zero");
+    write!(stream, "GET / HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n")
+        .expect("the pod takes a request");
     let mut answer = String::new();
     stream.read_to_string(&mut answer).expect("the answer ends");
     answer
@@ -167,6 +168,7 @@ fn text(bytes: &[u8]) -> String {
 fn push_hello(registry: &Path) {
     let wasm = Path::new(env!("CARGO_MANIFEST_DIR")).join("../workload/wasm/fixtures/hello.wasm");
     let wasm = std::fs::read(wasm).expect("the fixture is there");
-    let store = Store::open(registry, Limits::default()).unwrap();
-    push_wasm(&store, &"demo/hello".parse().unwrap(), &"v1".parse().unwrap(), &wasm).unwrap();
+    let store = Store::open(registry, Limits::default()).expect("a store");
+    let (repository, tag) = ("demo/hello".parse().expect("a name"), "v1".parse().expect("a tag"));
+    push_wasm(&store, &repository, &tag, &wasm).expect("the fixture is a component");
 }
