@@ -129,6 +129,56 @@ fn a_killed_process_comes_back_with_everything_on_the_same_data() {
 }
 
 #[test]
+fn a_rollout_that_does_not_become_ready_leaves_the_old_pods_serving() {
+    let Some(cluster) = with_hello() else { return };
+    let before = cluster.ready_pods("hello", 2);
+    cluster.kubectl("set image deployment/hello hello=localhost/demo/absent:v2");
+    let waiting = until("a pod that waits for its image", || {
+        let pods = cluster.pods("hello");
+        let mut states = pods.iter().map(|pod| &pod["status"]["containerStatuses"][0]["state"]["waiting"]);
+        states.find(|waiting| waiting["reason"] == "ErrImagePull").cloned()
+    });
+    assert!(waiting["message"].as_str().unwrap().contains("demo/absent:v2"), "{waiting}");
+    assert!(!cluster.run("rollout status deployment/hello --timeout=2s", "").status.success());
+    let serving: Vec<_> = before.iter().filter(|pod| answers(pod)).collect();
+    assert_eq!(serving.len(), 2, "a surge comes before any old pod goes");
+    cluster.kubectl("rollout undo deployment/hello");
+    cluster.rolled_out("hello");
+    cluster.ready_pods("hello", 2);
+}
+
+#[test]
+fn a_pod_whose_probe_fails_runs_and_is_not_ready() {
+    let Some(cluster) = Cluster::start() else { return };
+    cluster.apply(&HELLO.replace("path: /,", "path: /nowhere,"));
+    let pods = until("two running pods that were probed", || {
+        let pods = cluster.pods("hello");
+        let probed = |pod: &serde_json::Value| {
+            pod["status"]["phase"] == "Running"
+                && cluster.kubectl(&format!("logs {}", name(pod))).contains("request /nowhere")
+        };
+        (pods.len() == 2 && pods.iter().all(probed)).then_some(pods)
+    });
+    assert!(pods.iter().all(answers));
+    let ready = &cluster.get("deployment hello")["status"]["readyReplicas"];
+    assert!(ready.is_null() || *ready == 0, "{ready}");
+}
+
+#[test]
+fn a_pods_environment_comes_from_configmaps_and_secrets() {
+    let Some(cluster) = Cluster::start() else { return };
+    cluster.kubectl("create configmap greeting --from-literal=text=mapped");
+    cluster.kubectl("create secret generic version --from-literal=VERSION=hidden");
+    let source = "env: [{name: GREETING, valueFrom: {configMapKeyRef: {name: greeting, key: text}}}]\n        \
+                  envFrom: [{secretRef: {name: version}}]";
+    cluster.apply(&HELLO.replace("env: [{name: GREETING, value: first}]", source));
+    for pod in cluster.ready_pods("hello", 2) {
+        let answer = ask(&pod);
+        assert!(answer.contains("mapped hidden"), "{answer}");
+    }
+}
+
+#[test]
 fn it_ends_cleanly_while_pods_run() {
     let Some(cluster) = with_hello() else { return };
     assert_eq!(cluster.terminate(), Some(0));

@@ -137,6 +137,40 @@ fn an_unknown_field_is_refused_by_its_path() {
 }
 
 #[test]
+fn a_dry_run_and_a_diff_show_what_would_be_and_change_nothing() {
+    let Some(cluster) = Cluster::start() else { return };
+    let settings = |colour: &str| {
+        format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: settings}}\ndata: {{colour: {colour}}}\n")
+    };
+    let dry = cluster.run("apply --dry-run=server -o=jsonpath={.metadata.uid} -f -", &settings("red"));
+    assert!(dry.status.success() && !dry.stdout.is_empty(), "the server fills the object in");
+    assert!(cluster.refused("get configmap settings", "").contains("NotFound"));
+    cluster.apply(&settings("red"));
+    let changed = cluster.run("diff -f -", &settings("blue"));
+    let shown = String::from_utf8_lossy(&changed.stdout);
+    assert_eq!(changed.status.code(), Some(1), "{shown}");
+    assert!(shown.contains("-  colour: red") && shown.contains("+  colour: blue"), "{shown}");
+    assert_eq!(cluster.run("diff -f -", &settings("red")).status.code(), Some(0));
+    assert_eq!(cluster.get("configmap settings")["data"]["colour"], "red");
+}
+
+#[test]
+fn a_second_creation_and_an_outdated_replacement_are_conflicts() {
+    let Some(cluster) = Cluster::start() else { return };
+    cluster.kubectl("create configmap settings --from-literal=colour=red");
+    let again = cluster.refused("create configmap settings --from-literal=colour=blue", "");
+    assert!(again.contains("already exists"), "{again}");
+    let outdated = cluster.get("configmap settings").to_string();
+    cluster.kubectl("label configmap settings tier=front");
+    let complaint = cluster.refused("replace -f -", &outdated);
+    assert!(
+        complaint.contains("Conflict") && complaint.contains("the object has been modified"),
+        "{complaint}"
+    );
+    assert_eq!(cluster.get("configmap settings")["metadata"]["labels"]["tier"], "front");
+}
+
+#[test]
 fn a_watch_sees_every_change() {
     let Some(cluster) = Cluster::start() else { return };
     cluster.kubectl("create configmap watched --from-literal=colour=red");
