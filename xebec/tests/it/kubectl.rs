@@ -113,6 +113,18 @@ fn a_deleted_deployment_takes_its_pods_and_replica_sets_along() {
 }
 
 #[test]
+fn pods_that_a_deletion_orphans_go_on_serving() {
+    let Some(cluster) = with_hello() else { return };
+    let before = cluster.ready_pods("hello", 2);
+    cluster.kubectl("delete deployment hello --cascade=orphan --timeout=60s");
+    let orphan = &cluster.get("replicasets -l app=hello")["items"][0];
+    assert!(orphan["metadata"]["ownerReferences"].as_array().is_none_or(Vec::is_empty), "{orphan}");
+    assert!(before.iter().all(answers));
+    cluster.kubectl("delete replicasets -l app=hello --cascade=foreground --timeout=60s");
+    assert!(cluster.pods("hello").is_empty(), "a foreground deletion ends after its dependents");
+}
+
+#[test]
 fn a_killed_process_comes_back_with_everything_on_the_same_data() {
     let Some(mut cluster) = with_hello() else { return };
     let uid = cluster.get("deployment hello")["metadata"]["uid"].clone();
