@@ -1,5 +1,7 @@
 //! The program from outside: the house's rules, and the built binary driven as its users drive it.
 
+mod cluster;
 mod doors;
+mod kubectl;
 mod running;
 mod up;
