@@ -106,11 +106,10 @@ impl Api {
     pub async fn delete(&self, call: &Call, options: &DeleteOptions) -> Result<Deleted, Status> {
         for _ in 0..ATTEMPTS {
             let current = self.storage().get(&call.resource, call.namespace(), call.name())?;
+            // A precondition that does not hold is final; a write that came in between is not.
+            check_preconditions(call, options, &current.object)?;
             match self.delete_at(call, options, current).await {
-                Err(status)
-                    if is_conflict(&status)
-                        && options.resource_version.is_none()
-                        && options.uid.is_none() => {}
+                Err(status) if is_conflict(&status) => {}
                 outcome => return outcome,
             }
         }
@@ -124,7 +123,6 @@ impl Api {
         current: Stored,
     ) -> Result<Deleted, Status> {
         let old = current.object;
-        check_preconditions(call, options, &old)?;
         let mut new = old.clone();
         set_finalizers(&mut new, options.propagation);
         let grace = strategy::grace_seconds(&call.resource, &old, options.grace);
