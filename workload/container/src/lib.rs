@@ -10,6 +10,7 @@
 mod cgroup;
 mod config;
 mod error;
+mod exec;
 mod log;
 mod monitor;
 mod namespace;
@@ -23,6 +24,7 @@ mod spec;
 mod user;
 
 pub use error::Error;
+pub use exec::{Exec, ExecOutput};
 pub use log::{Stream, rfc3339};
 pub use monitor::monitor;
 pub use network::{PodAddress, PodNetwork, Range};

@@ -14,6 +14,7 @@
 //! ```
 
 use std::{
+    ffi::OsString,
     fs::{self, File},
     io::{self, BufRead as _, Read as _, Write as _},
     os::{
@@ -42,6 +43,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     cgroup,
     config::runtime_config,
+    exec::{self, EXEC},
     log::{LONGEST, Lines, LogFile, Stream},
     process::Process,
     rootfs::{Root, Rootfs, own_mounts},
@@ -53,7 +55,7 @@ pub(crate) const REQUEST: &str = "request.json";
 pub(crate) const EXIT: &str = "exit.json";
 pub(crate) const PROCESSES: &str = "processes.json";
 pub(crate) const START: &str = "start\n";
-const STATE: &str = "state";
+pub(crate) const STATE: &str = "state";
 
 /// What a monitor is to make.
 #[derive(Debug, Serialize, Deserialize)]
@@ -80,9 +82,19 @@ pub(crate) struct Processes {
     pub(crate) first: Process,
 }
 
-/// Runs a monitor: the program's hidden subcommand ends in this, with the container's directory.
+/// Runs a monitor: the program's hidden subcommand ends in this, with all the arguments behind its name. The program must
+/// not have started another thread.
 #[must_use]
-pub fn monitor(folder: &Path) -> ExitCode {
+pub fn monitor(args: &[OsString]) -> ExitCode {
+    close_inherited();
+    let folder = match args {
+        [exec, rest @ ..] if exec == EXEC => return exec::run(rest),
+        [folder] => Path::new(folder),
+        _ => {
+            eprintln!("this command is for the program's own use");
+            return ExitCode::from(2);
+        }
+    };
     match run(folder) {
         Ok(()) => ExitCode::SUCCESS,
         Err(reason) => {
@@ -90,6 +102,21 @@ pub fn monitor(folder: &Path) -> ExitCode {
             eprintln!("{reason}");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Closes what whoever started the program had open without meaning it for us: a file, a lock or a socket that a
+/// container's monitor held would stay for as long as the container runs.
+fn close_inherited() {
+    let open: Vec<i32> = fs::read_dir("/proc/self/fd")
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .filter(|number| *number > 2)
+        .collect();
+    for number in open {
+        // The directory's own number is among them and closed already.
+        let _ = nix::unistd::close(number);
     }
 }
 
@@ -290,7 +317,7 @@ fn report(report: &Report) {
 }
 
 /// An error with its causes.
-fn whole(error: &dyn std::error::Error) -> String {
+pub(crate) fn whole(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
@@ -307,7 +334,7 @@ fn whole(error: &dyn std::error::Error) -> String {
 /// Becomes the command. Other than the library's own way this gives the command the usual disposition of signals: this
 /// program's own runtime ignores SIGPIPE, which would be inherited.
 #[derive(Clone)]
-struct PlainExecutor;
+pub(crate) struct PlainExecutor;
 
 impl Executor for PlainExecutor {
     fn exec(&self, spec: &Spec) -> Result<(), ExecutorError> {

@@ -51,12 +51,16 @@ impl Range {
     /// Whether a pod may have the address.
     #[must_use]
     pub fn is_pods(self, address: Ipv4Addr) -> bool {
-        self.pods().any(|pod| pod == address)
+        self.hosts().contains(&address.into())
     }
 
     fn pods(self) -> impl Iterator<Item = Ipv4Addr> {
-        let broadcast = self.network | (u32::MAX >> self.length);
-        (self.network + 2..broadcast).map(Ipv4Addr::from)
+        self.hosts().map(Ipv4Addr::from)
+    }
+
+    /// All but the network's own address, the gateway and the broadcast address.
+    fn hosts(self) -> std::ops::Range<u32> {
+        self.network + 2..self.network | (u32::MAX >> self.length)
     }
 }
 
@@ -150,8 +154,11 @@ impl PodNetwork {
     pub fn attach(&self, pod: &ContainerId) -> Result<PodAddress, Error> {
         let mut addresses = self.addresses.lock().unwrap_or_else(PoisonError::into_inner);
         let address = match addresses.get(pod) {
-            Some(address) => *address,
-            None => {
+            Some(address) if self.range.is_pods(*address) => *address,
+            // It has none, or one of a range that was given up.
+            _ => {
+                let gone = Netlink::open().and_then(|mut netlink| netlink.remove(&interface(pod)));
+                gone.map_err(failed(format!("network of pod {pod}")))?;
                 let taken: std::collections::BTreeSet<_> = addresses.values().copied().collect();
                 let free = self.range.pods().find(|address| !taken.contains(address));
                 let free = free.ok_or_else(|| Error::AddressesExhausted { range: self.range.to_string() })?;

@@ -34,7 +34,7 @@ use xebec_oci::{
 };
 
 use crate::{
-    Error, Privilege, cgroup,
+    Error, Exec, Privilege, cgroup,
     monitor::{EXIT, PROCESSES, Processes, REQUEST, Report, Request, START, leave},
     rootfs::{Root, Rootfs},
     spec::{ContainerId, ContainerSpec, Exit},
@@ -74,7 +74,7 @@ pub struct Image {
 #[derive(Debug)]
 pub struct Runtime {
     folder: PathBuf,
-    monitor: MonitorCommand,
+    monitor: Arc<MonitorCommand>,
     layers: Arc<Layers>,
     privilege: Privilege,
     /// The control group that all of them are below.
@@ -88,6 +88,7 @@ pub struct Container {
     folder: PathBuf,
     group: String,
     processes: Processes,
+    monitor: Arc<MonitorCommand>,
     /// The monitor's ear and mouth, until the container is started.
     line: Option<(ChildStdin, BufReader<ChildStdout>)>,
 }
@@ -122,7 +123,7 @@ impl Runtime {
         // Two programs on one machine must not share a group.
         let place = Digest::of(folder.as_os_str().as_encoded_bytes()).hex();
         let group = format!("/xebec/{}", &place[..12]);
-        Ok(Self { folder, monitor, layers, privilege, group })
+        Ok(Self { folder, monitor: Arc::new(monitor), layers, privilege, group })
     }
 
     /// Makes a container, up to the point where its command would begin.
@@ -196,6 +197,7 @@ impl Runtime {
                 folder: folder.to_owned(),
                 group: group.to_owned(),
                 processes,
+                monitor: Arc::clone(&self.monitor),
                 line: Some((input, output)),
             }),
             Report::Failed(reason) => Err(refused(id, reason)),
@@ -203,12 +205,13 @@ impl Runtime {
         }
     }
 
-    /// The containers that an earlier process left, running or ended. What it had not finished making is removed.
+    /// The containers that an earlier process left, running or ended. What it had not finished making is removed, so
+    /// this comes before the first container is made.
     ///
     /// # Errors
     /// When the disk refuses.
     pub async fn recover(&self) -> Result<Vec<Container>, Error> {
-        let (folder, group) = (self.containers(), self.group.clone());
+        let (folder, group, monitor) = (self.containers(), self.group.clone(), Arc::clone(&self.monitor));
         blocking(move || {
             let mut found = Vec::new();
             for entry in fs::read_dir(&folder).map_err(at(&folder))? {
@@ -218,9 +221,8 @@ impl Runtime {
                     continue;
                 };
                 let (folder, group) = (entry.path(), format!("{group}/{id}"));
-                let processes = fs::read(folder.join(PROCESSES)).ok();
-                match processes.and_then(|text| serde_json::from_slice(&text).ok()) {
-                    Some(processes) => found.push(Container { id, folder, group, processes, line: None }),
+                match Container::read(id, folder.clone(), group.clone(), Arc::clone(&monitor)) {
+                    Some(container) => found.push(container),
                     None => remove(&folder, &group)?,
                 }
             }
@@ -228,6 +230,13 @@ impl Runtime {
             Ok(found)
         })
         .await
+    }
+
+    /// The container of that name, running or ended, if there is one that was made whole.
+    #[must_use]
+    pub fn find(&self, id: &ContainerId) -> Option<Container> {
+        let (folder, group) = (self.containers().join(id.as_str()), format!("{}/{id}", self.group));
+        Container::read(id.clone(), folder, group, Arc::clone(&self.monitor))
     }
 
     /// The unpacked layers, to be cleaned of those that no image needs.
@@ -250,6 +259,12 @@ impl Drop for Runtime {
 }
 
 impl Container {
+    fn read(id: ContainerId, folder: PathBuf, group: String, monitor: Arc<MonitorCommand>) -> Option<Self> {
+        let processes = fs::read(folder.join(PROCESSES)).ok()?;
+        let processes = serde_json::from_slice(&processes).ok()?;
+        Some(Self { id, folder, group, processes, monitor, line: None })
+    }
+
     /// The container's name.
     #[must_use]
     pub fn id(&self) -> &ContainerId {
@@ -292,6 +307,18 @@ impl Container {
             Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
             Err(error) => Err(at(&self.folder)(error.into())),
         }
+    }
+
+    /// Runs a further command in it, as its user and with its environment.
+    ///
+    /// # Errors
+    /// When no process can be started. A command that is not there ends with code 126 instead.
+    pub fn exec(&self, args: &[String]) -> Result<Exec, Error> {
+        Exec::spawn(self, &self.monitor, args)
+    }
+
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
     }
 
     /// Where it stands now.

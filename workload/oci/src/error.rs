@@ -111,6 +111,14 @@ pub enum Error {
         /// What is wrong, and the remedy.
         reason: String,
     },
+    /// Another registry did not give or take what was asked.
+    #[error("{what}: {source}")]
+    Remote {
+        /// What was tried, with which image.
+        what: String,
+        /// What the registry or the network said.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// The disk refused.
     #[error("{path}: {source}: check the space and the permissions there")]
     Disk {

@@ -101,7 +101,7 @@ impl Platform {
         Self { architecture: architecture.to_owned(), os: std::env::consts::OS.to_owned(), variant: None }
     }
 
-    fn runs(&self, image: &Self) -> bool {
+    pub(crate) fn runs(&self, image: &Self) -> bool {
         let variant = self.variant.is_none() || image.variant.is_none() || self.variant == image.variant;
         self.architecture == image.architecture && self.os == image.os && variant
     }
@@ -393,7 +393,7 @@ fn put(
 }
 
 /// Reads a blob that must be no larger than a manifest, and checks it.
-fn read_small(store: &Store, name: &RepositoryName, blob: &Descriptor) -> Result<Vec<u8>, Error> {
+pub(crate) fn read_small(store: &Store, name: &RepositoryName, blob: &Descriptor) -> Result<Vec<u8>, Error> {
     use std::io::Read as _;
     let limit = store.limits().manifest_bytes;
     if blob.size > limit {
@@ -410,7 +410,7 @@ fn read_small(store: &Store, name: &RepositoryName, blob: &Descriptor) -> Result
     }
 }
 
-fn is_index(kind: &str) -> bool {
+pub(crate) fn is_index(kind: &str) -> bool {
     matches!(kind, media_type::OCI_INDEX | media_type::DOCKER_LIST)
 }
 

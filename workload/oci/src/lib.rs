@@ -4,6 +4,7 @@
 //! directories and digests; it knows neither Kubernetes nor how content is run. It follows the OCI image
 //! specification 1.1 and the OCI distribution specification 1.1.
 
+pub mod client;
 mod digest;
 mod error;
 pub mod image;
@@ -16,5 +17,5 @@ pub mod unpack;
 pub use digest::{Digest, Hasher};
 pub use error::Error;
 pub use reference::{Reference, RepositoryName, Selector, Tag};
-pub use registry::Registry;
+pub use registry::{Registry, RegistryLimits};
 pub use store::{BlobWriter, Collected, Limits, StagedBlob, Store};

@@ -192,7 +192,10 @@ impl Layer<'_> {
     fn extract(&self, target: &Path, form: Form, limits: UnpackLimits) -> Result<(), Error> {
         let invalid = |reason: String| Error::LayerInvalid { layer: self.blob.digest, reason };
         match self.blob.media_type.as_str() {
-            media_type::OCI_LAYER | media_type::OCI_LAYER_GZIP | media_type::DOCKER_LAYER_GZIP => {}
+            media_type::OCI_LAYER
+            | media_type::OCI_LAYER_GZIP
+            | media_type::OCI_LAYER_ZSTD
+            | media_type::DOCKER_LAYER_GZIP => {}
             other => return Err(invalid(format!("its type {other} cannot be unpacked: build it with gzip"))),
         }
         let broken = |source: io::Error| match source.downcast::<Error>() {

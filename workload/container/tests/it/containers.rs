@@ -110,10 +110,28 @@ async fn what_cannot_run_says_why_and_leaves_nothing() {
         assert!(runtime.recover().await.unwrap().is_empty());
     }
     let container = runtime.create(&id, &house.image, &house.spec(&["wait"])).await.unwrap();
+    assert_eq!(runtime.find(&id).unwrap().pid(), container.pid());
+    assert!(runtime.find(&"other".parse().unwrap()).is_none());
     let twice = runtime.create(&id, &house.image, &house.spec(&["wait"])).await;
     assert!(matches!(twice, Err(Error::Exists { .. })), "{twice:?}");
     assert_eq!(container.status().await.unwrap(), Status::Created);
     container.delete().await.unwrap();
+}
+
+#[tokio::test]
+async fn without_overlays_each_container_has_a_copy() {
+    let Some(mut house) = house("without_overlays_each_container_has_a_copy") else { return };
+    house.privilege.overlay = false;
+    let runtime = house.runtime();
+    for _ in 0..2 {
+        let container = house.started(&runtime, "copy", &house.spec(&["look"])).await;
+        assert_eq!(container.wait().await.unwrap().code, 0, "{:?}", house.log());
+        assert!(house.log().contains(&"stdout F write root true".to_owned()));
+        let copy = house.folder.path().join("runtime/containers/copy/rootfs/changed");
+        assert!(copy.exists());
+        container.delete().await.unwrap();
+        assert!(!copy.exists());
+    }
 }
 
 #[tokio::test]
@@ -153,4 +171,37 @@ async fn containers_are_found_again_after_a_restart() {
         container.delete().await.unwrap();
     }
     assert!(second.recover().await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_further_command_runs_in_the_container() {
+    let Some(house) = house("a_further_command_runs_in_the_container") else { return };
+    let runtime = house.runtime();
+    let spec =
+        ContainerSpec { hostname: Some("pod-0".to_owned()), user: "app".to_owned(), ..house.spec(&["wait"]) };
+    let container = house.started(&runtime, "exec", &spec).await;
+    let exec = async |args: &[&str], limit| {
+        let args: Vec<_> = args.iter().map(|&arg| arg.to_owned()).collect();
+        container.exec(&args).unwrap().output(limit, 4096).await.unwrap()
+    };
+    let long = Duration::from_secs(30);
+    let looked = exec(&["/guest", "look"], long).await;
+    let text = String::from_utf8(looked.stdout).unwrap();
+    for expected in ["host pod-0", "Uid: 1234", "home /home/app", "broken pipes ignored false"] {
+        assert!(text.contains(expected), "{expected:?} is not in {text:?} {:?}", looked.stderr);
+    }
+    assert_eq!(exec(&["/guest", "exit", "7"], long).await.code, Some(7));
+    let said = exec(&["/guest", "say", "x"], long).await;
+    assert_eq!((said.stdout.as_slice(), said.stderr.as_slice()), (&b"out x\n"[..], &b"err x\n"[..]));
+    let absent = exec(&["/absent"], long).await;
+    assert_eq!(absent.code, Some(126));
+    assert!(String::from_utf8_lossy(&absent.stderr).contains("/absent"), "{absent:?}");
+
+    let begun = std::time::Instant::now();
+    assert_eq!(exec(&["/guest", "wait"], Duration::from_millis(500)).await.code, None);
+    assert!(begun.elapsed() < Duration::from_secs(5));
+    // Nothing of it is left in the container's process namespace.
+    let processes = exec(&["/guest", "processes"], long).await;
+    assert_eq!(String::from_utf8(processes.stdout).unwrap(), "/guest wait S\n/guest processes R\n");
+    container.delete().await.unwrap();
 }

@@ -68,12 +68,23 @@ fn guest() -> &'static Path {
     })
 }
 
-/// The example program beside this one.
 fn monitor() -> MonitorCommand {
-    let own = std::env::current_exe().unwrap();
-    let program = own.parent().and_then(Path::parent).unwrap().join("examples/monitor");
-    assert!(program.exists(), "{} is not built: run the tests with cargo test", program.display());
-    MonitorCommand { program, args: Vec::new() }
+    MonitorCommand { program: env!("CARGO_BIN_EXE_xebec-monitor").into(), args: Vec::new() }
+}
+
+impl Drop for House {
+    /// A test that fails leaves no container behind.
+    fn drop(&mut self) {
+        let containers = std::fs::read_dir(self.folder.path().join("runtime/containers"));
+        for container in containers.into_iter().flatten().flatten() {
+            let processes = std::fs::read(container.path().join("processes.json")).unwrap_or_default();
+            let processes: serde_json::Value = serde_json::from_slice(&processes).unwrap_or_default();
+            let first = processes["first"]["pid"].as_i64().and_then(|pid| i32::try_from(pid).ok());
+            if let Some(first) = first.and_then(rustix::process::Pid::from_raw) {
+                let _ = rustix::process::kill_process(first, rustix::process::Signal::KILL);
+            }
+        }
+    }
 }
 
 impl House {

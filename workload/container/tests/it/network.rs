@@ -93,6 +93,11 @@ fn addresses_run_out_and_come_back() {
     }
     let refused = network.attach(&id("one-more"));
     assert!(matches!(refused, Err(Error::AddressesExhausted { .. })), "{refused:?}");
+    // A pod of a range that was given up gets an address of the new one, and is reached there.
+    let wider = PodNetwork::open(folder.path(), "xbtest1", "10.251.9.0/28".parse().unwrap()).unwrap();
+    let moved = wider.attach(&pods[0]).unwrap();
+    assert!(wider.range().is_pods(moved.address), "{moved:?}");
+    drop(wider);
     let freed = network.pods()[&pods[2]];
     network.detach(&pods[2]).unwrap();
     assert_eq!(network.attach(&id("one-more")).unwrap().address, freed);

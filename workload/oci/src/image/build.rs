@@ -20,7 +20,7 @@ pub(crate) const MOST_ENTRIES: usize = 1_000_000;
 pub enum Rootfs {
     /// A directory's content. Its files belong to root in the image.
     Directory(PathBuf),
-    /// A tar archive, gzipped or not. Its entries are taken as they are.
+    /// A tar archive, compressed by gzip or Zstandard or not. Its entries are taken as they are.
     Tar(PathBuf),
 }
 
@@ -111,12 +111,14 @@ impl<R: Read> Read for Copied<R> {
     }
 }
 
-/// The stream without gzip, if it begins as gzip does.
+/// The stream without its compression, if it begins as gzip or Zstandard do.
 pub(crate) fn decompressed<'a>(file: impl Read + 'a) -> io::Result<Box<dyn Read + 'a>> {
     let mut file = BufReader::with_capacity(64 << 10, file);
     let begin = io::BufRead::fill_buf(&mut file)?;
     Ok(if begin.starts_with(&[0x1f, 0x8b]) {
         Box::new(flate2::bufread::MultiGzDecoder::new(file))
+    } else if begin.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]) {
+        Box::new(ruzstd::decoding::StreamingDecoder::new(file).map_err(io::Error::other)?)
     } else {
         Box::new(file)
     })

@@ -187,6 +187,20 @@ impl Store {
         self.link(name, staged.digest)
     }
 
+    /// Makes a blob of any repository a blob of this one too; false when none holds it. For content that this machine
+    /// fetches for itself: a client must name the repository, see [`Store::mount`].
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn adopt(&self, name: &RepositoryName, digest: Digest) -> Result<bool, Error> {
+        let _no_collection = self.collection.read().unwrap_or_else(PoisonError::into_inner);
+        let held = self.blob_path(digest).is_file();
+        if held {
+            self.link(name, digest)?;
+        }
+        Ok(held)
+    }
+
     fn upload_path(&self, name: &RepositoryName, id: Uuid) -> PathBuf {
         self.repository(name).join("_uploads").join(id.to_string())
     }

@@ -210,6 +210,6 @@ fn limits_and_unknown_compressions_are_told() {
     assert!(unpack(&manifest, small).to_string().contains("larger"));
     manifest.layers[0].size -= 1;
     assert!(unpack(&manifest, UnpackLimits::default()).to_string().contains("larger"));
-    manifest.layers[0].media_type = "application/vnd.oci.image.layer.v1.tar+zstd".to_owned();
+    manifest.layers[0].media_type = "application/vnd.oci.image.layer.v1.tar+lzma".to_owned();
     assert!(unpack(&manifest, UnpackLimits::default()).to_string().contains("gzip"));
 }

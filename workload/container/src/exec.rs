@@ -1,0 +1,237 @@
+//! A further command in a running container, as probes and `kubectl exec` want it.
+//!
+//! Like the container itself it is made by a process of one thread, which here passes on its own input and output, and
+//! ends with the command's exit code.
+
+use std::{
+    ffi::OsString,
+    fs::{self, File},
+    io,
+    os::fd::AsFd as _,
+    path::{Path, PathBuf},
+    process::{ExitCode, Stdio},
+    time::Duration,
+};
+
+use libcontainer::{container::builder::ContainerBuilder, syscall::syscall::SyscallType};
+use rustix::process::{Pid, Signal, WaitOptions, pidfd_send_signal, wait, waitpid};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt as _},
+    process::{Child, ChildStderr, ChildStdin, ChildStdout, Command},
+    time::timeout,
+};
+
+use crate::{
+    Container, Error, MonitorCommand, cgroup,
+    monitor::{PlainExecutor, REQUEST, Request, STATE, whole},
+    process::Process,
+};
+
+/// The first argument of a process that runs a further command.
+pub(crate) const EXEC: &str = "exec";
+/// What a command cannot be run with.
+const CANNOT_RUN: u8 = 126;
+/// A command that was killed has to end in this time.
+const END: Duration = Duration::from_secs(5);
+
+/// A further command, running.
+#[derive(Debug)]
+pub struct Exec {
+    child: Child,
+    /// Where the command's process is told.
+    told: PathBuf,
+    /// The command's input.
+    pub stdin: Option<ChildStdin>,
+    /// The command's output.
+    pub stdout: Option<ChildStdout>,
+    /// The command's complaints; where it could not be run at all, why.
+    pub stderr: Option<ChildStderr>,
+}
+
+/// What a further command left.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExecOutput {
+    /// Its exit code; 126 where it could not be run, 128 and the signal's number where a signal ended it. None where it
+    /// took too long and was killed.
+    pub code: Option<i32>,
+    /// The beginning of its output.
+    pub stdout: Vec<u8>,
+    /// The beginning of its complaints.
+    pub stderr: Vec<u8>,
+}
+
+impl Exec {
+    pub(crate) fn spawn(
+        container: &Container,
+        monitor: &MonitorCommand,
+        args: &[String],
+    ) -> Result<Self, Error> {
+        let folder = container.folder();
+        let told = tempfile::Builder::new().prefix("exec-").tempfile_in(folder).map_err(at(folder))?;
+        let told = told.into_temp_path().keep().map_err(|refused| at(folder)(refused.error))?;
+        let mut child = Command::new(&monitor.program)
+            .args(&monitor.args)
+            .arg(EXEC)
+            .arg(folder)
+            .arg(&told)
+            .args(args)
+            .env_clear()
+            .current_dir(folder)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .map_err(at(&monitor.program))?;
+        let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+        Ok(Self { child, told, stdin, stdout, stderr })
+    }
+
+    /// Waits for the command's end and returns its exit code.
+    ///
+    /// # Errors
+    /// When the machine refuses.
+    pub async fn wait(&mut self) -> Result<i32, Error> {
+        let status = self.child.wait().await.map_err(at(&self.told))?;
+        Ok(status.code().unwrap_or(i32::from(CANNOT_RUN)))
+    }
+
+    /// Kills the command. One that has ended needs nothing.
+    ///
+    /// The file is taken away first and read then. So either its writer has told the process before, or it finds the
+    /// file gone behind its back and kills the process itself.
+    pub fn kill(&mut self) {
+        let Ok(mut file) = File::open(&self.told) else { return };
+        let _ = fs::remove_file(&self.told);
+        let mut text = Vec::new();
+        let _ = io::Read::read_to_end(&mut file, &mut text);
+        let process = serde_json::from_slice::<Process>(&text).ok();
+        if let Some(handle) = process.and_then(|process| process.handle()) {
+            let _ = pidfd_send_signal(&handle, Signal::KILL);
+        }
+    }
+
+    /// Waits for the command's end, for `limit` at the most, and takes in the beginning of what it says.
+    ///
+    /// # Errors
+    /// When the machine refuses.
+    pub async fn output(mut self, limit: Duration, most_bytes: u64) -> Result<ExecOutput, Error> {
+        drop(self.stdin.take());
+        let (stdout, stderr) = (self.stdout.take(), self.stderr.take());
+        let reading = async { tokio::join!(beginning(stdout, most_bytes), beginning(stderr, most_bytes)) };
+        let mut reading = std::pin::pin!(reading);
+        let whole = async {
+            let said = (&mut reading).await;
+            self.wait().await.map(|code| (code, said))
+        };
+        match timeout(limit, whole).await {
+            Ok(ended) => {
+                let (code, (stdout, stderr)) = ended?;
+                Ok(ExecOutput { code: Some(code), stdout, stderr })
+            }
+            Err(_) => {
+                self.kill();
+                let _ = timeout(END, self.wait()).await;
+                Ok(ExecOutput { code: None, stdout: Vec::new(), stderr: Vec::new() })
+            }
+        }
+    }
+}
+
+impl Drop for Exec {
+    fn drop(&mut self) {
+        if matches!(self.child.try_wait(), Ok(None)) {
+            self.kill();
+        }
+        let _ = fs::remove_file(&self.told);
+    }
+}
+
+/// The beginning of a stream; the rest is read, too, so that its writer never waits.
+async fn beginning(stream: Option<impl AsyncRead + Unpin>, most: u64) -> Vec<u8> {
+    let mut kept = Vec::new();
+    if let Some(mut stream) = stream {
+        let _ = (&mut stream).take(most).read_to_end(&mut kept).await;
+        let _ = tokio::io::copy(&mut stream, &mut tokio::io::sink()).await;
+    }
+    kept
+}
+
+/// The process of one thread: runs the command and ends as it does.
+pub(crate) fn run(args: &[OsString]) -> ExitCode {
+    match command(args) {
+        Ok(code) => ExitCode::from(code),
+        Err(reason) => {
+            reap();
+            eprintln!("{reason}");
+            ExitCode::from(CANNOT_RUN)
+        }
+    }
+}
+
+fn command(args: &[OsString]) -> Result<u8, String> {
+    let [folder, told, command @ ..] = args else { return Err("a directory is missing".to_owned()) };
+    let (folder, told) = (Path::new(folder), Path::new(told));
+    let command: Vec<_> = command.iter().map(|arg| arg.to_string_lossy().into_owned()).collect();
+    let read = |name: &str| fs::read(folder.join(name)).map_err(|error| format!("{name}: {error}"));
+    let request: Request = serde_json::from_slice(&read(REQUEST)?).map_err(|error| error.to_string())?;
+    // The container's own process with another command: the same user, environment and capabilities.
+    let mut config: serde_json::Value =
+        serde_json::from_slice(&read("config.json")?).map_err(|error| error.to_string())?;
+    let mut process = config["process"].take();
+    process["args"] = command.into();
+    let file = tempfile::NamedTempFile::new_in(folder).map_err(|error| error.to_string())?;
+    serde_json::to_writer(&file, &process).map_err(|error| error.to_string())?;
+
+    let own =
+        |stream: std::os::fd::BorrowedFd<'_>| stream.try_clone_to_owned().map_err(|error| error.to_string());
+    let pid = ContainerBuilder::new(request.id.to_string(), SyscallType::default())
+        .with_root_path(folder.join(STATE))
+        .map_err(|error| whole(&error))?
+        .with_executor(PlainExecutor)
+        .with_stdin(own(io::stdin().as_fd())?)
+        .with_stdout(own(io::stdout().as_fd())?)
+        .with_stderr(own(io::stderr().as_fd())?)
+        .as_tenant()
+        .with_process(Some(file.path()))
+        .build()
+        .map_err(|error| whole(&error))?
+        .as_raw();
+    let _ = cgroup::join_unified(&request.cgroup, pid);
+    if tell(told, pid).is_err() {
+        // Whoever asked for the command wants it no more.
+        let _ = rustix::process::kill_process(Pid::from_raw(pid).ok_or("no process")?, Signal::KILL);
+    }
+    // What this process holds of its input and output must not outlive the command.
+    let nothing = File::open("/dev/null").map_err(|error| error.to_string())?;
+    let _ = rustix::stdio::dup2_stdin(&nothing);
+    let pid = Pid::from_raw(pid).ok_or("the command has no process")?;
+    let (_, status) = waitpid(Some(pid), WaitOptions::empty())
+        .map_err(|error| format!("the command's end: {error}"))?
+        .ok_or("the command has not ended")?;
+    let code = status.exit_status().or(status.terminating_signal().map(|signal| 128 + signal));
+    Ok(u8::try_from(code.unwrap_or(0)).unwrap_or(u8::MAX))
+}
+
+/// Takes note of the end of a process that came to nothing. Otherwise it would become the child of the container's first
+/// process, which may not know that there is such a duty.
+fn reap() {
+    for _ in 0..200 {
+        match wait(WaitOptions::NOHANG) {
+            Ok(Some(_)) => {}
+            Ok(None) => std::thread::sleep(Duration::from_millis(10)),
+            Err(_) => return,
+        }
+    }
+}
+
+/// Writes down the command's process; an error when nobody wants to know any more.
+fn tell(told: &Path, pid: i32) -> io::Result<()> {
+    let text = serde_json::to_vec(&Process::of(pid)?)?;
+    let mut file = fs::OpenOptions::new().write(true).open(told)?;
+    io::Write::write_all(&mut file, &text)?;
+    fs::metadata(told).map(drop)
+}
+
+fn at(path: &Path) -> impl FnOnce(io::Error) -> Error {
+    move |source| Error::Disk { path: path.to_owned(), source }
+}
