@@ -6,6 +6,10 @@
 mod api;
 mod cli;
 mod data_dir;
+mod image;
+mod image_registry;
+mod pull;
+mod push;
 mod shutdown;
 mod status;
 mod up;
