@@ -7,7 +7,7 @@ use anyhow::Result;
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
-use crate::{status, up};
+use crate::{image, pull, push, status, up};
 
 /// The cloud-native platform in one program.
 #[derive(Debug, Parser)]
@@ -28,6 +28,13 @@ enum Command {
     Demo(UpArgs),
     /// Say which parts of a running instance answer, and where.
     Status(StatusArgs),
+    /// Make images and bring them into a registry.
+    #[command(subcommand)]
+    Image(image::ImageCommand),
+    /// Push a WebAssembly file to the built-in registry, or to the one that REF names.
+    Push(push::PushArgs),
+    /// Pull WebAssembly into a file, or an image of another registry into the built-in one.
+    Pull(pull::PullArgs),
     /// Print a completion script for a shell.
     Completions {
         /// The shell.
@@ -120,6 +127,9 @@ impl Cli {
             Command::Up(args) => up::run(args, false).await,
             Command::Demo(args) => up::run(args, true).await,
             Command::Status(args) => status::run(&args).await,
+            Command::Image(command) => image::run(command).await,
+            Command::Push(args) => push::run(args).await,
+            Command::Pull(args) => pull::run(args).await,
             Command::Completions { shell } => {
                 clap_complete::generate(shell, &mut Self::command(), "xebec", &mut std::io::stdout());
                 Ok(())

@@ -2,6 +2,7 @@
 
 mod cluster;
 mod doors;
+mod images;
 mod kubectl;
 mod running;
 mod up;

@@ -1,0 +1,94 @@
+//! `xebec image`: images without another tool.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::{Args, Subcommand};
+use xebec_oci::Reference;
+use xebec_oci::image::{BuildRequest, LoadLimits, Platform, Rootfs, RunConfig, build, load};
+
+use crate::image_registry::{Workbench, reference};
+
+/// What `image` does.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ImageCommand {
+    /// Make an image of a directory or a tar archive and push it.
+    ///
+    /// The same files and settings give the same digest. Example:
+    /// `xebec image build --rootfs ./root --tag shop:v1 --entrypoint /shop --env PORT=8080`
+    Build(BuildArgs),
+    /// Push the image of an archive: an OCI layout as tar, or the output of `docker save`.
+    Load(LoadArgs),
+}
+
+/// What `image build` takes.
+#[derive(Debug, Args)]
+pub(crate) struct BuildArgs {
+    /// The image's files: a directory, or a tar archive.
+    #[arg(long, value_name = "DIR|TAR")]
+    rootfs: PathBuf,
+    /// The image's name; without a host the built-in registry's.
+    #[arg(long, value_name = "REF", value_parser = reference)]
+    tag: Reference,
+    /// A word of the command's fixed part; repeat it for more.
+    #[arg(long, value_name = "WORD", allow_hyphen_values = true)]
+    entrypoint: Vec<String>,
+    /// A default argument; repeat it for more.
+    #[arg(long, value_name = "WORD", allow_hyphen_values = true)]
+    cmd: Vec<String>,
+    /// A variable of the environment; repeat it for more.
+    #[arg(long, value_name = "K=V", value_parser = variable)]
+    env: Vec<String>,
+    /// Where the command starts.
+    #[arg(long, value_name = "PATH", default_value = "")]
+    workdir: String,
+    /// The data directory of the instance.
+    #[arg(long, value_name = "DIR", default_value = ".xebec")]
+    data: PathBuf,
+}
+
+/// What `image load` takes.
+#[derive(Debug, Args)]
+pub(crate) struct LoadArgs {
+    /// The archive.
+    file: PathBuf,
+    /// The image's name; without a host the built-in registry's.
+    #[arg(long, value_name = "REF", value_parser = reference)]
+    tag: Reference,
+    /// The data directory of the instance.
+    #[arg(long, value_name = "DIR", default_value = ".xebec")]
+    data: PathBuf,
+}
+
+fn variable(text: &str) -> Result<String, String> {
+    match text.split_once('=') {
+        Some((name, _)) if !name.is_empty() => Ok(text.to_owned()),
+        _ => Err("write it as NAME=value".to_owned()),
+    }
+}
+
+/// Does what was typed.
+pub(crate) async fn run(command: ImageCommand) -> Result<()> {
+    match command {
+        ImageCommand::Build(args) => {
+            let rootfs =
+                if args.rootfs.is_dir() { Rootfs::Directory(args.rootfs) } else { Rootfs::Tar(args.rootfs) };
+            let config = RunConfig {
+                env: args.env,
+                entrypoint: args.entrypoint,
+                cmd: args.cmd,
+                working_dir: args.workdir,
+                ..RunConfig::default()
+            };
+            let request = BuildRequest { rootfs, config, platform: Platform::host() };
+            let make = move |store: &_, name: &_, tag: &_| Ok(build(store, name, tag, &request)?);
+            Workbench::new()?.send(args.tag, &args.data, make).await
+        }
+        ImageCommand::Load(args) => {
+            let file = args.file;
+            let make =
+                move |store: &_, name: &_, tag: &_| Ok(load(store, name, tag, &file, LoadLimits::default())?);
+            Workbench::new()?.send(args.tag, &args.data, make).await
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! Which registry a reference means, and what goes there: content is made in a store of its own, then sent over HTTP.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result, bail};
+use tempfile::TempDir;
+use xebec_oci::client::{Client, ClientOptions};
+use xebec_oci::{Digest, Limits, Reference, RepositoryName, Selector, Store, Tag};
+
+use crate::data_dir::endpoints_of;
+
+/// Reads a reference; one that names no registry has an empty one until [`place`] fills it in.
+pub(crate) fn reference(text: &str) -> Result<Reference, xebec_oci::Error> {
+    Reference::parse(text, "")
+}
+
+/// The registry of the instance that runs on `data`.
+pub(crate) fn built_in(data: &Path) -> Result<SocketAddr> {
+    endpoints_of(data)?.get("registry").copied().with_context(|| {
+        format!(
+            "the xebec on {} runs without its registry: start `xebec up` without `--without registry`",
+            data.display()
+        )
+    })
+}
+
+/// Fills in the address of the built-in registry where the reference names none, or this machine without a port.
+pub(crate) fn place(mut image: Reference, data: &Path) -> Result<Reference> {
+    if matches!(image.registry.as_str(), "" | "localhost" | "127.0.0.1") {
+        image.registry = built_in(data)?.to_string();
+    }
+    Ok(image)
+}
+
+/// A store that lasts as long as one command.
+pub(crate) struct Workbench {
+    /// The store.
+    pub(crate) store: Arc<Store>,
+    _folder: TempDir,
+}
+
+impl Workbench {
+    /// An empty one.
+    pub(crate) fn new() -> Result<Self> {
+        let folder = tempfile::tempdir().context("cannot make a temporary directory; set TMPDIR")?;
+        let store = Store::open(folder.path(), Limits::default())?;
+        Ok(Self { store: Arc::new(store), _folder: folder })
+    }
+
+    /// Makes an image with `make`, sends it where `to` says, and prints what it is.
+    pub(crate) async fn send(
+        self,
+        to: Reference,
+        data: &Path,
+        make: impl FnOnce(&Store, &RepositoryName, &Tag) -> Result<Digest> + Send + 'static,
+    ) -> Result<()> {
+        let Selector::Tag(tag) = to.selector() else {
+            bail!("an image is pushed under a tag: leave `@sha256:…` out, for example {}:v1", to.name);
+        };
+        // Found first, so that nothing is made in vain.
+        let to = place(to, data)?;
+        let (store, name, made) = (Arc::clone(&self.store), to.name.clone(), tag.clone());
+        let digest = tokio::task::spawn_blocking(move || make(&store, &name, &made)).await??;
+        Client::new(ClientOptions::default())
+            .push(&self.store, &to.name, &Selector::Tag(tag.clone()), &to)
+            .await
+            .with_context(|| format!("cannot push to the registry {}", to.registry))?;
+        println!("{}/{}:{tag}@{digest}", to.registry, to.name);
+        Ok(())
+    }
+}
