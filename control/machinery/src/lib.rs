@@ -15,3 +15,4 @@ pub mod resource;
 pub mod schema;
 pub mod status;
 pub mod timestamp;
+pub mod validation;
