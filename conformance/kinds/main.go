@@ -29,6 +29,8 @@ import (
 	policyvalidation "k8s.io/kubernetes/pkg/apis/policy/validation"
 	"k8s.io/kubernetes/pkg/apis/rbac"
 	rbacvalidation "k8s.io/kubernetes/pkg/apis/rbac/validation"
+	"k8s.io/kubernetes/pkg/apis/scheduling"
+	schedulingvalidation "k8s.io/kubernetes/pkg/apis/scheduling/validation"
 	"k8s.io/kubernetes/pkg/capabilities"
 
 	_ "k8s.io/kubernetes/pkg/apis/admissionregistration/install"
@@ -159,7 +161,16 @@ func validate(object, old runtime.Object) (field.ErrorList, bool) {
 	case *core.Namespace:
 		return corevalidation.ValidateNamespace(o), true
 	case *core.PersistentVolumeClaim:
-		return corevalidation.ValidatePersistentVolumeClaim(o, corevalidation.PersistentVolumeClaimSpecValidationOptions{}), true
+		options := corevalidation.PersistentVolumeClaimSpecValidationOptions{EnableRecoverFromExpansionFailure: true}
+		if old != nil {
+			return corevalidation.ValidatePersistentVolumeClaimUpdate(o, old.(*core.PersistentVolumeClaim), options), true
+		}
+		return corevalidation.ValidatePersistentVolumeClaim(o, options), true
+	case *scheduling.PriorityClass:
+		if old != nil {
+			return schedulingvalidation.ValidatePriorityClassUpdate(o, old.(*scheduling.PriorityClass)), true
+		}
+		return schedulingvalidation.ValidatePriorityClass(o), true
 	case *core.ResourceQuota:
 		return corevalidation.ValidateResourceQuota(o), true
 	case *core.LimitRange:

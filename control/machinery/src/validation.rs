@@ -3,6 +3,7 @@
 //! Objects come completed by [`crate::defaults`] and typed by [`crate::decoding`]; their metadata is checked elsewhere.
 //! Where a field has a rule here, the rule and the message are upstream's; fields without one are not judged.
 
+mod claim;
 mod config;
 mod container;
 mod environment;
@@ -47,6 +48,8 @@ pub fn validate_update(group: &str, version: &str, kind: &str, old: &Value, new:
         ("", "Service") => service::update(old, new, &mut errors),
         ("", "ConfigMap") => config::update(old, new, &["data", "binaryData"], &mut errors),
         ("", "Secret") => config::update_secret(old, new, &mut errors),
+        ("", "PersistentVolumeClaim") => claim::update(old, new, &mut errors),
+        ("scheduling.k8s.io", "PriorityClass") => claim::update_priority(old, new, &mut errors),
         ("apps", _) => workload::update(kind, old, new, &mut errors),
         ("batch", "Job") => workload::update_job(old, new, &mut errors),
         ("rbac.authorization.k8s.io", "RoleBinding" | "ClusterRoleBinding") => {
@@ -63,6 +66,9 @@ fn validate(group: &str, version: &str, kind: &str, object: &Value, errors: &mut
         ("", "v1", "Service") => service::service(object, errors),
         ("", "v1", "ConfigMap") => config::config_map(object, errors),
         ("", "v1", "Secret") => config::secret(object, errors),
+        ("", "v1", "PersistentVolumeClaim") => claim::claim(object, errors),
+        ("scheduling.k8s.io", "v1", "PriorityClass") => claim::priority(object, errors),
+        ("networking.k8s.io", "v1", "NetworkPolicy") => networking::network_policy(object, errors),
         ("", "v1", "Namespace") => config::namespace(object, errors),
         ("apps", "v1", _) => workload::workload(kind, object, errors),
         ("batch", "v1", "Job") => workload::job(object, errors),

@@ -34,9 +34,9 @@ fn shaped(node: &Node, depth: usize, dice: &mut impl Iterator<Item = u8>, odds: 
             ["", "x", "100%", "1Gi", "a/b", "RollingUpdate", "None"][usize::from(roll) % 7].into()
         }
         Shape::Integer | Shape::Number => (i64::from(roll) - 128).into(),
-        Shape::Boolean => (roll % 2 == 0).into(),
+        Shape::Boolean => (roll < 128).into(),
         Shape::IntOrString => {
-            if roll % 2 == 0 {
+            if roll < 128 {
                 json!(roll)
             } else {
                 json!("50%")

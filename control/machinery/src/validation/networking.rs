@@ -1,10 +1,10 @@
-//! Ingresses.
+//! Ingresses and NetworkPolicies.
 
 use std::net::IpAddr;
 
 use serde_json::Value;
 
-use super::{given, invalid, list, names, number, required, text};
+use super::{given, invalid, list, names, number, one_of, port, required, selector, text};
 use crate::field::{FieldError, Path};
 
 const PATH_TYPES: [&str; 3] = ["Exact", "ImplementationSpecific", "Prefix"];
@@ -117,5 +117,83 @@ fn backend(of: &Value, path: &Path<'_>, errors: &mut Vec<FieldError>) {
             }
         }
         _ => {}
+    }
+}
+
+/// A NetworkPolicy.
+pub(super) fn network_policy(policy: &Value, errors: &mut Vec<FieldError>) {
+    let spec = policy.get("spec").unwrap_or(&Value::Null);
+    let path = Path::ROOT.child("spec");
+    if let Some(of) = given(spec, "podSelector") {
+        selector::selector(of, &path.child("podSelector"), errors);
+    }
+    for (direction, peers) in [("ingress", "from"), ("egress", "to")] {
+        let all = path.child(direction);
+        for (at, rule) in list(spec, direction).iter().enumerate() {
+            let path = all.index(at);
+            let inner = path.child("ports");
+            for (at, port) in list(rule, "ports").iter().enumerate() {
+                policy_port(port, &inner.index(at), errors);
+            }
+            let inner = path.child(peers);
+            for (at, peer) in list(rule, peers).iter().enumerate() {
+                policy_peer(peer, &inner.index(at), errors);
+            }
+        }
+    }
+    let inner = path.child("policyTypes");
+    for (at, kind) in list(spec, "policyTypes").iter().filter_map(Value::as_str).enumerate() {
+        if !matches!(kind, "Ingress" | "Egress") {
+            errors.push(FieldError::not_supported(&inner.index(at), kind, &["Ingress", "Egress"]));
+        }
+    }
+}
+
+fn policy_port(of: &Value, path: &Path<'_>, errors: &mut Vec<FieldError>) {
+    one_of(of, "protocol", &["TCP", "UDP", "SCTP"], path, errors);
+    let first = of.get("port").unwrap_or(&Value::Null);
+    port(first, &path.child("port"), errors);
+    let Some(last) = number(of, "endPort") else { return };
+    let inner = path.child("endPort");
+    match first {
+        Value::Number(number) => {
+            if number.as_i64().is_some_and(|first| last < first) {
+                errors.push(FieldError::invalid(
+                    &inner,
+                    first.clone(),
+                    "must be greater than or equal to `port`",
+                ));
+            }
+            port(&last.into(), &inner, errors);
+        }
+        Value::Null => {
+            errors.push(FieldError::invalid(
+                &inner,
+                last,
+                "may not be specified when `port` is not specified",
+            ));
+        }
+        _ => {
+            errors.push(FieldError::invalid(&inner, last, "may not be specified when `port` is non-numeric"))
+        }
+    }
+}
+
+fn policy_peer(peer: &Value, path: &Path<'_>, errors: &mut Vec<FieldError>) {
+    let mut peers = 0;
+    for key in ["podSelector", "namespaceSelector"] {
+        if let Some(of) = given(peer, key) {
+            peers += 1;
+            selector::selector(of, &path.child(key), errors);
+        }
+    }
+    if given(peer, "ipBlock").is_some() {
+        if peers > 0 {
+            errors.push(FieldError::forbidden(path, "may not specify both ipBlock and another peer"));
+        }
+        peers += 1;
+    }
+    if peers == 0 {
+        errors.push(FieldError::required(path, "must specify a peer"));
     }
 }
