@@ -9,6 +9,7 @@ pub mod canonical;
 pub mod decoding;
 pub mod defaults;
 pub mod field;
+pub mod preparation;
 pub mod protobuf;
 pub mod quantity;
 pub mod resource;
