@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"reflect"
 
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/validation/field"
@@ -28,6 +29,9 @@ import (
 	policyvalidation "k8s.io/kubernetes/pkg/apis/policy/validation"
 	"k8s.io/kubernetes/pkg/apis/rbac"
 	rbacvalidation "k8s.io/kubernetes/pkg/apis/rbac/validation"
+	"k8s.io/kubernetes/pkg/apis/scheduling"
+	schedulingvalidation "k8s.io/kubernetes/pkg/apis/scheduling/validation"
+	"k8s.io/kubernetes/pkg/capabilities"
 
 	_ "k8s.io/kubernetes/pkg/apis/admissionregistration/install"
 	_ "k8s.io/kubernetes/pkg/apis/apps/install"
@@ -57,6 +61,8 @@ type fieldError struct {
 }
 
 func main() {
+	// As every cluster that kubeadm makes.
+	capabilities.Initialize(capabilities.Capabilities{AllowPrivileged: true})
 	in, out := json.NewDecoder(os.Stdin), json.NewEncoder(os.Stdout)
 	out.SetEscapeHTML(false)
 	for {
@@ -155,7 +161,16 @@ func validate(object, old runtime.Object) (field.ErrorList, bool) {
 	case *core.Namespace:
 		return corevalidation.ValidateNamespace(o), true
 	case *core.PersistentVolumeClaim:
-		return corevalidation.ValidatePersistentVolumeClaim(o, corevalidation.PersistentVolumeClaimSpecValidationOptions{}), true
+		options := corevalidation.PersistentVolumeClaimSpecValidationOptions{EnableRecoverFromExpansionFailure: true}
+		if old != nil {
+			return corevalidation.ValidatePersistentVolumeClaimUpdate(o, old.(*core.PersistentVolumeClaim), options), true
+		}
+		return corevalidation.ValidatePersistentVolumeClaim(o, options), true
+	case *scheduling.PriorityClass:
+		if old != nil {
+			return schedulingvalidation.ValidatePriorityClassUpdate(o, old.(*scheduling.PriorityClass)), true
+		}
+		return schedulingvalidation.ValidatePriorityClass(o), true
 	case *core.ResourceQuota:
 		return corevalidation.ValidateResourceQuota(o), true
 	case *core.LimitRange:
@@ -182,11 +197,15 @@ func validate(object, old runtime.Object) (field.ErrorList, bool) {
 	case *apps.DaemonSet:
 		options := pod.GetValidationOptionsFromPodTemplate(&o.Spec.Template, nil)
 		if old != nil {
+			// Its strategy counts the changes of the template before it validates.
+			if !reflect.DeepEqual(o.Spec.Template, old.(*apps.DaemonSet).Spec.Template) {
+				o.Spec.TemplateGeneration++
+			}
 			return appsvalidation.ValidateDaemonSetUpdate(o, old.(*apps.DaemonSet), options), true
 		}
 		return appsvalidation.ValidateDaemonSet(o, options), true
 	case *batch.Job:
-		return batchvalidation.ValidateJob(o, batchvalidation.JobValidationOptions{}), true
+		return batchvalidation.ValidateJob(o, batchvalidation.JobValidationOptions{RequirePrefixedLabels: true}), true
 	case *batch.CronJob:
 		return batchvalidation.ValidateCronJobCreate(o, corevalidation.PodValidationOptions{}), true
 	case *rbac.Role:

@@ -18,6 +18,7 @@ pub mod metadata;
 pub mod negotiation;
 pub mod openapi;
 pub mod patch;
+pub mod preparation;
 pub mod protobuf;
 pub mod quantity;
 pub mod resource;
@@ -27,6 +28,7 @@ pub mod status;
 pub mod structural;
 pub mod table;
 pub mod timestamp;
+pub mod validation;
 
 #[cfg(test)]
 mod sample;
