@@ -52,7 +52,7 @@ impl Api {
         };
         let user = User { name: "system:apiserver".to_owned(), groups: vec![ADMINISTRATORS.to_owned()] };
         let call = Call::new(request, &self.catalog().served(), user, "xebec")?;
-        match self.create(&call, Decoded { object, duplicates: Vec::new() }).await {
+        match self.create(&call, Decoded { object, doubled: Vec::new() }).await {
             Err(status) if status.code() == 409 => Ok(()),
             // The service's address is the API's own already.
             Err(status) if status.code() == 422 && self.exists(&call, plural, namespace)? => Ok(()),

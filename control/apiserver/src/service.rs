@@ -177,7 +177,7 @@ impl Service {
             }
             Verb::Create => {
                 let bytes = codec::read(&head.headers, body).await?;
-                let decoded = codec::decode(codec::media_type(&head.headers), &bytes)?;
+                let decoded = codec::decode(codec::media_type(&head.headers), &bytes, &call.resource.kind)?;
                 if call.resource.namespaced() && call.request.namespace.is_none() {
                     call.request.namespace = object::namespace(&decoded.object).map(str::to_owned);
                 }
@@ -186,7 +186,7 @@ impl Service {
             }
             Verb::Update => {
                 let bytes = codec::read(&head.headers, body).await?;
-                let decoded = codec::decode(codec::media_type(&head.headers), &bytes)?;
+                let decoded = codec::decode(codec::media_type(&head.headers), &bytes, &call.resource.kind)?;
                 let view = View::negotiate(&call, &accept, &include, Endpoint::Object)?;
                 Ok(shown(&call, view, api.update(&call, Part::Main, decoded).await?))
             }
@@ -236,13 +236,15 @@ impl Service {
     ) -> Result<Answer, Status> {
         let api = self.api();
         let verb = call.request.verb;
-        let body = || codec::decode(codec::media_type(headers), bytes);
+        let body = |kind: &str| codec::decode(codec::media_type(headers), bytes, kind);
         let refused = || Status::method_not_allowed(call.qualified(), verb.as_str());
         let scale = call.version().scale.clone();
         match (name, verb) {
             ("status", _) if call.version().status => match verb {
                 Verb::Get => Ok(Answer::object(200, api.read(call)?)),
-                Verb::Update => Ok(plainly(api.update(call, Part::Status, body()?).await?)),
+                Verb::Update => {
+                    Ok(plainly(api.update(call, Part::Status, body(&call.resource.kind)?).await?))
+                }
                 Verb::Patch => {
                     let media = codec::media_type(headers);
                     Ok(plainly(api.patch(call, Part::Status, media, bytes).await?))
@@ -253,17 +255,17 @@ impl Service {
                 self.scale(call, &scale.ok_or_else(refused)?, headers, bytes).await
             }
             ("finalize", Verb::Update) if &*call.resource.plural == "namespaces" => {
-                Ok(plainly(api.finalize(call, body()?).await?))
+                Ok(plainly(api.finalize(call, body("Namespace")?).await?))
             }
             ("log", Verb::Get) if is_pod(call) => {
                 let pod = api.read(call)?;
                 self.parts.pods.logs(&pod, query.unwrap_or_default()).await.map(Answer::Raw)
             }
             ("binding", Verb::Create) if is_pod(call) => {
-                Ok(Answer::object(201, api.bind(call, &body()?).await?))
+                Ok(Answer::object(201, api.bind(call, &body("Binding")?).await?))
             }
             ("eviction", Verb::Create) if is_pod(call) => {
-                Ok(Answer::object(201, api.evict(call, &body()?).await?))
+                Ok(Answer::object(201, api.evict(call, &body("Eviction")?).await?))
             }
             _ if call.version().subresources.iter().any(|own| *own.name == *name) => Err(refused()),
             _ => Err(Status::no_such_resource()),
@@ -281,7 +283,7 @@ impl Service {
         let object = match call.request.verb {
             Verb::Get => self.api().scale(call, scale)?,
             Verb::Update => {
-                let asked = codec::decode(media, bytes)?.object;
+                let asked = codec::decode(media, bytes, "Scale")?.object;
                 self.api().set_scale(call, scale, |_| Ok(asked.clone())).await?
             }
             Verb::Patch if media == "application/json-patch+json" => {
@@ -289,7 +291,7 @@ impl Service {
                 self.api().set_scale(call, scale, change).await?
             }
             Verb::Patch => {
-                let asked = codec::decode("application/json", bytes)?.object;
+                let asked = codec::patch(bytes)?.object;
                 let change = |mut old: Value| {
                     patch::merge(&mut old, asked.clone()).map_err(|error| error.status())?;
                     Ok(old)
@@ -329,7 +331,7 @@ fn delete_options(call: &Call, headers: &HeaderMap, bytes: &[u8]) -> Result<Dele
     if bytes.is_empty() {
         return DeleteOptions::of(call, None);
     }
-    let Decoded { object, .. } = codec::decode(codec::media_type(headers), bytes)?;
+    let Decoded { object, .. } = codec::decode(codec::media_type(headers), bytes, "DeleteOptions")?;
     DeleteOptions::of(call, Some(&object))
 }
 

@@ -207,6 +207,22 @@ pub fn check(group: &str, version: &str, kind: &str, object: &Value) -> Result<V
     Ok(unknown)
 }
 
+/// [`check`] for the `metadata` of any object, which is all that is known of the types of a custom resource.
+///
+/// # Errors
+///
+/// What Go's decoder says of the first value that has the wrong type.
+pub fn check_metadata(object: &Value) -> Result<Vec<String>, String> {
+    let types = builtin::types();
+    let mut unknown = Vec::new();
+    if let (Some(at), Some(metadata)) = (types.object_meta(), object.get("metadata")) {
+        let mut check = Check { types, unknown: &mut unknown };
+        let name = &types.messages[at].name;
+        check.value(Element::Message(at), &Path::ROOT.key("metadata"), Some(name), metadata)?;
+    }
+    Ok(unknown)
+}
+
 /// The answer to a body that is no object of its kind: `Pod in version "v1" cannot be handled as a Pod: why`.
 pub fn unfit(version: &str, kind: &str, why: &str) -> Status {
     Status::bad_request(format!("{kind} in version \"{version}\" cannot be handled as a {kind}: {why}"))
