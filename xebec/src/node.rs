@@ -89,7 +89,7 @@ impl Pods for Logs {
         &'a self,
         pod: &'a serde_json::Value,
         query: &'a str,
-    ) -> Pin<Box<dyn Future<Output = Result<http::Response<ResponseBody>, Status>> + Send + 'a>> {
+    ) -> BoxFuture<'a, Result<http::Response<ResponseBody>, Status>> {
         Box::pin(async move {
             let options = LogOptions::parse(query, jiff::Timestamp::now()).map_err(Status::bad_request)?;
             let container = container_of(pod, options.container.as_deref())?;

@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::future::Future;
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -31,11 +32,12 @@ use crate::openapi::{Document, OpenApi};
 use crate::pods::Pods;
 use crate::request::{Target, Verb, parse};
 use crate::strategy::Part;
+use crate::streams::{self, Stream};
 use crate::view::View;
 use crate::write::Written;
 
-/// The body of an answer.
-pub type ResponseBody = UnsyncBoxBody<Bytes, Infallible>;
+/// The body of an answer. It fails where what it comes from does, such as a pod that a request was passed on to.
+pub type ResponseBody = UnsyncBoxBody<Bytes, io::Error>;
 
 /// The version that clients are told: whose behaviour this follows.
 const GIT_VERSION: &str = concat!("v1.36.0+xebec.", env!("CARGO_PKG_VERSION"));
@@ -80,7 +82,7 @@ impl Service {
 
     async fn answer<B>(self, request: Request<B>) -> Response<ResponseBody>
     where
-        B: Body<Data = Bytes> + Send,
+        B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         let pretty =
@@ -101,7 +103,7 @@ impl Service {
 
     async fn route<B>(&self, request: Request<B>) -> Result<Answer, Status>
     where
-        B: Body<Data = Bytes> + Send,
+        B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         let user = self.parts.tokens.user(request.headers(), request.extensions().get::<User>())?;
@@ -142,9 +144,17 @@ impl Service {
 
     async fn resource<B>(&self, mut call: Call, request: Request<B>) -> Result<Answer, Status>
     where
-        B: Body<Data = Bytes> + Send,
+        B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
+        let stream = call.request.subresource.as_deref().filter(|_| is_pod(&call)).and_then(Stream::of);
+        if let Some(stream) = stream {
+            let pod = self.api().read(&call)?;
+            return streams::begin(stream, pod, self.parts.pods.clone(), request).await.map(Answer::Raw);
+        }
+        if call.request.subresource.as_deref() == Some("proxy") && can_relay(&call) {
+            return self.api().relay(&call, request).await.map(Answer::Raw);
+        }
         let (head, body) = request.into_parts();
         let accept = accept_of(&head.headers);
         let include = parameter(head.uri.query().unwrap_or_default(), "includeObject");
@@ -305,13 +315,17 @@ impl Service {
 }
 
 fn document_response(document: &Document) -> Response<ResponseBody> {
-    let mut response = Response::new(Full::from(document.bytes.clone()).boxed_unsync());
+    let mut response = Response::new(whole(document.bytes.clone()));
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(document.media));
     if let Ok(tag) = HeaderValue::from_str(&format!("\"{}\"", document.fingerprint)) {
         headers.insert(http::header::ETAG, tag);
     }
     response
+}
+
+fn can_relay(call: &Call) -> bool {
+    matches!((&*call.resource.group, &*call.resource.plural), ("", "pods" | "services"))
 }
 
 fn is_pod(call: &Call) -> bool {
@@ -376,8 +390,13 @@ fn version() -> Value {
     })
 }
 
+/// A body that is there already.
+pub(crate) fn whole(bytes: impl Into<Bytes>) -> ResponseBody {
+    Full::new(bytes.into()).map_err(|never| match never {}).boxed_unsync()
+}
+
 fn plain(code: StatusCode, text: &'static str) -> Response<ResponseBody> {
-    let mut response = Response::new(Full::from(text).boxed_unsync());
+    let mut response = Response::new(whole(text));
     *response.status_mut() = code;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     response
@@ -385,7 +404,7 @@ fn plain(code: StatusCode, text: &'static str) -> Response<ResponseBody> {
 
 fn written(code: u16, object: &Value, warnings: &[String], pretty: bool) -> Response<ResponseBody> {
     let bytes = if pretty { serde_json::to_vec_pretty(object) } else { serde_json::to_vec(object) };
-    let mut response = Response::new(Full::from(bytes.unwrap_or_default()).boxed_unsync());
+    let mut response = Response::new(whole(bytes.unwrap_or_default()));
     *response.status_mut() = StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));

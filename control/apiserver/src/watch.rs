@@ -5,7 +5,7 @@
 //! that ceases to match was deleted. Bookmarks tell a quiet watch how far it is.
 
 use std::collections::VecDeque;
-use std::convert::Infallible;
+use std::io;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -60,7 +60,7 @@ impl Api {
         &self,
         call: &Call,
         view: View,
-    ) -> Result<impl Stream<Item = Result<Bytes, Infallible>> + Send + use<>, Status> {
+    ) -> Result<impl Stream<Item = Result<Bytes, io::Error>> + Send + use<>, Status> {
         let options = call.options();
         let selection = Selection::of(call)?;
         let prefix = self.prefix(call);
