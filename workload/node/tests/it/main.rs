@@ -4,4 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot set itself up must fail")]
 
 mod cluster;
+mod companions;
 mod lifecycle;
+mod probes;
+mod restart;
