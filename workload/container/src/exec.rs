@@ -22,13 +22,16 @@ use tokio::{
 };
 
 use crate::{
-    Container, Error, MonitorCommand, cgroup,
+    Container, Error, MonitorCommand, Terminal, cgroup,
     monitor::{PlainExecutor, REQUEST, Request, STATE, whole},
     process::Process,
+    terminal::Port,
 };
 
 /// The first argument of a process that runs a further command.
 pub(crate) const EXEC: &str = "exec";
+/// Before its other arguments: where the command's terminal is to be sent.
+const TERMINAL: &str = "--terminal";
 /// What a command cannot be run with.
 const CANNOT_RUN: u8 = 126;
 /// A command that was killed has to end in this time.
@@ -66,12 +69,43 @@ impl Exec {
         monitor: &MonitorCommand,
         args: &[String],
     ) -> Result<Self, Error> {
+        Self::begin(container, monitor, None, args)
+    }
+
+    /// A command with a terminal, which takes the place of its input and output. `stderr` still tells why it could not be
+    /// run.
+    pub(crate) async fn spawn_in_terminal(
+        container: &Container,
+        monitor: &MonitorCommand,
+        args: &[String],
+    ) -> Result<(Self, Option<Terminal>), Error> {
+        let port = Port::open().map_err(at(container.folder()))?;
+        let path = port.path();
+        let mut exec = Self::begin(container, monitor, Some(&path), args)?;
+        (exec.stdin, exec.stdout) = (None, None);
+        tokio::select! {
+            terminal = port.receive() => Ok((exec, Some(terminal.map_err(at(&path))?))),
+            // It could not be run; its complaint says why.
+            ended = exec.child.wait() => {
+                ended.map_err(at(&exec.told))?;
+                Ok((exec, None))
+            }
+        }
+    }
+
+    fn begin(
+        container: &Container,
+        monitor: &MonitorCommand,
+        terminal: Option<&Path>,
+        args: &[String],
+    ) -> Result<Self, Error> {
         let folder = container.folder();
         let told = tempfile::Builder::new().prefix("exec-").tempfile_in(folder).map_err(at(folder))?;
         let told = told.into_temp_path().keep().map_err(|refused| at(folder)(refused.error))?;
         let mut child = Command::new(&monitor.program)
             .args(&monitor.args)
             .arg(EXEC)
+            .args(terminal.into_iter().flat_map(|path| [TERMINAL.as_ref(), path.as_os_str()]))
             .arg(folder)
             .arg(&told)
             .args(args)
@@ -169,6 +203,10 @@ pub(crate) fn run(args: &[OsString]) -> ExitCode {
 }
 
 fn command(args: &[OsString]) -> Result<u8, String> {
+    let (terminal, args) = match args {
+        [flag, path, rest @ ..] if flag == TERMINAL => (Some(Path::new(path)), rest),
+        args => (None, args),
+    };
     let [folder, told, command @ ..] = args else { return Err("a directory is missing".to_owned()) };
     let (folder, told) = (Path::new(folder), Path::new(told));
     let command: Vec<_> = command.iter().map(|arg| arg.to_string_lossy().into_owned()).collect();
@@ -179,6 +217,7 @@ fn command(args: &[OsString]) -> Result<u8, String> {
         serde_json::from_slice(&read("config.json")?).map_err(|error| error.to_string())?;
     let mut process = config["process"].take();
     process["args"] = command.into();
+    process["terminal"] = terminal.is_some().into();
     let file = tempfile::NamedTempFile::new_in(folder).map_err(|error| error.to_string())?;
     serde_json::to_writer(&file, &process).map_err(|error| error.to_string())?;
 
@@ -191,6 +230,7 @@ fn command(args: &[OsString]) -> Result<u8, String> {
         .with_stdin(own(io::stdin().as_fd())?)
         .with_stdout(own(io::stdout().as_fd())?)
         .with_stderr(own(io::stderr().as_fd())?)
+        .with_console_socket(terminal)
         .as_tenant()
         .with_process(Some(file.path()))
         .build()

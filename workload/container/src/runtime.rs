@@ -34,7 +34,7 @@ use xebec_oci::{
 };
 
 use crate::{
-    Error, Exec, Privilege, cgroup,
+    Error, Exec, Privilege, Terminal, cgroup,
     monitor::{EXIT, PROCESSES, Processes, REQUEST, Report, Request, START, leave},
     rootfs::{Root, Rootfs},
     spec::{ContainerId, ContainerSpec, Exit},
@@ -315,6 +315,14 @@ impl Container {
     /// When no process can be started. A command that is not there ends with code 126 instead.
     pub fn exec(&self, args: &[String]) -> Result<Exec, Error> {
         Exec::spawn(self, &self.monitor, args)
+    }
+
+    /// Runs a further command with a terminal; none where it could not be run, which it says on its `stderr`.
+    ///
+    /// # Errors
+    /// When the machine refuses.
+    pub async fn exec_in_terminal(&self, args: &[String]) -> Result<(Exec, Option<Terminal>), Error> {
+        Exec::spawn_in_terminal(self, &self.monitor, args).await
     }
 
     pub(crate) fn folder(&self) -> &Path {

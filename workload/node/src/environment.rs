@@ -6,14 +6,15 @@ use k8s_openapi::api::core::v1::{ConfigMap, Container, EnvVarSource, Pod, Secret
 use kube::{Api, Client, ResourceExt as _};
 
 use crate::Error;
+use crate::pod::Life;
 
 /// The variables of a container, in the order of their names.
 pub(crate) async fn resolve(
-    client: &Client,
-    pod: &Pod,
+    life: &Life,
     container: &Container,
     address: &str,
 ) -> Result<BTreeMap<String, String>, Error> {
+    let (client, pod) = (&life.node.client, &life.pod);
     let namespace = pod.namespace().unwrap_or_default();
     let mut variables = BTreeMap::new();
     for source in container.env_from.iter().flatten() {

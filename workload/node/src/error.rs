@@ -51,6 +51,14 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether the container waits for something that may yet come, instead of having failed.
+    pub(crate) fn may_pass(&self) -> bool {
+        matches!(
+            self,
+            Self::Api(_) | Self::Image { .. } | Self::Config(_) | Self::Unprivileged(_) | Self::File { .. }
+        )
+    }
+
     /// The reason in a container's waiting state, as the kubelet names it.
     pub(crate) fn reason(&self) -> &'static str {
         match self {

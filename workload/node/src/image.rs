@@ -41,3 +41,28 @@ pub(crate) fn find(store: &Arc<Store>, image: &str) -> Result<Found, Error> {
     }
     Err(refused(last.map_or_else(|| "it has no name".to_owned(), |error| error.to_string())))
 }
+
+/// The pause before an image is looked for again.
+const AGAIN: std::time::Duration = std::time::Duration::from_secs(2);
+
+impl crate::slot::Slot {
+    /// The container's image, as soon as it is here. Nothing when the container is to end first.
+    pub(crate) async fn image(&self) -> Option<Found> {
+        loop {
+            match find(&self.life.node.options.store, self.container.image.as_deref().unwrap_or_default()) {
+                Ok(found) => {
+                    self.change(|progress| progress.image_id = found.resolved.digest.to_string());
+                    let image = self.container.image.as_deref().unwrap_or_default();
+                    let message = format!("Container image {image:?} already present on machine");
+                    self.note(crate::event::Kind::Normal, "Pulled", message);
+                    return Some(found);
+                }
+                Err(error) => self.waiting(error.reason(), error.to_string()),
+            }
+            tokio::select! {
+                () = self.stop.cancelled() => return None,
+                () = tokio::time::sleep(AGAIN) => {}
+            }
+        }
+    }
+}

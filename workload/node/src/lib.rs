@@ -6,14 +6,27 @@
 //! namespace of its own, where the machine gives the privilege for that. This crate knows no store and no other
 //! controller; that a pod belongs to a ReplicaSet is nothing to it.
 
+mod adoption;
 mod agent;
+mod component;
+mod duration;
 mod environment;
 mod error;
+mod event;
+mod handler;
+mod heartbeat;
 mod image;
 pub mod logs;
+mod place;
 mod pod;
 mod probe;
+mod process;
+mod quantity;
+mod scheduler;
+mod slot;
 mod state;
+mod termination;
+mod vigil;
 mod volumes;
 mod wasm;
 

@@ -3,18 +3,17 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use k8s_openapi::api::core::v1::{KeyToPath, Pod, Volume};
+use k8s_openapi::api::core::v1::{KeyToPath, Volume};
 use kube::{Client, ResourceExt as _};
 
 use crate::Error;
 use crate::environment::{config_map, secret};
+use crate::place::{Mounted, Place};
+use crate::pod::Life;
 
 /// Makes the directories of a pod's volumes below `folder`, and gives them by the volumes' names.
-pub(crate) async fn prepare(
-    client: &Client,
-    pod: &Pod,
-    folder: &Path,
-) -> Result<BTreeMap<String, PathBuf>, Error> {
+pub(crate) async fn prepare(life: &Life, _address: &str) -> Result<Volumes, Error> {
+    let (client, pod, folder) = (&life.node.client, &life.pod, &life.folder.join("volumes"));
     let namespace = pod.namespace().unwrap_or_default();
     let mut made = BTreeMap::new();
     for volume in pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten()) {
@@ -30,6 +29,29 @@ pub(crate) async fn prepare(
         made.insert(volume.name.clone(), path);
     }
     Ok(made)
+}
+
+/// The directories of a pod's volumes, by their names.
+pub(crate) type Volumes = BTreeMap<String, PathBuf>;
+
+impl crate::slot::Slot {
+    /// What of the volumes the container sees.
+    pub(crate) async fn mounts(
+        &self,
+        place: &Place,
+        _env: &BTreeMap<String, String>,
+    ) -> Result<Vec<Mounted<'_>>, Error> {
+        let mounts = self.container.volume_mounts.iter().flatten();
+        Ok(mounts
+            .filter_map(|mount| {
+                let mut source = place.volumes.get(&mount.name)?.clone();
+                if let Some(inner) = &mount.sub_path {
+                    source.push(inner);
+                }
+                Some(Mounted { mount, source, read_only: mount.read_only.unwrap_or(false) })
+            })
+            .collect())
+    }
 }
 
 /// The files of a volume; nothing for one that starts empty and keeps what is written.
