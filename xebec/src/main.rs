@@ -4,6 +4,7 @@
 //! prints; what the parts do is theirs.
 
 mod api;
+mod bridge;
 mod cli;
 mod data_dir;
 mod demo;
@@ -11,6 +12,7 @@ mod gateway;
 mod image;
 mod image_registry;
 mod node;
+mod parts;
 mod pull;
 mod push;
 mod shutdown;

@@ -11,7 +11,7 @@ use http_body_util::{BodyExt as _, StreamBody};
 use tokio_util::sync::CancellationToken;
 use xebec_apiserver::pods::Pods;
 use xebec_apiserver::service::ResponseBody;
-use xebec_container::{MonitorCommand, PodNetwork, Runtime};
+use xebec_container::{MonitorCommand, Runtime};
 use xebec_machinery::status::Status;
 use xebec_node::logs::{LogOptions, read};
 use xebec_node::{Containers, Options};
@@ -19,44 +19,74 @@ use xebec_oci::Store;
 use xebec_wasm::{Host, HostOptions};
 
 use crate::MONITOR;
+use crate::bridge::Bridge;
 use crate::data_dir::DataDir;
 
-/// The addresses of pods that have a network namespace.
-const PODS: &str = "10.244.0.0/24";
-const BRIDGE: &str = "xebec0";
+/// A node that does not run yet.
+pub(crate) struct Node {
+    options: Options,
+    bridge: Result<Bridge, String>,
+}
 
-/// What the node runs with, and what it can run here.
-pub(crate) async fn options(data: &DataDir, store: Arc<Store>) -> Result<Options> {
+/// Looks what the node can run here.
+pub(crate) async fn prepare(data: &DataDir, store: Arc<Store>) -> Result<Node> {
     let root = data.path().to_owned();
     tokio::task::spawn_blocking(move || {
         let host =
             Host::new(HostOptions::new(root.join("wasm"))).context("the WebAssembly host cannot start")?;
         let folder = root.join("containers");
         std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
-        Ok(Options {
+        let (containers, bridge) = match containers(&folder) {
+            Ok((containers, bridge)) => (Ok(containers), Ok(bridge)),
+            Err(why) => (Err(why.clone()), Err(why)),
+        };
+        let options = Options {
             name: name(),
             address: Ipv4Addr::LOCALHOST,
             folder: root.join("pods"),
             store,
             host,
-            containers: containers(&folder),
-        })
+            containers,
+        };
+        Ok(Node { options, bridge })
     })
     .await
     .context("preparing the node failed")?
 }
 
-/// What runs containers here, or why nothing can.
-fn containers(folder: &std::path::Path) -> Result<Containers, String> {
+/// What runs containers here and the bridge that joins them, or why nothing can.
+fn containers(folder: &std::path::Path) -> Result<(Containers, Bridge), String> {
     let privilege = xebec_container::check(folder)?;
     let program = std::env::current_exe().map_err(|error| error.to_string())?;
     let monitor = MonitorCommand { program, args: vec![MONITOR.into()] };
     let runtime =
         Runtime::open(folder.join("runtime"), monitor, privilege).map_err(|error| error.to_string())?;
-    let range = PODS.parse().map_err(|error: xebec_container::Error| error.to_string())?;
-    let network =
-        PodNetwork::open(folder.join("network"), BRIDGE, range).map_err(|error| error.to_string())?;
-    Ok(Containers { runtime: Arc::new(runtime), network: Arc::new(network) })
+    let bridge = Bridge::claim(&folder.join("network")).map_err(|error| error.to_string())?;
+    let network = bridge.network();
+    Ok((Containers { runtime: Arc::new(runtime), network }, bridge))
+}
+
+impl Node {
+    /// Whether containers run here.
+    pub(crate) fn runs_containers(&self) -> bool {
+        self.options.containers.is_ok()
+    }
+
+    /// Whether containers run here, in words.
+    pub(crate) fn containers(&self) -> String {
+        match &self.bridge {
+            Ok(bridge) => format!("on, {bridge}"),
+            Err(why) => format!("off: {why}; WebAssembly pods run"),
+        }
+    }
+
+    /// Runs the pods of this machine until the platform stops.
+    pub(crate) async fn run(self, client: kube::Client, stop: CancellationToken) {
+        xebec_node::run(client, self.options, stop).await;
+        if let Ok(bridge) = self.bridge {
+            bridge.leave().await;
+        }
+    }
 }
 
 /// The machine's name, as a node may be called.
