@@ -4,7 +4,7 @@
 //! prints; what the parts do is theirs.
 
 mod api;
-mod bridge;
+mod berth;
 mod cli;
 mod data_dir;
 mod demo;

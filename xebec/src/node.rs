@@ -19,13 +19,13 @@ use xebec_oci::Store;
 use xebec_wasm::{Host, HostOptions};
 
 use crate::MONITOR;
-use crate::bridge::Bridge;
+use crate::berth::Berth;
 use crate::data_dir::DataDir;
 
 /// A node that does not run yet.
 pub(crate) struct Node {
     options: Options,
-    bridge: Result<Bridge, String>,
+    berth: Berth,
 }
 
 /// Looks what the node can run here.
@@ -36,34 +36,31 @@ pub(crate) async fn prepare(data: &DataDir, store: Arc<Store>) -> Result<Node> {
             Host::new(HostOptions::new(root.join("wasm"))).context("the WebAssembly host cannot start")?;
         let folder = root.join("containers");
         std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
-        let (containers, bridge) = match containers(&folder) {
-            Ok((containers, bridge)) => (Ok(containers), Ok(bridge)),
-            Err(why) => (Err(why.clone()), Err(why)),
-        };
+        let berth = Berth::take(&root)?;
         let options = Options {
             name: name(),
             address: Ipv4Addr::LOCALHOST,
+            loopback: berth.loopback(),
             folder: root.join("pods"),
             store,
             host,
-            containers,
+            containers: containers(&folder, &berth),
         };
-        Ok(Node { options, bridge })
+        Ok(Node { options, berth })
     })
     .await
     .context("preparing the node failed")?
 }
 
-/// What runs containers here and the bridge that joins them, or why nothing can.
-fn containers(folder: &std::path::Path) -> Result<(Containers, Bridge), String> {
+/// What runs containers here, or why nothing can.
+fn containers(folder: &std::path::Path, berth: &Berth) -> Result<Containers, String> {
     let privilege = xebec_container::check(folder)?;
     let program = std::env::current_exe().map_err(|error| error.to_string())?;
     let monitor = MonitorCommand { program, args: vec![MONITOR.into()] };
     let runtime =
         Runtime::open(folder.join("runtime"), monitor, privilege).map_err(|error| error.to_string())?;
-    let bridge = Bridge::claim(&folder.join("network")).map_err(|error| error.to_string())?;
-    let network = bridge.network();
-    Ok((Containers { runtime: Arc::new(runtime), network }, bridge))
+    let network = berth.network(&folder.join("network")).map_err(|error| error.to_string())?;
+    Ok(Containers { runtime: Arc::new(runtime), network: Arc::new(network) })
 }
 
 impl Node {
@@ -74,17 +71,20 @@ impl Node {
 
     /// Whether containers run here, in words.
     pub(crate) fn containers(&self) -> String {
-        match &self.bridge {
-            Ok(bridge) => format!("on, {bridge}"),
+        match &self.options.containers {
+            Ok(own) => {
+                format!("on: pods have addresses of {} on {}", own.network.range(), self.berth.bridge())
+            }
             Err(why) => format!("off: {why}; WebAssembly pods run"),
         }
     }
 
     /// Runs the pods of this machine until the platform stops.
     pub(crate) async fn run(self, client: kube::Client, stop: CancellationToken) {
+        let network = self.options.containers.as_ref().ok().map(|own| Arc::clone(&own.network));
         xebec_node::run(client, self.options, stop).await;
-        if let Ok(bridge) = self.bridge {
-            bridge.leave().await;
+        if let Some(network) = network {
+            self.berth.leave(network).await;
         }
     }
 }

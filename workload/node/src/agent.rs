@@ -20,12 +20,14 @@ use xebec_oci::Store;
 use xebec_wasm::Host;
 
 use crate::Error;
-use crate::pod::{Life, loopback};
+use crate::pod::Life;
 
 /// How often the node says that it lives.
 const HEARTBEAT: Duration = Duration::from_secs(10);
 /// How long pods may take to end when the node ends.
 const DRAIN: Duration = Duration::from_secs(8);
+/// How many loopback addresses there are for pods.
+const LOOPBACKS: u32 = 1 << 14;
 
 /// What runs containers, where the machine lets it.
 #[derive(Clone)]
@@ -42,6 +44,8 @@ pub struct Options {
     pub name: String,
     /// The node's address.
     pub address: Ipv4Addr,
+    /// Where the addresses of pods without a network namespace begin: 2^14 loopback addresses that no one else uses.
+    pub loopback: Ipv4Addr,
     /// Where pods keep their files.
     pub folder: PathBuf,
     /// The images.
@@ -76,10 +80,10 @@ impl Node {
         let own = addresses.iter().find(|(_, owner)| **owner == uid).map(|(number, _)| *number);
         // Addresses are not used again at once: what is known of them elsewhere may be old.
         let next = addresses.last_key_value().map_or(1, |(number, _)| number + 1);
-        let free = || (1..0xFFFF_u32).find(|number| !addresses.contains_key(number)).unwrap_or(1);
-        let number = own.unwrap_or(if next < 0xFFFF { next } else { free() });
+        let free = || (1..LOOPBACKS).find(|number| !addresses.contains_key(number)).unwrap_or(1);
+        let number = own.unwrap_or(if next < LOOPBACKS { next } else { free() });
         addresses.insert(number, uid);
-        loopback(number)
+        Ipv4Addr::from(u32::from(self.options.loopback) + number)
     }
 
     pub(crate) fn release(&self, pod: &Pod) {

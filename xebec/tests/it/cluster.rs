@@ -3,7 +3,7 @@
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, ExitStatus, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use xebec_oci::image::push_wasm;
 use xebec_oci::{Limits, Store};
 
-use crate::running::Running;
+use crate::running::{Running, installed};
 
 /// How long anything may take on a busy machine.
 const DEADLINE: Duration = Duration::from_secs(120);
@@ -28,9 +28,7 @@ pub(crate) struct Cluster {
 impl Cluster {
     /// Starts one, or says that it cannot because kubectl is missing.
     pub(crate) fn start() -> Option<Self> {
-        let found = Command::new("kubectl").args(["version", "--client"]).output();
-        if !found.is_ok_and(|output| output.status.success()) {
-            println!("skipped: kubectl is not installed");
+        if !installed("kubectl") {
             return None;
         }
         let data = tempfile::tempdir().expect("a temporary directory");
@@ -39,15 +37,45 @@ impl Cluster {
         Some(Self { running, data })
     }
 
+    /// Starts the demo, or says which program is missing.
+    pub(crate) fn demo() -> Option<Self> {
+        if !installed("kubectl") || !installed("curl") {
+            return None;
+        }
+        let data = tempfile::tempdir().expect("a temporary directory");
+        let running = Some(Running::start_with(&["demo", "--port", "0"], data.path()));
+        Some(Self { running, data })
+    }
+
+    /// Where its files are.
+    pub(crate) fn data(&self) -> &Path {
+        self.data.path()
+    }
+
+    /// The process.
+    pub(crate) fn running(&self) -> &Running {
+        self.running.as_ref().expect("it runs")
+    }
+
+    /// Ends the process with a signal.
+    pub(crate) fn end_with(&mut self, signal: &str) -> (ExitStatus, String) {
+        self.running.take().expect("it runs").end_and_log(signal)
+    }
+
+    /// Starts a process with these arguments on the same data.
+    pub(crate) fn start_again(&mut self, args: &[&str]) {
+        self.running = Some(Running::start_with(args, self.data.path()));
+    }
+
     /// Ends the process with a signal and starts another on the same data.
     pub(crate) fn restart_after(&mut self, signal: &str) {
-        self.running.take().expect("it runs").end_with(signal);
-        self.running = Some(Running::start(self.data.path()));
+        self.end_with(signal);
+        self.start_again(&["up"]);
     }
 
     /// Asks the process to end and gives its exit code.
     pub(crate) fn terminate(mut self) -> Option<i32> {
-        self.running.take().expect("it runs").end_with("TERM").code()
+        self.end_with("TERM").0.code()
     }
 
     /// kubectl with these arguments, parted by white space, not yet started.
@@ -109,6 +137,12 @@ impl Cluster {
             let pods = self.pods(app);
             (pods.len() == count && pods.iter().all(is_ready)).then_some(pods)
         })
+    }
+
+    /// The pods of the application that are not on their way out, if all of them are ready.
+    pub(crate) fn ready_pods_or_none(&self, app: &str) -> Option<Vec<Value>> {
+        let pods = self.pods(app);
+        pods.iter().all(is_ready).then_some(pods)
     }
 
     /// Waits for a deployment's rollout.

@@ -1,6 +1,7 @@
 //! The program from outside: the house's rules, and the built binary driven as its users drive it.
 
 mod cluster;
+mod demo;
 mod doors;
 mod images;
 mod kubectl;
