@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use xebec_oci::image::push_wasm;
 use xebec_oci::{Limits, Store};
 
-use crate::running::{Running, installed};
+use crate::running::{Running, installed, on_free_ports, with_api};
 
 /// How long anything may take on a busy machine.
 const DEADLINE: Duration = Duration::from_secs(120);
@@ -22,19 +22,22 @@ const PAUSE: Duration = Duration::from_millis(200);
 pub(crate) struct Cluster {
     // Before the directory, so that the process has ended when its files go.
     running: Option<Running>,
+    /// Where its API listens, over restarts too.
+    api: String,
     data: TempDir,
 }
 
 impl Cluster {
     /// Starts one, or says that it cannot because kubectl is missing.
     pub(crate) fn start() -> Option<Self> {
-        if !installed("kubectl") {
-            return None;
-        }
+        installed("kubectl").then(Self::without_kubectl)
+    }
+
+    /// Starts one for other clients.
+    pub(crate) fn without_kubectl() -> Self {
         let data = tempfile::tempdir().expect("a temporary directory");
         push_hello(&data.path().join("registry"));
-        let running = Some(Running::start(data.path()));
-        Some(Self { running, data })
+        Self::of(Running::start(data.path()), data)
     }
 
     /// Starts the demo, or says which program is missing.
@@ -43,8 +46,13 @@ impl Cluster {
             return None;
         }
         let data = tempfile::tempdir().expect("a temporary directory");
-        let running = Some(Running::start_with(&["demo", "--port", "0"], data.path()));
-        Some(Self { running, data })
+        let command = on_free_ports(&["demo", "--port", "0"], data.path());
+        Some(Self::of(Running::start_with(command, data.path()), data))
+    }
+
+    fn of(running: Running, data: TempDir) -> Self {
+        let api = running.endpoint("api");
+        Self { running: Some(running), api, data }
     }
 
     /// Where its files are.
@@ -64,7 +72,8 @@ impl Cluster {
 
     /// Starts a process with these arguments on the same data.
     pub(crate) fn start_again(&mut self, args: &[&str]) {
-        self.running = Some(Running::start_with(args, self.data.path()));
+        let command = with_api(args, &self.api, self.data.path());
+        self.running = Some(Running::start_with(command, self.data.path()));
     }
 
     /// Ends the process with a signal and starts another on the same data.

@@ -1,5 +1,6 @@
 //! The program from outside: the house's rules, and the built binary driven as its users drive it.
 
+mod client;
 mod cluster;
 mod demo;
 mod doors;

@@ -25,13 +25,13 @@ pub(crate) struct Running {
 impl Running {
     /// Starts `up` on `data` and waits until it says that it is ready.
     pub(crate) fn start(data: &Path) -> Self {
-        Self::start_with(&["up"], data)
+        Self::start_with(on_free_ports(&["up"], data), data)
     }
 
-    /// Starts it with these arguments, the address flags and `data`, and waits until it says that it is ready.
-    pub(crate) fn start_with(args: &[&str], data: &Path) -> Self {
+    /// Runs the command on `data` and waits until it says that it is ready.
+    pub(crate) fn start_with(mut command: Command, data: &Path) -> Self {
         let log = NamedTempFile::new().expect("a temporary file");
-        let mut child = on_free_ports(args, data)
+        let mut child = command
             .stdout(Stdio::piped())
             .stderr(log.reopen().expect("the log opens"))
             .spawn()
@@ -98,8 +98,13 @@ pub(crate) fn xebec() -> Command {
 
 /// The built binary with these arguments, free ports and a data directory, not yet started.
 pub(crate) fn on_free_ports(args: &[&str], data: &Path) -> Command {
+    with_api(args, "127.0.0.1:0", data)
+}
+
+/// The same with the API at an address.
+pub(crate) fn with_api(args: &[&str], api: &str, data: &Path) -> Command {
     let mut command = xebec();
-    command.args(args).args(["--api", "127.0.0.1:0", "--registry", "127.0.0.1:0", "--data"]).arg(data);
+    command.args(args).args(["--api", api, "--registry", "127.0.0.1:0", "--data"]).arg(data);
     command
 }
 
