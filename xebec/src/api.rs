@@ -8,8 +8,6 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
-use tokio::task::JoinSet;
-use tokio_util::sync::CancellationToken;
 use xebec_apiserver::api::Api;
 use xebec_apiserver::authenticate::Tokens;
 use xebec_apiserver::authorizer::{ADMINISTRATORS, User};
@@ -25,6 +23,7 @@ use xebec_store::{Options, Store};
 
 use crate::cli::UpArgs;
 use crate::data_dir::DataDir;
+use crate::parts::Stage;
 use crate::up::bind;
 
 /// The addresses of services: a /16 of private space, as kubeadm has it.
@@ -35,10 +34,10 @@ const SERVICES: (Ipv4Addr, u8) = (Ipv4Addr::new(10, 96, 0, 0), 16);
 pub(crate) async fn start(
     args: &UpArgs,
     data: &DataDir,
-    stop: &CancellationToken,
-    running: &mut JoinSet<&'static str>,
+    servers: &mut Stage,
     pods: Arc<dyn Pods>,
 ) -> Result<(SocketAddr, kube::Client)> {
+    let stop = servers.stop();
     let listener = bind("api", args.api).await?;
     let address = listener.local_addr().context("the API's address cannot be read")?;
     let directory = data.path().join("store");
@@ -79,17 +78,13 @@ pub(crate) async fn start(
     let kubeconfig = data.path().join("kubeconfig");
     write_kubeconfig(&kubeconfig, &format!("https://{reached}"), &authority, &credential)?;
 
-    running.spawn({
-        let stop = stop.clone();
-        async move {
-            let definitions = tokio::spawn(async move { api.serve_definitions().await });
-            serve(listener, tls, service, stop).await;
-            if let Err(error) = definitions.await {
-                tracing::error!(%error, "serving custom resources failed");
-            }
-            store.close().await;
-            "api"
+    servers.spawn("api", async move {
+        let definitions = tokio::spawn(async move { api.serve_definitions().await });
+        serve(listener, tls, service, stop).await;
+        if let Err(error) = definitions.await {
+            tracing::error!(%error, "serving custom resources failed");
         }
+        store.close().await;
     });
     Ok((address, client))
 }

@@ -7,6 +7,7 @@ use anyhow::Result;
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
+use crate::demo::Demo;
 use crate::{image, pull, push, status, up};
 
 /// The cloud-native platform in one program.
@@ -24,8 +25,8 @@ enum Command {
     /// When everything asked for serves, `ready in N ms` is printed, and below it one line a part with its address.
     /// The addresses also stand in DIR/endpoints.json while the platform runs.
     Up(UpArgs),
-    /// Run the platform with a sample application: two versions of a service behind one gateway
-    Demo(UpArgs),
+    /// Run the platform with a sample application: two versions of a service behind one gateway.
+    Demo(DemoArgs),
     /// Say which parts of a running instance answer, and where.
     Status(StatusArgs),
     /// Make images and bring them into a registry.
@@ -60,6 +61,16 @@ pub(crate) struct UpArgs {
     /// The parts to leave out.
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     pub(crate) without: Vec<Part>,
+}
+
+/// What `demo` takes.
+#[derive(Debug, Args)]
+pub(crate) struct DemoArgs {
+    #[command(flatten)]
+    up: UpArgs,
+    /// The port of the demo's gateway; 0 picks a free one [default: 8080, or what the Gateway has from the last time]
+    #[arg(long, value_name = "PORT")]
+    port: Option<u16>,
 }
 
 /// What `status` takes.
@@ -98,7 +109,7 @@ pub(crate) enum Part {
 
 impl Part {
     /// Every part, in the order in which they start.
-    const ALL: &[Self] = &[Self::Registry, Self::Api, Self::Gateway, Self::Node];
+    pub(crate) const ALL: &[Self] = &[Self::Registry, Self::Api, Self::Gateway, Self::Node];
 
     /// The part's name in `endpoints.json`.
     pub(crate) fn name(self) -> &'static str {
@@ -124,8 +135,8 @@ impl Cli {
     /// Does what was typed.
     pub(crate) async fn run(self) -> Result<()> {
         match self.command {
-            Command::Up(args) => up::run(args, false).await,
-            Command::Demo(args) => up::run(args, true).await,
+            Command::Up(args) => up::run(args, None).await,
+            Command::Demo(DemoArgs { up, port }) => up::run(up, Some(Demo { port })).await,
             Command::Status(args) => status::run(&args).await,
             Command::Image(command) => image::run(command).await,
             Command::Push(args) => push::run(args).await,

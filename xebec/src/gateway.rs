@@ -9,19 +9,21 @@ use kube::{Api, Client, CustomResourceExt as _, ResourceExt as _};
 use tokio_util::sync::CancellationToken;
 use xebec_api::gateway::{Gateway, GatewayClass, HTTPRoute, ReferenceGrant};
 use xebec_gateway::Options;
-
 use xebec_proxy::proxy::{Limits, Proxy};
-
-use crate::demo;
 
 const MANAGER: &str = "xebec";
 
 /// Where listeners are served.
-const ADDRESS: Ipv4Addr = Ipv4Addr::LOCALHOST;
+const OPTIONS: Options = Options { address: IpAddr::V4(Ipv4Addr::LOCALHOST), privileged: false };
 
-/// Where the demo's gateway answers.
-pub(crate) fn address() -> SocketAddr {
-    SocketAddr::new(IpAddr::V4(ADDRESS), demo::PORT)
+/// Where a listener with this port is served.
+pub(crate) fn served(port: u16) -> SocketAddr {
+    OPTIONS.served(port)
+}
+
+/// Where a listener could be served, with port 0.
+pub(crate) fn any() -> SocketAddr {
+    SocketAddr::new(OPTIONS.address, 0)
 }
 
 /// Makes the Gateway API's kinds known, where a user has not brought their own definitions.
@@ -55,6 +57,5 @@ pub(crate) async fn define(client: &Client) -> Result<()> {
 
 /// Serves gateways until the platform stops.
 pub(crate) async fn run(client: Client, stop: CancellationToken) {
-    let options = Options { address: IpAddr::V4(ADDRESS), privileged: false };
-    xebec_gateway::run(client, Proxy::new(Limits::default()), options, stop).await;
+    xebec_gateway::run(client, Proxy::new(Limits::default()), OPTIONS, stop).await;
 }

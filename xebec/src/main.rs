@@ -12,6 +12,7 @@ mod gateway;
 mod image;
 mod image_registry;
 mod node;
+mod parts;
 mod pull;
 mod push;
 mod shutdown;

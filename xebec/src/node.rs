@@ -11,7 +11,7 @@ use http_body_util::{BodyExt as _, StreamBody};
 use tokio_util::sync::CancellationToken;
 use xebec_apiserver::pods::Pods;
 use xebec_apiserver::service::ResponseBody;
-use xebec_container::{MonitorCommand, PodNetwork, Runtime};
+use xebec_container::{MonitorCommand, Runtime};
 use xebec_machinery::status::Status;
 use xebec_node::logs::{LogOptions, read};
 use xebec_node::{Containers, Options};
@@ -22,15 +22,22 @@ use crate::MONITOR;
 use crate::berth::Berth;
 use crate::data_dir::DataDir;
 
-/// What the node runs with, and what it can run here.
-pub(crate) async fn options(data: &DataDir, berth: Arc<Berth>, store: Arc<Store>) -> Result<Options> {
+/// A node that does not run yet.
+pub(crate) struct Node {
+    options: Options,
+    berth: Berth,
+}
+
+/// Looks what the node can run here.
+pub(crate) async fn prepare(data: &DataDir, store: Arc<Store>) -> Result<Node> {
     let root = data.path().to_owned();
     tokio::task::spawn_blocking(move || {
         let host =
             Host::new(HostOptions::new(root.join("wasm"))).context("the WebAssembly host cannot start")?;
         let folder = root.join("containers");
         std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
-        Ok(Options {
+        let berth = Berth::take(&root)?;
+        let options = Options {
             name: name(),
             address: Ipv4Addr::LOCALHOST,
             loopback: berth.loopback(),
@@ -38,7 +45,8 @@ pub(crate) async fn options(data: &DataDir, berth: Arc<Berth>, store: Arc<Store>
             store,
             host,
             containers: containers(&folder, &berth),
-        })
+        };
+        Ok(Node { options, berth })
     })
     .await
     .context("preparing the node failed")?
@@ -51,10 +59,34 @@ fn containers(folder: &std::path::Path, berth: &Berth) -> Result<Containers, Str
     let monitor = MonitorCommand { program, args: vec![MONITOR.into()] };
     let runtime =
         Runtime::open(folder.join("runtime"), monitor, privilege).map_err(|error| error.to_string())?;
-    let range = berth.pods().parse().map_err(|error: xebec_container::Error| error.to_string())?;
-    let network = PodNetwork::open(folder.join("network"), &berth.bridge(), range)
-        .map_err(|error| error.to_string())?;
+    let network = berth.network(&folder.join("network")).map_err(|error| error.to_string())?;
     Ok(Containers { runtime: Arc::new(runtime), network: Arc::new(network) })
+}
+
+impl Node {
+    /// Whether containers run here.
+    pub(crate) fn runs_containers(&self) -> bool {
+        self.options.containers.is_ok()
+    }
+
+    /// Whether containers run here, in words.
+    pub(crate) fn containers(&self) -> String {
+        match &self.options.containers {
+            Ok(own) => {
+                format!("on: pods have addresses of {} on {}", own.network.range(), self.berth.bridge())
+            }
+            Err(why) => format!("off: {why}; WebAssembly pods run"),
+        }
+    }
+
+    /// Runs the pods of this machine until the platform stops.
+    pub(crate) async fn run(self, client: kube::Client, stop: CancellationToken) {
+        let network = self.options.containers.as_ref().ok().map(|own| Arc::clone(&own.network));
+        xebec_node::run(client, self.options, stop).await;
+        if let Some(network) = network {
+            self.berth.leave(network).await;
+        }
+    }
 }
 
 /// The machine's name, as a node may be called.
@@ -89,7 +121,7 @@ impl Pods for Logs {
         &'a self,
         pod: &'a serde_json::Value,
         query: &'a str,
-    ) -> BoxFuture<'a, Result<http::Response<ResponseBody>, Status>> {
+    ) -> Pin<Box<dyn Future<Output = Result<http::Response<ResponseBody>, Status>> + Send + 'a>> {
         Box::pin(async move {
             let options = LogOptions::parse(query, jiff::Timestamp::now()).map_err(Status::bad_request)?;
             let container = container_of(pod, options.container.as_deref())?;

@@ -231,11 +231,11 @@ impl PodNetwork {
         self.range
     }
 
-    /// Removes the bridge, unless pods still use it.
+    /// Removes the bridge, unless pods still use it. The network has to be opened again to attach further ones.
     ///
     /// # Errors
     /// When the kernel refuses.
-    pub fn close(self) -> Result<(), Error> {
+    pub fn close(&self) -> Result<(), Error> {
         if self.pods().is_empty() {
             let gone = Netlink::open().and_then(|mut netlink| netlink.remove(&self.bridge));
             gone.map_err(failed(format!("bridge {}", self.bridge)))?;

@@ -1,6 +1,8 @@
 //! The program from outside: the house's rules, and the built binary driven as its users drive it.
 
+mod client;
 mod cluster;
+mod demo;
 mod doors;
 mod images;
 mod kubectl;

@@ -1,25 +1,17 @@
 //! The contract of `xebec up`: ready line, endpoints, one holder a data directory, clean end.
 
-use std::fs;
 use std::net::TcpStream;
 
 use serde_json::Value;
 
 use crate::running::{Running, output_of, xebec};
 
-fn endpoint(data: &std::path::Path, part: &str) -> String {
-    let text =
-        fs::read_to_string(data.join("endpoints.json")).expect("endpoints.json is there once it is ready");
-    let endpoints: Value = serde_json::from_str(&text).expect("endpoints.json is JSON");
-    endpoints[part].as_str().expect("the part has an address").to_owned()
-}
-
 #[test]
 fn ready_means_that_every_address_in_endpoints_json_answers() {
     let data = tempfile::tempdir().unwrap();
     let running = Running::start(data.path());
     assert!(running.ready.trim_end().ends_with(" ms"), "{:?}", running.ready);
-    let address = endpoint(data.path(), "registry");
+    let address = running.endpoint("registry");
     assert!(!address.ends_with(":0"));
     TcpStream::connect(&address).expect("the registry accepts connections");
     let status = xebec().args(["status", "-o", "json", "--data"]).arg(data.path()).output().unwrap();
