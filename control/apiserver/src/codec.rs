@@ -19,6 +19,10 @@ pub const BODY_LIMIT: usize = 3 * 1024 * 1024;
 
 const UNDERSTOOD: [&str; 3] = ["application/json", "application/yaml", protobuf::MEDIA_TYPE];
 
+/// What upstream says of a protobuf body that does not begin as one.
+const NO_PROTOBUF: &str =
+    "provided data does not appear to be a protobuf message, expected prefix [107 56 115 0]";
+
 /// An object as it was sent.
 #[derive(Debug)]
 pub struct Decoded {
@@ -86,8 +90,14 @@ pub fn decode(media: &str, bytes: &[u8], kind: &str) -> Result<Decoded, Status> 
             checked(object, doubled, &unrecognized)
         }
         protobuf::MEDIA_TYPE => {
-            let object = protobuf::decode(bytes)
-                .map_err(|error| Status::bad_request(format!("the protobuf body cannot be read: {error}")))?;
+            let object = protobuf::decode(bytes).map_err(|error| match error {
+                protobuf::Error::TooLarge => Status::too_large(BODY_LIMIT),
+                protobuf::Error::NoEnvelope => unrecognized(NO_PROTOBUF.to_owned()),
+                protobuf::Error::UnknownKind { api_version, kind: found } => {
+                    intake::unregistered(&api_version, &found, kind)
+                }
+                error => unrecognized(error.to_string()),
+            })?;
             Ok(Decoded { object, doubled: Vec::new() })
         }
         _ => Err(Status::unsupported_media_type(&UNDERSTOOD)),
@@ -101,9 +111,9 @@ pub fn yaml(bytes: &[u8]) -> Result<Decoded, Status> {
     checked(object, doubled, &refused)
 }
 
-/// Decodes a patch that is an object.
-pub fn patch(bytes: &[u8]) -> Result<Decoded, Status> {
-    let refused = |why: String| Status::bad_request(format!("error decoding patch: {why}"));
+/// Decodes a patch that is an object. `opening` stands before what is wrong with it.
+pub fn patch(bytes: &[u8], opening: &str) -> Result<Decoded, Status> {
+    let refused = |why: String| Status::bad_request(format!("{opening}{why}"));
     let (object, doubled) = decoding::parse(bytes).map_err(|error| refused(error.to_string()))?;
     checked(object, doubled, &refused)
 }

@@ -95,9 +95,7 @@ pub(crate) fn check_type(call: &Call, new: &mut Value) -> Result<(), Status> {
         Status::bad_request(format!("{kind} in version {version:?} cannot be handled as a {own_kind}: {why}"))
     };
     if builtin::kind_node(group, version, kind).is_none() {
-        return Err(unfit(format!(
-            "no kind {kind:?} is registered for version {api_version:?} in scheme {SCHEME:?}"
-        )));
+        return Err(unregistered(api_version, kind, own_kind));
     }
     if same_kind && group == &*call.resource.group {
         return Err(other_version(api_version, &wanted));
@@ -107,6 +105,15 @@ pub(crate) fn check_type(call: &Call, new: &mut Value) -> Result<(), Status> {
         Some(first) => first,
     };
     Err(unfit(format!("converting ({version}.{kind}) to ({package}.{own_kind}): unknown conversion")))
+}
+
+/// The answer to an object of a kind that nobody knows, where one of `wanted` should be.
+pub(crate) fn unregistered(api_version: &str, kind: &str, wanted: &str) -> Status {
+    let version = api_version.rsplit('/').next().unwrap_or_default();
+    Status::bad_request(format!(
+        "{kind} in version {version:?} cannot be handled as a {wanted}: no kind {kind:?} is registered for version \
+         {api_version:?} in scheme {SCHEME:?}"
+    ))
 }
 
 fn other_version(found: &str, wanted: &str) -> Status {

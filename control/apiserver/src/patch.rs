@@ -13,28 +13,32 @@ use crate::strategy::{self, Part};
 use crate::write::{Books, Written};
 use crate::{intake, object};
 
-/// The media types of patches.
+/// The media types of patches; custom resources take no strategic merge patch.
 const UNDERSTOOD: [&str; 4] = [
     "application/json-patch+json",
     "application/merge-patch+json",
-    "application/strategic-merge-patch+json",
     "application/apply-patch+yaml",
+    "application/strategic-merge-patch+json",
 ];
 
 impl Api {
     /// Changes an object, or a part of it, by a patch.
     pub async fn patch(&self, call: &Call, part: Part, media: &str, body: &[u8]) -> Result<Written, Status> {
+        let applies = media.starts_with("application/apply-patch+");
+        if call.options().force && !applies {
+            let path = Path::ROOT.child("force");
+            let error = FieldError::forbidden(&path, "may not be specified for non-apply patch");
+            return Err(Status::invalid(Qualified::new("meta.k8s.io", "PatchOptions"), "", &[error]));
+        }
         match media {
-            "application/apply-patch+yaml" | "application/apply-patch+cbor" => {
-                self.apply(call, part, body).await
-            }
+            "application/apply-patch+yaml" => self.apply(call, part, body).await,
             "application/json-patch+json" => {
                 let doubled = codec::operations(body)?;
                 let change = |old: &Value| patch::json(old, body).map_err(|error| error.status());
                 self.patch_with(call, part, doubled, Shown::Result, change).await
             }
             "application/merge-patch+json" => {
-                let Decoded { object: given, doubled } = codec::patch(body)?;
+                let Decoded { object: given, doubled } = codec::patch(body, "error decoding patch: ")?;
                 let change = |old: &Value| {
                     let mut new = old.clone();
                     patch::merge(&mut new, given.clone()).map_err(|error| error.status())?;
@@ -43,13 +47,14 @@ impl Api {
                 self.patch_with(call, part, doubled, Shown::Result, change).await
             }
             "application/strategic-merge-patch+json" if !call.resource.custom => {
-                let Decoded { object: given, doubled } = codec::patch(body)?;
+                let Decoded { object: given, doubled } = codec::patch(body, "")?;
                 let node = call.version().schema.node();
                 let change = |old: &Value| {
                     patch::strategic(old.clone(), given.clone(), node).map_err(|error| error.status())
                 };
                 self.patch_with(call, part, doubled, Shown::Patch(&given), change).await
             }
+            _ if call.resource.custom => Err(Status::unsupported_media_type(&UNDERSTOOD[..3])),
             _ => Err(Status::unsupported_media_type(&UNDERSTOOD)),
         }
     }
@@ -76,9 +81,9 @@ impl Api {
 
     async fn apply(&self, call: &Call, part: Part, body: &[u8]) -> Result<Written, Status> {
         if call.options().field_manager.is_none() {
-            return Err(Status::bad_request(
-                "fieldManager is required for apply patch; add ?fieldManager=NAME",
-            ));
+            let path = Path::ROOT.child("fieldManager");
+            let error = FieldError::required(&path, "is required for apply patch");
+            return Err(Status::invalid(Qualified::new("meta.k8s.io", "PatchOptions"), "", &[error]));
         }
         let decoded = codec::yaml(body)?;
         let mut applied = decoded.object;

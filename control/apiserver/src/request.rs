@@ -4,7 +4,7 @@ use http::{Method, Uri};
 use percent_encoding::percent_decode_str;
 
 use crate::Error;
-use crate::options::Options;
+use crate::options::{self, Options};
 
 /// The longest URL that is read.
 pub const URL_LIMIT: usize = 32 * 1024;
@@ -156,9 +156,9 @@ fn resource(method: &Method, uri: &Uri, group: &str, version: &str, parts: &[&st
         }
         _ => return Err(unknown()),
     };
-    let options = Options::parse(uri.query().unwrap_or_default())?;
+    let query = uri.query().unwrap_or_default();
     let verb = match (method.as_str(), name.is_some()) {
-        ("GET" | "HEAD", _) if options.watch && subresource.is_none() => Verb::Watch,
+        ("GET" | "HEAD", _) if options::asks_for_watch(query) && subresource.is_none() => Verb::Watch,
         ("GET" | "HEAD", true) => Verb::Get,
         ("GET" | "HEAD", false) => Verb::List,
         ("POST", false) => Verb::Create,
@@ -169,6 +169,7 @@ fn resource(method: &Method, uri: &Uri, group: &str, version: &str, parts: &[&st
         ("DELETE", false) => Verb::DeleteCollection,
         _ => return Err(Error::Method { method: method.to_string(), path: uri.path().to_owned() }),
     };
+    let options = Options::parse(query, verb)?;
     Ok(Target::Resource(Box::new(ResourceRequest {
         verb,
         group: group.to_owned(),

@@ -301,7 +301,7 @@ impl Service {
                 self.api().set_scale(call, scale, change).await?
             }
             Verb::Patch => {
-                let asked = codec::patch(bytes)?.object;
+                let asked = codec::patch(bytes, "error decoding patch: ")?.object;
                 let change = |mut old: Value| {
                     patch::merge(&mut old, asked.clone()).map_err(|error| error.status())?;
                     Ok(old)

@@ -1,95 +1,14 @@
 //! Custom resources from the definition to the object, through the API's own HTTP service and over a real store.
 
-use std::net::Ipv4Addr;
-use std::sync::Arc;
-use std::time::Duration;
-
-use bytes::Bytes;
-use http::{Method, Request};
-use http_body_util::{BodyExt as _, Full};
+use http::Method;
 use serde_json::{Value, json};
-use tokio_util::sync::CancellationToken;
-use tower::Service as _;
-use xebec_apiserver::api::Api;
-use xebec_apiserver::authenticate::Tokens;
-use xebec_apiserver::authorizer::{ADMINISTRATORS, User};
-use xebec_apiserver::catalog::Catalog;
-use xebec_apiserver::cluster_ip::{ClusterIps, Range};
-use xebec_apiserver::pods::NoPods;
-use xebec_apiserver::service::Service;
-use xebec_apiserver::storage::Storage;
-use xebec_machinery::builtin;
-use xebec_store::{Options, Store};
 
-const DEFINITIONS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+use crate::server::{DEFINITIONS, Server};
+
 const CRONTABS: &str = "/apis/stable.example.com/v1/namespaces/default/crontabs";
 
-struct Server {
-    service: Service,
-    stop: CancellationToken,
-    _data: tempfile::TempDir,
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.stop.cancel();
-    }
-}
-
-impl Server {
-    async fn start() -> Self {
-        let data = tempfile::tempdir().expect("a directory");
-        let store = Store::open(data.path(), &Options::default()).expect("an empty store");
-        let stop = CancellationToken::new();
-        let range = Range::new(Ipv4Addr::new(10, 96, 0, 0), 16).expect("a range");
-        let catalog = Catalog::new(builtin::resources().to_vec());
-        let api = Api::new(Storage::new(store), catalog, ClusterIps::new(range), stop.clone());
-        api.prepare(6443).await.expect("the first objects");
-        let service = Service::new(api.clone(), Tokens::default(), Arc::new(NoPods), "127.0.0.1:6443".into());
-        tokio::spawn(async move { api.serve_definitions().await });
-        Self { service, stop, _data: data }
-    }
-
-    async fn send(&self, method: Method, path: &str, media: &str, body: &Value) -> (u16, Value) {
-        let mut request = Request::builder()
-            .method(method)
-            .uri(path)
-            .header("content-type", media)
-            .body(Full::new(Bytes::from(body.to_string())))
-            .expect("a request");
-        let user = User { name: "tester".to_owned(), groups: vec![ADMINISTRATORS.to_owned()] };
-        request.extensions_mut().insert(user);
-        let response = self.service.clone().call(request).await.expect("an answer");
-        let code = response.status().as_u16();
-        let bytes = response.into_body().collect().await.expect("a body").to_bytes();
-        (code, serde_json::from_slice(&bytes).expect("JSON"))
-    }
-
-    async fn create(&self, path: &str, body: &Value) -> (u16, Value) {
-        self.send(Method::POST, path, "application/json", body).await
-    }
-
-    /// Creates the definition and waits until it is served.
-    async fn define(&self) {
-        let (code, answer) = self.create(DEFINITIONS, &definition()).await;
-        assert_eq!(code, 201, "{answer}");
-        let found = self.until("crontabs.stable.example.com", "Established", "InitialNamesAccepted").await;
-        assert_eq!(found["status"]["storedVersions"], json!(["v1"]));
-    }
-
-    /// Waits until the condition of a definition has this reason.
-    async fn until(&self, name: &str, condition: &str, reason: &str) -> Value {
-        let path = format!("{DEFINITIONS}/{name}");
-        for _ in 0..500 {
-            let (_, found) = self.send(Method::GET, &path, "application/json", &Value::Null).await;
-            let conditions = found["status"]["conditions"].as_array().cloned().unwrap_or_default();
-            if conditions.iter().any(|one| one["type"] == condition && one["reason"] == reason) {
-                return found;
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-        panic!("{condition} of {name} was never {reason}");
-    }
+async fn define(server: &Server) {
+    server.define(&definition()).await;
 }
 
 fn definition() -> Value {
@@ -120,7 +39,7 @@ fn crontab(name: &str, spec: Value) -> Value {
 #[tokio::test]
 async fn an_object_is_completed_and_pruned_by_its_schema() {
     let server = Server::start().await;
-    server.define().await;
+    define(&server).await;
     let object = crontab("a", json!({"cronSpec": "* * * * */5", "note": null, "unknown": 1}));
     let (code, made) = server.create(CRONTABS, &object).await;
     assert_eq!(code, 201, "{made}");
@@ -144,7 +63,7 @@ async fn an_object_is_completed_and_pruned_by_its_schema() {
 #[tokio::test]
 async fn an_object_that_breaks_its_schema_is_refused_with_every_cause() {
     let server = Server::start().await;
-    server.define().await;
+    define(&server).await;
     let (code, refused) =
         server.create(CRONTABS, &crontab("a", json!({"cronSpec": "* * * *", "replicas": 15}))).await;
     assert_eq!(code, 422);
@@ -204,7 +123,7 @@ async fn a_definition_that_is_wrong_is_refused() {
 #[tokio::test]
 async fn a_definition_keeps_its_group_and_kind() {
     let server = Server::start().await;
-    server.define().await;
+    define(&server).await;
     let path = format!("{DEFINITIONS}/crontabs.stable.example.com");
     let patch = json!({"spec": {"names": {"kind": "Other"}}});
     let (code, refused) = server.send(Method::PATCH, &path, "application/merge-patch+json", &patch).await;
@@ -220,7 +139,7 @@ async fn a_definition_keeps_its_group_and_kind() {
 #[tokio::test]
 async fn a_definition_waits_for_names_that_another_has() {
     let server = Server::start().await;
-    server.define().await;
+    define(&server).await;
     let mut second = definition();
     second["metadata"]["name"] = json!("jobs.stable.example.com");
     second["spec"]["names"] = json!({"plural": "jobs", "kind": "CronTab", "listKind": "JobList"});
