@@ -13,6 +13,7 @@ mod image;
 mod image_registry;
 mod node;
 mod parts;
+mod pods;
 mod pull;
 mod push;
 mod shutdown;

@@ -12,8 +12,9 @@ use xebec_oci::{Limits, Registry, Store};
 use crate::cli::{Part, UpArgs};
 use crate::data_dir::{DataDir, Endpoints};
 use crate::demo::Demo;
-use crate::node::{self, Logs};
+use crate::node;
 use crate::parts::{Parts, Stage};
+use crate::pods::LocalPods;
 use crate::{api, gateway, shutdown};
 
 /// Runs the platform until a signal ends it, or a part ends on its own.
@@ -49,15 +50,15 @@ async fn serve(
     }
     let mut endpoints = Endpoints::new();
     let mut notes = Vec::new();
-    let logs = Arc::new(Logs::new(data));
+    let pods = Arc::new(LocalPods::new(data));
     let mut store = None;
     let mut client = None;
     let mut entrance = None;
     for part in wanted {
         let address = match part {
             Part::Api => {
-                let (address, own) = api::start(args, data, &mut parts.servers, logs.clone()).await?;
-                logs.connect(own.clone());
+                let (address, own) = api::start(args, data, &mut parts.servers, pods.clone()).await?;
+                pods.connect(own.clone());
                 let stop = parts.clients.stop();
                 parts.clients.spawn("controllers", xebec_controllers::run(own.clone(), stop));
                 client = Some(own);
@@ -89,6 +90,7 @@ async fn serve(
                     );
                 };
                 let node = node::prepare(data, store.clone()).await?;
+                node.serve(&pods);
                 if let Some(demo) = &demo {
                     demo.load(store, node.runs_containers()).await?;
                 }

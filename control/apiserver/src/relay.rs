@@ -52,7 +52,11 @@ impl<'a> Named<'a> {
             [name] => Self { scheme: "", name, port: "" },
             [name, port] => Self { scheme: "", name, port },
             [scheme, name, port] => Self { scheme, name, port },
-            _ => return Err(Status::bad_request(format!("invalid proxy request {text:?}: say [SCHEME:]NAME[:PORT]"))),
+            _ => {
+                return Err(Status::bad_request(format!(
+                    "invalid proxy request {text:?}: say [SCHEME:]NAME[:PORT]"
+                )));
+            }
         };
         match named.scheme {
             "" | "http" => Ok(named),
@@ -162,7 +166,7 @@ fn with_slash(uri: &Uri) -> Response<ResponseBody> {
 }
 
 fn no_endpoint(name: &str) -> Status {
-    Status::unavailable(&format!("no endpoints available for {name:?}: nothing is ready at that port"))
+    Status::unavailable(format!("no endpoints available for {name:?}: nothing is ready at that port"))
 }
 
 fn unreachable_pod(target: &str, why: &(dyn std::error::Error + 'static)) -> Status {
@@ -270,7 +274,9 @@ mod tests {
     #[test]
     fn headers_for_the_neighbour_are_not_passed_on() {
         let mut headers = HeaderMap::new();
-        for (name, value) in [("connection", "x-mine, close"), ("x-mine", "1"), ("x-other", "2"), ("te", "trailers")] {
+        for (name, value) in
+            [("connection", "x-mine, close"), ("x-mine", "1"), ("x-other", "2"), ("te", "trailers")]
+        {
             headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
         }
         strip(&mut headers);

@@ -113,7 +113,8 @@ impl Query {
             let (name, raw) = pair.split_once('=').unwrap_or((pair, ""));
             let spaced = raw.replace('+', " ");
             let value = percent_decode_str(&spaced).decode_utf8();
-            let value = value.map_err(|_| Status::bad_request(format!("the parameter {name:?} is not UTF-8")))?;
+            let value =
+                value.map_err(|_| Status::bad_request(format!("the parameter {name:?} is not UTF-8")))?;
             let flag = || match &*value {
                 "" | "1" | "true" => Ok(true),
                 "0" | "false" => Ok(false),
@@ -147,7 +148,8 @@ mod tests {
 
     #[test]
     fn the_query_of_an_exec_is_read() {
-        let query = "command=sh&command=-c&command=echo+%22a+b%22&container=web&stdin=true&stdout=1&tty=false";
+        let query =
+            "command=sh&command=-c&command=echo+%22a+b%22&container=web&stdin=true&stdout=1&tty=false";
         let query = Query::parse(query).unwrap();
         assert_eq!(query.command, ["sh", "-c", "echo \"a b\""]);
         assert_eq!(query.container.as_deref(), Some("web"));
@@ -157,7 +159,9 @@ mod tests {
 
     #[test]
     fn a_wrong_value_names_its_parameter() {
-        for (query, words) in [("ports=0", "ports is \"0\""), ("tty=maybe", "tty is \"maybe\""), ("command=%ff", "command")] {
+        for (query, words) in
+            [("ports=0", "ports is \"0\""), ("tty=maybe", "tty is \"maybe\""), ("command=%ff", "command")]
+        {
             let status = Query::parse(query).unwrap_err();
             assert!(status.message.contains(words), "{}", status.message);
         }

@@ -13,7 +13,7 @@ use std::{
     fmt,
     fs::{self, File},
     io,
-    net::Ipv4Addr,
+    net::{Ipv4Addr, TcpStream},
     path::{Path, PathBuf},
     str::FromStr,
     sync::{Mutex, PoisonError},
@@ -223,6 +223,14 @@ impl PodNetwork {
     #[must_use]
     pub fn pods(&self) -> BTreeMap<ContainerId, Ipv4Addr> {
         self.addresses.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Connects to a port as from within a pod, whose loopback interface is meant.
+    ///
+    /// # Errors
+    /// When nothing listens there, or the pod has no namespace.
+    pub fn dial(&self, pod: &ContainerId, port: u16) -> io::Result<TcpStream> {
+        namespace::enter(&self.namespace(pod), || TcpStream::connect((Ipv4Addr::LOCALHOST, port)))
     }
 
     /// The range that pods get addresses from.
