@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use clap::{Args, Subcommand};
 use xebec_oci::Reference;
 use xebec_oci::image::{BuildRequest, LoadLimits, Platform, Rootfs, RunConfig, build, load};
@@ -86,8 +86,10 @@ pub(crate) async fn run(command: ImageCommand) -> Result<()> {
         }
         ImageCommand::Load(args) => {
             let file = args.file;
-            let make =
-                move |store: &_, name: &_, tag: &_| Ok(load(store, name, tag, &file, LoadLimits::default())?);
+            let make = move |store: &_, name: &_, tag: &_| {
+                load(store, name, tag, &file, LoadLimits::default())
+                    .with_context(|| format!("cannot load {}", file.display()))
+            };
             Workbench::new()?.send(args.tag, &args.data, make).await
         }
     }

@@ -45,8 +45,34 @@ fn main() -> ExitCode {
     match runtime.block_on(cli.run()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            eprintln!("error: {}", message(&error));
             ExitCode::FAILURE
         }
+    }
+}
+
+/// An error and its causes on one line, without those that the one before has quoted.
+fn message(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if text.is_empty() {
+            text = cause;
+        } else if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::{Context as _, anyhow};
+
+    #[test]
+    fn an_error_is_one_line_that_says_each_thing_once() {
+        let error = anyhow!("disk\nfull").context("cannot write: disk\nfull").context("cannot start");
+        assert_eq!(super::message(&error), "cannot start: cannot write: disk full");
+        let other = Err::<(), _>(anyhow!("no such file")).context("cannot read x");
+        assert_eq!(super::message(&other.unwrap_err()), "cannot read x: no such file");
     }
 }

@@ -14,6 +14,8 @@ mod end;
 mod pods;
 mod routes;
 
+pub(crate) use pods::runs_containers;
+
 /// How soon what a user edits shows, on a machine that has a processor to spare.
 const AT_ONCE: Duration = Duration::from_secs(1);
 

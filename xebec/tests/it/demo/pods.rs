@@ -117,7 +117,7 @@ fn requests_show_in_the_logs_of_both_versions_and_a_deletion_takes_the_pods() {
 }
 
 /// Whether version two runs as a container; says that the test is skipped where it does not.
-pub(super) fn runs_containers(cluster: &Cluster) -> bool {
+pub(crate) fn runs_containers(cluster: &Cluster) -> bool {
     let nodes = cluster.get("nodes");
     let conditions = nodes["items"][0]["status"]["conditions"].as_array().expect("conditions").clone();
     let runs = conditions
