@@ -20,7 +20,7 @@ use xebec_oci::Store;
 use xebec_wasm::Host;
 
 use crate::Error;
-use crate::pod::{Life, loopback};
+use crate::pod::Life;
 
 /// How often the node says that it lives.
 const HEARTBEAT: Duration = Duration::from_secs(10);
@@ -42,6 +42,8 @@ pub struct Options {
     pub name: String,
     /// The node's address.
     pub address: Ipv4Addr,
+    /// The first address of the loopback network (65,536 addresses) of pods that have no network namespace.
+    pub loopback: Ipv4Addr,
     /// Where pods keep their files.
     pub folder: PathBuf,
     /// The images.
@@ -79,7 +81,7 @@ impl Node {
         let free = || (1..0xFFFF_u32).find(|number| !addresses.contains_key(number)).unwrap_or(1);
         let number = own.unwrap_or(if next < 0xFFFF { next } else { free() });
         addresses.insert(number, uid);
-        loopback(number)
+        Ipv4Addr::from(u32::from(self.options.loopback) + number)
     }
 
     pub(crate) fn release(&self, pod: &Pod) {

@@ -1,6 +1,6 @@
 //! The life of one pod on this machine.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -544,9 +544,4 @@ impl Slot {
             tokio::time::sleep(pause.min(timing.period)).await;
         }
     }
-}
-
-/// Where a pod without a network namespace of its own is reached: the loopback network has room for all.
-pub(crate) fn loopback(number: u32) -> Ipv4Addr {
-    Ipv4Addr::from(u32::from(Ipv4Addr::new(127, 64, 0, 0)) + number)
 }
