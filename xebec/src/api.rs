@@ -10,7 +10,6 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result};
 use xebec_apiserver::api::Api;
 use xebec_apiserver::authenticate::Tokens;
-use xebec_apiserver::authorizer::{ADMINISTRATORS, User};
 use xebec_apiserver::catalog::Catalog;
 use xebec_apiserver::cluster_ip::{ClusterIps, Range};
 use xebec_apiserver::pki::{Authority, write_kubeconfig};
@@ -18,6 +17,7 @@ use xebec_apiserver::pods::Pods;
 use xebec_apiserver::serve::{serve, tls};
 use xebec_apiserver::service::Service;
 use xebec_apiserver::storage::Storage;
+use xebec_apiserver::user::{ADMINISTRATORS, AUTHENTICATED, User};
 use xebec_machinery::builtin;
 use xebec_store::{Options, Store};
 
@@ -59,16 +59,14 @@ pub(crate) async fn start(
     api.prepare(address.port()).await.context("the API's first objects cannot be made")?;
 
     let mut tokens = Tokens::default();
-    let admin = User { name: "admin".to_owned(), groups: vec![ADMINISTRATORS.to_owned()] };
+    let admin = User::new("admin", [ADMINISTRATORS]);
     tokens.add(&token(data.path())?, admin);
     let reached = reachable(address);
     let service = Service::new(api.clone(), tokens, pods, reached.to_string());
     let embedded = service.clone();
     let client = kube::Client::new(
         tower::util::MapRequest::new(embedded, |mut request: http::Request<kube::client::Body>| {
-            request
-                .extensions_mut()
-                .insert(User { name: "system:xebec".to_owned(), groups: vec![ADMINISTRATORS.to_owned()] });
+            request.extensions_mut().insert(User::new("system:xebec", [ADMINISTRATORS, AUTHENTICATED]));
             request
         }),
         "default",

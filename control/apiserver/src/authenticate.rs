@@ -7,10 +7,7 @@ use http::header::AUTHORIZATION;
 use sha2::{Digest, Sha256};
 use xebec_machinery::status::Status;
 
-use crate::authorizer::User;
-
-/// The group of everyone who showed a credential.
-const AUTHENTICATED: &str = "system:authenticated";
+use crate::user::{AUTHENTICATED, User};
 
 /// Tokens that are told apart by their digests, so that no token is kept in memory and comparing takes no secret time.
 #[derive(Debug, Clone, Default)]
@@ -36,7 +33,16 @@ impl Tokens {
         if !scheme.eq_ignore_ascii_case("bearer") {
             return certificate.cloned().ok_or_else(Status::unauthorized);
         }
-        let digest: [u8; 32] = Sha256::digest(token.trim().as_bytes()).into();
+        self.bearer(token.trim())
+    }
+
+    /// The user of a bearer token.
+    ///
+    /// # Errors
+    ///
+    /// The token is nobody's.
+    pub fn bearer(&self, token: &str) -> Result<User, Status> {
+        let digest: [u8; 32] = Sha256::digest(token.as_bytes()).into();
         self.users.get(&digest).cloned().ok_or_else(Status::unauthorized)
     }
 }
@@ -49,7 +55,7 @@ pub fn certificate_user(der: &[u8]) -> Option<User> {
     let mut groups: Vec<String> =
         subject.iter_organization().filter_map(|group| group.as_str().ok()).map(str::to_owned).collect();
     groups.push(AUTHENTICATED.to_owned());
-    Some(User { name, groups })
+    Some(User { name, groups, ..User::default() })
 }
 
 #[cfg(test)]
@@ -64,7 +70,7 @@ mod tests {
 
     fn tokens() -> Tokens {
         let mut tokens = Tokens::default();
-        tokens.add("s3cret", User { name: "robot".into(), groups: vec!["robots".into()] });
+        tokens.add("s3cret", User::new("robot", ["robots"]));
         tokens
     }
 
@@ -76,7 +82,7 @@ mod tests {
 
     #[test]
     fn a_wrong_token_is_refused_even_beside_a_certificate() {
-        let admin = User { name: "admin".into(), groups: Vec::new() };
+        let admin = User::new("admin", []);
         assert_eq!(tokens().user(&headers("Bearer nope"), Some(&admin)).unwrap_err().code(), 401);
         assert_eq!(tokens().user(&headers("Basic eA=="), None).unwrap_err().code(), 401);
         assert_eq!(tokens().user(&HeaderMap::new(), Some(&admin)).unwrap(), admin);

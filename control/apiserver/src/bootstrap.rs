@@ -4,11 +4,11 @@ use serde_json::{Value, json};
 use xebec_machinery::status::Status;
 
 use crate::api::Api;
-use crate::authorizer::{ADMINISTRATORS, User};
 use crate::call::Call;
 use crate::codec::Decoded;
 use crate::options::Options;
 use crate::request::{ResourceRequest, Verb};
+use crate::user::{ADMINISTRATORS, User};
 
 const NAMESPACES: [&str; 4] = ["default", "kube-node-lease", "kube-public", "kube-system"];
 
@@ -50,7 +50,7 @@ impl Api {
             rest: None,
             options: Options::default(),
         };
-        let user = User { name: "system:apiserver".to_owned(), groups: vec![ADMINISTRATORS.to_owned()] };
+        let user = User::new("system:apiserver", [ADMINISTRATORS]);
         let call = Call::new(request, &self.catalog().served(), user, "xebec")?;
         match self.create(&call, Decoded { object, doubled: Vec::new() }).await {
             Err(status) if status.code() == 409 => Ok(()),

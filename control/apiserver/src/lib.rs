@@ -5,7 +5,7 @@
 //! an object from a request to the store; it must not know how objects are patched or validated (the machinery does) nor
 //! what controllers do with them. It follows the "Kubernetes API Concepts" reference and the API conventions.
 //!
-//! The way of a request: [`request`] reads its URL, [`authenticate`] and [`authorizer`] say who may, [`service`] picks the
+//! The way of a request: [`request`] reads its URL, [`authenticate`], [`impersonation`] and [`policy`] say who may, [`service`] picks the
 //! verb, [`codec`] reads its body, [`write`], [`patch`], [`delete`], [`read`] and [`watch`] do it over [`storage`], and
 //! [`view`] shows what came of it.
 
@@ -21,6 +21,7 @@ pub mod convert;
 pub mod definitions;
 pub mod delete;
 pub mod error;
+pub mod impersonation;
 mod intake;
 pub mod key;
 pub mod object;
@@ -29,9 +30,11 @@ pub mod options;
 pub mod patch;
 pub mod pki;
 pub mod pods;
+pub mod policy;
 pub mod read;
 mod relay;
 pub mod request;
+pub mod review;
 pub mod select;
 pub mod serve;
 pub mod service;
@@ -40,6 +43,7 @@ pub mod storage;
 pub mod strategy;
 mod streams;
 pub mod subresource;
+pub mod user;
 pub mod view;
 pub mod watch;
 pub mod write;

@@ -18,21 +18,25 @@ use serde_json::{Value, json};
 use xebec_machinery::discovery::{self, Root};
 use xebec_machinery::negotiation::{self, Endpoint, Media};
 use xebec_machinery::patch;
-use xebec_machinery::resource::Scale;
+use xebec_machinery::resource::{Resource, Scale};
 use xebec_machinery::status::{Status, deleted};
 
 use crate::api::Api;
 use crate::authenticate::Tokens;
-use crate::authorizer::{User, authorize};
+use crate::authorizer::Asked;
 use crate::call::Call;
 use crate::codec::{self, Decoded};
 use crate::delete::{DeleteOptions, Deleted};
+use crate::impersonation;
 use crate::object;
 use crate::openapi::{Document, OpenApi};
 use crate::pods::Pods;
+use crate::policy::Policy;
 use crate::request::{Target, Verb, parse};
+use crate::review;
 use crate::strategy::Part;
 use crate::streams::{self, Stream};
+use crate::user::User;
 use crate::view::View;
 use crate::write::Written;
 
@@ -55,6 +59,7 @@ struct Parts {
     pods: Arc<dyn Pods>,
     address: String,
     openapi: OpenApi,
+    policy: Policy,
 }
 
 /// An answer before it is HTTP.
@@ -72,7 +77,16 @@ impl Answer {
 impl Service {
     /// The API, who may come in by token, who knows the pods' output, and the address that clients are told.
     pub fn new(api: Api, tokens: Tokens, pods: Arc<dyn Pods>, address: String) -> Self {
-        Self { parts: Arc::new(Parts { api, tokens, pods, address, openapi: OpenApi::default() }) }
+        Self {
+            parts: Arc::new(Parts {
+                api,
+                tokens,
+                pods,
+                address,
+                openapi: OpenApi::default(),
+                policy: Policy,
+            }),
+        }
     }
 
     /// The verbs beneath.
@@ -108,7 +122,14 @@ impl Service {
     {
         let user = self.parts.tokens.user(request.headers(), request.extensions().get::<User>())?;
         let target = parse(request.method(), request.uri()).map_err(|error| Status::from(&error))?;
-        authorize(&user, &target)?;
+        let policy = &self.parts.policy;
+        let user = impersonation::acting(user, request.headers(), |user, asked| policy.decide(user, asked))?;
+        let method = request.method().as_str().to_ascii_lowercase();
+        let asked = Asked::of(&method, request.uri().path(), &target);
+        let decision = policy.decide(&user, &asked)?;
+        if !decision.allowed {
+            return Err(asked.refuse(&user, &decision.reason));
+        }
         let served = self.api().catalog().served();
         let accept = accept_of(request.headers());
         let resources = served.resources();
@@ -117,7 +138,9 @@ impl Service {
             Target::Health => return Ok(Answer::Raw(plain(StatusCode::OK, "ok"))),
             Target::Version => version(),
             Target::OpenApi(path) => {
-                let document = self.parts.openapi.document(&served, &path, &accept)?;
+                let api = self.api();
+                let published = |resource: &Resource, version: &str| api.published(resource, version);
+                let document = self.parts.openapi.document(&served, &published, &path, &accept)?;
                 return Ok(Answer::Raw(document_response(&document)));
             }
             Target::CoreVersions => match discover(&accept, resources, Root::Core)? {
@@ -188,6 +211,12 @@ impl Service {
             Verb::Create => {
                 let bytes = codec::read(&head.headers, body).await?;
                 let decoded = codec::decode(codec::media_type(&head.headers), &bytes, &call.resource.kind)?;
+                if review::is_review(&call) {
+                    let authenticate = |token: &str| self.parts.tokens.bearer(token);
+                    let (object, warnings) =
+                        review::answer(&call, &self.parts.policy, authenticate, decoded)?;
+                    return Ok(Answer::Object { code: 201, object, warnings });
+                }
                 if call.resource.namespaced() && call.request.namespace.is_none() {
                     call.request.namespace = object::namespace(&decoded.object).map(str::to_owned);
                 }
@@ -361,11 +390,7 @@ fn parameter(query: &str, name: &str) -> String {
 }
 
 /// Discovery of all groups at once, where the client knows that form.
-fn discover(
-    accept: &str,
-    resources: &[Arc<xebec_machinery::resource::Resource>],
-    root: Root,
-) -> Result<Option<Answer>, Status> {
+fn discover(accept: &str, resources: &[Arc<Resource>], root: Root) -> Result<Option<Answer>, Status> {
     let encoding = negotiation::negotiate(accept, Endpoint::Discovery, &[Media::Json])?;
     let negotiation::View::Aggregated(version) = encoding.view else { return Ok(None) };
     let document = discovery::aggregated(resources, root, version);

@@ -29,6 +29,8 @@ const STDERR: u8 = 2;
 const ERROR: u8 = 3;
 const RESIZE: u8 = 4;
 const CLOSE: u8 = 255;
+/// In place of a message, which has at least a channel: the connection is to be closed.
+const END: Bytes = Bytes::new();
 
 /// Which streams the client asked for.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -89,6 +91,14 @@ impl Output {
                 message.put_slice(&data);
                 messages.send(message.freeze()).await.map_err(|_| Error::Gone)
             }
+        }
+    }
+
+    /// Says that no more comes on any stream, whoever still holds one.
+    async fn end(&self) -> Result<(), Error> {
+        match &self.0 {
+            Way::Spdy(writer) => writer.finish().await,
+            Way::Channel { messages, .. } => messages.send(END).await.map_err(|_| Error::Gone),
         }
     }
 
@@ -157,14 +167,12 @@ impl Outcome {
 
     async fn send(self, status: &Value) {
         let Self { error, outputs, tasks } = self;
-        let last = async {
+        let last = async move {
             for output in &outputs {
                 output.finish().await?;
             }
-            drop(outputs);
             error.write(status.to_string().into()).await?;
-            error.finish().await?;
-            drop(error);
+            error.end().await?;
             Ok::<_, Error>(())
         };
         // A client that is gone, or does not read, learns nothing.
@@ -217,7 +225,9 @@ fn channels(io: impl Io, closes: bool, wants: Wants) -> Session {
             Ok::<_, Error>(())
         };
         let outward = async {
-            while let Some(message) = leaving.recv().await {
+            while let Some(message) = leaving.recv().await
+                && message != END
+            {
                 sender.send(message).await?;
             }
             sender.close().await;

@@ -4,7 +4,9 @@ use bytes::Bytes;
 use futures::stream::{SplitSink, SplitStream};
 use futures::{SinkExt as _, StreamExt as _};
 use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::protocol::{Message, Role, WebSocketConfig};
+use tokio_tungstenite::tungstenite::Utf8Bytes;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Message, Role, WebSocketConfig};
 
 use crate::{Error, Io};
 
@@ -32,8 +34,9 @@ impl<S: Io> Sender<S> {
 
     /// Says that no more comes.
     pub(crate) async fn close(&mut self) {
+        let normal = CloseFrame { code: CloseCode::Normal, reason: Utf8Bytes::default() };
         // The client may be gone already.
-        _ = self.0.send(Message::Close(None)).await;
+        _ = self.0.send(Message::Close(Some(normal))).await;
     }
 }
 

@@ -232,6 +232,7 @@ fn command(args: &[OsString]) -> Result<u8, String> {
         .with_stderr(own(io::stderr().as_fd())?)
         .with_console_socket(terminal)
         .as_tenant()
+        .with_detach(terminal.is_some())
         .with_process(Some(file.path()))
         .build()
         .map_err(|error| whole(&error))?

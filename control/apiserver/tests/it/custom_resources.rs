@@ -154,3 +154,45 @@ async fn a_definition_waits_for_names_that_another_has() {
     server.until("jobs.stable.example.com", "Established", "InitialNamesAccepted").await;
     assert_eq!(server.send(Method::GET, jobs, "application/json", &Value::Null).await.0, 200);
 }
+
+#[tokio::test]
+async fn the_documentation_of_a_defined_kind_has_its_definitions_words() {
+    let server = Server::start().await;
+    let mut given = definition();
+    let schema = &mut given["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
+    schema["description"] = "When to do what.".into();
+    schema["properties"]["spec"]["properties"]["cronSpec"]["description"] = "The hours.".into();
+    server.define(&given).await;
+    let name = "com.example.stable.v1.CronTab";
+    let (code, document) = server.get("/openapi/v3/apis/stable.example.com/v1").await;
+    assert_eq!(code, 200, "{document}");
+    let found = &document["components"]["schemas"][name];
+    assert_eq!(found["description"], "When to do what.");
+    let hours = &found["properties"]["spec"]["properties"]["cronSpec"];
+    assert_eq!(hours["description"], "The hours.");
+    assert!(hours["pattern"].is_string(), "{hours}");
+    let (_, root) = server.get("/openapi/v3").await;
+    let url = root["paths"]["apis/stable.example.com/v1"]["serverRelativeURL"].as_str().unwrap().to_owned();
+
+    // New words are new contents under another address.
+    let patch = json!([{
+        "op": "replace",
+        "path": "/spec/versions/0/schema/openAPIV3Schema/description",
+        "value": "When, and what.",
+    }]);
+    let path = format!("{DEFINITIONS}/crontabs.stable.example.com");
+    let (code, answer) = server.send(Method::PATCH, &path, "application/json-patch+json", &patch).await;
+    assert_eq!(code, 200, "{answer}");
+    for _ in 0..500 {
+        let (_, root) = server.get("/openapi/v3").await;
+        let next =
+            root["paths"]["apis/stable.example.com/v1"]["serverRelativeURL"].as_str().unwrap().to_owned();
+        if next != url {
+            let (_, document) = server.get(&next).await;
+            assert_eq!(document["components"]["schemas"][name]["description"], "When, and what.");
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    panic!("the address of the documentation never changed");
+}

@@ -4,4 +4,5 @@
 
 mod bad_input;
 mod custom_resources;
+mod identity;
 mod server;

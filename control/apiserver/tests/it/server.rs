@@ -12,12 +12,12 @@ use tokio_util::sync::CancellationToken;
 use tower::Service as _;
 use xebec_apiserver::api::Api;
 use xebec_apiserver::authenticate::Tokens;
-use xebec_apiserver::authorizer::{ADMINISTRATORS, User};
 use xebec_apiserver::catalog::Catalog;
 use xebec_apiserver::cluster_ip::{ClusterIps, Range};
 use xebec_apiserver::pods::NoPods;
 use xebec_apiserver::service::{ResponseBody, Service};
 use xebec_apiserver::storage::Storage;
+use xebec_apiserver::user::{ADMINISTRATORS, AUTHENTICATED, User};
 use xebec_machinery::builtin;
 use xebec_store::{Options, Store};
 
@@ -40,7 +40,7 @@ impl Drop for Server {
 
 /// Someone who may do everything.
 pub(crate) fn administrator() -> User {
-    User { name: "tester".to_owned(), groups: vec![ADMINISTRATORS.to_owned()] }
+    User::new("tester", [ADMINISTRATORS, AUTHENTICATED])
 }
 
 impl Server {
@@ -52,7 +52,9 @@ impl Server {
         let catalog = Catalog::new(builtin::resources().to_vec());
         let api = Api::new(Storage::new(store.clone()), catalog, ClusterIps::new(range), stop.clone());
         api.prepare(6443).await.unwrap();
-        let service = Service::new(api.clone(), Tokens::default(), Arc::new(NoPods), "127.0.0.1:6443".into());
+        let mut tokens = Tokens::default();
+        tokens.add("s3cret", User::new("robot", ["robots"]));
+        let service = Service::new(api.clone(), tokens, Arc::new(NoPods), "127.0.0.1:6443".into());
         tokio::spawn(async move { api.serve_definitions().await });
         Self { service, store, stop, _data: data }
     }
