@@ -77,10 +77,10 @@ pub(crate) async fn start(
     write_kubeconfig(&kubeconfig, &format!("https://{reached}"), &authority, &credential)?;
 
     servers.spawn("api", async move {
-        let definitions = tokio::spawn(async move { api.serve_definitions().await });
+        let upkeep = tokio::spawn(async move { tokio::join!(api.serve_definitions(), api.serve_roles()) });
         serve(listener, tls, service, stop).await;
-        if let Err(error) = definitions.await {
-            tracing::error!(%error, "serving custom resources failed");
+        if let Err(error) = upkeep.await {
+            tracing::error!(%error, "keeping custom resources and roles in step failed");
         }
         store.close().await;
     });

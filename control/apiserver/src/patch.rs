@@ -103,6 +103,7 @@ impl Api {
                 let why = "Precondition failed: the object that is applied has a UID and does not exist";
                 return Err(Status::conflict(call.qualified(), call.name(), why));
             }
+            self.check_creation(call)?;
             self.check_namespace(call)?;
             let new = strategy::server_side_apply(call, None, &applied, part)?;
             match self.create_prepared(call, new, Books::Closed).await {

@@ -31,7 +31,6 @@ use crate::impersonation;
 use crate::object;
 use crate::openapi::{Document, OpenApi};
 use crate::pods::Pods;
-use crate::policy::Policy;
 use crate::request::{Target, Verb, parse};
 use crate::review;
 use crate::strategy::Part;
@@ -59,7 +58,6 @@ struct Parts {
     pods: Arc<dyn Pods>,
     address: String,
     openapi: OpenApi,
-    policy: Policy,
 }
 
 /// An answer before it is HTTP.
@@ -77,16 +75,7 @@ impl Answer {
 impl Service {
     /// The API, who may come in by token, who knows the pods' output, and the address that clients are told.
     pub fn new(api: Api, tokens: Tokens, pods: Arc<dyn Pods>, address: String) -> Self {
-        Self {
-            parts: Arc::new(Parts {
-                api,
-                tokens,
-                pods,
-                address,
-                openapi: OpenApi::default(),
-                policy: Policy,
-            }),
-        }
+        Self { parts: Arc::new(Parts { api, tokens, pods, address, openapi: OpenApi::default() }) }
     }
 
     /// The verbs beneath.
@@ -122,7 +111,7 @@ impl Service {
     {
         let user = self.parts.tokens.user(request.headers(), request.extensions().get::<User>())?;
         let target = parse(request.method(), request.uri()).map_err(|error| Status::from(&error))?;
-        let policy = &self.parts.policy;
+        let policy = self.api().policy();
         let user = impersonation::acting(user, request.headers(), |user, asked| policy.decide(user, asked))?;
         let method = request.method().as_str().to_ascii_lowercase();
         let asked = Asked::of(&method, request.uri().path(), &target);
@@ -214,7 +203,7 @@ impl Service {
                 if review::is_review(&call) {
                     let authenticate = |token: &str| self.parts.tokens.bearer(token);
                     let (object, warnings) =
-                        review::answer(&call, &self.parts.policy, authenticate, decoded)?;
+                        review::answer(&call, self.api().policy(), authenticate, decoded)?;
                     return Ok(Answer::Object { code: 201, object, warnings });
                 }
                 if call.resource.namespaced() && call.request.namespace.is_none() {

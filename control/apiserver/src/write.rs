@@ -61,6 +61,7 @@ impl Api {
             }
             strategy::validate_create(call, &candidate)?;
             self.admit_definition(call, None, &candidate)?;
+            self.check_grants(call, None, &candidate)?;
             convert::to_storage(&call.resource, &mut candidate);
             if call.options().dry_run {
                 if let Some(old) =
@@ -168,6 +169,7 @@ impl Api {
         object::set_meta(&mut new, "resourceVersion", object::meta(&old, "resourceVersion"));
         strategy::validate_update(call, &old, &new, part)?;
         self.admit_definition(call, Some(&old), &new)?;
+        self.check_grants(call, Some(&old), &new)?;
         if new == old {
             return Ok(old);
         }

@@ -1,13 +1,11 @@
 //! Who asks, as whom, and what they may do.
 
-use bytes::Bytes;
-use http::{Method, Request};
-use http_body_util::Full;
+use http::Method;
 use serde_json::{Value, json};
 use xebec_apiserver::user::{AUTHENTICATED, User};
 use xebec_machinery::protobuf;
 
-use crate::server::{Server, object};
+use crate::server::{Server, ask};
 
 const WHOAMI: &str = "/apis/authentication.k8s.io/v1/selfsubjectreviews";
 const TOKENS: &str = "/apis/authentication.k8s.io/v1/tokenreviews";
@@ -18,24 +16,6 @@ const RULES: &str = "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews";
 
 fn jane() -> User {
     User::new("jane", ["dev", AUTHENTICATED])
-}
-
-/// Sends JSON as somebody, with these headers.
-async fn ask(
-    server: &Server,
-    user: &User,
-    method: Method,
-    path: &str,
-    headers: &[(&str, &str)],
-    body: &Value,
-) -> (u16, Value) {
-    let mut request = Request::builder().method(method).uri(path).header("content-type", "application/json");
-    for (name, value) in headers {
-        request = request.header(*name, *value);
-    }
-    let mut request = request.body(Full::new(Bytes::from(body.to_string()))).unwrap();
-    request.extensions_mut().insert(user.clone());
-    object(server.call(request).await).await
 }
 
 async fn post(server: &Server, user: &User, path: &str, body: Value) -> (u16, Value) {

@@ -5,4 +5,5 @@
 mod bad_input;
 mod custom_resources;
 mod identity;
+mod rbac;
 mod server;

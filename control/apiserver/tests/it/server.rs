@@ -55,7 +55,7 @@ impl Server {
         let mut tokens = Tokens::default();
         tokens.add("s3cret", User::new("robot", ["robots"]));
         let service = Service::new(api.clone(), tokens, Arc::new(NoPods), "127.0.0.1:6443".into());
-        tokio::spawn(async move { api.serve_definitions().await });
+        tokio::spawn(async move { tokio::join!(api.serve_definitions(), api.serve_roles()) });
         Self { service, store, stop, _data: data }
     }
 
@@ -123,4 +123,25 @@ pub(crate) async fn object(response: Response<ResponseBody>) -> (u16, Value) {
     let code = response.status().as_u16();
     let bytes = response.into_body().collect().await.unwrap().to_bytes();
     (code, serde_json::from_slice(&bytes).unwrap())
+}
+
+/// Sends JSON as somebody, with these headers.
+pub(crate) async fn ask(
+    server: &Server,
+    user: &User,
+    method: Method,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &Value,
+) -> (u16, Value) {
+    let mut request = Request::builder().method(method).uri(path);
+    if !headers.iter().any(|(name, _)| *name == "content-type") {
+        request = request.header("content-type", "application/json");
+    }
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let mut request = request.body(Full::new(Bytes::from(body.to_string()))).unwrap();
+    request.extensions_mut().insert(user.clone());
+    object(server.call(request).await).await
 }
