@@ -8,6 +8,7 @@ use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 use crate::demo::Demo;
+use crate::output::OutputArgs;
 use crate::{image, pull, push, status, up};
 
 /// The cloud-native platform in one program.
@@ -79,19 +80,8 @@ pub(crate) struct StatusArgs {
     /// The data directory of the instance.
     #[arg(long, value_name = "DIR", default_value = ".xebec")]
     pub(crate) data: PathBuf,
-    /// How to print.
-    #[arg(short, long, value_enum, default_value_t)]
-    pub(crate) output: Output,
-}
-
-/// How a command prints.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Output {
-    /// For people.
-    #[default]
-    Text,
-    /// For programs.
-    Json,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
 }
 
 /// A part of the platform that can be left out.

@@ -20,6 +20,10 @@ use crate::{
     media_type,
 };
 
+mod listing;
+
+pub use listing::{Kind, Listed};
+
 const CONNECT: Duration = Duration::from_secs(10);
 /// How long another registry may say nothing.
 const SILENCE: Duration = Duration::from_secs(60);
@@ -133,8 +137,9 @@ impl Client {
         platform: Option<&Platform>,
     ) -> Result<Digest, Error> {
         let remote = self.remote(from)?;
+        let limit = store.limits().manifest_bytes;
         let failed = |what: &str| format!("{what} {from}");
-        let (kind, content) = remote.manifest(&from.selector(), store, &failed("fetching")).await?;
+        let (kind, content) = remote.manifest(&from.selector(), limit, &failed("fetching")).await?;
         if !is_index(&kind) {
             return remote.fetch(store, name, tag, &kind, content).await;
         }
@@ -150,7 +155,7 @@ impl Client {
                 found = true;
                 let selector = Selector::Digest(child.digest);
                 let (kind, content) =
-                    remote.manifest(&selector, store, &failed("fetching a manifest of")).await?;
+                    remote.manifest(&selector, limit, &failed("fetching a manifest of")).await?;
                 if is_index(&kind) {
                     let reason = "an index leads to another index".to_owned();
                     return Err(Error::ManifestInvalid { reason });
@@ -255,7 +260,7 @@ impl Remote {
     async fn manifest(
         &self,
         selector: &Selector,
-        store: &Store,
+        limit: u64,
         what: &str,
     ) -> Result<(String, Vec<u8>), Error> {
         let reference = self.reference(selector);
@@ -264,7 +269,6 @@ impl Remote {
             .pull_manifest_raw(&reference, &self.auth, &MANIFESTS)
             .await
             .map_err(|error| remote_error(what, error))?;
-        let limit = store.limits().manifest_bytes;
         if content.len() as u64 > limit {
             return Err(Error::TooLarge { what: "the manifest", limit });
         }

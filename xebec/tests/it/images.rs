@@ -7,6 +7,7 @@ use std::process::Output;
 use crate::running::{Running, xebec};
 
 mod archives;
+mod output;
 
 const WASM: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../workload/wasm/fixtures/hello.wasm");
 
@@ -41,7 +42,7 @@ fn what_is_pushed_comes_back_byte_for_byte() {
     let pushed = on(data.path(), &["push", WASM, "hello:v1"]);
     assert!(pushed.status.success(), "{}", message(&pushed));
     let back = data.path().join("back.wasm");
-    let pulled = on(data.path(), &["pull", "localhost/hello:v1", "--output", back.to_str().unwrap()]);
+    let pulled = on(data.path(), &["pull", "localhost/hello:v1", "--file", back.to_str().unwrap()]);
     assert!(pulled.status.success(), "{}", message(&pulled));
     assert!(fs::read(back).unwrap() == fs::read(WASM).unwrap());
 }
@@ -56,7 +57,7 @@ fn a_directory_becomes_an_image_that_is_no_webassembly() {
     let built = on(data.path(), &["image", "build", "--rootfs", root, "--tag", "shop:v1", "--env", "A=b"]);
     assert!(built.status.success(), "{}", message(&built));
     let file = data.path().join("x");
-    let pulled = on(data.path(), &["pull", "shop:v1", "--output", file.to_str().unwrap()]);
+    let pulled = on(data.path(), &["pull", "shop:v1", "--file", file.to_str().unwrap()]);
     assert_eq!(pulled.status.code(), Some(1));
     assert!(message(&pulled).contains("is a container image"), "{}", message(&pulled));
 }
@@ -96,7 +97,7 @@ fn content_that_is_not_what_its_digest_says_is_not_taken() {
     content[middle] ^= 1;
     fs::write(layer, content).unwrap();
     let back = data.path().join("back.wasm");
-    let pulled = on(data.path(), &["pull", "hello:v1", "--output", back.to_str().unwrap()]);
+    let pulled = on(data.path(), &["pull", "hello:v1", "--file", back.to_str().unwrap()]);
     fails_in_one_line(&pulled, &["hello"]);
     assert!(!back.exists());
 }
