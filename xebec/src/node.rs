@@ -1,6 +1,6 @@
 //! Pods on this machine as a part of `up`.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -16,6 +16,7 @@ use xebec_machinery::status::Status;
 use xebec_node::logs::{LogOptions, read};
 use xebec_node::{Containers, Options};
 use xebec_oci::Store;
+use xebec_oci::client::ClientOptions;
 use xebec_wasm::{Host, HostOptions};
 
 use crate::MONITOR;
@@ -26,7 +27,11 @@ const PODS: &str = "10.244.0.0/24";
 const BRIDGE: &str = "xebec0";
 
 /// What the node runs with, and what it can run here.
-pub(crate) async fn options(data: &DataDir, store: Arc<Store>) -> Result<Options> {
+pub(crate) async fn options(
+    data: &DataDir,
+    store: Arc<Store>,
+    registry: Option<SocketAddr>,
+) -> Result<Options> {
     let root = data.path().to_owned();
     tokio::task::spawn_blocking(move || {
         let host =
@@ -38,6 +43,8 @@ pub(crate) async fn options(data: &DataDir, store: Arc<Store>) -> Result<Options
             address: Ipv4Addr::LOCALHOST,
             folder: root.join("pods"),
             store,
+            registry,
+            registries: ClientOptions::default(),
             host,
             containers: containers(&folder),
         })

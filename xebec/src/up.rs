@@ -69,7 +69,8 @@ pub(crate) async fn run(args: UpArgs, with_demo: bool) -> Result<()> {
                         "the node needs the API and the registry: add them to --only, or leave the node out too"
                     );
                 };
-                let options = node::options(&data, store.clone()).await?;
+                let registry = endpoints.get(Part::Registry.name()).copied();
+                let options = node::options(&data, store.clone(), registry).await?;
                 if with_demo {
                     demo::load(store, options.containers.is_ok()).await?;
                 }

@@ -21,6 +21,7 @@ mod process;
 mod rootfs;
 mod runtime;
 mod spec;
+mod terminal;
 mod user;
 
 pub use error::Error;
@@ -32,3 +33,4 @@ pub use privilege::{Privilege, check};
 pub use runtime::{Container, Image, MonitorCommand, Runtime, Status};
 pub use rustix::process::Signal;
 pub use spec::{ContainerId, ContainerSpec, Exit, Mount, Network, Resources};
+pub use terminal::{Terminal, TerminalSize};

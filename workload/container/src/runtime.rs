@@ -38,6 +38,7 @@ use crate::{
     monitor::{EXIT, PROCESSES, Processes, REQUEST, Report, Request, START, leave},
     rootfs::{Root, Rootfs},
     spec::{ContainerId, ContainerSpec, Exit},
+    terminal::TerminalSize,
 };
 
 /// A monitor must answer in this time.
@@ -315,6 +316,14 @@ impl Container {
     /// When no process can be started. A command that is not there ends with code 126 instead.
     pub fn exec(&self, args: &[String]) -> Result<Exec, Error> {
         Exec::spawn(self, &self.monitor, args)
+    }
+
+    /// Runs a further command in it, on a terminal of this size.
+    ///
+    /// # Errors
+    /// When no process can be started, or it gets no terminal. A command that is not there ends with code 126 instead.
+    pub async fn exec_on_terminal(&self, args: &[String], size: TerminalSize) -> Result<Exec, Error> {
+        Exec::spawn_on_terminal(self, &self.monitor, args, size).await
     }
 
     pub(crate) fn folder(&self) -> &Path {

@@ -6,5 +6,8 @@
 mod cluster;
 mod companions;
 mod lifecycle;
+mod node;
 mod probes;
+mod pulling;
 mod restart;
+mod volumes;
