@@ -14,6 +14,7 @@ mod duration;
 mod environment;
 mod error;
 mod event;
+pub mod exec;
 mod handler;
 mod heartbeat;
 mod image;

@@ -96,13 +96,6 @@ impl Cluster {
 
     fn options(&self) -> Options {
         let folder = self.folder.path();
-        let privilege = xebec_container::check(folder).unwrap();
-        let monitor =
-            MonitorCommand { program: env!("CARGO_BIN_EXE_xebec-node-monitor").into(), args: Vec::new() };
-        let runtime = Runtime::open(folder.join("runtime"), monitor, privilege).unwrap();
-        let range = format!("10.249.{}.0/24", self.number).parse().unwrap();
-        let bridge = format!("xbnode{}", self.number);
-        let network = PodNetwork::open(folder.join("network"), &bridge, range).unwrap();
         Options {
             name: NODE.to_owned(),
             address: Ipv4Addr::LOCALHOST,
@@ -111,8 +104,21 @@ impl Cluster {
             registry: None,
             registries: ClientOptions::default(),
             host: Host::new(HostOptions::new(folder.join("wasm"))).unwrap(),
-            containers: Ok(Containers { runtime: Arc::new(runtime), network: Arc::new(network) }),
+            containers: Ok(self.parts()),
         }
+    }
+
+    /// What runs containers; opened again it finds what the node made.
+    pub(crate) fn parts(&self) -> Containers {
+        let folder = self.folder.path();
+        let privilege = xebec_container::check(folder).unwrap();
+        let monitor =
+            MonitorCommand { program: env!("CARGO_BIN_EXE_xebec-node-monitor").into(), args: Vec::new() };
+        let runtime = Runtime::open(folder.join("runtime"), monitor, privilege).unwrap();
+        let range = format!("10.249.{}.0/24", self.number).parse().unwrap();
+        let bridge = format!("xbnode{}", self.number);
+        let network = PodNetwork::open(folder.join("network"), &bridge, range).unwrap();
+        Containers { runtime: Arc::new(runtime), network: Arc::new(network) }
     }
 
     pub(crate) fn api<T>(&self) -> Api<T>

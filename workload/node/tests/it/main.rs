@@ -5,6 +5,7 @@
 
 mod cluster;
 mod companions;
+mod exec;
 mod lifecycle;
 mod node;
 mod probes;
