@@ -1,6 +1,6 @@
 //! Pods on this machine as a part of `up`.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 use xebec_container::{MonitorCommand, Runtime};
 use xebec_node::{Containers, Options};
 use xebec_oci::Store;
+use xebec_oci::client::ClientOptions;
 use xebec_wasm::{Host, HostOptions};
 
 use crate::MONITOR;
@@ -22,7 +23,7 @@ pub(crate) struct Node {
 }
 
 /// Looks what the node can run here.
-pub(crate) async fn prepare(data: &DataDir, store: Arc<Store>) -> Result<Node> {
+pub(crate) async fn prepare(data: &DataDir, store: Arc<Store>, registry: Option<SocketAddr>) -> Result<Node> {
     let root = data.path().to_owned();
     tokio::task::spawn_blocking(move || {
         let host =
@@ -36,6 +37,8 @@ pub(crate) async fn prepare(data: &DataDir, store: Arc<Store>) -> Result<Node> {
             loopback: berth.loopback(),
             folder: root.join("pods"),
             store,
+            registry,
+            registries: ClientOptions::default(),
             host,
             containers: containers(&folder, &berth),
         };

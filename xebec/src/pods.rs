@@ -80,7 +80,7 @@ impl Pods for LocalPods {
     fn session<'a>(&'a self, pod: &'a Value, asked: SessionRequest) -> BoxFuture<'a, Result<Run, Status>> {
         Box::pin(async move {
             let container = container_of(pod, asked.container.as_deref())?;
-            session::begin(self, pod, &container, asked)
+            session::begin(self, pod, &container, asked).await
         })
     }
 

@@ -89,7 +89,8 @@ async fn serve(
                         "the node needs the API and the registry: add them to --only, or leave the node out too"
                     );
                 };
-                let node = node::prepare(data, store.clone()).await?;
+                let registry = endpoints.get(Part::Registry.name()).copied();
+                let node = node::prepare(data, store.clone(), registry).await?;
                 node.serve(&pods);
                 if let Some(demo) = &demo {
                     demo.load(store, node.runs_containers()).await?;

@@ -22,16 +22,18 @@ use tokio::{
 };
 
 use crate::{
-    Container, Error, MonitorCommand, Terminal, cgroup,
+    Container, Error, MonitorCommand, cgroup,
     monitor::{PlainExecutor, REQUEST, Request, STATE, whole},
     process::Process,
-    terminal::Port,
+    terminal::{self, Terminal, TerminalSize},
 };
 
 /// The first argument of a process that runs a further command.
 pub(crate) const EXEC: &str = "exec";
-/// Before its other arguments: where the command's terminal is to be sent.
-const TERMINAL: &str = "--terminal";
+/// Stands in the place of a terminal's socket where there is none.
+const NO_TERMINAL: &str = "-";
+/// A command must have its terminal in this time.
+const TERMINAL: Duration = Duration::from_secs(30);
 /// What a command cannot be run with.
 const CANNOT_RUN: u8 = 126;
 /// A command that was killed has to end in this time.
@@ -49,6 +51,8 @@ pub struct Exec {
     pub stdout: Option<ChildStdout>,
     /// The command's complaints; where it could not be run at all, why.
     pub stderr: Option<ChildStderr>,
+    /// The command's terminal, in place of the other three, where it has one.
+    pub terminal: Option<Terminal>,
 }
 
 /// What a further command left.
@@ -69,45 +73,58 @@ impl Exec {
         monitor: &MonitorCommand,
         args: &[String],
     ) -> Result<Self, Error> {
-        Self::begin(container, monitor, None, args)
+        let folder = container.folder();
+        let told = tempfile::Builder::new().prefix("exec-").tempfile_in(folder).map_err(at(folder))?;
+        let told = told.into_temp_path().keep().map_err(|refused| at(folder)(refused.error))?;
+        Self::begin(folder, monitor, told, None, args)
     }
 
-    /// A command with a terminal, which takes the place of its input and output. `stderr` still tells why it could not be
-    /// run.
-    pub(crate) async fn spawn_in_terminal(
+    /// Like [`Exec::spawn`], with a terminal.
+    pub(crate) async fn spawn_on_terminal(
         container: &Container,
         monitor: &MonitorCommand,
         args: &[String],
-    ) -> Result<(Self, Option<Terminal>), Error> {
-        let port = Port::open().map_err(at(container.folder()))?;
-        let path = port.path();
-        let mut exec = Self::begin(container, monitor, Some(&path), args)?;
-        (exec.stdin, exec.stdout) = (None, None);
-        tokio::select! {
-            terminal = port.receive() => Ok((exec, Some(terminal.map_err(at(&path))?))),
-            // It could not be run; its complaint says why.
-            ended = exec.child.wait() => {
-                ended.map_err(at(&exec.told))?;
-                Ok((exec, None))
-            }
-        }
-    }
-
-    fn begin(
-        container: &Container,
-        monitor: &MonitorCommand,
-        terminal: Option<&Path>,
-        args: &[String],
+        size: TerminalSize,
     ) -> Result<Self, Error> {
         let folder = container.folder();
         let told = tempfile::Builder::new().prefix("exec-").tempfile_in(folder).map_err(at(folder))?;
         let told = told.into_temp_path().keep().map_err(|refused| at(folder)(refused.error))?;
+        let socket = told.with_extension("tty");
+        let listener = terminal::listen(&socket).map_err(at(&socket))?;
+        let begun = Self::begin(folder, monitor, told, Some(&socket), args);
+        let mut exec = begun.inspect_err(|_| drop(fs::remove_file(&socket)))?;
+        // A command that cannot be run ends before it has a terminal; why stands in its complaints.
+        let received = tokio::select! {
+            received = timeout(TERMINAL, terminal::receive(&listener)) => Some(received),
+            _ = exec.child.wait() => None,
+        };
+        let _ = fs::remove_file(&socket);
+        match received {
+            Some(Ok(Ok(terminal))) => {
+                terminal.resize(size).map_err(at(&socket))?;
+                exec.terminal = Some(terminal);
+                (exec.stdin, exec.stdout) = (None, None);
+            }
+            Some(Ok(Err(error))) => return Err(at(&socket)(error)),
+            Some(Err(_)) => return Err(at(&socket)(io::ErrorKind::TimedOut.into())),
+            None => {}
+        }
+        Ok(exec)
+    }
+
+    fn begin(
+        folder: &Path,
+        monitor: &MonitorCommand,
+        told: PathBuf,
+        terminal: Option<&Path>,
+        args: &[String],
+    ) -> Result<Self, Error> {
         let mut child = Command::new(&monitor.program)
             .args(&monitor.args)
             .arg(EXEC)
-            .args(terminal.into_iter().flat_map(|path| [TERMINAL.as_ref(), path.as_os_str()]))
             .arg(folder)
             .arg(&told)
+            .arg(terminal.unwrap_or(Path::new(NO_TERMINAL)))
             .args(args)
             .env_clear()
             .current_dir(folder)
@@ -117,7 +134,7 @@ impl Exec {
             .spawn()
             .map_err(at(&monitor.program))?;
         let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
-        Ok(Self { child, told, stdin, stdout, stderr })
+        Ok(Self { child, told, stdin, stdout, stderr, terminal: None })
     }
 
     /// Waits for the command's end and returns its exit code.
@@ -203,11 +220,10 @@ pub(crate) fn run(args: &[OsString]) -> ExitCode {
 }
 
 fn command(args: &[OsString]) -> Result<u8, String> {
-    let (terminal, args) = match args {
-        [flag, path, rest @ ..] if flag == TERMINAL => (Some(Path::new(path)), rest),
-        args => (None, args),
+    let [folder, told, terminal, command @ ..] = args else {
+        return Err("a directory is missing".to_owned());
     };
-    let [folder, told, command @ ..] = args else { return Err("a directory is missing".to_owned()) };
+    let terminal = (terminal != NO_TERMINAL).then(|| Path::new(terminal));
     let (folder, told) = (Path::new(folder), Path::new(told));
     let command: Vec<_> = command.iter().map(|arg| arg.to_string_lossy().into_owned()).collect();
     let read = |name: &str| fs::read(folder.join(name)).map_err(|error| format!("{name}: {error}"));
@@ -217,20 +233,34 @@ fn command(args: &[OsString]) -> Result<u8, String> {
         serde_json::from_slice(&read("config.json")?).map_err(|error| error.to_string())?;
     let mut process = config["process"].take();
     process["args"] = command.into();
-    process["terminal"] = terminal.is_some().into();
+    if terminal.is_some() {
+        process["terminal"] = true.into();
+        if let Some(env) = process["env"].as_array_mut() {
+            let names_one =
+                |own: &serde_json::Value| own.as_str().is_some_and(|own| own.starts_with("TERM="));
+            if !env.iter().any(names_one) {
+                env.push("TERM=xterm".into());
+            }
+        }
+    }
     let file = tempfile::NamedTempFile::new_in(folder).map_err(|error| error.to_string())?;
     serde_json::to_writer(&file, &process).map_err(|error| error.to_string())?;
 
     let own =
         |stream: std::os::fd::BorrowedFd<'_>| stream.try_clone_to_owned().map_err(|error| error.to_string());
-    let pid = ContainerBuilder::new(request.id.to_string(), SyscallType::default())
+    let builder = ContainerBuilder::new(request.id.to_string(), SyscallType::default())
         .with_root_path(folder.join(STATE))
         .map_err(|error| whole(&error))?
-        .with_executor(PlainExecutor)
-        .with_stdin(own(io::stdin().as_fd())?)
-        .with_stdout(own(io::stdout().as_fd())?)
-        .with_stderr(own(io::stderr().as_fd())?)
-        .with_console_socket(terminal)
+        .with_executor(PlainExecutor);
+    let builder = if terminal.is_some() {
+        builder.with_console_socket(terminal)
+    } else {
+        builder
+            .with_stdin(own(io::stdin().as_fd())?)
+            .with_stdout(own(io::stdout().as_fd())?)
+            .with_stderr(own(io::stderr().as_fd())?)
+    };
+    let pid = builder
         .as_tenant()
         .with_detach(terminal.is_some())
         .with_process(Some(file.path()))

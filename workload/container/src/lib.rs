@@ -33,4 +33,4 @@ pub use privilege::{Privilege, check};
 pub use runtime::{Container, Image, MonitorCommand, Runtime, Status};
 pub use rustix::process::Signal;
 pub use spec::{ContainerId, ContainerSpec, Exit, Mount, Network, Resources};
-pub use terminal::{Screen, Terminal};
+pub use terminal::{Terminal, TerminalSize};

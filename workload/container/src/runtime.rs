@@ -34,10 +34,11 @@ use xebec_oci::{
 };
 
 use crate::{
-    Error, Exec, Privilege, Terminal, cgroup,
+    Error, Exec, Privilege, cgroup,
     monitor::{EXIT, PROCESSES, Processes, REQUEST, Report, Request, START, leave},
     rootfs::{Root, Rootfs},
     spec::{ContainerId, ContainerSpec, Exit},
+    terminal::TerminalSize,
 };
 
 /// A monitor must answer in this time.
@@ -317,12 +318,12 @@ impl Container {
         Exec::spawn(self, &self.monitor, args)
     }
 
-    /// Runs a further command with a terminal; none where it could not be run, which it says on its `stderr`.
+    /// Runs a further command in it, on a terminal of this size.
     ///
     /// # Errors
-    /// When the machine refuses.
-    pub async fn exec_in_terminal(&self, args: &[String]) -> Result<(Exec, Option<Terminal>), Error> {
-        Exec::spawn_in_terminal(self, &self.monitor, args).await
+    /// When no process can be started, or it gets no terminal. A command that is not there ends with code 126 instead.
+    pub async fn exec_on_terminal(&self, args: &[String], size: TerminalSize) -> Result<Exec, Error> {
+        Exec::spawn_on_terminal(self, &self.monitor, args, size).await
     }
 
     pub(crate) fn folder(&self) -> &Path {

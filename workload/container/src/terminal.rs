@@ -1,101 +1,149 @@
-//! The terminal of a command: its far end is in the container, and its near end comes here over a socket.
+//! The far end of a command's terminal: what is written here the command reads, and the other way round.
 
 use std::{
     io::{self, IoSliceMut},
     mem::MaybeUninit,
-    os::fd::{AsFd as _, OwnedFd},
-    path::PathBuf,
+    os::{
+        fd::{AsFd as _, OwnedFd},
+        unix::net::UnixListener as StdListener,
+    },
+    path::Path,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
 };
 
 use rustix::{
-    fs::{OFlags, fcntl_getfl, fcntl_setfl},
-    io::fcntl_dupfd_cloexec,
+    cmsg_space,
+    fs::{CWD, Mode, OFlags, fcntl_getfl, fcntl_setfl, openat},
     net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg},
     termios::{Winsize, tcsetwinsize},
 };
 use tokio::{
-    io::Interest,
-    net::{UnixListener, UnixStream, unix::pipe},
+    io::{AsyncRead, AsyncWrite, Interest, ReadBuf, unix::AsyncFd},
+    net::UnixListener,
 };
 
-/// The near end of a terminal. Once the command and all that it started are gone, reading ends (with `EIO`, as the kernel
-/// has it, or as a file does).
-#[derive(Debug)]
-pub struct Terminal {
-    /// What is typed.
-    pub input: pipe::Sender,
-    /// What is shown.
-    pub output: pipe::Receiver,
-    /// Tells how large it is.
-    pub screen: Screen,
+/// How large a terminal is, in characters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TerminalSize {
+    /// Lines.
+    pub rows: u16,
+    /// Characters in a line.
+    pub columns: u16,
 }
 
-/// The size of a terminal.
-#[derive(Debug)]
-pub struct Screen(OwnedFd);
+impl Default for TerminalSize {
+    fn default() -> Self {
+        Self { rows: 24, columns: 80 }
+    }
+}
 
-impl Screen {
-    /// Changes the size; the command is sent a signal.
+/// The far end. Its copies are the same terminal, so that one reads while another writes.
+#[derive(Clone, Debug)]
+pub struct Terminal(Arc<AsyncFd<OwnedFd>>);
+
+impl Terminal {
+    fn new(end: OwnedFd) -> io::Result<Self> {
+        fcntl_setfl(&end, fcntl_getfl(&end)? | OFlags::NONBLOCK)?;
+        Ok(Self(Arc::new(watched(end)?)))
+    }
+
+    /// Tells the command how large the terminal is from now on.
     ///
     /// # Errors
     /// When the kernel refuses.
-    pub fn resize(&self, columns: u16, rows: u16) -> io::Result<()> {
-        let size = Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
-        Ok(tcsetwinsize(&self.0, size)?)
+    pub fn resize(&self, size: TerminalSize) -> io::Result<()> {
+        let size = Winsize { ws_row: size.rows, ws_col: size.columns, ws_xpixel: 0, ws_ypixel: 0 };
+        Ok(tcsetwinsize(self.0.get_ref(), size)?)
     }
 }
 
-/// Where the near end is to be sent.
-#[derive(Debug)]
-pub(crate) struct Port {
-    listener: UnixListener,
-    /// Holds the socket, which is gone with it.
-    folder: tempfile::TempDir,
-}
-
-impl Port {
-    /// Opens a socket in a directory that nobody else may enter.
-    pub(crate) fn open() -> io::Result<Self> {
-        let folder = tempfile::Builder::new().prefix("xebec-terminal-").tempdir()?;
-        let listener = UnixListener::bind(folder.path().join("socket"))?;
-        Ok(Self { listener, folder })
-    }
-
-    /// The socket's path.
-    pub(crate) fn path(&self) -> PathBuf {
-        self.folder.path().join("socket")
-    }
-
-    /// Waits for the near end.
-    pub(crate) async fn receive(&self) -> io::Result<Terminal> {
-        let (stream, _) = self.listener.accept().await?;
-        let near = loop {
-            stream.readable().await?;
-            match stream.try_io(Interest::READABLE, || take(&stream)) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                taken => break taken?,
+impl AsyncRead for Terminal {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        loop {
+            let mut guard = ready!(self.0.poll_read_ready(context))?;
+            let unfilled = buffer.initialize_unfilled();
+            match guard.try_io(|end| Ok(rustix::io::read(end.get_ref(), unfilled)?)) {
+                Ok(Ok(read)) => {
+                    buffer.advance(read);
+                    return Poll::Ready(Ok(()));
+                }
+                // Nobody has the other end open any more (tty_ioctl(4) knows no other end of file).
+                Ok(Err(error)) if error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error()) => {
+                    return Poll::Ready(Ok(()));
+                }
+                Ok(Err(error)) => return Poll::Ready(Err(error)),
+                Err(_would_block) => {}
             }
-        };
-        let flags = fcntl_getfl(&near)?;
-        fcntl_setfl(&near, flags | OFlags::NONBLOCK)?;
-        let copy = |near: &OwnedFd| fcntl_dupfd_cloexec(near, 0).map_err(io::Error::from);
-        Ok(Terminal {
-            input: pipe::Sender::from_owned_fd_unchecked(copy(&near)?)?,
-            output: pipe::Receiver::from_owned_fd_unchecked(copy(&near)?)?,
-            screen: Screen(near),
-        })
+        }
     }
 }
 
-/// The file descriptor in the next message.
-fn take(stream: &UnixStream) -> io::Result<OwnedFd> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
-    let mut name = [0; 256];
-    recvmsg(stream.as_fd(), &mut [IoSliceMut::new(&mut name)], &mut ancillary, RecvFlags::CMSG_CLOEXEC)?;
-    let received = ancillary.drain().find_map(|message| match message {
-        RecvAncillaryMessage::ScmRights(mut files) => files.next(),
-        _ => None,
-    });
-    received.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "no terminal was sent"))
+impl AsyncWrite for Terminal {
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        loop {
+            let mut guard = ready!(self.0.poll_write_ready(context))?;
+            if let Ok(written) = guard.try_io(|end| Ok(rustix::io::write(end.get_ref(), bytes)?)) {
+                return Poll::Ready(written);
+            }
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// Listens at `path` for the far end of a terminal. The path may be longer than sockets' addresses are.
+pub(crate) fn listen(path: &Path) -> io::Result<UnixListener> {
+    let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "a socket needs a directory and a name"));
+    };
+    let folder = openat(CWD, folder, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+    let number = std::os::fd::AsRawFd::as_raw_fd(&folder);
+    let listener = StdListener::bind(Path::new(&format!("/proc/self/fd/{number}")).join(name))?;
+    listener.set_nonblocking(true)?;
+    UnixListener::from_std(listener)
+}
+
+/// Takes the far end as the runtime library sends it (runtime-spec, `terminal` and the console socket of runc).
+pub(crate) async fn receive(listener: &UnixListener) -> io::Result<Terminal> {
+    let (stream, _) = listener.accept().await?;
+    loop {
+        stream.readable().await?;
+        let received = stream.try_io(Interest::READABLE, || {
+            let (mut name, mut space) = ([0; 256], [MaybeUninit::uninit(); cmsg_space!(ScmRights(1))]);
+            let mut control = RecvAncillaryBuffer::new(&mut space);
+            let mut parts = [IoSliceMut::new(&mut name)];
+            recvmsg(stream.as_fd(), &mut parts, &mut control, RecvFlags::CMSG_CLOEXEC)?;
+            let mut sent = control.drain().filter_map(|message| match message {
+                RecvAncillaryMessage::ScmRights(mut descriptors) => descriptors.next(),
+                _ => None,
+            });
+            Ok(sent.next())
+        });
+        match received {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
+            Ok(None) => return Err(io::Error::other("the command's process sent no terminal")),
+            Ok(Some(end)) => return Terminal::new(end),
+        }
+    }
+}
+
+#[expect(
+    deprecated,
+    reason = "its safe replacement is not there; an owned descriptor stays open as long as needed"
+)]
+fn watched(end: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+    AsyncFd::new(end)
 }

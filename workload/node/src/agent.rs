@@ -1,25 +1,29 @@
 //! The agent: sees which pods are to run here, and starts and ends their lives.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::StreamExt as _;
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Node as NodeObject, Pod};
 use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, Client, ResourceExt as _};
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use xebec_container::{Container, PodNetwork, Runtime};
 use xebec_oci::Store;
+use xebec_oci::client::ClientOptions;
 use xebec_wasm::Host;
 
 use crate::adoption::{Leftovers, Name};
-use crate::event::Recorder;
+use crate::event::{Kind, Recorder, Source, pod_reference};
 use crate::pod::{Life, pod_id};
-use crate::{Error, heartbeat, scheduler};
+use crate::pull::Pulls;
+use crate::scheduler::Load;
+use crate::{Error, heartbeat, scheduler, taint, volumes};
 
 /// How long pods may take to end when the node ends.
 const DRAIN: Duration = Duration::from_secs(8);
@@ -50,6 +54,10 @@ pub struct Options {
     pub folder: PathBuf,
     /// The images.
     pub store: Arc<Store>,
+    /// Where the images' registry is reached: names that begin with it mean what is in `store`.
+    pub registry: Option<SocketAddr>,
+    /// How other registries are reached.
+    pub registries: ClientOptions,
     /// What runs components.
     pub host: Host,
     /// What runs containers, or why they cannot run here.
@@ -62,6 +70,7 @@ pub(crate) struct Node {
     pub(crate) options: Options,
     pub(crate) shutdown: CancellationToken,
     pub(crate) events: Recorder,
+    pub(crate) pulls: Pulls,
     addresses: Mutex<BTreeMap<u32, String>>,
 }
 
@@ -94,12 +103,9 @@ impl Node {
 
     /// Removes a pod's directory with all that was mounted there.
     pub(crate) async fn remove_folder(&self, folder: &Path) -> Result<(), Error> {
-        match tokio::fs::remove_dir_all(folder).await {
-            Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
-                Err(Error::File { path: folder.to_owned(), source })
-            }
-            _ => Ok(()),
-        }
+        let path = folder.to_owned();
+        let removed = tokio::task::spawn_blocking(move || volumes::remove(&path)).await?;
+        removed.map_err(|source| Error::File { path: folder.to_owned(), source })
     }
 }
 
@@ -117,6 +123,13 @@ struct Agent {
     /// While all pods are listed: the uids of those that were seen.
     listing: Option<HashSet<String>>,
     is_listed: bool,
+    /// The node as the API has it.
+    object: Option<NodeObject>,
+    /// Pods that wait for a place, and those that have got one which the watch has not told of yet.
+    pending: BTreeMap<String, Pod>,
+    assumed: HashMap<String, Load>,
+    /// When pods must leave the node because of its taints.
+    evictions: HashMap<String, Instant>,
 }
 
 /// Runs the pods of this machine until `shutdown` is cancelled, and ends them then.
@@ -127,6 +140,7 @@ pub async fn run(client: Client, options: Options, shutdown: CancellationToken) 
         options,
         shutdown: shutdown.clone(),
         events,
+        pulls: Pulls::default(),
         addresses: Mutex::default(),
     });
     let beating = tokio::spawn(heartbeat::beat(node.clone()));
@@ -136,19 +150,34 @@ pub async fn run(client: Client, options: Options, shutdown: CancellationToken) 
         lives: HashMap::new(),
         listing: None,
         is_listed: false,
+        object: None,
+        pending: BTreeMap::new(),
+        assumed: HashMap::new(),
+        evictions: HashMap::new(),
     };
+    let only = watcher::Config::default().fields(&format!("metadata.name={}", agent.node.options.name));
+    let nodes: Api<NodeObject> = Api::all(client.clone());
+    let mut objects = Box::pin(watcher::watcher(nodes, only).default_backoff().applied_objects());
     let pods: Api<Pod> = Api::all(client);
     let mut events = Box::pin(watcher::watcher(pods, watcher::Config::default()).default_backoff());
     loop {
-        let event = tokio::select! {
+        let due = agent.evictions.values().min().copied();
+        tokio::select! {
             () = shutdown.cancelled() => break,
-            event = events.next() => event,
-        };
-        match event {
-            None => break,
-            Some(Err(error)) => tracing::warn!(%error, "lost sight of the pods; looking again"),
-            Some(Ok(event)) => agent.take(event).await,
+            event = events.next() => match event {
+                None => break,
+                Some(Err(error)) => tracing::warn!(%error, "lost sight of the pods; looking again"),
+                Some(Ok(event)) => agent.take(event).await,
+            },
+            Some(object) = objects.next() => match object {
+                Err(error) => tracing::warn!(%error, "lost sight of the node; looking again"),
+                Ok(object) => agent.node_changed(object),
+            },
+            () = tokio::time::sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {
+                agent.evict().await;
+            }
         }
+        agent.schedule().await;
     }
     beating.abort();
     agent.end().await;
@@ -169,6 +198,8 @@ impl Agent {
             watcher::Event::InitDone => {
                 // What is no longer there was deleted while nobody looked.
                 let there = self.listing.take().unwrap_or_default();
+                self.pending.retain(|uid, _| there.contains(uid));
+                self.assumed.retain(|uid, _| there.contains(uid));
                 for (_, running) in self.lives.iter().filter(|(uid, _)| !there.contains(*uid)) {
                     running.life.end();
                 }
@@ -178,29 +209,37 @@ impl Agent {
             }
             watcher::Event::Apply(pod) => self.apply(pod).await,
             watcher::Event::Delete(pod) => {
-                if let Some(running) = self.lives.get(&pod.uid().unwrap_or_default()) {
+                let uid = pod.uid().unwrap_or_default();
+                self.pending.remove(&uid);
+                self.assumed.remove(&uid);
+                if let Some(running) = self.lives.get(&uid) {
                     running.life.update(pod);
                     running.life.end();
                 }
             }
         }
-        self.lives.retain(|_, running| !running.task.is_finished());
+        let evictions = &mut self.evictions;
+        self.lives.retain(|uid, running| {
+            let stays = !running.task.is_finished();
+            if !stays {
+                evictions.remove(uid);
+            }
+            stays
+        });
     }
 
     async fn apply(&mut self, pod: Pod) {
         let uid = pod.uid().unwrap_or_default();
-        let spec = pod.spec.as_ref();
-        let assigned = spec.and_then(|spec| spec.node_name.as_deref()).unwrap_or_default();
+        let assigned = pod.spec.as_ref().and_then(|spec| spec.node_name.clone()).unwrap_or_default();
         let ending = pod.metadata.deletion_timestamp.is_some();
+        self.pending.remove(&uid);
         if assigned.is_empty() {
-            let scheduler = spec.and_then(|spec| spec.scheduler_name.as_deref());
-            let gated = spec
-                .is_some_and(|spec| spec.scheduling_gates.as_ref().is_some_and(|gates| !gates.is_empty()));
-            if !ending && !gated && scheduler.is_none_or(|own| own == "default-scheduler") {
-                scheduler::bind(&self.node, &pod).await;
+            if !ending && scheduler::is_ours(&pod) {
+                self.pending.insert(uid, pod);
             }
             return;
         }
+        self.assumed.remove(&uid);
         if assigned != self.node.options.name {
             return;
         }
@@ -225,6 +264,88 @@ impl Agent {
             life.end();
         }
         self.lives.insert(uid, Running { life: life.clone(), task: tokio::spawn(life.run()) });
+        self.plan_evictions();
+    }
+
+    fn node_changed(&mut self, object: NodeObject) {
+        self.object = Some(object);
+        self.plan_evictions();
+    }
+
+    /// Puts the pods that wait on this node, as far as it takes them.
+    async fn schedule(&mut self) {
+        let Some(object) = self.object.clone().filter(|_| !self.pending.is_empty()) else { return };
+        let mut load = Load::default();
+        for running in self.lives.values().filter(|running| !running.life.is_over()) {
+            load.add(Load::of(&running.life.pod));
+        }
+        self.assumed.values().for_each(|own| load.add(*own));
+        for (uid, pod) in std::mem::take(&mut self.pending) {
+            if scheduler::is_gated(&pod) {
+                let message = "Scheduling is blocked due to non-empty scheduling gates";
+                scheduler::refuse(&self.node, &pod, "SchedulingGated", message).await;
+                self.pending.insert(uid, pod);
+                continue;
+            }
+            match scheduler::judge(&pod, &object, load) {
+                Ok(()) => {
+                    if scheduler::bind(&self.node, &pod).await {
+                        load.add(Load::of(&pod));
+                        self.assumed.insert(uid, Load::of(&pod));
+                    } else {
+                        self.pending.insert(uid, pod);
+                    }
+                }
+                Err(refusal) => {
+                    self.refuse(&pod, &refusal).await;
+                    self.pending.insert(uid, pod);
+                }
+            }
+        }
+    }
+
+    async fn refuse(&self, pod: &Pod, refusal: &scheduler::Refusal) {
+        let conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
+        let mut told = conditions.filter(|own| own.type_ == "PodScheduled");
+        if told.any(|own| own.message.as_ref() == Some(&refusal.message)) {
+            return;
+        }
+        let object = pod_reference(pod, None);
+        let message = refusal.message.clone();
+        self.node.events.note(Source::Scheduler, object, Kind::Warning, "FailedScheduling", message);
+        scheduler::refuse(&self.node, pod, "Unschedulable", &refusal.message).await;
+    }
+
+    /// Finds out which pods must leave because of the node's taints, and when.
+    fn plan_evictions(&mut self) {
+        let taints = self.object.as_ref().and_then(|object| object.spec.as_ref()?.taints.clone());
+        let taints = taints.unwrap_or_default();
+        let now = Instant::now();
+        let mut evictions = HashMap::new();
+        for (uid, running) in self.lives.iter().filter(|(_, running)| !running.life.is_over()) {
+            if let Some(stay) = taint::stay(&running.life.pod, &taints) {
+                // What began to run out goes on to do so.
+                let due = now + stay;
+                evictions.insert(uid.clone(), self.evictions.get(uid).map_or(due, |old| due.min(*old)));
+            }
+        }
+        self.evictions = evictions;
+    }
+
+    /// Deletes the pods whose time here is over.
+    async fn evict(&mut self) {
+        let now = Instant::now();
+        let due: Vec<String> =
+            self.evictions.iter().filter(|(_, at)| **at <= now).map(|(uid, _)| uid.clone()).collect();
+        for uid in due {
+            let Some(running) = self.lives.get(&uid) else {
+                self.evictions.remove(&uid);
+                continue;
+            };
+            // Another attempt comes later if this one fails.
+            self.evictions.insert(uid, now + Duration::from_secs(10));
+            running.life.evict().await;
+        }
     }
 
     fn has_network(&self, pod: &Pod) -> bool {

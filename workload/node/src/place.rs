@@ -82,6 +82,7 @@ async fn network(life: &Life, is_wasm: bool) -> Result<(IpAddr, Network), Error>
 }
 
 /// What of a volume a container sees where.
+#[derive(Debug)]
 pub(crate) struct Mounted<'a> {
     pub(crate) mount: &'a VolumeMount,
     pub(crate) source: std::path::PathBuf,

@@ -99,6 +99,32 @@ impl Life {
         self.stop.cancel();
     }
 
+    /// Whether nothing of it runs any more.
+    pub(crate) fn is_over(&self) -> bool {
+        self.look(|state| state.over)
+    }
+
+    /// Deletes the pod because of a taint of the node.
+    pub(crate) async fn evict(&self) {
+        let (namespace, name) = (self.pod.namespace().unwrap_or_default(), self.pod.name_any());
+        let message = format!("Marking for deletion Pod {namespace}/{name}");
+        let object = pod_reference(&self.pod, None);
+        self.node.events.note(Source::TaintEviction, object, Kind::Normal, "TaintManagerEviction", message);
+        let now = Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+        let patch = json!({"status": {"conditions": [{
+            "type": "DisruptionTarget", "status": "True", "reason": "DeletionByTaintManager",
+            "message": "Taint manager: deleting due to NoExecute taint", "lastTransitionTime": now,
+        }]}});
+        let told = self.api().patch_status(&name, &PatchParams::default(), &Patch::Strategic(patch)).await;
+        let preconditions = Preconditions { uid: self.pod.uid(), resource_version: None };
+        let parameters = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
+        match told.map(drop).and(self.api().delete(&name, &parameters).await.map(drop)) {
+            Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => {}
+            Err(error) => tracing::warn!(pod = name, %error, "a pod that must leave cannot be deleted"),
+            Ok(()) => {}
+        }
+    }
+
     pub(crate) fn spec(&self) -> Option<&PodSpec> {
         self.pod.spec.as_ref()
     }
@@ -195,6 +221,7 @@ impl Life {
             });
         let slots: Vec<Slot> = slots.collect();
         let Some(place) = Place::find(&self, &slots).await else { return };
+        let _fresh = place.keep_fresh(&self);
 
         let mut sidecars = JoinSet::new();
         let mut mains = Vec::new();

@@ -215,12 +215,10 @@ impl Slot {
 
     /// What came of the container before this process began, if that is its end. Otherwise it begins again.
     fn ended_before(&self) -> Option<bool> {
-        let Some((code, phase)) = self.look(|progress| match &progress.phase {
+        let (code, phase) = self.look(|progress| match &progress.phase {
             Phase::Ended { code, .. } => Some((*code, progress.phase.clone())),
             _ => None,
-        }) else {
-            return None;
-        };
+        })?;
         let is_done = match self.role {
             Role::Init => code == 0 && self.life.past.is_whole,
             Role::Sidecar => false,

@@ -151,6 +151,11 @@ impl PodState {
         }
         let all_ended = self.containers.iter().all(|own| matches!(own.phase, Phase::Ended { .. }));
         let any_failed = self.containers.iter().any(Progress::has_failed);
+        // The pod is not over while a sidecar still runs.
+        let runs = |own: &Progress| own.sidecar && matches!(own.phase, Phase::Running { .. });
+        if !self.over && self.init.iter().any(runs) {
+            return "Running";
+        }
         match (all_ended, any_failed, restarts) {
             (false, _, _) if self.over => "Failed",
             (true, true, _) if self.over => "Failed",

@@ -144,15 +144,15 @@ impl Slot {
 
     /// Probes until the container must be restarted.
     async fn probes(&self, target: &Target<'_>) -> Cause {
-        if !self.look(|progress| progress.started) {
-            if let Some(startup) = &self.container.startup_probe {
-                if !self.verdict("Startup", startup, target).await {
-                    return cause("startup", startup);
-                }
-                self.came_up();
-                let at_once = self.container.readiness_probe.is_none();
-                self.change(|progress| progress.ready = at_once);
+        if let Some(startup) = &self.container.startup_probe
+            && !self.look(|progress| progress.started)
+        {
+            if !self.verdict("Startup", startup, target).await {
+                return cause("startup", startup);
             }
+            self.came_up();
+            let at_once = self.container.readiness_probe.is_none();
+            self.change(|progress| progress.ready = at_once);
         }
         tokio::select! {
             cause = self.liveness(target) => cause,

@@ -5,14 +5,18 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use futures::StreamExt as _;
+use k8s_openapi::api::core::v1::Pod;
 use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 use xebec_apiserver::pods::{Run, SessionRequest};
-use xebec_container::{Container, ContainerId, Exec, Terminal};
+use xebec_container::TerminalSize;
 use xebec_machinery::status::Status;
+use xebec_node::exec::{ExecError, ExecRequest, ExecSession, exec};
 use xebec_node::logs::{LogOptions, read};
-use xebec_streams::{Input, Output, Session};
+use xebec_streams::{Input, Output, Session, Size};
 
 use super::{LocalPods, until_gone};
 
@@ -22,7 +26,7 @@ const PIECE: usize = 32 << 10;
 const LAST_OUTPUT: Duration = Duration::from_secs(2);
 
 /// Finds the container, and gives what serves a session with it.
-pub(super) fn begin(
+pub(super) async fn begin(
     pods: &LocalPods,
     pod: &Value,
     container: &str,
@@ -33,9 +37,9 @@ pub(super) fn begin(
     let mut statuses = statuses.flat_map(|list| pod["status"][list].as_array().into_iter().flatten());
     let status = statuses.find(|status| status["name"] == container);
     let running = status.filter(|status| status["state"]["running"].is_object());
-    let Some(running) = running else {
+    if running.is_none() {
         return Err(Status::bad_request(format!("container not running ({container} of pod {name})")));
-    };
+    }
     let Some(command) = asked.command else {
         let uid = pod["metadata"]["uid"].as_str().unwrap_or_default();
         let path = pods.folder.join(uid).join(format!("{container}.log"));
@@ -50,96 +54,44 @@ pub(super) fn begin(
             })
         }));
     };
-    let id = running["containerID"].as_str().and_then(|id| id.strip_prefix("xebec://"));
-    let found = id
-        .and_then(|id| id.parse::<ContainerId>().ok())
-        .and_then(|id| pods.containers.get()?.runtime.find(&id));
-    let Some(found) = found else {
-        let why = format!(
-            "container {container} of pod {name} is a WebAssembly component, in which no command can be run"
-        );
-        return Err(Status::bad_request(why));
+    let Some(containers) = pods.containers.get() else {
+        return Err(Status::bad_request("no containers run on this machine, and components run no commands"));
     };
-    let terminal = asked.wants.tty;
-    Ok(Box::new(move |session| {
-        Box::pin(async move {
-            if terminal {
-                in_terminal(session, &found, &command).await
-            } else {
-                run(session, &found, &command).await
-            }
-        })
-    }))
+    let typed = serde_json::from_value::<Pod>(pod.clone())
+        .map_err(|error| Status::internal(&format!("pod {name} cannot be read: {error}")))?;
+    let terminal = asked.wants.tty.then(TerminalSize::default);
+    let request = ExecRequest { container: Some(container.to_owned()), command, terminal };
+    let begun = exec(containers, &typed, &request).await;
+    let exec = begun.map_err(|error| match error {
+        ExecError::Container(error) => Status::internal(&error.to_string()),
+        error => Status::bad_request(error.to_string()),
+    })?;
+    Ok(Box::new(move |session| Box::pin(carry(session, exec))))
 }
 
-async fn run(session: Session, container: &Container, command: &[String]) {
-    let Session { stdin, stdout, stderr, outcome, gone, .. } = session;
-    let mut exec = match container.exec(command) {
-        Ok(exec) => exec,
-        Err(error) => return outcome.failed(&error.to_string()).await,
-    };
+/// Carries a command's streams until it has ended, and tells its code. A client that leaves takes its command along.
+async fn carry(session: Session, mut exec: ExecSession) {
+    let Session { stdin, stdout, stderr, sizes, outcome, gone } = session;
     let (near_in, near_out, near_err) = (exec.stdin.take(), exec.stdout.take(), exec.stderr.take());
-    let writing = tokio::spawn(async move {
+    let typing = AbortOnDropHandle::new(tokio::spawn(async move {
         if let (Some(stdin), Some(near)) = (stdin, near_in) {
             type_in(stdin, near).await;
         }
-    });
+    }));
+    let mut sizes = sizes;
     let reading = async { tokio::join!(tell(near_out, stdout), tell(near_err, stderr)) };
-    finish(&mut exec, reading, &gone, outcome).await;
-    writing.abort();
-}
-
-async fn in_terminal(session: Session, container: &Container, command: &[String]) {
-    let Session { stdin, stdout, sizes, outcome, gone, .. } = session;
-    let (mut exec, terminal) = match container.exec_in_terminal(command).await {
-        Ok(begun) => begun,
-        Err(error) => return outcome.failed(&error.to_string()).await,
-    };
-    let Some(Terminal { input, output, screen }) = terminal else {
-        let mut why = String::new();
-        if let Some(mut stderr) = exec.stderr.take() {
-            // Without it the message is empty, as is the reason.
-            let _ = stderr.read_to_string(&mut why).await;
-        }
-        return outcome.failed(why.trim_end()).await;
-    };
-    let writing = tokio::spawn(async move {
-        let typing = async {
-            if let Some(stdin) = stdin {
-                type_in(stdin, input).await;
-            } else {
-                // Without its input a terminal ends what reads from it.
-                drop(input);
-            }
-        };
-        let resizing = async {
-            let Some(mut sizes) = sizes else { return };
-            while let Some(size) = sizes.recv().await {
-                if let Err(error) = screen.resize(size.width, size.height) {
-                    tracing::debug!(%error, "a terminal keeps its size");
-                }
-            }
-        };
-        tokio::join!(typing, resizing);
-    });
-    let reading = tell(Some(output), stdout);
-    finish(&mut exec, reading, &gone, outcome).await;
-    writing.abort();
-}
-
-/// Waits for the command's end and tells of it, once its output is told. A client that leaves takes its command along.
-async fn finish<T>(
-    exec: &mut Exec,
-    reading: impl Future<Output = T>,
-    gone: &CancellationToken,
-    outcome: xebec_streams::Outcome,
-) {
     let mut reading = std::pin::pin!(reading);
     let mut read = false;
     let ended = loop {
         tokio::select! {
             ended = exec.wait() => break ended,
             _ = &mut reading, if !read => read = true,
+            Some(size) = next(&mut sizes) => {
+                let size = TerminalSize { rows: size.height, columns: size.width };
+                if let Err(error) = exec.resize(size) {
+                    tracing::debug!(%error, "a terminal keeps its size");
+                }
+            }
             () = gone.cancelled() => return exec.kill(),
         }
     };
@@ -147,10 +99,15 @@ async fn finish<T>(
         // What the command has started may hold its output open for ever.
         _ = tokio::time::timeout(LAST_OUTPUT, reading).await;
     }
+    drop(typing);
     match ended {
         Ok(code) => outcome.exited(code).await,
         Err(error) => outcome.failed(&error.to_string()).await,
     }
+}
+
+async fn next(sizes: &mut Option<mpsc::Receiver<Size>>) -> Option<Size> {
+    sizes.as_mut()?.recv().await
 }
 
 async fn type_in(mut stdin: Input, mut near: impl AsyncWrite + Unpin) {

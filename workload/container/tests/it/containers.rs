@@ -1,6 +1,7 @@
 use std::time::Duration;
 
-use xebec_container::{ContainerSpec, Error, Mount, Resources, Signal, Status};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use xebec_container::{ContainerSpec, Error, Mount, Resources, Signal, Status, TerminalSize};
 
 use crate::house::house;
 
@@ -204,4 +205,50 @@ async fn a_further_command_runs_in_the_container() {
     let processes = exec(&["/guest", "processes"], long).await;
     assert_eq!(String::from_utf8(processes.stdout).unwrap(), "/guest wait S\n/guest processes R\n");
     container.delete().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_command_reads_what_it_is_told_with_and_without_a_terminal() {
+    let Some(house) = house("a_command_reads_what_it_is_told_with_and_without_a_terminal") else { return };
+    let runtime = house.runtime();
+    let container = house.started(&runtime, "talk", &house.spec(&["wait"])).await;
+    let talk: Vec<String> = ["/guest", "talk"].map(str::to_owned).to_vec();
+    let mut plain = container.exec(&talk).unwrap();
+    let mut input = plain.stdin.take().unwrap();
+    input.write_all(b"hello\n").await.unwrap();
+    drop(input);
+    let mut said = String::new();
+    plain.stdout.take().unwrap().read_to_string(&mut said).await.unwrap();
+    assert_eq!(said, "terminal false\nyou said hello\nthe end\n");
+    assert_eq!(plain.wait().await.unwrap(), 0);
+
+    let size = TerminalSize { rows: 10, columns: 40 };
+    let mut exec = container.exec_on_terminal(&talk, size).await.unwrap();
+    let mut terminal = exec.terminal.clone().unwrap();
+    terminal.resize(TerminalSize { rows: 50, columns: 120 }).unwrap();
+    terminal.write_all(b"hello\nbye\n").await.unwrap();
+    let mut said = String::new();
+    terminal.read_to_string(&mut said).await.unwrap();
+    // The terminal echoes what is typed.
+    for expected in ["terminal true\r\n", "hello\r\n", "you said hello\r\n"] {
+        assert!(said.contains(expected), "{expected:?} is not in {said:?}");
+    }
+    assert_eq!(exec.wait().await.unwrap(), 5);
+
+    let absent = container.exec_on_terminal(&["/absent".to_owned()], size).await.unwrap();
+    let output = absent.output(Duration::from_secs(30), 4096).await.unwrap();
+    assert_eq!(output.code, Some(126));
+    // One that is given up is ended.
+    let given_up = container.exec_on_terminal(&["/guest".to_owned(), "wait".to_owned()], size).await.unwrap();
+    drop(given_up);
+    for _ in 0..100 {
+        let left = container.exec(&["/guest".to_owned(), "processes".to_owned()]).unwrap();
+        let left = left.output(Duration::from_secs(30), 4096).await.unwrap();
+        if left.stdout.iter().filter(|byte| **byte == b'\n').count() == 2 {
+            container.delete().await.unwrap();
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("the command goes on");
 }

@@ -26,6 +26,7 @@ use xebec_apiserver::storage::Storage;
 use xebec_container::{MonitorCommand, PodNetwork, Runtime};
 use xebec_machinery::builtin;
 use xebec_node::{Containers, Options};
+use xebec_oci::client::ClientOptions;
 use xebec_oci::image::{BuildRequest, Platform, Rootfs, RunConfig, build};
 use xebec_oci::{Limits, Store};
 use xebec_wasm::{Host, HostOptions};
@@ -64,7 +65,7 @@ impl Cluster {
         let stop = CancellationToken::new();
         let client = serve(folder.path(), &stop).await;
         let store = Arc::new(Store::open(folder.path().join("registry"), Limits::default()).unwrap());
-        build_guest(&store, folder.path());
+        build_guest(&store, folder.path(), "test/guest");
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let mut cluster = Self { client, folder, store, number, node: None, stop };
         cluster.start_node();
@@ -95,6 +96,22 @@ impl Cluster {
 
     fn options(&self) -> Options {
         let folder = self.folder.path();
+        Options {
+            name: NODE.to_owned(),
+            address: Ipv4Addr::LOCALHOST,
+            loopback: Ipv4Addr::new(127, 249, 0, 0),
+            folder: folder.join("pods"),
+            store: self.store.clone(),
+            registry: None,
+            registries: ClientOptions::default(),
+            host: Host::new(HostOptions::new(folder.join("wasm"))).unwrap(),
+            containers: Ok(self.parts()),
+        }
+    }
+
+    /// What runs containers; opened again it finds what the node made.
+    pub(crate) fn parts(&self) -> Containers {
+        let folder = self.folder.path();
         let privilege = xebec_container::check(folder).unwrap();
         let monitor =
             MonitorCommand { program: env!("CARGO_BIN_EXE_xebec-node-monitor").into(), args: Vec::new() };
@@ -102,15 +119,7 @@ impl Cluster {
         let range = format!("10.249.{}.0/24", self.number).parse().unwrap();
         let bridge = format!("xbnode{}", self.number);
         let network = PodNetwork::open(folder.join("network"), &bridge, range).unwrap();
-        Options {
-            name: NODE.to_owned(),
-            address: Ipv4Addr::LOCALHOST,
-            loopback: Ipv4Addr::new(127, 249, 0, 0),
-            folder: folder.join("pods"),
-            store: self.store.clone(),
-            host: Host::new(HostOptions::new(folder.join("wasm"))).unwrap(),
-            containers: Ok(Containers { runtime: Arc::new(runtime), network: Arc::new(network) }),
-        }
+        Containers { runtime: Arc::new(runtime), network: Arc::new(network) }
     }
 
     pub(crate) fn api<T>(&self) -> Api<T>
@@ -156,10 +165,8 @@ impl Cluster {
         let begun = Instant::now();
         loop {
             let found = self.api::<T>().get_opt(name).await.unwrap();
-            if let Some(found) = &found {
-                if wanted(found) {
-                    return found.clone();
-                }
+            if let Some(found) = found.as_ref().filter(|found| wanted(found)) {
+                return found.clone();
             }
             assert!(begun.elapsed() < DEADLINE, "waited in vain for {what}: {found:#?}");
             tokio::time::sleep(Duration::from_millis(50)).await;
@@ -263,7 +270,7 @@ pub(crate) fn phase(pod: &Pod) -> &str {
 }
 
 async fn serve(folder: &Path, stop: &CancellationToken) -> Client {
-    let store = xebec_store::Store::open(&folder.join("store"), &xebec_store::Options::default()).unwrap();
+    let store = xebec_store::Store::open(folder.join("store"), &xebec_store::Options::default()).unwrap();
     let range = Range::new(Ipv4Addr::new(10, 96, 0, 0), 16).unwrap();
     let catalog = Catalog::new(builtin::resources().to_vec());
     let api = ApiServer::new(Storage::new(store), catalog, ClusterIps::new(range), stop.clone());
@@ -278,7 +285,7 @@ async fn serve(folder: &Path, stop: &CancellationToken) -> Client {
     Client::new(service, "default")
 }
 
-fn build_guest(store: &Store, folder: &Path) {
+pub(crate) fn build_guest(store: &Store, folder: &Path, name: &str) {
     let root = folder.join("image");
     std::fs::create_dir_all(root.join("etc")).unwrap();
     std::fs::create_dir_all(root.join("tmp")).unwrap();
@@ -289,7 +296,7 @@ fn build_guest(store: &Store, folder: &Path) {
         config: RunConfig::default(),
         platform: Platform::host(),
     };
-    build(store, &"test/guest".parse().unwrap(), &"v1".parse().unwrap(), &request).unwrap();
+    build(store, &name.parse().unwrap(), &"v1".parse().unwrap(), &request).unwrap();
 }
 
 /// The guest, compiled once for all tests.

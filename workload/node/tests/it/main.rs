@@ -5,6 +5,10 @@
 
 mod cluster;
 mod companions;
+mod exec;
 mod lifecycle;
+mod node;
 mod probes;
+mod pulling;
 mod restart;
+mod volumes;
