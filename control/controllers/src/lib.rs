@@ -7,13 +7,18 @@
 //! reaches the store: changes go through the Kubernetes API like anybody's, so [`run`] works on any cluster.
 
 pub mod deployment;
+mod drive;
 pub mod endpoints;
 mod error;
+mod events;
 pub mod garbage;
+mod informer;
 pub mod namespace;
 mod owner;
+mod pod;
 pub mod replica_set;
 mod run;
+mod time;
 
 pub use error::Error;
-pub use run::run;
+pub use run::{Settings, run, run_with};
