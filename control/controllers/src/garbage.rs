@@ -61,8 +61,9 @@ struct Collector {
     kinds: Arc<Kinds>,
     watches: SelectAll<BoxStream<'static, Watched>>,
     ends: HashMap<KindKey, CancellationToken>,
-    /// What the first part of a watch has shown so far.
-    listed: HashMap<KindKey, HashSet<Uid>>,
+    /// What the first part of a watch has shown so far. It counts once it is whole: an owner that waits for its
+    /// dependents must not go because they stand later in the listing.
+    listed: HashMap<KindKey, Vec<graph::Node>>,
     unlisted: HashSet<KindKey>,
     queue: Queue,
     visits: JoinSet<(Uid, Outcome)>,
@@ -149,21 +150,24 @@ impl Collector {
             return;
         }
         match event {
-            Ok(Event::Init) => drop(self.listed.insert(kind.clone(), HashSet::new())),
+            Ok(Event::Init) => drop(self.listed.insert(kind.clone(), Vec::new())),
             Ok(Event::InitApply(object)) => {
-                let uid = self.observe(kind, &object);
                 if let Some(listed) = self.listed.get_mut(kind) {
-                    listed.extend(uid);
+                    listed.extend(graph::Node::of(kind, &object.metadata));
                 }
             }
             Ok(Event::InitDone) => {
                 self.unlisted.remove(kind);
-                // What the watch missed while it was broken.
                 let listed = self.listed.remove(kind).unwrap_or_default();
-                let departed = self.graph.of_kind(kind).into_iter().filter(|uid| !listed.contains(uid));
-                departed.collect::<Vec<_>>().into_iter().for_each(|uid| self.depart(&uid));
+                let there: HashSet<Uid> = listed.iter().map(|node| node.uid.clone()).collect();
+                listed.into_iter().for_each(|node| self.observe(node));
+                // What the watch missed while it was broken.
+                let gone = self.graph.of_kind(kind).into_iter().filter(|uid| !there.contains(uid));
+                gone.collect::<Vec<_>>().into_iter().for_each(|uid| self.depart(&uid));
             }
-            Ok(Event::Apply(object)) => drop(self.observe(kind, &object)),
+            Ok(Event::Apply(object)) => {
+                graph::Node::of(kind, &object.metadata).into_iter().for_each(|node| self.observe(node))
+            }
             Ok(Event::Delete(object)) => {
                 if let Some(uid) = object.metadata.uid {
                     self.depart(&uid);
@@ -176,12 +180,9 @@ impl Collector {
         }
     }
 
-    fn observe(&mut self, kind: &KindKey, object: &Object) -> Option<Uid> {
-        let node = graph::Node::of(kind, &object.metadata)?;
-        let uid = node.uid.clone();
+    fn observe(&mut self, node: graph::Node) {
         let now = Instant::now();
         self.graph.observe(node).into_iter().for_each(|uid| self.queue.push(uid, now));
-        Some(uid)
     }
 
     fn depart(&mut self, uid: &Uid) {

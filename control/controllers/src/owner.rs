@@ -234,17 +234,23 @@ where
         return Ok(());
     }
     let mut value = serde_json::to_value(status)?;
-    // A merge patch leaves what it does not name: what fell away is named.
-    if let (Some(before), Value::Object(now)) = (before, &mut value)
-        && let Value::Object(before) = serde_json::to_value(before)?
-    {
-        for field in before.into_iter().map(|(field, _)| field) {
-            now.entry(field).or_insert(Value::Null);
-        }
+    if let Some(before) = before {
+        clear(&serde_json::to_value(before)?, &mut value);
     }
     let meta = json!({"uid": object.uid(), "resourceVersion": object.resource_version()});
     let patch = Patch::Merge(json!({"metadata": meta, "status": value}));
     unless_gone(api.patch_status(&object.name_any(), &changing_as(manager), &patch).await).map(drop)
+}
+
+/// Names in a merge patch what fell away, at every depth: the patch leaves what it does not name.
+fn clear(before: &Value, now: &mut Value) {
+    let (Value::Object(before), Value::Object(now)) = (before, now) else { return };
+    for (field, value) in before {
+        match now.get_mut(field) {
+            Some(now) => clear(value, now),
+            None => drop(now.insert(field.clone(), Value::Null)),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -288,6 +294,14 @@ mod tests {
             let object = pod(labels.clone(), owners, ending);
             assert_eq!(claim(&object, "1", &read, owner_ends), expected, "{object:?}, {owner_ends}");
         }
+    }
+
+    #[test]
+    fn a_patch_clears_what_fell_away_at_every_depth() {
+        let mut now = json!({"kept": 1, "uncounted": {}, "list": [{"a": 1}]});
+        clear(&json!({"gone": 1, "kept": 0, "uncounted": {"failed": ["x"]}, "list": [{"b": 1}]}), &mut now);
+        let wanted = json!({"gone": null, "kept": 1, "uncounted": {"failed": null}, "list": [{"a": 1}]});
+        assert_eq!(now, wanted);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Pod;
 use kube::Client;
@@ -10,13 +11,24 @@ use tokio_util::sync::CancellationToken;
 
 use crate::events::{self, Events};
 use crate::informer::Informer;
-use crate::{deployment, endpoints, garbage, namespace, replica_set};
+use crate::{
+    cron_job, daemon_set, deployment, disruption, endpoints, garbage, job, namespace, quota, replica_set,
+    stateful_set,
+};
 
 /// What the controllers cannot find out from the API.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Settings {
     /// The certificates, in PEM, by which pods know the API server. Published in each namespace as `kube-root-ca.crt`.
     pub root_certificates: Option<String>,
+    /// How long a Job waits after the first failure of a pod before it makes another; the wait doubles with each.
+    pub pod_failure_wait: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { root_certificates: None, pod_failure_wait: Duration::from_secs(10) }
+    }
 }
 
 /// What every controller has.
@@ -53,6 +65,12 @@ pub async fn run_with(client: Client, settings: Settings, shutdown: Cancellation
     running.spawn(world.clone().until_end(writer.write(client)));
     running.spawn(replica_set::run(world.clone()));
     running.spawn(deployment::run(world.clone()));
+    running.spawn(stateful_set::run(world.clone()));
+    running.spawn(daemon_set::run(world.clone()));
+    running.spawn(disruption::run(world.clone()));
+    running.spawn(quota::run(world.clone()));
+    running.spawn(job::run(world.clone()));
+    running.spawn(cron_job::run(world.clone()));
     running.spawn(endpoints::run(world.clone()));
     running.spawn(namespace::run(world.clone()));
     running.spawn(garbage::run(world));

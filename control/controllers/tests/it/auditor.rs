@@ -23,6 +23,7 @@ pub(crate) struct Promise {
 #[derive(Default)]
 struct Book {
     promise: Option<Promise>,
+    in_order: bool,
     pods: BTreeMap<String, Pod>,
     broken: Vec<String>,
 }
@@ -55,6 +56,11 @@ impl Auditor {
     /// From now on this is promised.
     pub(crate) fn promise(&self, most: usize, least: usize) {
         self.book.lock().unwrap().promise = Some(Promise { most, least });
+    }
+
+    /// From now on it is promised that no pod stands before those of lower ordinals were made.
+    pub(crate) fn in_order(&self) {
+        self.book.lock().unwrap().in_order = true;
     }
 
     /// Fails if a promise was broken since the beginning.
@@ -101,6 +107,16 @@ impl Book {
             let controllers = pod.owner_references().iter().filter(|owner| owner.controller == Some(true));
             if controllers.count() > 1 {
                 self.broken.push(format!("{} has several controllers", pod.name_any()));
+            }
+        }
+        if self.in_order {
+            // Those that are ending still hold their place.
+            let ordinals = self.pods.keys().filter_map(|name| name.rsplit_once('-')?.1.parse::<usize>().ok());
+            let ordinals: std::collections::BTreeSet<usize> = ordinals.collect();
+            let gaps = ordinals.iter().enumerate().filter(|(at, ordinal)| at != *ordinal).count();
+            // One may be missing in the middle: the one that an update has ended and not made anew.
+            if ordinals.last().is_some_and(|last| last + 1 > ordinals.len() + 1) {
+                self.broken.push(format!("{gaps} ordinals of {ordinals:?} stand above missing ones"));
             }
         }
         let Some(promise) = self.promise else { return };

@@ -21,6 +21,7 @@ use xebec_apiserver::cluster_ip::{ClusterIps, Range};
 use xebec_apiserver::pods::NoPods;
 use xebec_apiserver::service::Service;
 use xebec_apiserver::storage::Storage;
+use xebec_controllers::{Settings, run_with};
 use xebec_machinery::builtin;
 use xebec_store::{Options, Store};
 
@@ -28,6 +29,9 @@ use crate::faults::{CALM, Faults, Faulty, Rates};
 
 /// How long anything may take; the machine may be busy with other things.
 pub(crate) const LONG: Duration = Duration::from_secs(90);
+
+/// What the controllers publish as the certificates of the API.
+pub(crate) const CERTIFICATES: &str = "-----BEGIN CERTIFICATE-----";
 
 /// A cluster without nodes and controllers, until they are started.
 pub(crate) struct Cluster {
@@ -91,13 +95,22 @@ impl Cluster {
         self.flawed.clone()
     }
 
-    /// Starts a node that runs pods.
+    /// Starts a node that takes all pods and runs them.
     pub(crate) fn start_node(&self) {
+        self.run_pods(true);
+    }
+
+    /// Says of all pods that they run, and leaves the nodes that they are on to others.
+    pub(crate) fn start_readiness(&self) {
+        self.run_pods(false);
+    }
+
+    fn run_pods(&self, bind: bool) {
         let (client, stop) = (self.client.clone(), self.stop.clone());
         tokio::spawn(async move {
             tokio::select! {
                 () = stop.cancelled() => {}
-                () = crate::node::run(client) => {}
+                () = crate::node::run(client, bind) => {}
             }
         });
     }
@@ -105,7 +118,11 @@ impl Cluster {
     /// Starts the controllers, on the client that fails.
     pub(crate) fn start_controllers(&mut self) {
         let stop = self.stop.child_token();
-        let running = tokio::spawn(xebec_controllers::run(self.flawed.clone(), stop.clone()));
+        let settings = Settings {
+            root_certificates: Some(CERTIFICATES.to_owned()),
+            pod_failure_wait: Duration::from_millis(20),
+        };
+        let running = tokio::spawn(run_with(self.flawed.clone(), settings, stop.clone()));
         self.controllers = Some((stop, running));
     }
 

@@ -7,10 +7,15 @@ mod cluster;
 mod faults;
 mod node;
 
+mod cron_job;
+mod daemon_set;
 mod deployment;
 mod garbage;
+mod job;
 mod namespace;
+mod policies;
 mod services;
+mod stateful_set;
 mod transport;
 
 /// The seeds that a test runs with: one of the environment's choice, or a few.

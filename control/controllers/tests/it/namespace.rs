@@ -6,7 +6,7 @@ use kube::Api;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use serde_json::json;
 
-use crate::cluster::{Cluster, LONG};
+use crate::cluster::{CERTIFICATES, Cluster, LONG};
 use crate::faults::STORM;
 use crate::seeds;
 
@@ -20,6 +20,20 @@ async fn a_namespace_gets_its_account_and_goes_after_its_contents() {
         let accounts = Api::<ServiceAccount>::namespaced(cluster.client.clone(), "shop");
         eventually("the account", async || accounts.get_opt("default").await.unwrap().is_some()).await;
 
+        let maps = Api::<ConfigMap>::namespaced(cluster.client.clone(), "shop");
+        let published = async || {
+            let map = maps.get_opt("kube-root-ca.crt").await.unwrap().and_then(|map| map.data);
+            map.is_some_and(|data| {
+                data.get("ca.crt").is_some_and(|found| found == CERTIFICATES) && data.len() == 1
+            })
+        };
+        eventually("the certificates", &published).await;
+        let change = Patch::Merge(json!({"data": {"ca.crt": "forged", "more": "x"}}));
+        maps.patch("kube-root-ca.crt", &PatchParams::default(), &change).await.unwrap();
+        eventually("the certificates put right", &published).await;
+        maps.delete("kube-root-ca.crt", &DeleteParams::default()).await.unwrap();
+        eventually("the certificates published again", &published).await;
+
         let deployments = Api::<Deployment>::namespaced(cluster.client.clone(), "shop");
         let web = serde_json::from_value(json!({
             "metadata": {"name": "web"},
@@ -29,7 +43,6 @@ async fn a_namespace_gets_its_account_and_goes_after_its_contents() {
             },
         }));
         deployments.create(&PostParams::default(), &web.unwrap()).await.unwrap();
-        let maps = Api::<ConfigMap>::namespaced(cluster.client.clone(), "shop");
         let held = json!({"metadata": {"name": "held", "finalizers": ["test/keep"]}});
         maps.create(&PostParams::default(), &serde_json::from_value(held).unwrap()).await.unwrap();
 

@@ -14,14 +14,14 @@ use serde_json::{Value, json};
 /// How a pod of the tests ends.
 pub(crate) const ENDS: &str = "test/ends";
 
-pub(crate) async fn run(client: Client) {
+pub(crate) async fn run(client: Client, bind: bool) {
     let pods = Api::<Pod>::all(client.clone());
     let seen = watcher::watcher(pods, watcher::Config::default()).default_backoff().applied_objects();
     seen.for_each_concurrent(None, |pod| {
         let client = client.clone();
         async move {
             if let Ok(pod) = pod {
-                tend(&client, &pod).await;
+                tend(&client, &pod, bind).await;
             }
         }
     })
@@ -29,7 +29,7 @@ pub(crate) async fn run(client: Client) {
 }
 
 /// Takes the next step of a pod's life. What fails is tried again when the pod changes.
-async fn tend(client: &Client, pod: &Pod) {
+async fn tend(client: &Client, pod: &Pod, bind: bool) {
     let pods: Api<Pod> = Api::namespaced(client.clone(), &pod.namespace().unwrap_or_default());
     let name = pod.name_any();
     if pod.metadata.deletion_timestamp.is_some() {
@@ -48,7 +48,7 @@ async fn tend(client: &Client, pod: &Pod) {
         _ => running(),
     };
     tokio::time::sleep(Duration::from_millis(10)).await;
-    if pod.spec.as_ref().is_some_and(|spec| spec.node_name.is_none()) {
+    if bind && pod.spec.as_ref().is_some_and(|spec| spec.node_name.is_none()) {
         let body = json!({
             "apiVersion": "v1", "kind": "Binding",
             "metadata": {"name": name}, "target": {"kind": "Node", "name": "here"},
