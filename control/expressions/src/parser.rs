@@ -1,0 +1,545 @@
+//! Reads an expression into its tree, expanding macros on the way.
+//!
+//! The grammar is that of the language definition. Errors are worded as clients of Kubernetes know them, including the
+//! single-token repairs after which reading goes on; after any other syntax error it stops.
+
+mod recovery;
+
+use std::sync::Arc;
+
+use crate::lexer::{self, Lexeme, Token};
+use crate::source::{Issues, Location};
+use crate::syntax::{Entry, Expr, Initializer, Kind, Literal, NodeId, Tree, operator};
+use crate::{literal, macros};
+
+/// The longest expression, in code points.
+pub const LONGEST_EXPRESSION: usize = 100_000;
+/// The deepest nesting of an expression.
+pub const DEEPEST_NESTING: u32 = 250;
+
+/// Names that no variable may have.
+const RESERVED: [&str; 21] = [
+    "as",
+    "break",
+    "const",
+    "continue",
+    "else",
+    "false",
+    "for",
+    "function",
+    "if",
+    "import",
+    "in",
+    "let",
+    "loop",
+    "package",
+    "namespace",
+    "null",
+    "return",
+    "true",
+    "var",
+    "void",
+    "while",
+];
+
+/// Reading can not go on; why is among the issues.
+#[derive(Debug)]
+pub(crate) struct Stopped;
+
+type Parsed<T> = Result<T, Stopped>;
+
+/// A node and how deep the tree below it is.
+type Deep = (Expr, u32);
+
+/// Parses `source`.
+pub(crate) fn parse(source: &str) -> Result<Tree, Issues> {
+    let mut issues = Issues::new(source);
+    let points = source.chars().count();
+    if points > LONGEST_EXPRESSION {
+        issues.report(
+            Location::WHOLE,
+            format!("expression code point size exceeds limit: size: {points}, limit {LONGEST_EXPRESSION}"),
+        );
+        return Err(issues);
+    }
+    let lexemes = lexer::tokens(source, &mut issues);
+    let mut parser = Parser {
+        source,
+        lexemes,
+        at: 0,
+        nesting: 0,
+        closers: Vec::new(),
+        nodes: Nodes { positions: Vec::new() },
+        issues,
+    };
+    let parsed = parser.whole();
+    let Parser { nodes, issues, .. } = parser;
+    match parsed {
+        Ok(root) if issues.is_empty() => Ok(Tree { root, positions: nodes.positions }),
+        _ => Err(issues),
+    }
+}
+
+/// Hands out node ids with their places.
+#[derive(Debug)]
+pub(crate) struct Nodes {
+    pub(crate) positions: Vec<u32>,
+}
+
+impl Nodes {
+    pub(crate) fn id(&mut self, position: u32) -> NodeId {
+        self.positions.push(position);
+        NodeId((self.positions.len() - 1) as u32)
+    }
+
+    pub(crate) fn make(&mut self, position: u32, kind: Kind) -> Expr {
+        Expr { id: self.id(position), kind }
+    }
+}
+
+struct Parser<'s> {
+    source: &'s str,
+    lexemes: Vec<Lexeme>,
+    at: usize,
+    nesting: u32,
+    closers: Vec<Token>,
+    nodes: Nodes,
+    issues: Issues,
+}
+
+impl<'s> Parser<'s> {
+    fn whole(&mut self) -> Parsed<Expr> {
+        let (root, _) = self.expression()?;
+        self.finish()?;
+        Ok(root)
+    }
+
+    fn peek(&self) -> Token {
+        self.lexemes[self.at].token
+    }
+
+    fn peek_second(&self) -> Token {
+        self.lexemes.get(self.at + 1).map_or(Token::End, |lexeme| lexeme.token)
+    }
+
+    fn advance(&mut self) -> Lexeme {
+        let lexeme = self.lexemes[self.at];
+        if lexeme.token != Token::End {
+            self.at += 1;
+        }
+        lexeme
+    }
+
+    fn take(&mut self, token: Token) -> Option<Lexeme> {
+        (self.peek() == token).then(|| self.advance())
+    }
+
+    fn text(&self, lexeme: Lexeme) -> &'s str {
+        &self.source[lexeme.start as usize..lexeme.end as usize]
+    }
+
+    fn deeper(&mut self, depth: u32) -> Parsed<u32> {
+        if depth >= DEEPEST_NESTING {
+            self.issues.report(Location::WHOLE, "max recursion depth exceeded");
+            return Err(Stopped);
+        }
+        Ok(depth + 1)
+    }
+
+    fn expression(&mut self) -> Parsed<Deep> {
+        self.nesting += 1;
+        if self.nesting > DEEPEST_NESTING {
+            self.issues
+                .report(Location::WHOLE, format!("expression recursion limit exceeded: {DEEPEST_NESTING}"));
+            return Err(Stopped);
+        }
+        let (condition, depth) = self.junction(Token::Or)?;
+        let Some(question) = self.take(Token::Question) else {
+            self.nesting -= 1;
+            return Ok((condition, depth));
+        };
+        self.closers.push(Token::Colon);
+        let id = self.nodes.id(question.start);
+        let (yes, yes_depth) = self.junction(Token::Or)?;
+        self.closers.pop();
+        self.close(Token::Colon, "':'")?;
+        let (no, no_depth) = self.expression()?;
+        self.nesting -= 1;
+        let depth = self.deeper(depth.max(yes_depth).max(no_depth))?;
+        let call = Kind::Call {
+            function: operator::CONDITIONAL.into(),
+            target: None,
+            args: vec![condition, yes, no],
+        };
+        Ok((Expr { id, kind: call }, depth))
+    }
+
+    /// `a || b || c` or `a && b && c`, as one call with all terms.
+    fn junction(&mut self, token: Token) -> Parsed<Deep> {
+        let (first, mut depth) =
+            if token == Token::Or { self.junction(Token::And)? } else { self.binary(0)? };
+        if self.peek() != token {
+            return Ok((first, depth));
+        }
+        let mut id = None;
+        let mut args = vec![first];
+        while let Some(op) = self.take(token) {
+            let (next, next_depth) =
+                if token == Token::Or { self.junction(Token::And)? } else { self.binary(0)? };
+            id.get_or_insert(op.start);
+            depth = depth.max(next_depth);
+            args.push(next);
+        }
+        let function = if token == Token::Or { operator::OR } else { operator::AND };
+        let call = Kind::Call { function: function.into(), target: None, args };
+        Ok((self.nodes.make(id.unwrap_or_default(), call), depth))
+    }
+
+    fn binary(&mut self, weakest: u8) -> Parsed<Deep> {
+        let (mut left, mut depth) = self.unary()?;
+        while let Some((function, binding)) = infix(self.peek()).filter(|(_, binding)| *binding >= weakest) {
+            let op = self.advance();
+            let id = self.nodes.id(op.start);
+            let (right, right_depth) = self.binary(binding + 1)?;
+            depth = self.deeper(depth.max(right_depth))?;
+            left = Expr {
+                id,
+                kind: Kind::Call { function: function.into(), target: None, args: vec![left, right] },
+            };
+        }
+        Ok((left, depth))
+    }
+
+    fn unary(&mut self) -> Parsed<Deep> {
+        self.start_operand()?;
+        let operator = self.peek();
+        let literal_sign =
+            operator == Token::Minus && matches!(self.peek_second(), Token::Int | Token::Float);
+        if !matches!(operator, Token::Not | Token::Minus) || literal_sign {
+            return self.member();
+        }
+        let first = self.advance();
+        let mut count = 1;
+        while self.take(operator).is_some() {
+            count += 1;
+        }
+        if !self.starts_member() {
+            return Err(self.no_viable(first.start));
+        }
+        let id = self.nodes.id(first.start);
+        let (operand, depth) = self.member()?;
+        if count % 2 == 0 {
+            return Ok((operand, depth));
+        }
+        let function = if operator == Token::Not { operator::NOT } else { operator::NEGATE };
+        Ok((
+            Expr { id, kind: Kind::Call { function: function.into(), target: None, args: vec![operand] } },
+            depth,
+        ))
+    }
+
+    fn member(&mut self) -> Parsed<Deep> {
+        let (mut operand, mut depth) = self.primary()?;
+        loop {
+            if let Some(dot) = self.take(Token::Dot) {
+                depth = self.deeper(depth)?;
+                (operand, depth) = self.after_dot(dot, operand, depth)?;
+            } else if let Some(open) = self.take(Token::OpenBracket) {
+                let optional = self.take(Token::Question).is_some();
+                let id = self.nodes.id(open.start);
+                self.closers.push(Token::CloseBracket);
+                if !optional {
+                    self.start("'?'", &[Token::Question])?;
+                }
+                let (index, index_depth) = self.expression()?;
+                self.closers.pop();
+                self.close(Token::CloseBracket, "']'")?;
+                depth = self.deeper(depth.max(index_depth))?;
+                let function = if optional { operator::OPTIONAL_INDEX } else { operator::INDEX };
+                let call = Kind::Call { function: function.into(), target: None, args: vec![operand, index] };
+                operand = Expr { id, kind: call };
+            } else {
+                return Ok((operand, depth));
+            }
+        }
+    }
+
+    fn after_dot(&mut self, dot: Lexeme, operand: Expr, depth: u32) -> Parsed<Deep> {
+        let optional = self.take(Token::Question).is_some();
+        if let Some(escaped) = self.take(Token::EscapedIdentifier) {
+            self.issues.report_at(escaped.start, "unsupported syntax: '`'");
+            return Ok((self.nodes.make(escaped.start, Kind::Wrong), depth));
+        }
+        let Some(name) = self.take(Token::Identifier) else {
+            return Err(self.no_viable(dot.start));
+        };
+        let field: Arc<str> = self.text(name).into();
+        if optional {
+            let id = self.nodes.id(dot.start);
+            let field = self.nodes.make(name.start, Kind::Literal(Literal::String(field)));
+            let call = Kind::Call {
+                function: operator::OPTIONAL_SELECT.into(),
+                target: None,
+                args: vec![operand, field],
+            };
+            return Ok((Expr { id, kind: call }, depth));
+        }
+        let Some(open) = self.take(Token::OpenParen) else {
+            let select = Kind::Select { operand: Box::new(operand), field, test: false };
+            return Ok((self.nodes.make(dot.start, select), depth));
+        };
+        let (args, args_depth) = self.arguments()?;
+        Ok((self.call(open.start, field, Some(operand), args), depth.max(args_depth)))
+    }
+
+    /// The arguments of a call and its closing parenthesis.
+    fn arguments(&mut self) -> Parsed<(Vec<Expr>, u32)> {
+        let mut args = Vec::new();
+        let mut deepest = 0;
+        self.closers.push(Token::CloseParen);
+        self.start("')'", &[Token::CloseParen])?;
+        if self.peek() != Token::CloseParen {
+            loop {
+                let (arg, depth) = self.expression()?;
+                deepest = deepest.max(depth);
+                args.push(arg);
+                self.between(Token::CloseParen)?;
+                if self.take(Token::Comma).is_none() {
+                    break;
+                }
+            }
+        }
+        self.closers.pop();
+        self.close(Token::CloseParen, "')'")?;
+        Ok((args, deepest))
+    }
+
+    fn call(&mut self, position: u32, function: Arc<str>, target: Option<Expr>, args: Vec<Expr>) -> Expr {
+        match macros::expand(&mut self.nodes, position, &function, target, args) {
+            macros::Expansion::Call(target, args) => {
+                let call = Kind::Call { function, target: target.map(Box::new), args };
+                self.nodes.make(position, call)
+            }
+            macros::Expansion::Expanded(expr) => expr,
+            macros::Expansion::Wrong(at, message) => {
+                self.issues.report_at(at, message);
+                self.nodes.make(at, Kind::Wrong)
+            }
+        }
+    }
+
+    fn primary(&mut self) -> Parsed<Deep> {
+        let first = self.advance();
+        let leaf = |this: &mut Self, literal| (this.nodes.make(first.start, Kind::Literal(literal)), 0);
+        match first.token {
+            Token::True => Ok(leaf(self, Literal::Bool(true))),
+            Token::False => Ok(leaf(self, Literal::Bool(false))),
+            Token::Null => Ok(leaf(self, Literal::Null)),
+            Token::Minus => {
+                let number = self.advance();
+                Ok((self.number(first.start, number, true), 0))
+            }
+            Token::Int | Token::Uint | Token::Float => Ok((self.number(first.start, first, false), 0)),
+            Token::String | Token::Bytes => Ok((self.text_literal(first), 0)),
+            Token::OpenParen => {
+                self.closers.push(Token::CloseParen);
+                let inner = self.expression()?;
+                self.closers.pop();
+                self.close(Token::CloseParen, "')'")?;
+                Ok(inner)
+            }
+            Token::OpenBracket => self.list(first),
+            Token::OpenBrace => self.map(first),
+            Token::Dot => match self.take(Token::Identifier) {
+                Some(name) => self.named(name, true),
+                None => Err(self.no_viable(first.start)),
+            },
+            Token::Identifier => self.named(first, false),
+            _ => Err(Stopped),
+        }
+    }
+
+    fn number(&mut self, start: u32, token: Lexeme, negative: bool) -> Expr {
+        let text = self.text(token);
+        let (literal, wrong) = match token.token {
+            Token::Int => (literal::int(text, negative).map(Literal::Int), "invalid int literal"),
+            Token::Uint => (literal::uint(text).map(Literal::Uint), "invalid uint literal"),
+            _ => {
+                let value = literal::double(text).map(|value| if negative { -value } else { value });
+                (value.map(Literal::Double), "invalid double literal")
+            }
+        };
+        let kind = literal.map_or_else(
+            || {
+                self.issues.report_at(start, wrong);
+                Kind::Wrong
+            },
+            Kind::Literal,
+        );
+        self.nodes.make(start, kind)
+    }
+
+    fn text_literal(&mut self, token: Lexeme) -> Expr {
+        let text = self.text(token);
+        let literal = if token.token == Token::String {
+            literal::string(text).map(|value| Literal::String(value.into()))
+        } else {
+            literal::bytes(&text[1..]).map(|value| Literal::Bytes(value.into()))
+        };
+        let kind = literal.map_or_else(
+            |wrong| {
+                self.issues.report_at(token.start, wrong);
+                Kind::Wrong
+            },
+            Kind::Literal,
+        );
+        self.nodes.make(token.start, kind)
+    }
+
+    /// An identifier, a call or an object, by what follows the name.
+    fn named(&mut self, name: Lexeme, leading_dot: bool) -> Parsed<Deep> {
+        if let Some(parts) = self.object_name() {
+            let mut full = if leading_dot { ".".to_owned() } else { String::new() };
+            full.push_str(self.text(name));
+            for _ in 0..parts {
+                self.advance();
+                let part = self.advance();
+                full.push('.');
+                full.push_str(self.text(part));
+            }
+            return self.object(full.into());
+        }
+        let text = self.text(name);
+        let open = self.take(Token::OpenParen);
+        let reserved = RESERVED.contains(&text);
+        let start = if leading_dot { name.start.saturating_sub(1) } else { name.start };
+        if reserved {
+            self.issues.report_at(start, format!("reserved identifier: {text}"));
+        }
+        let full: Arc<str> = if leading_dot { format!(".{text}").into() } else { text.into() };
+        match open {
+            Some(open) => {
+                let (args, depth) = self.arguments()?;
+                if reserved {
+                    return Ok((self.nodes.make(start, Kind::Wrong), 0));
+                }
+                Ok((self.call(open.start, full, None, args), depth))
+            }
+            None if reserved => Ok((self.nodes.make(start, Kind::Wrong), 0)),
+            None => Ok((self.nodes.make(name.start, Kind::Ident(full)), 0)),
+        }
+    }
+
+    /// How many `.name` follow before a `{`, if one does.
+    fn object_name(&self) -> Option<usize> {
+        let mut at = self.at;
+        let token = |at: usize| self.lexemes.get(at).map_or(Token::End, |lexeme| lexeme.token);
+        while token(at) == Token::Dot && token(at + 1) == Token::Identifier {
+            at += 2;
+        }
+        (token(at) == Token::OpenBrace).then_some((at - self.at) / 2)
+    }
+
+    fn object(&mut self, name: Arc<str>) -> Parsed<Deep> {
+        let open = self.advance();
+        let id = self.nodes.id(open.start);
+        let mut fields = Vec::new();
+        let mut deepest = 0;
+        self.closers.push(Token::CloseBrace);
+        while !matches!(self.peek(), Token::CloseBrace | Token::Comma) {
+            let optional = self.take(Token::Question).is_some();
+            if !matches!(self.peek(), Token::Identifier | Token::EscapedIdentifier) {
+                return Err(self.mismatched("{'}', ',', '?', IDENTIFIER, ESC_IDENTIFIER}"));
+            }
+            let field = self.advance();
+            if field.token == Token::EscapedIdentifier {
+                self.issues.report_at(field.start, "unsupported syntax: '`'");
+            }
+            let colon = self.close(Token::Colon, "':'")?;
+            let id = self.nodes.id(colon);
+            let (value, depth) = self.expression()?;
+            deepest = deepest.max(depth);
+            fields.push(Initializer { id, field: self.text(field).into(), value, optional });
+            self.between(Token::CloseBrace)?;
+            if self.take(Token::Comma).is_none() {
+                break;
+            }
+        }
+        self.take(Token::Comma);
+        self.closers.pop();
+        self.close(Token::CloseBrace, "'}'")?;
+        Ok((Expr { id, kind: Kind::Struct { name, fields } }, deepest))
+    }
+
+    fn list(&mut self, open: Lexeme) -> Parsed<Deep> {
+        let id = self.nodes.id(open.start);
+        let (mut elements, mut optional, mut deepest) = (Vec::new(), Vec::new(), 0);
+        self.closers.push(Token::CloseBracket);
+        while !matches!(self.peek(), Token::CloseBracket | Token::Comma) {
+            if self.take(Token::Question).is_some() {
+                optional.push(elements.len());
+            } else {
+                self.start("']'", &[Token::CloseBracket, Token::Question, Token::Comma])?;
+            }
+            let (element, depth) = self.expression()?;
+            deepest = deepest.max(depth);
+            elements.push(element);
+            self.between(Token::CloseBracket)?;
+            if self.take(Token::Comma).is_none() {
+                break;
+            }
+        }
+        if elements.is_empty() {
+            self.take(Token::Comma);
+        }
+        self.closers.pop();
+        self.close(Token::CloseBracket, "']'")?;
+        Ok((Expr { id, kind: Kind::List { elements, optional } }, deepest))
+    }
+
+    fn map(&mut self, open: Lexeme) -> Parsed<Deep> {
+        let id = self.nodes.id(open.start);
+        let (mut entries, mut deepest) = (Vec::new(), 0);
+        self.closers.push(Token::CloseBrace);
+        while !matches!(self.peek(), Token::CloseBrace | Token::Comma) {
+            let optional = self.take(Token::Question).is_some();
+            if !optional {
+                self.start("'}'", &[Token::CloseBrace, Token::Question, Token::Comma])?;
+            }
+            let (key, key_depth) = self.expression()?;
+            self.close(Token::Colon, "':'")?;
+            let (value, depth) = self.expression()?;
+            deepest = deepest.max(depth).max(key_depth);
+            entries.push(Entry { key, value, optional });
+            self.between(Token::CloseBrace)?;
+            if self.take(Token::Comma).is_none() {
+                break;
+            }
+        }
+        if entries.is_empty() {
+            self.take(Token::Comma);
+        }
+        self.closers.pop();
+        self.close(Token::CloseBrace, "'}'")?;
+        Ok((Expr { id, kind: Kind::Map { entries } }, deepest))
+    }
+}
+
+/// The function of an infix operator and how strongly it binds.
+fn infix(token: Token) -> Option<(&'static str, u8)> {
+    Some(match token {
+        Token::Less => (operator::LESS, 0),
+        Token::LessEquals => (operator::LESS_EQUALS, 0),
+        Token::Greater => (operator::GREATER, 0),
+        Token::GreaterEquals => (operator::GREATER_EQUALS, 0),
+        Token::Equals => (operator::EQUALS, 0),
+        Token::NotEquals => (operator::NOT_EQUALS, 0),
+        Token::In => (operator::IN, 0),
+        Token::Plus => (operator::ADD, 1),
+        Token::Minus => (operator::SUBTRACT, 1),
+        Token::Star => (operator::MULTIPLY, 2),
+        Token::Slash => (operator::DIVIDE, 2),
+        Token::Percent => (operator::MODULO, 2),
+        _ => return None,
+    })
+}
