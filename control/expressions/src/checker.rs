@@ -8,7 +8,7 @@ use crate::declaration::{self, Declaration};
 use crate::environment::Environment;
 use crate::source::Issues;
 use crate::syntax::{Comprehension, Entry, Expr, Initializer, Kind, Literal, NodeId, Tree, operator};
-use crate::types::{Substitution, Type, most_general};
+use crate::types::{StructType, Substitution, Type, most_general};
 
 /// What a name or call means.
 #[derive(Debug, Clone)]
@@ -79,7 +79,7 @@ pub(crate) fn check(source: &str, tree: Tree, environment: &Environment) -> Resu
         return Err(issues);
     }
     let checked = Checked { tree, types, references };
-    let issues = literals::validate(source, &checked);
+    let issues = literals::validate(source, &checked, environment.uniform_literals());
     if issues.is_empty() { Ok(checked) } else { Err(issues) }
 }
 
@@ -184,7 +184,7 @@ impl Checker<'_> {
             Type::Struct(object) => match object.fields.get(field) {
                 Some(t) => t.clone(),
                 None => {
-                    self.report(expr.id, format!("undefined field '{field}'"));
+                    self.report(expr.id, no_field(object, field));
                     Type::Error
                 }
             },
@@ -338,7 +338,7 @@ impl Checker<'_> {
         for (i, element) in elements.iter().enumerate() {
             self.check(element);
             let t = self.given_type(element, optional.contains(&i));
-            joined = Some(self.join(element, joined, t));
+            joined = Some(self.join(joined, t));
         }
         let item = joined.unwrap_or_else(|| self.open_type());
         self.set(expr, Type::list(item));
@@ -349,26 +349,22 @@ impl Checker<'_> {
         for entry in entries {
             self.check(&entry.key);
             let t = self.get(&entry.key);
-            key = Some(self.join(&entry.key, key, t));
+            key = Some(self.join(key, t));
             self.check(&entry.value);
             let t = self.given_type(&entry.value, entry.optional);
-            value = Some(self.join(&entry.value, value, t));
+            value = Some(self.join(value, t));
         }
         let key = key.unwrap_or_else(|| self.open_type());
         let value = value.unwrap_or_else(|| self.open_type());
         self.set(expr, Type::map(key, value));
     }
 
-    fn join(&mut self, expr: &Expr, previous: Option<Type>, current: Type) -> Type {
+    fn join(&mut self, previous: Option<Type>, current: Type) -> Type {
         let Some(previous) = previous else { return current };
         if self.substitution.assign(&previous, &current) {
             return most_general(&previous, &current);
         }
-        if !self.environment.uniform_literals() {
-            return Type::Dyn;
-        }
-        self.mismatch(expr, &previous, &current);
-        Type::Error
+        Type::Dyn
     }
 
     fn check_struct(&mut self, expr: &Expr, name: &str, fields: &[Initializer]) {
@@ -458,6 +454,13 @@ impl Checker<'_> {
             self.mismatch(expr, expected, &actual);
         }
     }
+}
+
+fn no_field(object: &StructType, field: &str) -> String {
+    if object.closed {
+        return format!("unexpected failed resolution of '{}'", object.name);
+    }
+    format!("undefined field '{field}'")
 }
 
 fn literal_type(literal: &Literal) -> Type {

@@ -44,6 +44,8 @@ pub(crate) enum Cost {
     Product(u8),
     /// A new list as long as the result.
     NewList,
+    /// A new list as long as the first argument says.
+    Counted,
     Flatten,
     /// Every element of that argument with every other.
     Pairwise(u8),
@@ -102,7 +104,8 @@ fn of_overload(overload: &str) -> Cost {
         "contains_string" => Cost::Substring,
         "list_sets_contains_list" | "list_sets_intersects_list" => Cost::Product(1),
         "list_sets_equivalent_list" => Cost::Product(2),
-        "list_slice" | "lists_range" | "list_reverse" => Cost::NewList,
+        "lists_range" => Cost::Counted,
+        "list_slice" | "list_reverse" => Cost::NewList,
         "list_flatten" | "list_flatten_int" => Cost::Flatten,
         "list_distinct" | "list_sort" | "list_text_sort" => Cost::Pairwise(0),
         "list_sortByAssociatedKeys" | "list_text_sortByAssociatedKeys" => Cost::Pairwise(1),
@@ -138,6 +141,10 @@ pub(crate) fn before(cost: Cost, args: &[Option<&Value<'_>>]) -> i64 {
             args.first().copied().flatten().map_or(1, traversal)
         }
         Cost::Joined | Cost::NewList => 0,
+        Cost::Counted => match args.first() {
+            Some(Some(Value::Int(count))) => (*count).max(0).saturating_add(11),
+            _ => 12,
+        },
         Cost::CidrWithIp { text } => share(sized(0) * 2.0, 0.1) + if text { share(sized(1), 0.1) } else { 0 },
         Cost::CidrWithCidr { text } => {
             share(sized(0) * 2.0, 0.1)

@@ -135,5 +135,5 @@ pub(crate) fn subtract(a: i64, b: i64) -> Evaluated<i64> {
 }
 
 pub(crate) fn overflow() -> EvaluationError {
-    EvaluationError::new("duration overflow")
+    EvaluationError::new("integer overflow")
 }

@@ -5,7 +5,7 @@ mod library;
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
 
-use crate::checker::Checked;
+use crate::checker::{Checked, Reference};
 use crate::schema::{Schema, Shape};
 use crate::syntax::{Comprehension, Entry, Expr, Kind, Literal, NodeId};
 use crate::types::Type;
@@ -289,10 +289,10 @@ impl<'e, 's> Estimator<'e, 's> {
         if overloads.is_empty() {
             return Estimate::ZERO;
         }
-        let with_target = matches!(
-            checked.reference(expr),
-            Some(crate::checker::Reference::Function { with_target: true, .. })
-        );
+        let (name, with_target) = match checked.reference(expr) {
+            Some(Reference::Function { declaration, with_target, .. }) => (declaration.name, *with_target),
+            _ => (name, false),
+        };
         let mut before = Estimate::ZERO;
         let target = target.filter(|_| with_target).map(|target| {
             before = self.cost(target);

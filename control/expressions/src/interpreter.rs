@@ -4,7 +4,7 @@ pub(crate) mod functions;
 
 use std::sync::Arc;
 
-use crate::cost;
+use crate::cost::{self, Cost};
 use crate::function::Function;
 use crate::library::collections;
 use crate::program::{Attribute, Call, Evaluation, Fold, Index, Node, Program, Qualifier, Root, list_index};
@@ -175,7 +175,7 @@ impl<'p, 'a> Run<'p, '_, 'a> {
                     self.charge(1)?;
                     value = next;
                 }
-                Ok(None) => return Ok(Value::Optional(None)),
+                Ok(None) => return Ok(if test { Value::Bool(false) } else { Value::Optional(None) }),
                 Err(err) => {
                     if !optional && !err.is_cancelled() {
                         self.charge(1)?;
@@ -245,11 +245,12 @@ impl<'p, 'a> Run<'p, '_, 'a> {
             [a, b] => cost::before(call.cost, &[Some(a), Some(b)]),
             args => cost::before(call.cost, &args.iter().map(Some).collect::<Vec<_>>()),
         };
-        let result = functions::invoke(call, args);
-        if result.as_ref().is_err_and(EvaluationError::is_cancelled) {
-            self.cost = self.limit.saturating_add(1);
-            return result;
+        if call.cost == Cost::Counted {
+            // What would be too long is not even made.
+            self.charge(before)?;
+            return functions::invoke(call, args);
         }
+        let result = functions::invoke(call, args);
         self.charge(before.saturating_add(cost::after(call.cost, &result)))?;
         result
     }

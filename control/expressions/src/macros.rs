@@ -36,7 +36,7 @@ pub(crate) fn expand(
         };
     };
     let expanded = match (function, args.len()) {
-        ("all" | "exists" | "exists_one" | "existsOne", 2) => make.quantifier(function, target, args, false),
+        ("all" | "exists" | "exists_one", 2) => make.quantifier(function, target, args, false),
         ("all" | "exists" | "exists_one" | "existsOne", 3) => make.quantifier(function, target, args, true),
         ("map", 2 | 3) | ("filter", 2) => make.map(function, target, args),
         ("transformList" | "transformMap" | "transformMapEntry", 3 | 4) => {

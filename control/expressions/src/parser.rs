@@ -69,6 +69,7 @@ pub(crate) fn parse(source: &str) -> Result<Tree, Issues> {
         at: 0,
         nesting: 0,
         closers: Vec::new(),
+        recovering: false,
         nodes: Nodes { positions: Vec::new() },
         issues,
     };
@@ -102,7 +103,10 @@ struct Parser<'s> {
     lexemes: Vec<Lexeme>,
     at: usize,
     nesting: u32,
+    /// What closes the brackets that are open here.
     closers: Vec<Token>,
+    /// Whether an error was told and nothing was read since.
+    recovering: bool,
     nodes: Nodes,
     issues: Issues,
 }
@@ -126,6 +130,7 @@ impl<'s> Parser<'s> {
         let lexeme = self.lexemes[self.at];
         if lexeme.token != Token::End {
             self.at += 1;
+            self.recovering = false;
         }
         lexeme
     }
@@ -153,14 +158,14 @@ impl<'s> Parser<'s> {
                 .report(Location::WHOLE, format!("expression recursion limit exceeded: {DEEPEST_NESTING}"));
             return Err(Stopped);
         }
-        let (condition, depth) = self.junction(Token::Or)?;
+        let (condition, depth) = self.binary(OR)?;
         let Some(question) = self.take(Token::Question) else {
             self.nesting -= 1;
             return Ok((condition, depth));
         };
         self.closers.push(Token::Colon);
         let id = self.nodes.id(question.start);
-        let (yes, yes_depth) = self.junction(Token::Or)?;
+        let (yes, yes_depth) = self.binary(OR)?;
         self.closers.pop();
         self.close(Token::Colon, "':'")?;
         let (no, no_depth) = self.expression()?;
@@ -174,44 +179,34 @@ impl<'s> Parser<'s> {
         Ok((Expr { id, kind: call }, depth))
     }
 
-    /// `a || b || c` or `a && b && c`, as one call with all terms.
-    fn junction(&mut self, token: Token) -> Parsed<Deep> {
-        let (first, mut depth) =
-            if token == Token::Or { self.junction(Token::And)? } else { self.binary(0)? };
-        if self.peek() != token {
-            return Ok((first, depth));
-        }
-        let mut id = None;
-        let mut args = vec![first];
-        while let Some(op) = self.take(token) {
-            let (next, next_depth) =
-                if token == Token::Or { self.junction(Token::And)? } else { self.binary(0)? };
-            id.get_or_insert(op.start);
-            depth = depth.max(next_depth);
-            args.push(next);
-        }
-        let function = if token == Token::Or { operator::OR } else { operator::AND };
-        let call = Kind::Call { function: function.into(), target: None, args };
-        Ok((self.nodes.make(id.unwrap_or_default(), call), depth))
-    }
-
+    /// Infix operators that bind at least as strongly as `weakest`.
     fn binary(&mut self, weakest: u8) -> Parsed<Deep> {
         let (mut left, mut depth) = self.unary()?;
         while let Some((function, binding)) = infix(self.peek()).filter(|(_, binding)| *binding >= weakest) {
             let op = self.advance();
             let id = self.nodes.id(op.start);
             let (right, right_depth) = self.binary(binding + 1)?;
-            depth = self.deeper(depth.max(right_depth))?;
-            left = Expr {
-                id,
-                kind: Kind::Call { function: function.into(), target: None, args: vec![left, right] },
-            };
+            depth = depth.max(right_depth);
+            let mut args = vec![left, right];
+            if matches!(binding, OR | AND) {
+                // `a || b || c` is one call with all terms.
+                while self.take(op.token).is_some() {
+                    let (next, next_depth) = self.binary(binding + 1)?;
+                    depth = depth.max(next_depth);
+                    args.push(next);
+                }
+            } else {
+                depth = self.deeper(depth)?;
+            }
+            left = Expr { id, kind: Kind::Call { function: function.into(), target: None, args } };
         }
         Ok((left, depth))
     }
 
     fn unary(&mut self) -> Parsed<Deep> {
-        self.start_operand()?;
+        if !self.start_operand() {
+            return Ok(self.wrong());
+        }
         let operator = self.peek();
         let literal_sign =
             operator == Token::Minus && matches!(self.peek_second(), Token::Int | Token::Float);
@@ -223,8 +218,8 @@ impl<'s> Parser<'s> {
         while self.take(operator).is_some() {
             count += 1;
         }
-        if !self.starts_member() {
-            return Err(self.no_viable(first.start));
+        if !self.starts_member() && !self.start_after_sign(first) {
+            return Ok(self.wrong());
         }
         let id = self.nodes.id(first.start);
         let (operand, depth) = self.member()?;
@@ -249,7 +244,7 @@ impl<'s> Parser<'s> {
                 let id = self.nodes.id(open.start);
                 self.closers.push(Token::CloseBracket);
                 if !optional {
-                    self.start("'?'", &[Token::Question])?;
+                    self.start(&[Token::Question]);
                 }
                 let (index, index_depth) = self.expression()?;
                 self.closers.pop();
@@ -271,7 +266,8 @@ impl<'s> Parser<'s> {
             return Ok((self.nodes.make(escaped.start, Kind::Wrong), depth));
         }
         let Some(name) = self.take(Token::Identifier) else {
-            return Err(self.no_viable(dot.start));
+            self.no_viable(dot.start);
+            return Ok(self.wrong());
         };
         let field: Arc<str> = self.text(name).into();
         if optional {
@@ -297,7 +293,7 @@ impl<'s> Parser<'s> {
         let mut args = Vec::new();
         let mut deepest = 0;
         self.closers.push(Token::CloseParen);
-        self.start("')'", &[Token::CloseParen])?;
+        self.start(&[Token::CloseParen]);
         if self.peek() != Token::CloseParen {
             loop {
                 let (arg, depth) = self.expression()?;
@@ -328,6 +324,13 @@ impl<'s> Parser<'s> {
         }
     }
 
+    /// Stands for an operand that is not there; reading goes on behind it.
+    fn wrong(&mut self) -> Deep {
+        let position = self.lexemes[self.at].start;
+        self.skip();
+        (self.nodes.make(position, Kind::Wrong), 0)
+    }
+
     fn primary(&mut self) -> Parsed<Deep> {
         let first = self.advance();
         let leaf = |this: &mut Self, literal| (this.nodes.make(first.start, Kind::Literal(literal)), 0);
@@ -352,7 +355,10 @@ impl<'s> Parser<'s> {
             Token::OpenBrace => self.map(first),
             Token::Dot => match self.take(Token::Identifier) {
                 Some(name) => self.named(name, true),
-                None => Err(self.no_viable(first.start)),
+                None => {
+                    self.no_viable(first.start);
+                    Ok(self.wrong())
+                }
             },
             Token::Identifier => self.named(first, false),
             _ => Err(Stopped),
@@ -479,7 +485,7 @@ impl<'s> Parser<'s> {
             if self.take(Token::Question).is_some() {
                 optional.push(elements.len());
             } else {
-                self.start("']'", &[Token::CloseBracket, Token::Question, Token::Comma])?;
+                self.start(&[Token::CloseBracket, Token::Question, Token::Comma]);
             }
             let (element, depth) = self.expression()?;
             deepest = deepest.max(depth);
@@ -504,7 +510,7 @@ impl<'s> Parser<'s> {
         while !matches!(self.peek(), Token::CloseBrace | Token::Comma) {
             let optional = self.take(Token::Question).is_some();
             if !optional {
-                self.start("'}'", &[Token::CloseBrace, Token::Question, Token::Comma])?;
+                self.start(&[Token::CloseBrace, Token::Question, Token::Comma]);
             }
             let (key, key_depth) = self.expression()?;
             self.close(Token::Colon, "':'")?;
@@ -525,21 +531,28 @@ impl<'s> Parser<'s> {
     }
 }
 
+/// How strongly `||` binds.
+const OR: u8 = 0;
+/// How strongly `&&` binds.
+const AND: u8 = 1;
+
 /// The function of an infix operator and how strongly it binds.
 fn infix(token: Token) -> Option<(&'static str, u8)> {
     Some(match token {
-        Token::Less => (operator::LESS, 0),
-        Token::LessEquals => (operator::LESS_EQUALS, 0),
-        Token::Greater => (operator::GREATER, 0),
-        Token::GreaterEquals => (operator::GREATER_EQUALS, 0),
-        Token::Equals => (operator::EQUALS, 0),
-        Token::NotEquals => (operator::NOT_EQUALS, 0),
-        Token::In => (operator::IN, 0),
-        Token::Plus => (operator::ADD, 1),
-        Token::Minus => (operator::SUBTRACT, 1),
-        Token::Star => (operator::MULTIPLY, 2),
-        Token::Slash => (operator::DIVIDE, 2),
-        Token::Percent => (operator::MODULO, 2),
+        Token::Or => (operator::OR, OR),
+        Token::And => (operator::AND, AND),
+        Token::Less => (operator::LESS, 2),
+        Token::LessEquals => (operator::LESS_EQUALS, 2),
+        Token::Greater => (operator::GREATER, 2),
+        Token::GreaterEquals => (operator::GREATER_EQUALS, 2),
+        Token::Equals => (operator::EQUALS, 2),
+        Token::NotEquals => (operator::NOT_EQUALS, 2),
+        Token::In => (operator::IN, 2),
+        Token::Plus => (operator::ADD, 3),
+        Token::Minus => (operator::SUBTRACT, 3),
+        Token::Star => (operator::MULTIPLY, 4),
+        Token::Slash => (operator::DIVIDE, 4),
+        Token::Percent => (operator::MODULO, 4),
         _ => return None,
     })
 }

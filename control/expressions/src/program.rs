@@ -10,6 +10,7 @@ use regex::Regex;
 
 use crate::checker::Checked;
 use crate::cost::Cost;
+use crate::declaration::Declaration;
 use crate::estimate::{self, Estimate};
 use crate::function::Function;
 use crate::interpreter;
@@ -107,7 +108,7 @@ pub(crate) enum Node {
 #[derive(Debug)]
 pub(crate) struct Call {
     pub(crate) function: Function,
-    pub(crate) name: &'static str,
+    pub(crate) declaration: &'static Declaration,
     pub(crate) args: Vec<Node>,
     pub(crate) cost: Cost,
     pub(crate) pattern: Option<Regex>,

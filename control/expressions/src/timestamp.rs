@@ -2,9 +2,7 @@
 
 use std::cmp::Ordering;
 
-use jiff::Zoned;
-use jiff::civil::Date;
-use jiff::tz::{Offset, TimeZone};
+use jiff::tz::TimeZone;
 
 use crate::value::{Evaluated, EvaluationError};
 
@@ -66,14 +64,37 @@ fn two(text: &str, at: usize) -> Option<i64> {
     digits.bytes().all(|b| b.is_ascii_digit()).then(|| digits.parse().ok()).flatten()
 }
 
+/// Days since 1970 of a date.
+fn days_of(year: i64, month: i64, day: i64) -> i64 {
+    // Years begin in March, so that the leap day is the last.
+    let year = if month <= 2 { year - 1 } else { year };
+    let era = year.div_euclid(400);
+    let year_of_era = year.rem_euclid(400);
+    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
+    era * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719_468
+}
+
+/// Year, month and day of days since 1970.
+fn date_of(days: i64) -> (i64, i64, i64) {
+    let days = days + 719_468;
+    let era = days.div_euclid(146_097);
+    let day_of_era = days.rem_euclid(146_097);
+    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted = (5 * day_of_year + 2) / 153;
+    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
+    let year = era * 400 + year_of_era + i64::from(month <= 2);
+    (year, month, day_of_year - (153 * shifted + 2) / 5 + 1)
+}
+
 fn days(date: &str) -> Option<i64> {
-    let year = date.get(..4).filter(|year| year.bytes().all(|b| b.is_ascii_digit()))?.parse().ok()?;
+    let year: i64 = date.get(..4).filter(|year| year.bytes().all(|b| b.is_ascii_digit()))?.parse().ok()?;
     if date.len() != 10 || date.as_bytes()[4] != b'-' || date.as_bytes()[7] != b'-' {
         return None;
     }
-    let date = Date::new(year, two(date, 5)?.try_into().ok()?, two(date, 8)?.try_into().ok()?).ok()?;
-    let seconds = date.to_zoned(TimeZone::UTC).ok()?.timestamp().as_second();
-    Some(seconds / 86_400)
+    let (month, day) = (two(date, 5)?, two(date, 8)?);
+    let days = days_of(year, month, day);
+    (date_of(days) == (year, month, day)).then_some(days)
 }
 
 fn read(text: &str, zone_optional: bool) -> Option<Timestamp> {
@@ -136,16 +157,18 @@ pub(crate) fn parse_date(text: &str) -> Result<Timestamp, String> {
     Ok(Timestamp { seconds: days * 86_400, nanoseconds: 0, offset: 0 })
 }
 
-fn zoned(time: Timestamp, zone: TimeZone) -> Evaluated<Zoned> {
-    let moment = jiff::Timestamp::new(time.seconds, time.nanoseconds as i32).map_err(|_| overflow())?;
-    Ok(moment.to_zoned(zone))
+/// What clocks with that offset show: days since 1970 and seconds of the day.
+fn local(time: Timestamp, offset: i64) -> (i64, i64) {
+    let seconds = time.seconds + offset;
+    (seconds.div_euclid(86_400), seconds.rem_euclid(86_400))
 }
 
 /// Writes RFC 3339 with as many digits as it takes, in the offset it was written with.
 pub(crate) fn format(time: Timestamp) -> String {
-    let zone = Offset::from_seconds(time.offset).map_or(TimeZone::UTC, TimeZone::fixed);
-    let Ok(zoned) = zoned(time, zone) else { return String::new() };
-    let mut text = zoned.datetime().strftime("%Y-%m-%dT%H:%M:%S").to_string();
+    let (days, seconds) = local(time, i64::from(time.offset));
+    let (year, month, day) = date_of(days);
+    let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+    let mut text = format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}");
     if time.nanoseconds > 0 {
         let digits = format!("{:09}", time.nanoseconds);
         text.push('.');
@@ -197,36 +220,40 @@ pub(crate) enum Part {
 
 /// A part of `time` as clocks in `zone` show it.
 pub(crate) fn part(time: Timestamp, part: Part, zone: Option<&str>) -> Evaluated<i64> {
-    let zone = zone.map_or(Ok(TimeZone::UTC), named_zone)?;
-    let at = zoned(time, zone)?;
+    let offset = zone.map_or(Ok(0), |zone| offset_in(zone, time.seconds))?;
+    let (days, seconds) = local(time, offset);
+    let (year, month, day) = date_of(days);
     Ok(match part {
-        Part::FullYear => i64::from(at.year()),
-        Part::Month => i64::from(at.month()) - 1,
-        Part::DayOfYear => i64::from(at.day_of_year()) - 1,
-        Part::DayOfMonth => i64::from(at.day()) - 1,
-        Part::Date => i64::from(at.day()),
-        Part::DayOfWeek => i64::from(at.weekday().to_sunday_zero_offset()),
-        Part::Hours => i64::from(at.hour()),
-        Part::Minutes => i64::from(at.minute()),
-        Part::Seconds => i64::from(at.second()),
+        Part::FullYear => year,
+        Part::Month => month - 1,
+        Part::DayOfYear => days - days_of(year, 1, 1),
+        Part::DayOfMonth => day - 1,
+        Part::Date => day,
+        Part::DayOfWeek => (days + 4).rem_euclid(7),
+        Part::Hours => seconds / 3600,
+        Part::Minutes => seconds / 60 % 60,
+        Part::Seconds => seconds % 60,
         Part::Milliseconds => i64::from(time.nanoseconds / 1_000_000),
     })
 }
 
-fn named_zone(name: &str) -> Evaluated<TimeZone> {
-    let Some((hours, minutes)) = name.split_once(':') else {
-        return match name {
-            "" | "UTC" => Ok(TimeZone::UTC),
-            _ => TimeZone::get(name).map_err(|_| EvaluationError::new(format!("unknown time zone {name}"))),
-        };
+/// The offset from UTC in seconds that clocks in `zone` have at that moment.
+fn offset_in(zone: &str, seconds: i64) -> Evaluated<i64> {
+    let Some((hours, minutes)) = zone.split_once(':') else {
+        if matches!(zone, "" | "UTC") {
+            return Ok(0);
+        }
+        let named =
+            TimeZone::get(zone).map_err(|_| EvaluationError::new(format!("unknown time zone {zone}")))?;
+        // The outermost days have the offset of those before them.
+        let moment = seconds.clamp(jiff::Timestamp::MIN.as_second(), jiff::Timestamp::MAX.as_second());
+        let moment = jiff::Timestamp::from_second(moment).map_err(|_| overflow())?;
+        return Ok(i64::from(named.to_offset(moment).seconds()));
     };
     let number = |text: &str| {
-        text.parse::<i32>()
-            .map_err(|_| EvaluationError::new(format!("strconv.Atoi: parsing {text:?}: invalid syntax")))
+        let wrong = |_| EvaluationError::new(format!("strconv.Atoi: parsing {text:?}: invalid syntax"));
+        text.parse::<i32>().map(i64::from).map_err(wrong)
     };
     let (whole, part) = (number(hours)?, number(minutes)?);
-    let minutes = whole.saturating_mul(60).saturating_add(if name.starts_with('-') { -part } else { part });
-    Offset::from_seconds(minutes.saturating_mul(60))
-        .map(TimeZone::fixed)
-        .map_err(|_| EvaluationError::new(format!("unknown time zone {name}")))
+    Ok((whole * 60 + if zone.starts_with('-') { -part } else { part }) * 60)
 }

@@ -50,6 +50,8 @@ pub struct StructType {
     pub name: String,
     /// Its fields by the names that expressions use.
     pub fields: BTreeMap<String, Type>,
+    /// Whether nothing is known of its fields.
+    pub closed: bool,
 }
 
 impl PartialEq for StructType {
@@ -78,12 +80,12 @@ impl Type {
 
     /// An object type without fields that expressions could select.
     pub fn named(name: &str) -> Self {
-        Self::Struct(Arc::new(StructType { name: name.to_owned(), fields: BTreeMap::new() }))
+        Self::Struct(Arc::new(StructType { name: name.to_owned(), fields: BTreeMap::new(), closed: true }))
     }
 
     /// An object type.
     pub fn structure(name: impl Into<String>, fields: BTreeMap<String, Self>) -> Self {
-        Self::Struct(Arc::new(StructType { name: name.into(), fields }))
+        Self::Struct(Arc::new(StructType { name: name.into(), fields, closed: false }))
     }
 
     pub(crate) fn opaque(name: &str) -> Self {
@@ -126,7 +128,7 @@ impl Type {
     }
 
     /// The name without parameters.
-    pub(crate) fn name(&self) -> &str {
+    pub fn name(&self) -> &str {
         match self {
             Self::Dyn => "dyn",
             Self::Null => "null_type",

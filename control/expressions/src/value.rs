@@ -41,6 +41,15 @@ impl EvaluationError {
         Self::new("no such overload")
     }
 
+    /// The same text, but final: nothing more is said of the arguments.
+    pub(crate) fn refused() -> Self {
+        Self::new("no such overload".to_owned())
+    }
+
+    pub(crate) fn is_no_such_overload(&self) -> bool {
+        matches!(self.message, Cow::Borrowed("no such overload"))
+    }
+
     pub(crate) fn over_limit() -> Self {
         Self { message: "operation cancelled: actual cost limit exceeded".into(), cancelled: true }
     }

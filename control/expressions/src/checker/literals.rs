@@ -9,10 +9,10 @@ use crate::syntax::{Expr, Kind, Literal};
 use crate::types::Type;
 use crate::{duration, timestamp};
 
-/// Judges the constants of `checked`.
-pub(super) fn validate(source: &str, checked: &Checked) -> Issues {
+/// Judges the constants of `checked`; lists and maps may hold but one type if `uniform`.
+pub(super) fn validate(source: &str, checked: &Checked, uniform: bool) -> Issues {
     let mut issues = Issues::new(source);
-    let mut judge = Judge { checked, issues: &mut issues };
+    let mut judge = Judge { checked, issues: &mut issues, uniform };
     judge.walk(&checked.tree.root, false);
     issues
 }
@@ -20,6 +20,7 @@ pub(super) fn validate(source: &str, checked: &Checked) -> Issues {
 struct Judge<'j> {
     checked: &'j Checked,
     issues: &'j mut Issues,
+    uniform: bool,
 }
 
 impl Judge<'_> {
@@ -96,6 +97,9 @@ impl Judge<'_> {
 
     /// Reports elements whose type differs from the first one's; only the first such if `once`.
     fn uniform(&mut self, elements: &[(&Expr, bool)], once: bool) {
+        if !self.uniform {
+            return;
+        }
         let checked = self.checked;
         let type_of = |(expr, optional): &(&Expr, bool)| {
             let t = checked.type_of(expr);

@@ -1,5 +1,7 @@
 //! What each function makes of its arguments.
 
+mod refusal;
+
 use std::cmp::Ordering;
 use std::sync::Arc;
 
@@ -16,6 +18,10 @@ use crate::{arithmetic, value};
 
 /// Calls a function. Its first argument may be used up.
 pub(crate) fn invoke<'a>(call: &Call, args: &mut [Value<'a>]) -> Evaluated<Value<'a>> {
+    invoke_any(call, args).map_err(|err| if err.is_no_such_overload() { refusal::of(call, args) } else { err })
+}
+
+fn invoke_any<'a>(call: &Call, args: &mut [Value<'a>]) -> Evaluated<Value<'a>> {
     use Function as F;
     let none = || EvaluationError::no_such_overload();
     match (call.function, &mut *args) {
@@ -41,6 +47,10 @@ pub(crate) fn invoke<'a>(call: &Call, args: &mut [Value<'a>]) -> Evaluated<Value
         },
         (F::Dyn, [a]) => Ok(a.clone()),
         (F::TypeOf, [a]) => Ok(Value::Type(Arc::new(a.runtime_type()))),
+        (
+            F::ToBool | F::ToBytes | F::ToDouble | F::ToDuration | F::ToInt | F::ToString | F::ToTimestamp | F::ToUint,
+            args,
+        ) if !refusal::takes(call, args) => Err(none()),
         (F::ToBool, [a]) => a.to_bool(),
         (F::ToBytes, [a]) => a.to_bytes(),
         (F::ToDouble, [a]) => a.to_double(),
@@ -51,7 +61,7 @@ pub(crate) fn invoke<'a>(call: &Call, args: &mut [Value<'a>]) -> Evaluated<Value
         (F::ToUint, [a]) => a.to_uint(),
         (F::MapInsert, [map, more @ ..]) => insert(std::mem::replace(map, Value::Null), more),
         (F::FormatConstant, []) => {
-            let name = call.name.strip_prefix("format.").unwrap_or(call.name);
+            let name = call.declaration.name.strip_prefix("format.").unwrap_or(call.declaration.name);
             format::named(name).map(|format| Value::Library(Library::Format(format))).ok_or_else(none)
         }
         _ => match of_time(call.function, args).or_else(|| of_optionals(call.function, args)) {
@@ -305,9 +315,11 @@ fn of_network<'a>(function: Function, args: &[Value<'a>]) -> Option<Evaluated<Va
             network::cidr(text.as_str()).map(|cidr| Value::Library(Library::Cidr(cidr)))
         }
         (F::IsCidr, [Value::String(text)]) => Ok(Value::Bool(network::cidr(text.as_str()).is_ok())),
-        (F::CidrContainsIp, [a, b]) => {
-            cidr(a).and_then(|cidr| Ok(Value::Bool(network::contains(cidr, ip(b)?))))
-        }
+        (F::CidrContainsIp, [a, b]) => cidr(a).and_then(|cidr| match ip(b) {
+            Ok(ip) => Ok(Value::Bool(network::contains(cidr, ip))),
+            // Text that is no address gets the reference implementation's odd answer.
+            Err(_) => Err(EvaluationError::refused()),
+        }),
         (F::CidrContainsCidr, [a, b]) => {
             cidr(a).and_then(|outer| Ok(Value::Bool(network::contains_cidr(outer, cidr(b)?))))
         }

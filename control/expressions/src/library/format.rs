@@ -18,6 +18,13 @@ pub struct NamedFormat {
     pub(crate) pattern_size: u64,
 }
 
+impl NamedFormat {
+    /// The format's name.
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+}
+
 /// The functions that give the formats.
 pub(crate) const NAMES: [&str; 13] = [
     "format.dns1123Label",
@@ -49,10 +56,10 @@ static FORMATS: [NamedFormat; 13] = [
     NamedFormat { name: "DNS1035LabelPrefix", check: |s| dns1035_label(&masked(s)), pattern_size: 30 },
     NamedFormat { name: "LabelValue", check: label_value, pattern_size: 40 },
     NamedFormat { name: "URI", check: uri, pattern_size: 1103 },
-    NamedFormat { name: "uuid", check: uuid, pattern_size: 76 },
+    NamedFormat { name: "uuid", check: uuid, pattern_size: 72 },
     NamedFormat { name: "byte", check: byte, pattern_size: 84 },
-    NamedFormat { name: "date", check: date, pattern_size: 81 },
-    NamedFormat { name: "datetime", check: datetime, pattern_size: 81 },
+    NamedFormat { name: "date", check: date, pattern_size: 72 },
+    NamedFormat { name: "datetime", check: datetime, pattern_size: 72 },
 ];
 
 /// The format called `name`, without `format.`.
@@ -174,7 +181,7 @@ fn qualified_name(text: &str) -> Vec<String> {
         _ => {
             wrong.push(
                 unlike(
-                    &format!("a qualified name {QUALIFIED_MESSAGE}"),
+                    &format!("a valid label key {QUALIFIED_MESSAGE}"),
                     QUALIFIED,
                     &["MyName", "my.name", "123-abc"],
                 ) + " with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')",

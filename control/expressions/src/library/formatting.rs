@@ -253,9 +253,10 @@ fn grouped(value: f64, precision: usize) -> String {
     out
 }
 
-/// As English writes it: a power of ten in raised digits.
-fn scientific(value: f64, precision: usize) -> String {
-    let plain = format!("{value:.precision$e}");
+/// As English writes it: a power of ten in raised digits. Six digits follow the point whatever is asked for, and what is
+/// asked for is the least width: so the reference implementation has it.
+fn scientific(value: f64, width: usize) -> String {
+    let plain = format!("{value:.USUAL_PRECISION$e}");
     let (digits, exponent) = plain.split_once('e').unwrap_or((&plain, "0"));
     let exponent: i32 = exponent.parse().unwrap_or(0);
     let raised: String = format!("{:02}", exponent.abs())
@@ -273,7 +274,7 @@ fn scientific(value: f64, precision: usize) -> String {
             _ => '⁹',
         })
         .collect();
-    format!("{digits}\u{a0}×\u{a0}10{}{raised}", if exponent < 0 { "⁻" } else { "" })
+    format!("{:>width$}", format!("{digits}×10{}{raised}", if exponent < 0 { "⁻" } else { "" }))
 }
 
 /// The text of the clause `%s`; none where such values have none.

@@ -14,8 +14,6 @@ pub struct Quantity {
 }
 
 const BILLION: i128 = 1_000_000_000;
-/// The largest whole part that upstream keeps exactly; what is larger becomes this.
-const LARGEST: i128 = i64::MAX as i128 * BILLION;
 
 impl Quantity {
     /// A whole number.
@@ -82,26 +80,25 @@ pub(crate) fn parse(text: &str) -> Result<Quantity, &'static str> {
     let exact = fraction.len() as i64 <= kept_fraction
         || fraction.bytes().skip(kept_fraction.max(0) as usize).all(|b| b == b'0');
     let nanos = scale(mantissa, 9 - kept_fraction, base, power, !exact);
-    let nanos = nanos.min(LARGEST.max(if whole.len() <= 18 { nanos } else { 0 }));
     Ok(Quantity { nanos: if negative { -nanos } else { nanos }, notation })
 }
 
 /// `mantissa · 10^tens · base^power`, rounded up.
 fn scale(mantissa: i128, tens: i64, base: u32, power: i64, mut inexact: bool) -> i128 {
-    const MOST: i128 = i128::MAX / 4;
+    const MOST: i128 = i128::MAX;
     let mut value = mantissa;
     let (ten_power, two_power) = if base == 10 { (tens + power, 0) } else { (tens, power) };
     for _ in 0..two_power {
-        value = value.checked_mul(2).unwrap_or(MOST).min(MOST);
+        value = value.checked_mul(2).unwrap_or(MOST);
     }
     for _ in 0..ten_power.min(60) {
-        value = value.checked_mul(10).unwrap_or(MOST).min(MOST);
+        value = value.checked_mul(10).unwrap_or(MOST);
     }
     for _ in 0..(-ten_power).min(60) {
         inexact |= value % 10 != 0;
         value /= 10;
     }
-    if inexact { value + 1 } else { value }
+    if inexact { value.saturating_add(1) } else { value }
 }
 
 impl fmt::Display for Quantity {

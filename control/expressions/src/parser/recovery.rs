@@ -1,7 +1,7 @@
 //! What the parser says of, and does about, a token that does not fit: drop it, imagine a missing one, or stop.
 
 use super::{Parsed, Parser, Stopped, infix};
-use crate::lexer::Token;
+use crate::lexer::{Lexeme, Token};
 
 /// The tokens that an operand can begin with, as errors list them, in the order of the grammar.
 const OPERAND: [(Token, &str); 15] = [
@@ -86,6 +86,9 @@ impl Parser<'_> {
     }
 
     fn syntax_error(&mut self, message: &str) {
+        if std::mem::replace(&mut self.recovering, true) {
+            return;
+        }
         // The reference implementation puts the end of an empty source before its first column.
         if self.source.is_empty() {
             let location = crate::source::Location { line: 1, column: -1 };
@@ -96,23 +99,21 @@ impl Parser<'_> {
         self.issues.report_at(at, format!("Syntax error: {message}"));
     }
 
+    /// The current token fits nowhere: reading stops.
     pub(super) fn mismatched(&mut self, expecting: &str) -> Stopped {
         self.syntax_error(&format!("mismatched input '{}' expecting {expecting}", self.shown()));
         Stopped
     }
 
     /// What begins at `start` is nothing that the grammar knows.
-    pub(super) fn no_viable(&mut self, start: u32) -> Stopped {
+    pub(super) fn no_viable(&mut self, start: u32) {
         let offending = self.lexemes[self.at];
-        if matches!(offending.token, Token::True | Token::False | Token::Null) && offending.start == start + 1
-        {
-            return self.mismatched("IDENTIFIER");
+        if matches!(offending.token, Token::True | Token::False | Token::Null) && offending.start == start + 1 {
+            self.syntax_error(&format!("mismatched input '{}' expecting IDENTIFIER", self.shown()));
+            return;
         }
-        let input = self.escaped(start, offending.end);
-        let input = if offending.token == Token::End { input.trim_end().to_owned() } else { input };
-        let compact: String = input.split_whitespace().collect();
-        self.syntax_error(&format!("no viable alternative at input '{compact}'"));
-        Stopped
+        let input: String = self.escaped(start, offending.end).split_whitespace().collect();
+        self.syntax_error(&format!("no viable alternative at input '{input}'"));
     }
 
     pub(super) fn starts_member(&self) -> bool {
@@ -121,32 +122,55 @@ impl Parser<'_> {
             || token == Token::Minus && matches!(self.peek_second(), Token::Int | Token::Float)
     }
 
-    /// Makes sure that an operand begins here, dropping one token in front of it if that helps.
-    pub(super) fn start_operand(&mut self) -> Parsed<()> {
+    /// Whether an operand begins here, perhaps after one token in front of it was dropped.
+    pub(super) fn start_operand(&mut self) -> bool {
         self.start_with(&[])
     }
 
-    /// Like [`Self::start_operand`] where `also`, named `further`, may stand as well.
-    pub(super) fn start(&mut self, further: &str, also: &[Token]) -> Parsed<()> {
-        if also.contains(&self.peek()) {
-            return Ok(());
-        }
-        let mut names: Vec<&str> = also.iter().map(|token| name(*token)).collect();
-        names.push(further);
-        self.start_with(&names)
+    /// Like [`Self::start_operand`] where `also` may stand as well.
+    pub(super) fn start(&mut self, also: &[Token]) -> bool {
+        let names: Vec<&str> = also.iter().map(|token| name(*token)).collect();
+        also.contains(&self.peek()) || self.start_with(&names)
     }
 
-    fn start_with(&mut self, further: &[&str]) -> Parsed<()> {
+    fn start_with(&mut self, further: &[&str]) -> bool {
         if begins_operand(self.peek()) {
-            return Ok(());
+            return true;
         }
         let expecting = listed(further);
         if begins_operand(self.peek_second()) && self.peek() != Token::End {
             self.syntax_error(&format!("extraneous input '{}' expecting {expecting}", self.shown()));
             self.advance();
-            return Ok(());
+            return true;
         }
-        Err(self.mismatched(&expecting))
+        self.syntax_error(&format!("mismatched input '{}' expecting {expecting}", self.shown()));
+        false
+    }
+
+    /// Like [`Self::start_operand`] behind signs, where the reference implementation has its own words.
+    pub(super) fn start_after_sign(&mut self, sign: Lexeme) -> bool {
+        if sign.token == Token::Minus {
+            self.no_viable(sign.start);
+            self.recovering = false;
+        } else if self.peek() == Token::End {
+            self.syntax_error(&format!("extraneous input '<EOF>' expecting {}", listed(&[])));
+        }
+        self.start_operand() && self.starts_member()
+    }
+
+    /// Skips to a token that can follow an operand here.
+    pub(super) fn skip(&mut self) {
+        loop {
+            let token = self.peek();
+            let follows = infix(token).is_some()
+                || matches!(token, Token::And | Token::Or | Token::Question | Token::End)
+                || token == Token::Comma && !self.closers.is_empty()
+                || self.closers.contains(&token);
+            if follows {
+                return;
+            }
+            self.at += 1;
+        }
     }
 
     /// Takes `token` and tells where it stood (or was imagined).

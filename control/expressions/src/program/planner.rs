@@ -141,7 +141,7 @@ impl Planner<'_> {
         }
         let mut call = Call {
             function: kind,
-            name: declaration.name,
+            declaration,
             args: planned,
             cost: cost::of(kind, overload),
             pattern: None,

@@ -21,15 +21,21 @@ pub enum List<'a> {
 }
 
 impl<'a> List<'a> {
-    pub(crate) fn len(&self) -> usize {
+    /// How many elements there are.
+    pub fn len(&self) -> usize {
         match self {
             Self::Values(values) => values.len(),
             Self::Json(items) | Self::Typed(items, _) => items.len(),
         }
     }
 
-    /// The element at `index`.
-    pub(crate) fn get(&self, index: usize) -> Option<Evaluated<Value<'a>>> {
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The element at `index`, or why it has no value.
+    pub fn get(&self, index: usize) -> Option<Result<Value<'a>, EvaluationError>> {
         match self {
             Self::Values(values) => values.get(index).cloned().map(Ok),
             Self::Json(items) => items.get(index).map(|item| Ok(Value::from_json(item))),
@@ -43,7 +49,8 @@ impl<'a> List<'a> {
         }
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = Evaluated<Value<'a>>> + '_ {
+    /// The elements.
+    pub fn iter(&self) -> impl Iterator<Item = Result<Value<'a>, EvaluationError>> + '_ {
         (0..self.len()).filter_map(|index| self.get(index))
     }
 
@@ -121,11 +128,17 @@ pub enum Map<'a> {
 }
 
 impl<'a> Map<'a> {
-    pub(crate) fn len(&self) -> usize {
+    /// How many entries there are.
+    pub fn len(&self) -> usize {
         match self {
             Self::Entries(entries) | Self::Object(_, entries) => entries.entries.len(),
             Self::Json(map) | Self::Typed(map, _) => map.len(),
         }
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
     }
 
     pub(super) fn type_name(&self) -> &str {
@@ -188,7 +201,7 @@ impl<'a> Map<'a> {
     }
 
     /// The entries as values.
-    pub(crate) fn entries(&self) -> Evaluated<Vec<(Value<'a>, Value<'a>)>> {
+    pub fn entries(&self) -> Result<Vec<(Value<'a>, Value<'a>)>, EvaluationError> {
         let mut entries = Vec::with_capacity(self.len());
         for key in self.keys() {
             if let Some(value) = self.find(&key)? {

@@ -24,7 +24,7 @@ pub(super) fn plain(value: &Value<'_>) -> Option<String> {
     })
 }
 
-/// A float as C's `%g` with as many digits as it takes: an exponent below 1e-4 and from 1e21 on.
+/// A float as C's `%g` with as many digits as it takes: an exponent below 1e-4 and from 1e6 on.
 pub(crate) fn general(value: f64) -> String {
     if value.is_nan() {
         return "NaN".to_owned();
@@ -35,7 +35,7 @@ pub(crate) fn general(value: f64) -> String {
     let scientific = format!("{value:e}");
     let (digits, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
     let exponent: i32 = exponent.parse().unwrap_or(0);
-    if value != 0.0 && !(-4..21).contains(&exponent) {
+    if value != 0.0 && !(-4..6).contains(&exponent) {
         let sign = if exponent < 0 { '-' } else { '+' };
         return format!("{digits}e{sign}{:02}", exponent.abs());
     }

@@ -1,0 +1,5 @@
+//! Whole expressions and rules against what Kubernetes says of them.
+
+mod hostile;
+mod rendering;
+mod upstream;
