@@ -26,6 +26,8 @@ type question struct {
 	Rules   json.RawMessage `json:"rules"`
 	Self    json.RawMessage `json:"self"`
 	OldSelf json.RawMessage `json:"oldSelf"`
+	// Like is the number, from one, of an earlier question whose schema and self this one has too.
+	Like int `json:"like"`
 }
 
 type answer struct {
@@ -54,12 +56,17 @@ func main() {
 	defer out.Flush()
 	encoder := json.NewEncoder(out)
 	encoder.SetEscapeHTML(false)
+	var asked []question
 	for number := 1; lines.Scan(); number++ {
 		var q question
 		if err := json.Unmarshal(lines.Bytes(), &q); err != nil {
 			fmt.Fprintf(os.Stderr, "line %d: %v\n", number, err)
 			os.Exit(1)
 		}
+		if 0 < q.Like && q.Like <= len(asked) {
+			q.Schema, q.Self = asked[q.Like-1].Schema, asked[q.Like-1].Self
+		}
+		asked = append(asked, q)
 		var a answer
 		if q.Schema != nil {
 			a = judgeRules(q)

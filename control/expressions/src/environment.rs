@@ -51,6 +51,25 @@ impl Environment {
         self
     }
 
+    /// Makes all object types within `t` known by their names.
+    #[must_use]
+    pub fn object_types_of(mut self, t: &Type) -> Self {
+        self.add_types(t);
+        self
+    }
+
+    fn add_types(&mut self, t: &Type) {
+        match t {
+            Type::Struct(object) if !self.types.contains_key(&object.name) => {
+                self.types.insert(object.name.clone(), t.clone());
+                object.fields.values().for_each(|field| self.add_types(field));
+            }
+            Type::List(item) => self.add_types(item),
+            Type::Map(entry) => self.add_types(&entry.1),
+            _ => {}
+        }
+    }
+
     /// Adds `jsonpatch.escapeKey`, which mutating admission policies have.
     #[must_use]
     pub fn json_patch(mut self) -> Self {

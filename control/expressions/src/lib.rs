@@ -28,6 +28,7 @@
 
 pub mod authorization;
 pub mod names;
+pub mod rules;
 
 mod arithmetic;
 mod checker;

@@ -17,6 +17,9 @@ pub const LONGEST_EXPRESSION: usize = 100_000;
 /// The deepest nesting of an expression.
 pub const DEEPEST_NESTING: u32 = 250;
 
+/// The deepest tree, macros expanded: a loop is three nodes deep.
+const DEEPEST_TREE: u32 = 400;
+
 /// Names that no variable may have.
 const RESERVED: [&str; 21] = [
     "as",
@@ -76,9 +79,28 @@ pub(crate) fn parse(source: &str) -> Result<Tree, Issues> {
     let parsed = parser.whole();
     let Parser { nodes, issues, .. } = parser;
     match parsed {
-        Ok(root) if issues.is_empty() => Ok(Tree { root, positions: nodes.positions }),
+        Ok(root) if issues.is_empty() => {
+            if too_deep(&root) {
+                let mut issues = issues;
+                issues.report(Location::WHOLE, "max recursion depth exceeded");
+                return Err(issues);
+            }
+            Ok(Tree { root, positions: nodes.positions })
+        }
         _ => Err(issues),
     }
+}
+
+/// Whether the tree, its macros expanded, is deeper than what runs on a small stack.
+fn too_deep(root: &Expr) -> bool {
+    let mut open = vec![(root, 1)];
+    while let Some((expr, depth)) = open.pop() {
+        if depth > DEEPEST_TREE {
+            return true;
+        }
+        expr.children(&mut |child| open.push((child, depth + 1)));
+    }
+    false
 }
 
 /// Hands out node ids with their places.
@@ -158,49 +180,54 @@ impl<'s> Parser<'s> {
                 .report(Location::WHOLE, format!("expression recursion limit exceeded: {DEEPEST_NESTING}"));
             return Err(Stopped);
         }
-        let (condition, depth) = self.binary(OR)?;
-        let Some(question) = self.take(Token::Question) else {
-            self.nesting -= 1;
-            return Ok((condition, depth));
-        };
+        let first = self.binary(OR)?;
+        let whole = if self.peek() == Token::Question { self.conditional(first)? } else { first };
+        self.nesting -= 1;
+        Ok(whole)
+    }
+
+    // What follows a first operand has functions of its own, so that the stack of nested brackets stays small.
+
+    fn conditional(&mut self, (condition, depth): Deep) -> Parsed<Deep> {
+        let question = self.advance();
         self.closers.push(Token::Colon);
         let id = self.nodes.id(question.start);
         let (yes, yes_depth) = self.binary(OR)?;
         self.closers.pop();
         self.close(Token::Colon, "':'")?;
         let (no, no_depth) = self.expression()?;
-        self.nesting -= 1;
         let depth = self.deeper(depth.max(yes_depth).max(no_depth))?;
-        let call = Kind::Call {
-            function: operator::CONDITIONAL.into(),
-            target: None,
-            args: vec![condition, yes, no],
-        };
+        let call =
+            Kind::Call { function: operator::CONDITIONAL.into(), target: None, args: vec![condition, yes, no] };
         Ok((Expr { id, kind: call }, depth))
     }
 
     /// Infix operators that bind at least as strongly as `weakest`.
     fn binary(&mut self, weakest: u8) -> Parsed<Deep> {
-        let (mut left, mut depth) = self.unary()?;
+        let mut left = self.unary()?;
         while let Some((function, binding)) = infix(self.peek()).filter(|(_, binding)| *binding >= weakest) {
-            let op = self.advance();
-            let id = self.nodes.id(op.start);
-            let (right, right_depth) = self.binary(binding + 1)?;
-            depth = depth.max(right_depth);
-            let mut args = vec![left, right];
-            if matches!(binding, OR | AND) {
-                // `a || b || c` is one call with all terms.
-                while self.take(op.token).is_some() {
-                    let (next, next_depth) = self.binary(binding + 1)?;
-                    depth = depth.max(next_depth);
-                    args.push(next);
-                }
-            } else {
-                depth = self.deeper(depth)?;
-            }
-            left = Expr { id, kind: Kind::Call { function: function.into(), target: None, args } };
+            left = self.infix_call(left, function, binding)?;
         }
-        Ok((left, depth))
+        Ok(left)
+    }
+
+    fn infix_call(&mut self, (left, depth): Deep, function: &str, binding: u8) -> Parsed<Deep> {
+        let op = self.advance();
+        let id = self.nodes.id(op.start);
+        let (right, right_depth) = self.binary(binding + 1)?;
+        let mut depth = depth.max(right_depth);
+        let mut args = vec![left, right];
+        if matches!(binding, OR | AND) {
+            // `a || b || c` is one call with all terms.
+            while self.take(op.token).is_some() {
+                let (next, next_depth) = self.binary(binding + 1)?;
+                depth = depth.max(next_depth);
+                args.push(next);
+            }
+        } else {
+            depth = self.deeper(depth)?;
+        }
+        Ok((Expr { id, kind: Kind::Call { function: function.into(), target: None, args } }, depth))
     }
 
     fn unary(&mut self) -> Parsed<Deep> {
@@ -213,7 +240,12 @@ impl<'s> Parser<'s> {
         if !matches!(operator, Token::Not | Token::Minus) || literal_sign {
             return self.member();
         }
+        self.signed()
+    }
+
+    fn signed(&mut self) -> Parsed<Deep> {
         let first = self.advance();
+        let operator = first.token;
         let mut count = 1;
         while self.take(operator).is_some() {
             count += 1;
@@ -227,39 +259,40 @@ impl<'s> Parser<'s> {
             return Ok((operand, depth));
         }
         let function = if operator == Token::Not { operator::NOT } else { operator::NEGATE };
-        Ok((
-            Expr { id, kind: Kind::Call { function: function.into(), target: None, args: vec![operand] } },
-            depth,
-        ))
+        Ok((Expr { id, kind: Kind::Call { function: function.into(), target: None, args: vec![operand] } }, depth))
     }
 
     fn member(&mut self) -> Parsed<Deep> {
-        let (mut operand, mut depth) = self.primary()?;
+        let mut operand = self.primary()?;
         loop {
-            if let Some(dot) = self.take(Token::Dot) {
-                depth = self.deeper(depth)?;
-                (operand, depth) = self.after_dot(dot, operand, depth)?;
-            } else if let Some(open) = self.take(Token::OpenBracket) {
-                let optional = self.take(Token::Question).is_some();
-                let id = self.nodes.id(open.start);
-                self.closers.push(Token::CloseBracket);
-                if !optional {
-                    self.start(&[Token::Question]);
-                }
-                let (index, index_depth) = self.expression()?;
-                self.closers.pop();
-                self.close(Token::CloseBracket, "']'")?;
-                depth = self.deeper(depth.max(index_depth))?;
-                let function = if optional { operator::OPTIONAL_INDEX } else { operator::INDEX };
-                let call = Kind::Call { function: function.into(), target: None, args: vec![operand, index] };
-                operand = Expr { id, kind: call };
-            } else {
-                return Ok((operand, depth));
-            }
+            operand = match self.peek() {
+                Token::Dot => self.after_dot(operand)?,
+                Token::OpenBracket => self.index(operand)?,
+                _ => return Ok(operand),
+            };
         }
     }
 
-    fn after_dot(&mut self, dot: Lexeme, operand: Expr, depth: u32) -> Parsed<Deep> {
+    fn index(&mut self, (operand, depth): Deep) -> Parsed<Deep> {
+        let open = self.advance();
+        let optional = self.take(Token::Question).is_some();
+        let id = self.nodes.id(open.start);
+        self.closers.push(Token::CloseBracket);
+        if !optional {
+            self.start(&[Token::Question]);
+        }
+        let (index, index_depth) = self.expression()?;
+        self.closers.pop();
+        self.close(Token::CloseBracket, "']'")?;
+        let depth = self.deeper(depth.max(index_depth))?;
+        let function = if optional { operator::OPTIONAL_INDEX } else { operator::INDEX };
+        let call = Kind::Call { function: function.into(), target: None, args: vec![operand, index] };
+        Ok((Expr { id, kind: call }, depth))
+    }
+
+    fn after_dot(&mut self, (operand, depth): Deep) -> Parsed<Deep> {
+        let dot = self.advance();
+        let depth = self.deeper(depth)?;
         let optional = self.take(Token::Question).is_some();
         if let Some(escaped) = self.take(Token::EscapedIdentifier) {
             self.issues.report_at(escaped.start, "unsupported syntax: '`'");
@@ -332,37 +365,53 @@ impl<'s> Parser<'s> {
     }
 
     fn primary(&mut self) -> Parsed<Deep> {
+        match self.peek() {
+            Token::OpenParen => self.parenthesized(),
+            Token::OpenBracket => self.list(),
+            Token::OpenBrace => self.map(),
+            Token::Dot | Token::Identifier => self.name(),
+            _ => self.literal(),
+        }
+    }
+
+    fn parenthesized(&mut self) -> Parsed<Deep> {
+        self.advance();
+        self.closers.push(Token::CloseParen);
+        let inner = self.expression()?;
+        self.closers.pop();
+        self.close(Token::CloseParen, "')'")?;
+        Ok(inner)
+    }
+
+    fn name(&mut self) -> Parsed<Deep> {
         let first = self.advance();
-        let leaf = |this: &mut Self, literal| (this.nodes.make(first.start, Kind::Literal(literal)), 0);
-        match first.token {
-            Token::True => Ok(leaf(self, Literal::Bool(true))),
-            Token::False => Ok(leaf(self, Literal::Bool(false))),
-            Token::Null => Ok(leaf(self, Literal::Null)),
+        if first.token == Token::Identifier {
+            return self.named(first, false);
+        }
+        match self.take(Token::Identifier) {
+            Some(name) => self.named(name, true),
+            None => {
+                self.no_viable(first.start);
+                Ok(self.wrong())
+            }
+        }
+    }
+
+    fn literal(&mut self) -> Parsed<Deep> {
+        let first = self.advance();
+        let expr = match first.token {
+            Token::True => self.nodes.make(first.start, Kind::Literal(Literal::Bool(true))),
+            Token::False => self.nodes.make(first.start, Kind::Literal(Literal::Bool(false))),
+            Token::Null => self.nodes.make(first.start, Kind::Literal(Literal::Null)),
             Token::Minus => {
                 let number = self.advance();
-                Ok((self.number(first.start, number, true), 0))
+                self.number(first.start, number, true)
             }
-            Token::Int | Token::Uint | Token::Float => Ok((self.number(first.start, first, false), 0)),
-            Token::String | Token::Bytes => Ok((self.text_literal(first), 0)),
-            Token::OpenParen => {
-                self.closers.push(Token::CloseParen);
-                let inner = self.expression()?;
-                self.closers.pop();
-                self.close(Token::CloseParen, "')'")?;
-                Ok(inner)
-            }
-            Token::OpenBracket => self.list(first),
-            Token::OpenBrace => self.map(first),
-            Token::Dot => match self.take(Token::Identifier) {
-                Some(name) => self.named(name, true),
-                None => {
-                    self.no_viable(first.start);
-                    Ok(self.wrong())
-                }
-            },
-            Token::Identifier => self.named(first, false),
-            _ => Err(Stopped),
-        }
+            Token::Int | Token::Uint | Token::Float => self.number(first.start, first, false),
+            Token::String | Token::Bytes => self.text_literal(first),
+            _ => return Err(Stopped),
+        };
+        Ok((expr, 0))
     }
 
     fn number(&mut self, start: u32, token: Lexeme, negative: bool) -> Expr {
@@ -477,7 +526,8 @@ impl<'s> Parser<'s> {
         Ok((Expr { id, kind: Kind::Struct { name, fields } }, deepest))
     }
 
-    fn list(&mut self, open: Lexeme) -> Parsed<Deep> {
+    fn list(&mut self) -> Parsed<Deep> {
+        let open = self.advance();
         let id = self.nodes.id(open.start);
         let (mut elements, mut optional, mut deepest) = (Vec::new(), Vec::new(), 0);
         self.closers.push(Token::CloseBracket);
@@ -503,7 +553,8 @@ impl<'s> Parser<'s> {
         Ok((Expr { id, kind: Kind::List { elements, optional } }, deepest))
     }
 
-    fn map(&mut self, open: Lexeme) -> Parsed<Deep> {
+    fn map(&mut self) -> Parsed<Deep> {
+        let open = self.advance();
         let id = self.nodes.id(open.start);
         let (mut entries, mut deepest) = (Vec::new(), 0);
         self.closers.push(Token::CloseBrace);

@@ -98,6 +98,11 @@ impl Schema {
         }
     }
 
+    /// The same schema whose objects' types are named after `name`.
+    pub(crate) fn renamed(&self, name: &str) -> Self {
+        self.clone().named(name)
+    }
+
     fn of(shape: Shape, most: u64, least: u64, cel: Type, nullable: bool) -> Self {
         Self { shape, nullable, most, least, cel }
     }

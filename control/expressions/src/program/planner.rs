@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::{Attribute, Call, Fold, Index, Node, Qualifier, Root};
 use crate::checker::{Checked, Reference};
 use crate::cost;
+use crate::declaration::Declaration;
 use crate::function::Function;
 use crate::interpreter::functions;
 use crate::regular;
@@ -85,14 +86,22 @@ impl Planner<'_> {
         else {
             return Err(format!("no such overload: {function}"));
         };
-        let kind = declaration.function;
+        if let Some(node) = self.plan_pick(declaration.function, args)? {
+            return Ok(node);
+        }
+        let mut planned = Vec::with_capacity(args.len() + 1);
+        for arg in target.filter(|_| *with_target).into_iter().chain(args) {
+            planned.push(self.plan(arg)?);
+        }
+        self.call_of(declaration, overloads, planned)
+    }
+
+    /// The operators that pick a field or element.
+    fn plan_pick(&mut self, kind: Function, args: &[Expr]) -> Planned<Option<Node>> {
         match (kind, args) {
-            (
-                Function::OptionalSelect,
-                [operand, Expr { kind: Kind::Literal(Literal::String(field)), .. }],
-            ) => {
+            (Function::OptionalSelect, [operand, Expr { kind: Kind::Literal(Literal::String(field)), .. }]) => {
                 let qualifier = Qualifier { index: Index::Field(field.clone()), optional: true };
-                return self.qualified(operand, qualifier, false);
+                self.qualified(operand, qualifier, false).map(Some)
             }
             (Function::Index | Function::OptionalIndex, [operand, index]) => {
                 let optional = kind == Function::OptionalIndex;
@@ -105,17 +114,19 @@ impl Planner<'_> {
                 };
                 let mut attribute = attribute_of(attribute);
                 attribute.qualifiers.push(Qualifier { index, optional });
-                return Ok(Node::Attribute(Box::new(attribute)));
+                Ok(Some(Node::Attribute(Box::new(attribute))))
             }
-            _ => {}
+            _ => Ok(None),
         }
-        let mut planned = Vec::with_capacity(args.len() + 1);
-        if *with_target && let Some(target) = target {
-            planned.push(self.plan(target)?);
-        }
-        for arg in args {
-            planned.push(self.plan(arg)?);
-        }
+    }
+
+    fn call_of(
+        &self,
+        declaration: &'static Declaration,
+        overloads: &[&'static str],
+        mut planned: Vec<Node>,
+    ) -> Planned<Node> {
+        let kind = declaration.function;
         match kind {
             Function::And => return Ok(Node::And(planned)),
             Function::Or => return Ok(Node::Or(planned)),
@@ -165,7 +176,11 @@ impl Planner<'_> {
     }
 
     fn plan_list(&mut self, elements: &[Expr], optional: &[usize]) -> Planned<Node> {
-        let elements = elements.iter().map(|element| self.plan(element)).collect::<Planned<Vec<_>>>()?;
+        let mut planned = Vec::with_capacity(elements.len());
+        for element in elements {
+            planned.push(self.plan(element)?);
+        }
+        let elements = planned;
         if optional.is_empty() && elements.iter().all(|element| matches!(element, Node::Constant(_))) {
             let values = elements.into_iter().filter_map(constant_of).collect();
             return Ok(Node::Constant(Value::list(values)));

@@ -2,4 +2,5 @@
 
 mod hostile;
 mod rendering;
+mod rules;
 mod upstream;
