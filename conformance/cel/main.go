@@ -50,6 +50,13 @@ var base = environment.MustBaseEnvSet(version.MajorMinor(1, 36))
 var selfType = regexp.MustCompile(`selfType\d+`)
 
 func main() {
+	if len(os.Args) == 3 && os.Args[1] == "spec" {
+		if err := writeSpec(os.Args[2], os.Stdout); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
 	lines := bufio.NewScanner(os.Stdin)
 	lines.Buffer(nil, 64<<20)
 	out := bufio.NewWriter(os.Stdout)

@@ -75,15 +75,27 @@ func render(value ref.Val) string {
 			entries = append(entries, render(key)+": "+render(v.Get(key)))
 		}
 		sort.Strings(entries)
-		return "{" + strings.Join(entries, ", ") + "}"
+		return list("{", entries, "}")
 	case traits.Lister:
 		var items []string
 		for it := v.Iterator(); it.HasNext() == types.True; {
 			items = append(items, render(it.Next()))
 		}
-		return "[" + strings.Join(items, ", ") + "]"
+		return list("[", items, "]")
 	}
 	return fmt.Sprintf("%T", value)
+}
+
+type (
+	celBool   = types.Bool
+	celInt    = types.Int
+	celUint   = types.Uint
+	celDouble = types.Double
+	celBytes  = types.Bytes
+)
+
+func list(open string, parts []string, end string) string {
+	return open + strings.Join(parts, ", ") + end
 }
 
 func quote(text string) string {

@@ -7,8 +7,10 @@ use std::sync::Arc;
 use crate::cost::{self, Cost};
 use crate::function::Function;
 use crate::library::collections;
+use crate::names;
 use crate::program::{Attribute, Call, Evaluation, Fold, Index, Node, Program, Qualifier, Root, list_index};
-use crate::value::{Entries, Evaluated, EvaluationError, List, Map, Text, Value, fail};
+use crate::schema::{ListKind, Shape};
+use crate::value::{Entries, Evaluated, EvaluationError, List, Map, Text, Value, equal, fail};
 
 /// Runs `program`.
 pub(crate) fn evaluate<'a>(program: &Program, bindings: &[Option<Value<'a>>], limit: u64) -> Evaluation<'a> {
@@ -463,9 +465,16 @@ fn native_name(value: &Value<'_>) -> &'static str {
     }
 }
 
-/// `a + b` of lists; the first list is changed in place if nobody else has it.
+/// `a + b` of lists; the first list is changed in place if nobody else has it. A list that its schema says is a set, or
+/// keyed, keeps each element but once.
 pub(crate) fn concatenate<'a>(a: Value<'a>, b: &List<'a>) -> Evaluated<Value<'a>> {
     let Value::List(a) = a else { return Err(EvaluationError::no_such_overload()) };
+    if let List::Typed(_, schema) = &a
+        && let Shape::List(_, kind) = &schema.shape
+        && *kind != ListKind::Atomic
+    {
+        return unite(a.values()?, kind, b);
+    }
     let mut values = match a {
         List::Values(mut values) => {
             if let Some(owned) = Arc::get_mut(&mut values) {
@@ -485,4 +494,26 @@ fn extend<'a>(values: &mut Vec<Value<'a>>, more: &List<'a>) -> Evaluated<()> {
         values.push(item?);
     }
     Ok(())
+}
+
+fn unite<'a>(mut values: Vec<Value<'a>>, kind: &ListKind, more: &List<'a>) -> Evaluated<Value<'a>> {
+    let same = |a: &Value<'a>, b: &Value<'a>| match (kind, a, b) {
+        (ListKind::Map(keys), Value::Map(a), Value::Map(b)) => keys.iter().all(|key| {
+            let name = names::escape(key).unwrap_or_else(|| key.clone());
+            match (a.field(&name), b.field(&name)) {
+                (Ok(Some(a)), Ok(Some(b))) => equal(&a, &b).unwrap_or(false),
+                (Ok(None), Ok(None)) => true,
+                _ => false,
+            }
+        }),
+        _ => equal(a, b).unwrap_or(false),
+    };
+    for item in more.iter() {
+        let item = item?;
+        match values.iter().position(|have| same(have, &item)) {
+            Some(place) => values[place] = item,
+            None => values.push(item),
+        }
+    }
+    Ok(Value::list(values))
 }

@@ -3,14 +3,15 @@
 //! The grammar is that of the language definition. Errors are worded as clients of Kubernetes know them, including the
 //! single-token repairs after which reading goes on; after any other syntax error it stops.
 
+mod constant;
 mod recovery;
 
 use std::sync::Arc;
 
 use crate::lexer::{self, Lexeme, Token};
+use crate::macros;
 use crate::source::{Issues, Location};
 use crate::syntax::{Entry, Expr, Initializer, Kind, Literal, NodeId, Tree, operator};
-use crate::{literal, macros};
 
 /// The longest expression, in code points.
 pub const LONGEST_EXPRESSION: usize = 100_000;
@@ -197,8 +198,11 @@ impl<'s> Parser<'s> {
         self.close(Token::Colon, "':'")?;
         let (no, no_depth) = self.expression()?;
         let depth = self.deeper(depth.max(yes_depth).max(no_depth))?;
-        let call =
-            Kind::Call { function: operator::CONDITIONAL.into(), target: None, args: vec![condition, yes, no] };
+        let call = Kind::Call {
+            function: operator::CONDITIONAL.into(),
+            target: None,
+            args: vec![condition, yes, no],
+        };
         Ok((Expr { id, kind: call }, depth))
     }
 
@@ -259,7 +263,10 @@ impl<'s> Parser<'s> {
             return Ok((operand, depth));
         }
         let function = if operator == Token::Not { operator::NOT } else { operator::NEGATE };
-        Ok((Expr { id, kind: Kind::Call { function: function.into(), target: None, args: vec![operand] } }, depth))
+        Ok((
+            Expr { id, kind: Kind::Call { function: function.into(), target: None, args: vec![operand] } },
+            depth,
+        ))
     }
 
     fn member(&mut self) -> Parsed<Deep> {
@@ -395,60 +402,6 @@ impl<'s> Parser<'s> {
                 Ok(self.wrong())
             }
         }
-    }
-
-    fn literal(&mut self) -> Parsed<Deep> {
-        let first = self.advance();
-        let expr = match first.token {
-            Token::True => self.nodes.make(first.start, Kind::Literal(Literal::Bool(true))),
-            Token::False => self.nodes.make(first.start, Kind::Literal(Literal::Bool(false))),
-            Token::Null => self.nodes.make(first.start, Kind::Literal(Literal::Null)),
-            Token::Minus => {
-                let number = self.advance();
-                self.number(first.start, number, true)
-            }
-            Token::Int | Token::Uint | Token::Float => self.number(first.start, first, false),
-            Token::String | Token::Bytes => self.text_literal(first),
-            _ => return Err(Stopped),
-        };
-        Ok((expr, 0))
-    }
-
-    fn number(&mut self, start: u32, token: Lexeme, negative: bool) -> Expr {
-        let text = self.text(token);
-        let (literal, wrong) = match token.token {
-            Token::Int => (literal::int(text, negative).map(Literal::Int), "invalid int literal"),
-            Token::Uint => (literal::uint(text).map(Literal::Uint), "invalid uint literal"),
-            _ => {
-                let value = literal::double(text).map(|value| if negative { -value } else { value });
-                (value.map(Literal::Double), "invalid double literal")
-            }
-        };
-        let kind = literal.map_or_else(
-            || {
-                self.issues.report_at(start, wrong);
-                Kind::Wrong
-            },
-            Kind::Literal,
-        );
-        self.nodes.make(start, kind)
-    }
-
-    fn text_literal(&mut self, token: Lexeme) -> Expr {
-        let text = self.text(token);
-        let literal = if token.token == Token::String {
-            literal::string(text).map(|value| Literal::String(value.into()))
-        } else {
-            literal::bytes(&text[1..]).map(|value| Literal::Bytes(value.into()))
-        };
-        let kind = literal.map_or_else(
-            |wrong| {
-                self.issues.report_at(token.start, wrong);
-                Kind::Wrong
-            },
-            Kind::Literal,
-        );
-        self.nodes.make(token.start, kind)
     }
 
     /// An identifier, a call or an object, by what follows the name.

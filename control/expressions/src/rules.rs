@@ -17,7 +17,7 @@ use serde_json::Value as Json;
 use crate::program::Program;
 use crate::schema::Schema;
 
-pub use compile::{MOST_SCHEMA_COST, MOST_RULE_COST};
+pub use compile::{MOST_RULE_COST, MOST_SCHEMA_COST};
 pub use field_path::field_path;
 
 /// The kind of a mistake, as Kubernetes names it.

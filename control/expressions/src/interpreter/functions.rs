@@ -18,7 +18,8 @@ use crate::{arithmetic, value};
 
 /// Calls a function. Its first argument may be used up.
 pub(crate) fn invoke<'a>(call: &Call, args: &mut [Value<'a>]) -> Evaluated<Value<'a>> {
-    invoke_any(call, args).map_err(|err| if err.is_no_such_overload() { refusal::of(call, args) } else { err })
+    invoke_any(call, args)
+        .map_err(|err| if err.is_no_such_overload() { refusal::of(call, args) } else { err })
 }
 
 fn invoke_any<'a>(call: &Call, args: &mut [Value<'a>]) -> Evaluated<Value<'a>> {
@@ -48,7 +49,14 @@ fn invoke_any<'a>(call: &Call, args: &mut [Value<'a>]) -> Evaluated<Value<'a>> {
         (F::Dyn, [a]) => Ok(a.clone()),
         (F::TypeOf, [a]) => Ok(Value::Type(Arc::new(a.runtime_type()))),
         (
-            F::ToBool | F::ToBytes | F::ToDouble | F::ToDuration | F::ToInt | F::ToString | F::ToTimestamp | F::ToUint,
+            F::ToBool
+            | F::ToBytes
+            | F::ToDouble
+            | F::ToDuration
+            | F::ToInt
+            | F::ToString
+            | F::ToTimestamp
+            | F::ToUint,
             args,
         ) if !refusal::takes(call, args) => Err(none()),
         (F::ToBool, [a]) => a.to_bool(),

@@ -108,7 +108,8 @@ impl Parser<'_> {
     /// What begins at `start` is nothing that the grammar knows.
     pub(super) fn no_viable(&mut self, start: u32) {
         let offending = self.lexemes[self.at];
-        if matches!(offending.token, Token::True | Token::False | Token::Null) && offending.start == start + 1 {
+        if matches!(offending.token, Token::True | Token::False | Token::Null) && offending.start == start + 1
+        {
             self.syntax_error(&format!("mismatched input '{}' expecting IDENTIFIER", self.shown()));
             return;
         }

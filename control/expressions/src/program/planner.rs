@@ -99,7 +99,10 @@ impl Planner<'_> {
     /// The operators that pick a field or element.
     fn plan_pick(&mut self, kind: Function, args: &[Expr]) -> Planned<Option<Node>> {
         match (kind, args) {
-            (Function::OptionalSelect, [operand, Expr { kind: Kind::Literal(Literal::String(field)), .. }]) => {
+            (
+                Function::OptionalSelect,
+                [operand, Expr { kind: Kind::Literal(Literal::String(field)), .. }],
+            ) => {
                 let qualifier = Qualifier { index: Index::Field(field.clone()), optional: true };
                 self.qualified(operand, qualifier, false).map(Some)
             }

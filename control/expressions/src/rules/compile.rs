@@ -58,7 +58,13 @@ impl Compiler {
     }
 
     /// The rules that `validation` declares for values of `schema`, which `node` was read to.
-    fn place(&mut self, validation: &Json, node: &Json, schema: Option<Arc<Schema>>, at: &At) -> Option<Place> {
+    fn place(
+        &mut self,
+        validation: &Json,
+        node: &Json,
+        schema: Option<Arc<Schema>>,
+        at: &At,
+    ) -> Option<Place> {
         let type_name = node.get("type").and_then(Json::as_str).unwrap_or("").to_owned();
         let factor = match type_name.as_str() {
             "object" if node.get("additionalProperties").is_some() => limit(node, "maxProperties"),
@@ -77,7 +83,8 @@ impl Compiler {
         }
         let mut properties = BTreeMap::new();
         for (name, property) in validation.get("properties").and_then(Json::as_object).into_iter().flatten() {
-            let Some(property_node) = node.get("properties").and_then(|properties| properties.get(name)) else {
+            let Some(property_node) = node.get("properties").and_then(|properties| properties.get(name))
+            else {
                 continue;
             };
             let child_schema = match names::escape(name) {
@@ -104,15 +111,8 @@ impl Compiler {
         }
         let declared = declared(validation);
         let rules = self.rules(declared, schema.as_deref(), at);
-        let place = Place {
-            schema: schema?,
-            type_name,
-            rules,
-            properties,
-            items,
-            all_of,
-            correlated: !atomic,
-        };
+        let place =
+            Place { schema: schema?, type_name, rules, properties, items, all_of, correlated: !atomic };
         (!place.is_empty()).then_some(place)
     }
 
@@ -131,7 +131,8 @@ impl Compiler {
         };
         let schema = schema.renamed("selfType");
         let self_type = schema.cel_type().clone();
-        let environment = Environment::kubernetes().object_types_of(&self_type).variable("self", self_type.clone());
+        let environment =
+            Environment::kubernetes().object_types_of(&self_type).variable("self", self_type.clone());
         let plain = environment.clone().variable("oldSelf", self_type.clone());
         let optional = environment.variable("oldSelf", Type::optional(self_type));
         let compiled = declared.into_iter().enumerate().filter_map(|(i, rule)| {
@@ -244,7 +245,9 @@ fn declared(validation: &Json) -> Vec<Rule> {
 fn compile_as(environment: &Environment, expression: &str, wanted: &Type) -> Result<Program, String> {
     let program = environment.compile(expression).map_err(|err| match err {
         CompileError::Issues(issues) => format!("compilation failed: {issues}"),
-        CompileError::Program(reason) if *wanted == Type::Bool => format!("program instantiation failed: {reason}"),
+        CompileError::Program(reason) if *wanted == Type::Bool => {
+            format!("program instantiation failed: {reason}")
+        }
         CompileError::Program(reason) => format!("instantiation failed: {reason}"),
     })?;
     if program.output_type() != wanted {
@@ -275,7 +278,8 @@ fn too_much_together(costs: &[RuleCost]) -> Vec<Problem> {
     if total <= MOST_SCHEMA_COST {
         return Vec::new();
     }
-    let mut expensive: Vec<&RuleCost> = costs.iter().filter(|rule| rule.total >= MOST_SCHEMA_COST / 100).collect();
+    let mut expensive: Vec<&RuleCost> =
+        costs.iter().filter(|rule| rule.total >= MOST_SCHEMA_COST / 100).collect();
     expensive.sort_by_key(|rule| std::cmp::Reverse(rule.total));
     let detail = "contributed to estimated rule cost total exceeding cost limit for entire OpenAPIv3 schema";
     let mut problems: Vec<Problem> = expensive

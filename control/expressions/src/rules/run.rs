@@ -112,7 +112,11 @@ impl Run {
             let bindings = match bindings(place, object, old, optional) {
                 Ok(bindings) => bindings,
                 Err(detail) => {
-                    self.fail(&at.path, shown(), format!("{detail} evaluating rule: {}", said(&rule.declared)));
+                    self.fail(
+                        &at.path,
+                        shown(),
+                        format!("{detail} evaluating rule: {}", said(&rule.declared)),
+                    );
                     continue;
                 }
             };
@@ -128,9 +132,13 @@ impl Run {
                 Err(err) => {
                     let (text, said) = (err.message(), said(&rule.declared));
                     let detail = if err.is_cancelled() {
-                        format!("'{text}': no further validation rules will be run due to call cost exceeds limit for rule: {said}")
+                        format!(
+                            "'{text}': no further validation rules will be run due to call cost exceeds limit for rule: {said}"
+                        )
                     } else if text.starts_with("no such overload") {
-                        format!("'{text}': call arguments did not match a supported operator, function or macro signature for rule: {said}")
+                        format!(
+                            "'{text}': call arguments did not match a supported operator, function or macro signature for rule: {said}"
+                        )
                     } else {
                         format!("{text} evaluating rule: {said}")
                     };

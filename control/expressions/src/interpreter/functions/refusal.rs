@@ -26,7 +26,14 @@ pub(super) fn of(call: &Call, args: &[Value<'_>]) -> EvaluationError {
         F::Size => matches!(first, Value::List(_) | Value::Map(_)) || is_text(first),
         F::Matches => matches!(first, Value::String(_)),
         F::Sort | F::SortBy => matches!(first, Value::List(_)),
-        F::Not | F::In | F::Equals | F::NotEquals | F::Contains | F::StartsWith | F::EndsWith | F::Flatten => true,
+        F::Not
+        | F::In
+        | F::Equals
+        | F::NotEquals
+        | F::Contains
+        | F::StartsWith
+        | F::EndsWith
+        | F::Flatten => true,
         _ => {
             if takes(call, args) {
                 return plain();
@@ -45,7 +52,8 @@ pub(super) fn of(call: &Call, args: &[Value<'_>]) -> EvaluationError {
 /// Whether an overload of the function takes such values.
 pub(super) fn takes(call: &Call, args: &[Value<'_>]) -> bool {
     let fit = |overload: &Overload| {
-        overload.params.len() == args.len() && overload.params.iter().zip(args).all(|(t, value)| fits(t, value))
+        overload.params.len() == args.len()
+            && overload.params.iter().zip(args).all(|(t, value)| fits(t, value))
     };
     call.declaration.overloads.iter().any(fit)
 }

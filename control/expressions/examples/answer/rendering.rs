@@ -16,20 +16,28 @@ pub(crate) fn render(value: &Value<'_>) -> String {
             let text = value.to_string();
             if text.contains('.') { text } else { format!("{text}.0") }
         }
-        Value::String(text) => serde_json::to_string(text.as_str()).unwrap(),
+        Value::String(text) => serde_json::Value::from(text.as_str()).to_string(),
         Value::Bytes(bytes) => format!("bytes({})", base64::engine::general_purpose::STANDARD.encode(bytes)),
-        Value::Timestamp(time) => {
-            let moment = jiff::Timestamp::new(time.seconds, time.nanoseconds as i32).unwrap();
-            format!("timestamp({moment})")
-        }
+        Value::Timestamp(time) => match jiff::Timestamp::new(time.seconds, time.nanoseconds as i32) {
+            Ok(moment) => format!("timestamp({moment})"),
+            // The outermost day is beyond what that can hold.
+            Err(_) => format!("timestamp({}s)", time.seconds),
+        },
         Value::Duration(nanoseconds) => format!("duration({nanoseconds}ns)"),
         Value::List(list) => {
-            let items: Vec<String> = list.iter().map(|item| render(&item.unwrap())).collect();
+            let items: Vec<String> = list
+                .iter()
+                .map(|item| item.map_or_else(|err| err.to_string(), |item| render(&item)))
+                .collect();
             format!("[{}]", items.join(", "))
         }
         Value::Map(map) => {
-            let mut entries: Vec<String> =
-                map.entries().unwrap().iter().map(|(k, v)| format!("{}: {}", render(k), render(v))).collect();
+            let mut entries: Vec<String> = map
+                .entries()
+                .unwrap_or_default()
+                .iter()
+                .map(|(k, v)| format!("{}: {}", render(k), render(v)))
+                .collect();
             entries.sort();
             format!("{{{}}}", entries.join(", "))
         }
@@ -37,7 +45,7 @@ pub(crate) fn render(value: &Value<'_>) -> String {
         Value::Optional(None) => "optional.none".to_owned(),
         Value::Optional(Some(value)) => format!("optional({})", render(value)),
         Value::Library(library) => match library {
-            Library::Url(url) => format!("url({})", serde_json::to_string(&url.to_string()).unwrap()),
+            Library::Url(url) => format!("url({})", serde_json::Value::from(url.to_string())),
             Library::Ip(ip) => format!("ip({ip})"),
             Library::Cidr(cidr) => format!("cidr({cidr})"),
             Library::Quantity(quantity) => format!("quantity({quantity})"),
