@@ -1,0 +1,87 @@
+//! How it is said that no overload of a function takes the values that it got.
+
+use crate::declaration::Overload;
+use crate::function::Function;
+use crate::program::Call;
+use crate::types::Type;
+use crate::value::{EvaluationError, Value};
+
+/// The error of a call whose values fit no overload.
+pub(super) fn of(call: &Call, args: &[Value<'_>]) -> EvaluationError {
+    use Function as F;
+    let plain = EvaluationError::refused;
+    let Some(first) = args.first() else { return plain() };
+    let name = call.declaration.name;
+    let able = match call.function {
+        F::Add => matches!(first, Value::List(_)) || is_number(first) || is_text(first) || is_time(first),
+        F::Subtract => is_number(first) || is_time(first),
+        F::Multiply | F::Divide => is_number(first),
+        F::Modulo => matches!(first, Value::Int(_) | Value::Uint(_)),
+        F::Negate => {
+            matches!(first, Value::Bool(_) | Value::Double(_) | Value::Int(_) | Value::Duration(_))
+        }
+        F::Less | F::LessEquals | F::Greater | F::GreaterEquals => {
+            matches!(first, Value::Bool(_)) || is_number(first) || is_text(first) || is_time(first)
+        }
+        F::Size => matches!(first, Value::List(_) | Value::Map(_)) || is_text(first),
+        F::Matches => matches!(first, Value::String(_)),
+        F::Sort | F::SortBy => matches!(first, Value::List(_)),
+        F::Not
+        | F::In
+        | F::Equals
+        | F::NotEquals
+        | F::Contains
+        | F::StartsWith
+        | F::EndsWith
+        | F::Flatten => true,
+        _ => {
+            if takes(call, args) {
+                return plain();
+            }
+            let types: Vec<&str> = args.iter().map(Value::type_name).collect();
+            return EvaluationError::new(format!("no such overload: {name}({})", types.join(", ")));
+        }
+    };
+    // Text and times take calls of any name before they refuse them.
+    if able || matches!(first, Value::String(_)) || is_time(first) {
+        return plain();
+    }
+    EvaluationError::new(format!("no such overload: {name}"))
+}
+
+/// Whether an overload of the function takes such values.
+pub(super) fn takes(call: &Call, args: &[Value<'_>]) -> bool {
+    let fit = |overload: &Overload| {
+        overload.params.len() == args.len()
+            && overload.params.iter().zip(args).all(|(t, value)| fits(t, value))
+    };
+    call.declaration.overloads.iter().any(fit)
+}
+
+fn is_number(value: &Value<'_>) -> bool {
+    matches!(value, Value::Int(_) | Value::Uint(_) | Value::Double(_))
+}
+
+fn is_text(value: &Value<'_>) -> bool {
+    matches!(value, Value::String(_) | Value::Bytes(_))
+}
+
+fn is_time(value: &Value<'_>) -> bool {
+    matches!(value, Value::Timestamp(_) | Value::Duration(_))
+}
+
+/// Whether a value can be of that type, judged by its first element where it has many.
+fn fits(t: &Type, value: &Value<'_>) -> bool {
+    match (t, value) {
+        (Type::Dyn | Type::Param(_), _) => true,
+        (Type::List(item), Value::List(list)) => match list.get(0) {
+            Some(Ok(first)) => fits(item, &first),
+            _ => true,
+        },
+        (Type::Map(entry), Value::Map(map)) => match map.entries().unwrap_or_default().first() {
+            Some((key, value)) => fits(&entry.0, key) && fits(&entry.1, value),
+            None => true,
+        },
+        _ => t.name() == value.type_name(),
+    }
+}

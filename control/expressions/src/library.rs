@@ -1,0 +1,15 @@
+//! The functions of the libraries, each module one field.
+
+pub(crate) mod authorization;
+pub(crate) mod collections;
+pub(crate) mod decimal;
+pub(crate) mod format;
+pub(crate) mod formatting;
+pub(crate) mod network;
+pub(crate) mod quantity;
+pub(crate) mod semver;
+pub(crate) mod strings;
+pub(crate) mod url;
+
+/// The object types of the libraries, by the names that expressions may use.
+pub(crate) const OBJECT_TYPES: [&str; 0] = [];

@@ -1,0 +1,307 @@
+//! Compiles the rules of a schema and weighs what they can cost.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde_json::Value as Json;
+
+use super::{Compiled, Place, Problem, Reason, Rule, RuleCost, RuleSet, field_path};
+use crate::environment::{CompileError, Environment};
+use crate::names;
+use crate::program::Program;
+use crate::schema::Schema;
+use crate::types::Type;
+
+/// What one rule may be estimated to cost.
+pub const MOST_RULE_COST: u64 = 10_000_000;
+/// What all rules of a schema may be estimated to cost together.
+pub const MOST_SCHEMA_COST: u64 = 100_000_000;
+/// How many of the most expensive rules are named where all together cost too much.
+const NAMED_RULES: usize = 4;
+
+/// Compiles the rules of `openapi`.
+pub(super) fn compile(openapi: &Json, whole: bool) -> (RuleSet, Vec<Problem>) {
+    let mut compiler = Compiler { problems: Vec::new(), costs: Vec::new() };
+    let schema = Schema::from_openapi(openapi, whole).map(Arc::new);
+    let at = At { path: String::new(), cardinality: Some(1), uncorrelated: None };
+    let root = compiler.place(openapi, openapi, schema, &at);
+    let Compiler { mut problems, costs } = compiler;
+    problems.extend(too_much_together(&costs));
+    (RuleSet { root: root.filter(|root| !root.is_empty()), costs }, problems)
+}
+
+/// Where in the schema the compiler is.
+#[derive(Clone)]
+struct At {
+    path: String,
+    /// How many such values an object can hold, if that is limited.
+    cardinality: Option<u64>,
+    /// The schema below which old values can not be told.
+    uncorrelated: Option<String>,
+}
+
+impl At {
+    fn child(&self, step: &str) -> Self {
+        let separator = if self.path.is_empty() { "" } else { "." };
+        Self { path: format!("{}{separator}{step}", self.path), ..self.clone() }
+    }
+}
+
+struct Compiler {
+    problems: Vec<Problem>,
+    costs: Vec<RuleCost>,
+}
+
+impl Compiler {
+    fn report(&mut self, path: String, reason: Reason, detail: impl Into<String>) {
+        self.problems.push(Problem { path, reason, detail: detail.into() });
+    }
+
+    /// The rules that `validation` declares for values of `schema`, which `node` was read to.
+    fn place(
+        &mut self,
+        validation: &Json,
+        node: &Json,
+        schema: Option<Arc<Schema>>,
+        at: &At,
+    ) -> Option<Place> {
+        let type_name = node.get("type").and_then(Json::as_str).unwrap_or("").to_owned();
+        let factor = match type_name.as_str() {
+            "object" if node.get("additionalProperties").is_some() => limit(node, "maxProperties"),
+            "array" => limit(node, "maxItems"),
+            _ => Some(1),
+        };
+        let cardinality = at.cardinality.zip(factor).map(|(count, factor)| count.saturating_mul(factor));
+        let atomic = node.get("x-kubernetes-map-type").and_then(Json::as_str) == Some("atomic");
+        let mut below = At { cardinality, ..at.clone() };
+        let uncorrelated = match type_name.as_str() {
+            "array" => node.get("x-kubernetes-list-type").and_then(Json::as_str) != Some("map"),
+            _ => atomic,
+        };
+        if uncorrelated && below.uncorrelated.is_none() {
+            below.uncorrelated = Some(at.path.clone());
+        }
+        let mut properties = BTreeMap::new();
+        for (name, property) in validation.get("properties").and_then(Json::as_object).into_iter().flatten() {
+            let Some(property_node) = node.get("properties").and_then(|properties| properties.get(name))
+            else {
+                continue;
+            };
+            let child_schema = match names::escape(name) {
+                Some(_) => schema.as_ref().and_then(|schema| schema.property(name).cloned()),
+                None => Schema::from_openapi(property_node, embedded(property_node)).map(Arc::new),
+            };
+            let child_at = below.child(&format!("properties[{name}]"));
+            if let Some(child) = self.place(property, property_node, child_schema, &child_at) {
+                properties.insert(name.clone(), child);
+            }
+        }
+        let mut items = None;
+        for step in ["items", "additionalProperties"] {
+            if let (Some(validation @ Json::Object(_)), Some(node @ Json::Object(_))) =
+                (validation.get(step), node.get(step))
+            {
+                let child_schema = schema.as_ref().and_then(|schema| schema.items().cloned());
+                items = self.place(validation, node, child_schema, &below.child(step)).map(Box::new);
+            }
+        }
+        let mut all_of = Vec::new();
+        for (i, part) in validation.get("allOf").and_then(Json::as_array).into_iter().flatten().enumerate() {
+            all_of.extend(self.place(part, node, schema.clone(), &at.child(&format!("allOf[{i}]"))));
+        }
+        let declared = declared(validation);
+        let rules = self.rules(declared, schema.as_deref(), at);
+        let place =
+            Place { schema: schema?, type_name, rules, properties, items, all_of, correlated: !atomic };
+        (!place.is_empty()).then_some(place)
+    }
+
+    fn rules(&mut self, declared: Vec<Rule>, schema: Option<&Schema>, at: &At) -> Vec<Compiled> {
+        if declared.is_empty() {
+            return Vec::new();
+        }
+        let Some(schema) = schema else {
+            let path = at.child("x-kubernetes-validations").path;
+            self.report(
+                path,
+                Reason::Invalid,
+                "internal error: failed to retrieve type information for x-kubernetes-validations",
+            );
+            return Vec::new();
+        };
+        let schema = schema.renamed("selfType");
+        let self_type = schema.cel_type().clone();
+        let environment =
+            Environment::kubernetes().object_types_of(&self_type).variable("self", self_type.clone());
+        let plain = environment.clone().variable("oldSelf", self_type.clone());
+        let optional = environment.variable("oldSelf", Type::optional(self_type));
+        let compiled = declared.into_iter().enumerate().filter_map(|(i, rule)| {
+            let place = At { path: at.child(&format!("x-kubernetes-validations[{i}]")).path, ..at.clone() };
+            let environment = if rule.optional_old_self == Some(true) { &optional } else { &plain };
+            self.declare(&rule, &schema, &place).then(|| self.rule(rule, &schema, environment, &place))
+        });
+        compiled.collect()
+    }
+
+    /// Judges what a rule says besides its expression; whether it says enough to be compiled.
+    fn declare(&mut self, rule: &Rule, schema: &Schema, at: &At) -> bool {
+        let path = |name: &str| at.child(name).path;
+        let message = rule.message.trim();
+        if rule.rule.trim().is_empty() {
+            self.report(path("rule"), Reason::Required, "rule is not specified");
+            return false;
+        }
+        if !rule.message.is_empty() && message.is_empty() {
+            self.report(path("message"), Reason::Invalid, "must be non-empty if specified");
+        } else if has_line_break(message) {
+            self.report(path("message"), Reason::Invalid, "must not contain line breaks");
+        } else if has_line_break(rule.rule.trim()) && message.is_empty() {
+            let detail = "message must be specified if rule contains line breaks";
+            self.report(path("message"), Reason::Required, detail);
+        }
+        if !rule.message_expression.is_empty() && rule.message_expression.trim().is_empty() {
+            let detail = "messageExpression must be non-empty if specified";
+            self.report(path("messageExpression"), Reason::Required, detail);
+        }
+        if !rule.field_path.is_empty() {
+            if rule.field_path.trim().is_empty() {
+                self.report(path("fieldPath"), Reason::Invalid, "must be non-empty if specified");
+            }
+            if has_line_break(&rule.field_path) {
+                self.report(path("fieldPath"), Reason::Invalid, "must not contain line breaks");
+            }
+            if field_path(&rule.field_path, schema).is_none() {
+                self.report(path("fieldPath"), Reason::Invalid, "must be a valid path");
+            }
+        }
+        true
+    }
+
+    fn rule(&mut self, declared: Rule, schema: &Schema, environment: &Environment, at: &At) -> Compiled {
+        let path = at.child("rule").path;
+        let program = compile_as(environment, &declared.rule, &Type::Bool);
+        let uses_old_self = program.as_ref().is_ok_and(|program| program.mentions("oldSelf"));
+        match &program {
+            Ok(program) => self.weigh(program, schema, at, &path, "estimated rule cost"),
+            Err(detail) => self.report(path.clone(), Reason::Invalid, detail.clone()),
+        }
+        let mut message = None;
+        if program.is_ok() && !declared.message_expression.trim().is_empty() {
+            let path = at.child("messageExpression").path;
+            match compile_as(environment, &declared.message_expression, &Type::String) {
+                Ok(program) => {
+                    self.weigh(&program, schema, at, &path, "estimated messageExpression cost");
+                    message = Some(program.without_tree());
+                }
+                Err(detail) => self.report(path, Reason::Invalid, format!("messageExpression {detail}")),
+            }
+        }
+        if uses_old_self {
+            if let Some(uncorrelated) = &at.uncorrelated {
+                let detail = format!(
+                    "oldSelf cannot be used on the uncorrelatable portion of the schema within {uncorrelated}"
+                );
+                self.report(path, Reason::Invalid, detail);
+            }
+        } else if declared.optional_old_self.is_some() && program.is_ok() {
+            let detail = "may not be set if oldSelf is not used in rule";
+            self.report(at.child("optionalOldSelf").path, Reason::Invalid, detail);
+        }
+        let field_path = field_path(&declared.field_path, schema).filter(|path| !path.is_empty());
+        let program = program.map(Program::without_tree);
+        Compiled { declared, program, message, uses_old_self, field_path }
+    }
+
+    fn weigh(&mut self, program: &Program, schema: &Schema, at: &At, path: &str, name: &str) {
+        let cost = program.estimate(Some(schema)).map_or(0, |estimate| estimate.max);
+        let total = cost.saturating_mul(at.cardinality.unwrap_or_else(|| schema.max_cardinality()));
+        if total > MOST_RULE_COST {
+            self.report(path.to_owned(), Reason::Forbidden, too_much(name, total, MOST_RULE_COST));
+        }
+        self.costs.push(RuleCost { path: path.to_owned(), cost, total });
+    }
+}
+
+fn declared(validation: &Json) -> Vec<Rule> {
+    let text = |rule: &Json, name: &str| rule.get(name).and_then(Json::as_str).unwrap_or_default().to_owned();
+    let rules = validation.get("x-kubernetes-validations").and_then(Json::as_array);
+    let read = |rule: &Json| Rule {
+        rule: text(rule, "rule"),
+        message: text(rule, "message"),
+        message_expression: text(rule, "messageExpression"),
+        reason: match rule.get("reason").and_then(Json::as_str) {
+            Some("FieldValueForbidden") => Some(Reason::Forbidden),
+            Some("FieldValueRequired") => Some(Reason::Required),
+            Some("FieldValueDuplicate") => Some(Reason::Duplicate),
+            Some("FieldValueInvalid") => Some(Reason::Invalid),
+            _ => None,
+        },
+        field_path: text(rule, "fieldPath"),
+        optional_old_self: rule.get("optionalOldSelf").and_then(Json::as_bool),
+    };
+    rules.into_iter().flatten().map(read).collect()
+}
+
+fn compile_as(environment: &Environment, expression: &str, wanted: &Type) -> Result<Program, String> {
+    let program = environment.compile(expression).map_err(|err| match err {
+        CompileError::Issues(issues) => format!("compilation failed: {issues}"),
+        CompileError::Program(reason) if *wanted == Type::Bool => {
+            format!("program instantiation failed: {reason}")
+        }
+        CompileError::Program(reason) => format!("instantiation failed: {reason}"),
+    })?;
+    if program.output_type() != wanted {
+        return Err(match wanted {
+            Type::Bool => "cel expression must evaluate to a bool".to_owned(),
+            _ => "must evaluate to a string".to_owned(),
+        });
+    }
+    Ok(program)
+}
+
+fn too_much(name: &str, cost: u64, limit: u64) -> String {
+    let factor = cost as f64 / limit as f64;
+    let factor = if factor > 100.0 {
+        "more than 100x".to_owned()
+    } else if factor < 1.5 {
+        format!("{factor:.6}x")
+    } else {
+        format!("{factor:.1}x")
+    };
+    format!(
+        "{name} exceeds budget by factor of {factor} (try simplifying the rule, or adding maxItems, maxProperties, and maxLength where arrays, maps, and strings are declared)"
+    )
+}
+
+fn too_much_together(costs: &[RuleCost]) -> Vec<Problem> {
+    let total = costs.iter().fold(0u64, |sum, rule| sum.saturating_add(rule.total));
+    if total <= MOST_SCHEMA_COST {
+        return Vec::new();
+    }
+    let mut expensive: Vec<&RuleCost> =
+        costs.iter().filter(|rule| rule.total >= MOST_SCHEMA_COST / 100).collect();
+    expensive.sort_by_key(|rule| std::cmp::Reverse(rule.total));
+    let detail = "contributed to estimated rule cost total exceeding cost limit for entire OpenAPIv3 schema";
+    let mut problems: Vec<Problem> = expensive
+        .into_iter()
+        .take(NAMED_RULES)
+        .map(|rule| Problem { path: rule.path.clone(), reason: Reason::Forbidden, detail: detail.to_owned() })
+        .collect();
+    let name = "x-kubernetes-validations estimated rule cost total for entire OpenAPIv3 schema";
+    let detail = too_much(name, total, MOST_SCHEMA_COST);
+    problems.push(Problem { path: String::new(), reason: Reason::Forbidden, detail });
+    problems
+}
+
+fn embedded(schema: &Json) -> bool {
+    schema.get("x-kubernetes-embedded-resource").and_then(Json::as_bool).unwrap_or(false)
+}
+
+fn limit(schema: &Json, name: &str) -> Option<u64> {
+    let limit = schema.get(name)?;
+    limit.as_u64().or_else(|| limit.as_i64().map(|_| 0))
+}
+
+pub(super) fn has_line_break(text: &str) -> bool {
+    text.contains(['\n', '\r'])
+}

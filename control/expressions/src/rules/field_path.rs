@@ -1,0 +1,64 @@
+//! The `fieldPath` of a rule: where below the value its errors point.
+
+use crate::schema::{Schema, Shape};
+
+/// The path `.a.b['c']` in the form that errors show, if `schema` has such a field.
+pub fn field_path(path: &str, schema: &Schema) -> Option<String> {
+    let mut shown = String::new();
+    let mut schema = schema;
+    let mut rest = path;
+    while !rest.is_empty() {
+        if let Some(after) = rest.strip_prefix("['") {
+            let (name, behind) = quoted(after)?;
+            rest = behind.strip_prefix(']')?;
+            match &schema.shape {
+                Shape::Map(_) => shown.push_str(&format!("[{name}]")),
+                Shape::Object(_) => push_child(&mut shown, &name),
+                _ => return None,
+            }
+            schema = schema.property(&name)?;
+        } else {
+            let after = rest.strip_prefix('.')?;
+            let end = after.find(['.', '[']).unwrap_or(after.len());
+            let name = &after[..end];
+            if name.is_empty() || !matches!(schema.shape, Shape::Object(_)) {
+                return None;
+            }
+            push_child(&mut shown, name);
+            schema = schema.property(name)?;
+            rest = &after[end..];
+        }
+    }
+    Some(shown)
+}
+
+fn push_child(shown: &mut String, name: &str) {
+    if !shown.is_empty() {
+        shown.push('.');
+    }
+    shown.push_str(name);
+}
+
+/// The text up to the closing quote and what stands behind it.
+fn quoted(text: &str) -> Option<(String, &str)> {
+    let mut name = String::new();
+    let mut characters = text.char_indices();
+    while let Some((at, c)) = characters.next() {
+        match c {
+            '\'' => return Some((name, &text[at + 1..])),
+            '\\' => name.push(match characters.next()?.1 {
+                'a' => '\x07',
+                'b' => '\x08',
+                'f' => '\x0c',
+                'n' => '\n',
+                'r' => '\r',
+                't' => '\t',
+                'v' => '\x0b',
+                plain @ ('\'' | '\\') => plain,
+                _ => return None,
+            }),
+            _ => name.push(c),
+        }
+    }
+    None
+}

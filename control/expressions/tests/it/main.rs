@@ -1,0 +1,11 @@
+//! Whole expressions and rules against what Kubernetes says of them.
+
+#[path = "../../examples/answer/answering.rs"]
+mod answering;
+mod gateway;
+mod hostile;
+mod outside;
+mod properties;
+#[path = "../../examples/answer/rendering.rs"]
+mod rendering;
+mod upstream;
