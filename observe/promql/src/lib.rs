@@ -6,12 +6,21 @@
 //! one that bounds a query's time, and nothing of the rest of xebec. It follows Prometheus 3.14 (its language, its
 //! numerics and its test files); what upstream holds behind feature flags is behind options here.
 
+pub mod ast;
 pub mod duration;
+pub mod functions;
 pub mod histogram;
 pub mod kahan;
 pub mod labels;
 pub mod matcher;
 pub mod number;
+pub mod parser;
 pub mod position;
 
 mod dialect;
+mod error;
+mod lexer;
+mod printer;
+mod token;
+
+pub use error::ParseError;
