@@ -12,22 +12,28 @@ pub(crate) fn anchored(pattern: &str) -> Result<Regex, String> {
     RegexBuilder::new(&format!("^(?s:{translated})$"))
         .size_limit(SIZE_LIMIT)
         .build()
-        .map_err(|error| format!("error parsing regexp: {}", reason(&error)))
+        .map_err(|error| format!("error parsing regexp: {}", reason(&error, pattern)))
 }
 
-fn reason(error: &regex::Error) -> String {
-    match error {
-        regex::Error::CompiledTooBig(limit) => {
-            format!("expression nests or repeats too much (limit {limit} bytes)")
+/// Why an expression is none, in the words its users know.
+fn reason(error: &regex::Error, pattern: &str) -> String {
+    if let regex::Error::CompiledTooBig(limit) = error {
+        return format!("expression nests or repeats too much (limit {limit} bytes)");
+    }
+    let text = error.to_string();
+    let reason = text.lines().last().unwrap_or_default().trim().trim_start_matches("error: ");
+    match reason {
+        "unclosed group" => format!("missing closing ): `{pattern}`"),
+        "unopened group" => format!("unexpected ): `{pattern}`"),
+        "unclosed character class" => {
+            let class = pattern.rfind('[').map_or(pattern, |open| &pattern[open..]);
+            format!("missing closing ]: `{class}`")
         }
-        other => other
-            .to_string()
-            .lines()
-            .last()
-            .unwrap_or_default()
-            .trim()
-            .trim_start_matches("error: ")
-            .to_owned(),
+        "repetition operator missing expression" => {
+            let operator = pattern.find(['*', '+', '?']).map_or(pattern, |at| &pattern[at..at + 1]);
+            format!("missing argument to repetition operator: `{operator}`")
+        }
+        other => format!("{other}: `{pattern}`"),
     }
 }
 

@@ -219,10 +219,10 @@ fn underscores_separate(digits: &str, prefixed: bool) -> bool {
 
 fn decimal_fraction(lower: &str) -> Result<f64, NumberError> {
     let sound = lower.starts_with(|letter: char| letter.is_ascii_digit() || letter == '.');
-    if !sound || lower.contains('_') {
+    if !sound || !underscores_separate(lower, false) {
         return Err(NumberError::Syntax);
     }
-    lower.parse().map_err(|_| NumberError::Syntax)
+    lower.replace('_', "").parse().map_err(|_| NumberError::Syntax)
 }
 
 fn hexadecimal_fraction(digits: &str) -> Result<f64, NumberError> {

@@ -265,7 +265,7 @@ impl<'q> Parser<'q> {
                 return Ok(arguments);
             }
             let comma = self.expect(Kind::Comma)?;
-            if self.peek()?.kind == Kind::RightParen {
+            if !self.peek()?.begins_expression() {
                 return self.refuse(comma.position(), "trailing commas not allowed in function call args");
             }
         }

@@ -116,9 +116,21 @@ impl Token<'_> {
         }
     }
 
+    /// Whether an expression can begin with it.
+    pub(crate) fn begins_expression(&self) -> bool {
+        use Kind::{Duration, LeftBrace, LeftParen, Number, Operator, String};
+        self.names_metric()
+            || matches!(self.kind, Number | Duration | String | LeftParen | LeftBrace)
+            || matches!(self.kind, Operator(BinaryOp::Add | BinaryOp::Sub))
+    }
+
     /// Whether it can be the name of a label in a list of labels.
     pub(crate) fn names_label(&self) -> bool {
-        self.names_metric() || matches!(self.kind, Kind::Keyword(_) | Kind::Operator(BinaryOp::Atan2))
+        match self.kind {
+            Kind::Keyword(keyword) => keyword != Keyword::Without,
+            Kind::Operator(BinaryOp::Atan2) => true,
+            _ => self.names_metric(),
+        }
     }
 }
 

@@ -39,7 +39,8 @@ impl<'q> Parser<'q> {
                         Ok(DurationExpr::Number(number))
                     }
                     Kind::Context(_) => {
-                        let operand = self.duration_operand(place)?;
+                        let sign = token.position();
+                        let operand = self.duration_call(place, Some(sign))?;
                         Ok(with_sign(operand, op, token.start))
                     }
                     Kind::LeftParen => {
@@ -118,32 +119,7 @@ impl<'q> Parser<'q> {
                 let inner = self.nested(|parser| parser.duration(BinaryOp::Mul.precedence() + 1, place))?;
                 self.apply_sign(inner, op, token)
             }
-            Kind::Context(Context::Step | Context::Range) => {
-                self.next()?;
-                self.close(Kind::LeftParen, place)?;
-                let end = self.close(Kind::RightParen, place)?.position().end;
-                let position = Position::new(token.start, end);
-                self.need_duration_expressions(position)?;
-                Ok(match is_context(token, Context::Step) {
-                    true => DurationExpr::Step(position),
-                    false => DurationExpr::Range(position),
-                })
-            }
-            Kind::Context(Context::MaxOf | Context::MinOf) => {
-                self.next()?;
-                self.close(Kind::LeftParen, place)?;
-                let left = self.nested(|parser| parser.duration(0, place))?;
-                self.close(Kind::Comma, place)?;
-                let right = self.nested(|parser| parser.duration(0, place))?;
-                let end = self.close(Kind::RightParen, place)?.position().end;
-                let position = Position::new(token.start, end);
-                self.need_duration_expressions(left.position().to(right.position()))?;
-                let pair = Box::new(DurationPair { left, right, position });
-                Ok(match is_context(token, Context::MaxOf) {
-                    true => DurationExpr::MaxOf(pair),
-                    false => DurationExpr::MinOf(pair),
-                })
-            }
+            Kind::Context(_) => self.duration_call(place, None),
             Kind::LeftParen => {
                 self.next()?;
                 let inner = self.nested(|parser| parser.duration(0, place))?;
@@ -156,6 +132,37 @@ impl<'q> Parser<'q> {
             }
             _ => Err(self.unexpected(place.0, place.1)),
         }
+    }
+
+    /// `step()`, `range()`, `max_of(a, b)` or `min_of(a, b)`; what is wrong is said at the sign before it, if any.
+    fn duration_call(&mut self, place: (&str, &str), sign: Option<Position>) -> Parsed<DurationExpr> {
+        let token = self.next()?;
+        let pair = is_context(token, Context::MaxOf) || is_context(token, Context::MinOf);
+        if !pair && !is_context(token, Context::Step) && !is_context(token, Context::Range) {
+            self.peeked = Some(token);
+            return Err(self.unexpected(place.0, place.1));
+        }
+        self.close(Kind::LeftParen, place)?;
+        if !pair {
+            let end = self.close(Kind::RightParen, place)?.position().end;
+            let position = Position::new(token.start, end);
+            self.need_duration_expressions(sign.unwrap_or(position))?;
+            return Ok(match is_context(token, Context::Step) {
+                true => DurationExpr::Step(position),
+                false => DurationExpr::Range(position),
+            });
+        }
+        let left = self.nested(|parser| parser.duration(0, place))?;
+        self.close(Kind::Comma, place)?;
+        let right = self.nested(|parser| parser.duration(0, place))?;
+        let end = self.close(Kind::RightParen, place)?.position().end;
+        self.need_duration_expressions(sign.unwrap_or(left.position().to(right.position())))?;
+        let position = Position::new(token.start, end);
+        let pair = Box::new(DurationPair { left, right, position });
+        Ok(match is_context(token, Context::MaxOf) {
+            true => DurationExpr::MaxOf(pair),
+            false => DurationExpr::MinOf(pair),
+        })
     }
 
     fn close(&mut self, kind: Kind, place: (&str, &str)) -> Parsed<Token<'q>> {

@@ -55,7 +55,12 @@ impl<'q> Parser<'q> {
             let left = self.next_if(Kind::Keyword(Keyword::GroupLeft))?.is_some();
             if left || self.next_if(Kind::Keyword(Keyword::GroupRight))?.is_some() {
                 matching.cardinality = if left { Cardinality::ManyToOne } else { Cardinality::OneToMany };
-                if self.peek()?.kind == Kind::LeftParen {
+                let token = self.peek()?;
+                let fills = matches!(
+                    token.kind,
+                    Kind::Keyword(Keyword::Fill | Keyword::FillLeft | Keyword::FillRight)
+                );
+                if token.kind == Kind::LeftParen || !(fills || token.begins_expression()) {
                     matching.include = self.grouping()?;
                 }
             }
