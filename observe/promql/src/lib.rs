@@ -6,17 +6,24 @@
 //! one that bounds a query's time, and nothing of the rest of xebec. It follows Prometheus 3.14 (its language, its
 //! numerics and its test files); what upstream holds behind feature flags is behind options here.
 
+pub mod annotations;
 pub mod ast;
 pub mod duration;
+pub mod engine;
 pub mod functions;
 pub mod histogram;
 pub mod kahan;
 pub mod labels;
 pub mod matcher;
+pub mod memory;
 pub mod number;
 pub mod parser;
 pub mod position;
+pub mod series_description;
+pub mod storage;
+pub mod value;
 
+mod date;
 mod dialect;
 mod error;
 mod lexer;

@@ -11,7 +11,7 @@ mod strings;
 
 use std::sync::Arc;
 
-use crate::ast::{Aggregate, Aggregator, Call, Expr, NumberLiteral, Paren, StringLiteral, Unary, ValueType};
+use crate::ast::{Aggregate, Aggregator, Call, Expr, NumberLiteral, Paren, StringLiteral, Unary};
 use crate::duration::Duration;
 use crate::error::ParseError;
 use crate::functions::function;
@@ -397,11 +397,6 @@ impl<'q> Parser<'q> {
 /// Signs bind as multiplication does.
 fn op_precedence_of_sign() -> u8 {
     crate::ast::BinaryOp::Mul.precedence() + 1
-}
-
-/// The type that an expression must have to be evaluated over a range of times.
-pub(crate) fn can_be_ranged(expr: &Expr) -> bool {
-    matches!(expr.value_type(), ValueType::Scalar | ValueType::Vector)
 }
 
 /// Whether a word names something of the query's context.
