@@ -83,8 +83,10 @@ pub struct NumberLiteral {
 /// A text.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StringLiteral {
-    /// The text, without quotes and escapes.
+    /// The text, without quotes and escapes; bytes that are no UTF-8 are replaced.
     pub value: Arc<str>,
+    /// The bytes, if they are no UTF-8; then it cannot be a label's name.
+    pub bytes: Option<Arc<[u8]>>,
     /// Where it stands.
     pub position: Position,
 }
@@ -144,6 +146,8 @@ pub struct VectorSelector {
     pub shift: Shift,
     /// `anchored` or `smoothed`.
     pub borders: Borders,
+    /// Whether of histograms only the count and sum are needed. The parser never says so.
+    pub statistics_only: bool,
     /// Whether a selector that matches every series is allowed, as in the second argument of `info`.
     pub may_match_all: bool,
     /// Where it stands.

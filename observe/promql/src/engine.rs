@@ -19,6 +19,7 @@ mod range_calls;
 mod rate;
 mod selection;
 mod selector_rate;
+mod statistics;
 mod window;
 
 use std::sync::Arc;

@@ -89,6 +89,20 @@ pub fn quoted(text: &str) -> String {
     out
 }
 
+/// The same of bytes, of which those that are no UTF-8 are escaped one by one.
+pub fn quoted_bytes(bytes: &[u8]) -> String {
+    let mut out = String::with_capacity(bytes.len() + 2);
+    out.push('"');
+    for chunk in bytes.utf8_chunks() {
+        chunk.valid().chars().for_each(|letter| push_escaped(&mut out, letter, '"'));
+        for byte in chunk.invalid() {
+            let _ = write!(out, "\\x{byte:02x}");
+        }
+    }
+    out.push('"');
+    out
+}
+
 /// One character in single quotes (Go's `%q` of a rune).
 pub fn quoted_char(letter: char) -> String {
     let mut out = String::from("'");

@@ -204,7 +204,10 @@ impl<'q> Parser<'q> {
             Kind::Number | Kind::Duration => Ok(Expr::Number(self.number_or_duration()?)),
             Kind::String => {
                 self.next()?;
-                Ok(Expr::String(StringLiteral { value: self.unquoted(token)?, position: token.position() }))
+                let value = self.unquoted(token)?;
+                let bytes = strings::unquote_bytes(token.text).unwrap_or_default();
+                let bytes = (bytes != value.as_bytes()).then(|| bytes.into());
+                Ok(Expr::String(StringLiteral { value, bytes, position: token.position() }))
             }
             Kind::LeftParen => {
                 self.next()?;

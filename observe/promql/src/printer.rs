@@ -5,18 +5,18 @@ use std::sync::Arc;
 
 use crate::ast::{
     Aggregate, At, Binary, BinaryOp, Borders, Call, Cardinality, DurationExpr, Expr, Matching,
-    MatrixSelector, NumberLiteral, Shift, Subquery, VectorSelector,
+    MatrixSelector, NumberLiteral, Shift, StringLiteral, Subquery, VectorSelector,
 };
 use crate::duration::Duration;
 use crate::labels::{METRIC_NAME, is_plain_name};
 use crate::matcher::MatchOp;
-use crate::number::{general, plain, quoted};
+use crate::number::{general, plain, quoted, quoted_bytes};
 
 impl Display for Expr {
     fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
         match self {
             Expr::Number(number) => number.fmt(out),
-            Expr::String(string) => out.write_str(&quoted(&string.value)),
+            Expr::String(string) => string.fmt(out),
             Expr::Vector(selector) => selector.fmt(out),
             Expr::Matrix(matrix) => matrix.fmt(out),
             Expr::Subquery(subquery) => subquery.fmt(out),
@@ -27,6 +27,12 @@ impl Display for Expr {
             Expr::Call(call) => call.fmt(out),
             Expr::StepInvariant(inner) => inner.fmt(out),
         }
+    }
+}
+
+impl Display for StringLiteral {
+    fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
+        out.write_str(&quoted_bytes(self.bytes.as_deref().unwrap_or(self.value.as_bytes())))
     }
 }
 

@@ -6,7 +6,7 @@ mod picking;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::calls::text;
+use super::calls::label_name;
 use super::evaluator::{Evaluated, Evaluation, Evaluator};
 use super::preparation::{go_max, go_min};
 use super::{Grid, QueryError};
@@ -14,7 +14,7 @@ use crate::annotations::Note;
 use crate::ast::{Aggregate, Aggregator};
 use crate::kahan::{KahanMean, KahanSum};
 use crate::labels::{Labels, LabelsBuilder, METRIC_NAME};
-use crate::number::{plain, quoted};
+use crate::number::plain;
 use crate::position::Position;
 use crate::value::{Matrix, Point, Series};
 use accumulation::{Accumulator, Extreme, Highest, Lowest, Presence, Spread};
@@ -146,9 +146,10 @@ impl Evaluator<'_> {
 
     /// Counts how often each value is there.
     fn count_values(&mut self, aggregate: &Aggregate, grid: Grid) -> Evaluation<Matrix> {
-        let label = aggregate.param.as_ref().and_then(text).cloned().unwrap_or_default();
-        if label.is_empty() {
-            let message = format!("invalid label name {}", quoted(&label));
+        let (label, sound) = label_name(aggregate.param.as_ref());
+        if !sound {
+            let name = aggregate.param.as_ref().map(ToString::to_string).unwrap_or_default();
+            let message = format!("invalid label name {name}");
             return Err(QueryError::Evaluation(message));
         }
         let mut aggregate_with_value = aggregate.clone();

@@ -233,6 +233,16 @@ pub(super) fn text(arg: &Expr) -> Option<&std::sync::Arc<str>> {
     }
 }
 
+/// An argument that is the name of a label, and whether it can be one.
+pub(super) fn label_name(arg: Option<&Expr>) -> (std::sync::Arc<str>, bool) {
+    match arg.map(Expr::without_parens) {
+        Some(Expr::String(string)) => {
+            (string.value.clone(), string.bytes.is_none() && !string.value.is_empty())
+        }
+        _ => ("".into(), false),
+    }
+}
+
 /// A vector of one series without labels.
 fn vector_of(values: impl Iterator<Item = f64>, grid: Grid) -> Evaluated {
     let floats = grid.times().zip(values).map(|(time, value)| Point { time, value }).collect();

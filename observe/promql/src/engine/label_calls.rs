@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 use std::sync::Arc;
 
-use super::calls::text;
+use super::calls::{label_name, text};
 use super::evaluator::{Evaluated, Evaluation, Evaluator, same_labels};
 use super::{Grid, QueryError};
 use crate::ast::Expr;
@@ -21,12 +21,12 @@ fn refuse<T>(message: String) -> Evaluation<T> {
 
 impl Evaluator<'_> {
     pub(super) fn label_replace(&mut self, args: &[Expr], grid: Grid) -> Evaluation<Evaluated> {
-        let (target, template) = (argument(args, 1), argument(args, 2));
+        let ((target, sound), template) = (label_name(args.get(1)), argument(args, 2));
         let (source, pattern) = (argument(args, 3), argument(args, 4));
         let Ok(regex) = dialect::anchored(&pattern) else {
             return refuse(format!("invalid regular expression in label_replace(): {pattern}"));
         };
-        if target.is_empty() {
+        if !sound {
             return refuse(format!("invalid destination label name in label_replace(): {target}"));
         }
         let matrix = self.matrix(&args[0], grid)?;
@@ -37,17 +37,17 @@ impl Evaluator<'_> {
     }
 
     pub(super) fn label_join(&mut self, args: &[Expr], grid: Grid) -> Evaluation<Evaluated> {
-        let (target, separator) = (argument(args, 1), argument(args, 2));
-        let sources: Vec<Arc<str>> = (3..args.len()).map(|place| argument(args, place)).collect();
-        if let Some(source) = sources.iter().find(|source| source.is_empty()) {
+        let ((target, sound), separator) = (label_name(args.get(1)), argument(args, 2));
+        let sources: Vec<(Arc<str>, bool)> = args.iter().skip(3).map(|arg| label_name(Some(arg))).collect();
+        if let Some((source, _)) = sources.iter().find(|(_, sound)| !sound) {
             return refuse(format!("invalid source label name in label_join(): {source}"));
         }
-        if target.is_empty() {
+        if !sound {
             return refuse(format!("invalid destination label name in label_join(): {target}"));
         }
         let matrix = self.matrix(&args[0], grid)?;
         self.relabelled(matrix, &target, |series| {
-            let values: Vec<&str> = sources.iter().map(|source| series.labels.get(source)).collect();
+            let values: Vec<&str> = sources.iter().map(|(source, _)| series.labels.get(source)).collect();
             Some(values.join(&separator))
         })
     }

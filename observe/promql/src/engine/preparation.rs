@@ -35,6 +35,7 @@ const DEPENDS_ON_TIME: [&str; 15] = [
 
 pub(super) fn prepare(mut expr: Expr, range: QueryRange) -> Result<Expr, QueryError> {
     resolve(&mut expr, range)?;
+    mark_statistics(&mut expr, false);
     let (_, wrap) = mark(&mut expr);
     Ok(if wrap { Expr::StepInvariant(Box::new(expr)) } else { expr })
 }
@@ -162,6 +163,34 @@ pub(super) fn go_min(one: f64, two: f64) -> f64 {
         return f64::NEG_INFINITY;
     }
     if one.is_nan() || two.is_nan() { f64::NAN } else { one.min(two) }
+}
+
+/// Marks the selectors of whose histograms only the count and sum are needed. Within a subquery resets are found by the
+/// buckets.
+fn mark_statistics(expr: &mut Expr, only: bool) {
+    let only = match expr {
+        Expr::Vector(selector) => {
+            selector.statistics_only = only;
+            return;
+        }
+        Expr::Matrix(matrix) => {
+            matrix.selector.statistics_only = only;
+            return;
+        }
+        Expr::Subquery(_) => false,
+        Expr::Binary(binary) => only && !matches!(binary.op, BinaryOp::TrimUpper | BinaryOp::TrimLower),
+        Expr::Call(call) => match call.function.name {
+            "histogram_count" | "histogram_sum" | "histogram_avg" => true,
+            "histogram_quantile"
+            | "histogram_quantiles"
+            | "histogram_fraction"
+            | "histogram_stddev"
+            | "histogram_stdvar" => false,
+            _ => only,
+        },
+        _ => only,
+    };
+    expr.children_mut().into_iter().for_each(|child| mark_statistics(child, only));
 }
 
 /// Marks the largest parts that are the same at every step. Says whether all of `expr` is, and whether it should be

@@ -44,11 +44,6 @@ pub(super) struct Window<'w> {
 }
 
 impl Window<'_> {
-    /// The name of the metric.
-    pub(super) fn metric(&self) -> Metric {
-        self.labels.metric_name()
-    }
-
     /// Adds a note about the function's first argument.
     pub(super) fn note(&mut self, note: Note) {
         self.notes.add(note, self.position);
@@ -108,13 +103,8 @@ impl<'e> Evaluator<'e> {
                 let reference = Reference::new(&selector.shift);
                 let (before, after) = margins(selector.borders, self.lookback());
                 let range = matrix.range.millis();
-                let selected = self.select(
-                    &selector.matchers,
-                    grid,
-                    reference,
-                    (range.saturating_add(before), after),
-                    range,
-                )?;
+                let selected =
+                    self.select_series(selector, grid, (range.saturating_add(before), after), range)?;
                 (Source::Stored(selected), reference, range, selector.borders)
             }
             Expr::Subquery(subquery) => {

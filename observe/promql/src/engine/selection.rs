@@ -1,6 +1,7 @@
 //! Reads the series of selectors: one sample at each step, or all samples of a range.
 
 use super::evaluator::{Evaluated, Evaluation, Evaluator};
+use super::statistics::Statistics;
 use super::window::SampleWindow;
 use super::{Grid, QueryError};
 use crate::ast::{Borders, MatrixSelector, Shift, VectorSelector};
@@ -100,6 +101,25 @@ impl<'e> Evaluator<'e> {
         Ok(selection.series)
     }
 
+    /// The same for a selector, whose histograms may be reduced to their statistics.
+    pub(super) fn select_series(
+        &mut self,
+        selector: &VectorSelector,
+        grid: Grid,
+        margins: (i64, i64),
+        range: i64,
+    ) -> Evaluation<Vec<Box<dyn StoredSeries + 'e>>> {
+        let reference = Reference::new(&selector.shift);
+        let selected = self.select(&selector.matchers, grid, reference, margins, range)?;
+        Ok(match selector.statistics_only {
+            true => selected
+                .into_iter()
+                .map(|series| Box::new(Statistics(series)) as Box<dyn StoredSeries>)
+                .collect(),
+            false => selected,
+        })
+    }
+
     pub(super) fn instant_selector(
         &mut self,
         selector: &VectorSelector,
@@ -109,7 +129,7 @@ impl<'e> Evaluator<'e> {
             return self.smoothed_selector(selector, grid);
         }
         let reference = Reference::new(&selector.shift);
-        let selected = self.select(&selector.matchers, grid, reference, (self.lookback(), 0), 0)?;
+        let selected = self.select_series(selector, grid, (self.lookback(), 0), 0)?;
         self.instant_series(&selected, grid, reference, false).map(Evaluated::Matrix)
     }
 
@@ -162,7 +182,7 @@ impl<'e> Evaluator<'e> {
             Borders::Anchored => (lookback, 0),
             Borders::Smoothed => (lookback, lookback),
         };
-        let selected = self.select(&selector.matchers, grid, reference, (range + before, after), range)?;
+        let selected = self.select_series(selector, grid, (range.saturating_add(before), after), range)?;
         let end = reference.at(grid.start);
         let start = end.saturating_sub(range);
         let mut out = Matrix::new();

@@ -288,7 +288,7 @@ impl Evaluator<'_> {
     ) -> Evaluation<Evaluated> {
         let reference = Reference::new(&selector.shift);
         let lookback = self.lookback();
-        let selected = self.select(&selector.matchers, grid, reference, (lookback, lookback), 0)?;
+        let selected = self.select_series(selector, grid, (lookback, lookback), 0)?;
         let mut matrix = Matrix::new();
         for stored in &selected {
             self.check_time()?;

@@ -26,6 +26,7 @@ impl<'q> Parser<'q> {
             matchers,
             shift: Shift::default(),
             borders: Borders::Plain,
+            statistics_only: false,
             may_match_all: false,
             position: position.unwrap_or_default(),
         })

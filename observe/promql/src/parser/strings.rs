@@ -2,6 +2,14 @@
 
 /// Takes the quotes off a string and replaces its escapes. Bytes that are no UTF-8 become the replacement character.
 pub(crate) fn unquote(quoted: &str) -> Option<String> {
+    unquote_bytes(quoted).map(|bytes| match String::from_utf8(bytes) {
+        Ok(text) => text,
+        Err(error) => String::from_utf8_lossy(error.as_bytes()).into_owned(),
+    })
+}
+
+/// The bytes within quotes.
+pub(crate) fn unquote_bytes(quoted: &str) -> Option<Vec<u8>> {
     let mut letters = quoted.chars();
     let quote = letters.next()?;
     if letters.next_back()? != quote {
@@ -9,9 +17,9 @@ pub(crate) fn unquote(quoted: &str) -> Option<String> {
     }
     let body = letters.as_str();
     match quote {
-        '`' => return (!body.contains('`')).then(|| body.to_owned()),
+        '`' => return (!body.contains('`')).then(|| body.as_bytes().to_vec()),
         '"' | '\'' if body.contains('\n') => return None,
-        '"' | '\'' if !body.contains(['\\', quote]) => return Some(body.to_owned()),
+        '"' | '\'' if !body.contains(['\\', quote]) => return Some(body.as_bytes().to_vec()),
         '"' | '\'' => {}
         _ => return None,
     }
@@ -43,10 +51,7 @@ pub(crate) fn unquote(quoted: &str) -> Option<String> {
             _ => return None,
         }
     }
-    Some(
-        String::from_utf8(bytes)
-            .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()),
-    )
+    Some(bytes)
 }
 
 fn code(letters: &mut std::str::Chars<'_>, first: Option<char>, digits: usize, base: u32) -> Option<u32> {

@@ -17,12 +17,12 @@ use crate::script::{Command, Evaluation, Expected};
 const TOLERANCE: f64 = 1e-6;
 const MINUTE: i64 = 60_000;
 
-pub struct Judge {
+pub(crate) struct Judge {
     storage: MemoryStorage,
     last: Last,
     engine: Engine,
-    pub passed: usize,
-    pub failures: Vec<String>,
+    pub(crate) passed: usize,
+    pub(crate) failures: Vec<String>,
 }
 
 impl Default for Judge {
@@ -40,7 +40,7 @@ impl Default for Judge {
 }
 
 impl Judge {
-    pub fn run(&mut self, command: &Command) {
+    pub(crate) fn run(&mut self, command: &Command) {
         match command {
             Command::Clear => {
                 self.storage.clear();

@@ -16,9 +16,9 @@ use crate::script::LoadedSeries;
 const CHUNK: i64 = 24 * 3600 * 1000;
 
 /// What is known of a series' last histogram: its time and itself.
-pub type Last = BTreeMap<Labels, (i64, Arc<Histogram>)>;
+pub(crate) type Last = BTreeMap<Labels, (i64, Arc<Histogram>)>;
 
-pub fn load(storage: &mut MemoryStorage, last: &mut Last, step: i64, series: &[LoadedSeries]) {
+pub(crate) fn load(storage: &mut MemoryStorage, last: &mut Last, step: i64, series: &[LoadedSeries]) {
     for series in series {
         for (place, sample) in series.samples.iter().enumerate() {
             let time = place as i64 * step;
@@ -79,7 +79,7 @@ struct Classic {
 }
 
 /// Makes histograms with custom buckets of classic ones.
-pub fn load_custom_histograms(
+pub(crate) fn load_custom_histograms(
     storage: &mut MemoryStorage,
     last: &mut Last,
     step: i64,

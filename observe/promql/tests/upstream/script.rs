@@ -7,21 +7,21 @@ use xebec_promql::number;
 use xebec_promql::series_description::{self, DescribedSample};
 
 /// A series that is loaded.
-pub struct LoadedSeries {
-    pub labels: Labels,
-    pub samples: Vec<DescribedSample>,
+pub(crate) struct LoadedSeries {
+    pub(crate) labels: Labels,
+    pub(crate) samples: Vec<DescribedSample>,
     /// The start times of the samples, in milliseconds relative to their times.
-    pub starts: Option<Vec<Option<i64>>>,
+    pub(crate) starts: Option<Vec<Option<i64>>>,
 }
 
 /// A text that is expected, whole or by pattern.
-pub enum Expected {
+pub(crate) enum Expected {
     Message(String),
     Pattern(Regex),
 }
 
 impl Expected {
-    pub fn matches(&self, text: &str) -> bool {
+    pub(crate) fn matches(&self, text: &str) -> bool {
         match self {
             Self::Message(message) => message == text,
             Self::Pattern(pattern) => pattern.is_match(text),
@@ -40,37 +40,37 @@ impl std::fmt::Display for Expected {
 
 /// What is expected besides the result.
 #[derive(Default)]
-pub struct Expectations {
-    pub ordered: bool,
-    pub fail: Option<Vec<Expected>>,
-    pub warn: Vec<Expected>,
-    pub info: Vec<Expected>,
-    pub no_warn: bool,
-    pub no_info: bool,
+pub(crate) struct Expectations {
+    pub(crate) ordered: bool,
+    pub(crate) fail: Option<Vec<Expected>>,
+    pub(crate) warn: Vec<Expected>,
+    pub(crate) info: Vec<Expected>,
+    pub(crate) no_warn: bool,
+    pub(crate) no_info: bool,
     /// Of the older forms: there is a warning, an info.
-    pub any_warn: bool,
-    pub any_info: bool,
+    pub(crate) any_warn: bool,
+    pub(crate) any_info: bool,
 }
 
 /// An evaluation.
-pub struct Evaluation {
-    pub line: usize,
-    pub query: String,
+pub(crate) struct Evaluation {
+    pub(crate) line: usize,
+    pub(crate) query: String,
     /// Of an instant query, the start and end are its time.
-    pub start: i64,
-    pub end: i64,
-    pub step: i64,
-    pub is_range: bool,
-    pub expectations: Expectations,
+    pub(crate) start: i64,
+    pub(crate) end: i64,
+    pub(crate) step: i64,
+    pub(crate) is_range: bool,
+    pub(crate) expectations: Expectations,
     /// Series in the order in which they are expected.
-    pub series: Vec<(Labels, Vec<DescribedSample>)>,
-    pub scalar: Option<f64>,
-    pub string: Option<String>,
+    pub(crate) series: Vec<(Labels, Vec<DescribedSample>)>,
+    pub(crate) scalar: Option<f64>,
+    pub(crate) string: Option<String>,
     /// The times of an expected range vector.
-    pub range_vector: Option<(i64, i64, i64)>,
+    pub(crate) range_vector: Option<(i64, i64, i64)>,
 }
 
-pub enum Command {
+pub(crate) enum Command {
     Clear,
     Load { step: i64, with_custom_histograms: bool, series: Vec<LoadedSeries> },
     Eval(Box<Evaluation>),
@@ -80,7 +80,7 @@ fn millis(text: &str) -> Result<i64, String> {
     Duration::parse(text).map(Duration::millis)
 }
 
-pub fn parse(text: &str) -> Result<Vec<Command>, String> {
+pub(crate) fn parse(text: &str) -> Result<Vec<Command>, String> {
     let lines: Vec<&str> = text
         .lines()
         .map(|line| line.trim())
