@@ -8,11 +8,82 @@ const SIZE_LIMIT: usize = 4 << 20;
 
 /// Compiles an expression that must match the whole text, in which `.` also matches line breaks.
 pub(crate) fn anchored(pattern: &str) -> Result<Regex, String> {
+    if let Some(group) = unknown_group(pattern) {
+        return Err(format!("error parsing regexp: invalid or unsupported Perl syntax: `{group}`"));
+    }
+    if let Some(operators) = nested_repetition(pattern) {
+        return Err(format!("error parsing regexp: invalid nested repetition operator: `{operators}`"));
+    }
     let translated = translate(pattern);
     RegexBuilder::new(&format!("^(?s:{translated})$"))
         .size_limit(SIZE_LIMIT)
         .build()
         .map_err(|error| format!("error parsing regexp: {}", reason(&error, pattern)))
+}
+
+/// The beginning of a group that RE2 does not know: one with other flags than `imsU`, or that looks around.
+fn unknown_group(pattern: &str) -> Option<&str> {
+    let mut rest = pattern;
+    let mut in_class = false;
+    while let Some(letter) = rest.chars().next() {
+        match letter {
+            '\\' => {
+                rest = &rest[1..];
+                rest = &rest[rest.chars().next().map_or(0, char::len_utf8)..];
+                continue;
+            }
+            '[' => in_class = true,
+            ']' => in_class = false,
+            '(' if !in_class && rest.starts_with("(?") && !rest.starts_with("(?P<") => {
+                let flags = rest[2..].bytes().take_while(|byte| b"imsU-".contains(byte)).count();
+                let end = rest[2 + flags..].chars().next();
+                let named = flags == 0 && end == Some('<') && !rest[3..].starts_with(['=', '!']);
+                if let Some(end) = end.filter(|end| !matches!(end, ':' | ')') && !named) {
+                    return Some(&rest[..2 + flags + end.len_utf8()]);
+                }
+            }
+            _ => {}
+        }
+        rest = &rest[letter.len_utf8()..];
+    }
+    None
+}
+
+/// Two repetitions of the same thing, which RE2 takes for a mistake.
+fn nested_repetition(pattern: &str) -> Option<&str> {
+    let (mut at, mut in_class) = (0, false);
+    let mut repeated: Option<usize> = None;
+    while let Some(letter) = pattern[at..].chars().next() {
+        let next = at + letter.len_utf8();
+        let length = match letter {
+            '*' | '+' | '?' if !in_class => 1,
+            '{' if !in_class && repeats(&pattern[next..]) => pattern[at..].find('}').map_or(1, |end| end + 1),
+            _ => 0,
+        };
+        if length > 0 {
+            let end = at + length;
+            if let Some(first) = repeated {
+                return Some(&pattern[first..end]);
+            }
+            repeated = Some(at);
+            at = end + usize::from(pattern[end..].starts_with('?'));
+            continue;
+        }
+        match letter {
+            '[' => in_class = true,
+            ']' => in_class = false,
+            _ => {}
+        }
+        // The question mark of `(?` repeats nothing.
+        let skipped = match letter {
+            '\\' => pattern[next..].chars().next().map_or(0, char::len_utf8),
+            '(' if !in_class => usize::from(pattern[next..].starts_with('?')),
+            _ => 0,
+        };
+        repeated = None;
+        at = next + skipped;
+    }
+    None
 }
 
 /// Why an expression is none, in the words its users know.
@@ -203,6 +274,15 @@ mod tests {
         let captures = pattern.captures("a-b").unwrap();
         assert_eq!(expand("$2:${first}$$-$9-${x", &captures), "b:a$--${x");
         assert_eq!(expand("$1a", &captures), "");
+    }
+
+    #[test]
+    fn what_re2_does_not_know_is_refused() {
+        for pattern in ["(?x)a", "(?=a)", "(?<!a)", "(?P=a)", "a**", "a*+", "a{2}{3}", "a??+"] {
+            assert!(anchored(pattern).is_err(), "{pattern}");
+        }
+        assert!(matches("(?i:A)(?P<name>b)(?<other>c)", "abc") && matches(r"\(?[(?x]", "x"));
+        assert!(matches("a+?b??", "aab"));
     }
 
     #[test]
