@@ -2,7 +2,6 @@
 //! only in `le`.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
 use super::Grid;
 use super::calls::{misplaced, text};
@@ -12,7 +11,7 @@ use crate::annotations::{Forced, Metric, Note};
 use crate::ast::Call;
 use crate::histogram::Histogram;
 use crate::kahan::KahanSum;
-use crate::labels::{BUCKET, Labels, LabelsBuilder, METRIC_NAME};
+use crate::labels::{BUCKET, Label, Labels, LabelsBuilder, METRIC_NAME};
 use crate::number::open_metrics;
 use crate::position::Position;
 use crate::value::{Matrix, Point, Series};
@@ -28,9 +27,17 @@ struct Parts {
 /// What is asked of each histogram.
 enum Question {
     /// Quantiles at each step, each with the label that tells it from the others.
-    Quantiles(Vec<(Vec<f64>, Option<(Arc<str>, Arc<str>)>)>),
+    Quantiles(Vec<Quantile>),
     /// The lower and upper bound at each step.
     Fraction(Vec<f64>, Vec<f64>),
+}
+
+/// A quantile that is asked for.
+struct Quantile {
+    /// Which one at each step; none at the steps that ask for another one.
+    at: Vec<Option<f64>>,
+    /// The label that tells its answers from those of others.
+    label: Option<Label>,
 }
 
 impl Evaluator<'_> {
@@ -72,7 +79,8 @@ impl Evaluator<'_> {
             "histogram_quantile" => {
                 let at = self.scalars(&args[0], grid)?;
                 self.check_quantiles(&at, args[0].position());
-                (Question::Quantiles(vec![(at, None)]), 1)
+                let at = at.into_iter().map(Some).collect();
+                (Question::Quantiles(vec![Quantile { at, label: None }]), 1)
             }
             "histogram_fraction" => {
                 (Question::Fraction(self.scalars(&args[0], grid)?, self.scalars(&args[1], grid)?), 2)
@@ -88,10 +96,12 @@ impl Evaluator<'_> {
                     values.sort_by(f64::total_cmp);
                     values.dedup_by(|one, two| one.to_bits() == two.to_bits());
                     for value in values {
-                        let at =
-                            at.iter().map(|&at| if at.to_bits() == value.to_bits() { at } else { f64::NAN });
-                        let label = (label.clone(), open_metrics(value).into());
-                        quantiles.push((at.collect(), Some(label)));
+                        let at = at
+                            .iter()
+                            .map(|&at| Some(at).filter(|at| at.to_bits() == value.to_bits()))
+                            .collect();
+                        let label = Some(Label::new(label.clone(), open_metrics(value)));
+                        quantiles.push(Quantile { at, label });
                     }
                 }
                 (Question::Quantiles(quantiles), 0)
@@ -189,7 +199,7 @@ impl Evaluator<'_> {
                     for (place, series) in answers.iter_mut().enumerate() {
                         let notes = &mut self.notes;
                         let value = match question {
-                            Question::Quantiles(quantiles) => match quantile_at(quantiles, place, step) {
+                            Question::Quantiles(quantiles) => match quantiles[place].at[step] {
                                 Some(at) => native_quantile(at, &point.histogram, &metric, position, notes),
                                 None => continue,
                             },
@@ -207,7 +217,7 @@ impl Evaluator<'_> {
                 for (place, series) in classic_answers.iter_mut().enumerate() {
                     let value = match question {
                         Question::Quantiles(quantiles) => {
-                            let Some(at) = quantile_at(quantiles, place, step) else { continue };
+                            let Some(at) = quantiles[place].at[step] else { continue };
                             let (value, forced) = classic_quantile(at, &mut buckets);
                             if let Some(forced) = forced {
                                 let forced = Forced {
@@ -233,27 +243,14 @@ impl Evaluator<'_> {
     }
 }
 
-/// The quantile asked for at a step; none if that step belongs to another of its values.
-fn quantile_at(
-    quantiles: &[(Vec<f64>, Option<(Arc<str>, Arc<str>)>)],
-    place: usize,
-    step: usize,
-) -> Option<f64> {
-    let (at, label) = &quantiles[place];
-    match label {
-        Some((_, value)) if at[step].is_nan() && **value != *"NaN" => None,
-        _ => Some(at[step]),
-    }
-}
-
 /// An empty series for each answer about a histogram.
 fn answers(evaluator: &Evaluator<'_>, question: &Question, labels: &Labels) -> Vec<Series> {
     let mut series = Series::new(labels.clone(), false);
     evaluator.rename(&mut series);
     let Question::Quantiles(quantiles) = question else { return vec![series] };
-    let labelled = quantiles.iter().map(|(_, label)| match label {
+    let labelled = quantiles.iter().map(|quantile| match &quantile.label {
         None => series.clone(),
-        Some((name, value)) => {
+        Some(Label { name, value }) => {
             let mut labels = LabelsBuilder::from(&series.labels);
             labels.set(name.clone(), value.clone());
             Series { labels: labels.build(), ..series.clone() }

@@ -328,7 +328,7 @@ fn instantaneous(window: &mut Window<'_>, is_rate: bool) -> Result<Option<Made>>
             if is_rate && (gauge(before) || gauge(now)) {
                 window.note_metric(Note::NativeHistogramNotCounter);
             }
-            if !is_rate && !(gauge(before) && gauge(now)) {
+            if !is_rate && (!gauge(before) || !gauge(now)) {
                 window.note_metric(Note::NativeHistogramNotGauge);
             }
             let mut change = (*now.histogram).clone();

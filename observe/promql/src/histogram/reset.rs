@@ -58,14 +58,9 @@ fn decreased(now: impl Iterator<Item = (i32, f64)>, before: impl Iterator<Item =
     let mut now = now.peekable();
     for (index, count) in before {
         while now.next_if(|&(other, _)| other < index).is_some() {}
-        match now.peek() {
-            Some(&(other, current)) if other == index => {
-                if current < count {
-                    return true;
-                }
-            }
-            _ if count != 0.0 => return true,
-            _ => {}
+        let current = now.peek().filter(|(other, _)| *other == index).map(|(_, current)| *current);
+        if current.map_or(count != 0.0, |current| current < count) {
+            return true;
         }
     }
     false

@@ -76,6 +76,10 @@ pub(crate) enum Command {
     Eval(Box<Evaluation>),
 }
 
+fn regex(pattern: &str) -> Result<Regex, String> {
+    Regex::new(pattern).map_err(|error| error.to_string())
+}
+
 fn millis(text: &str) -> Result<i64, String> {
     Duration::parse(text).map(Duration::millis)
 }
@@ -139,7 +143,7 @@ fn load(line: &str, body: &[&str]) -> Result<Command, String> {
 
 /// `-1m`, `_x2`, `0sx3`, `-30s-1mx4`
 fn start_times(text: &str) -> Result<Vec<Option<i64>>, String> {
-    let pattern = Regex::new(r"^([+-]?\d+[a-wyz]*)(?:([+-])(\d+[a-wyz]*))?(?:x(\d+))?$").unwrap();
+    let pattern = regex(r"^([+-]?\d+[a-wyz]*)(?:([+-])(\d+[a-wyz]*))?(?:x(\d+))?$")?;
     let mut out = Vec::new();
     for item in text.split_whitespace() {
         if let Some(omitted) = item.strip_prefix('_') {
@@ -167,10 +171,9 @@ fn start_times(text: &str) -> Result<Vec<Option<i64>>, String> {
 }
 
 fn eval(line: &str, body: &[&str], number_of_line: usize) -> Result<(Evaluation, usize), String> {
-    let instant =
-        Regex::new(r"^eval(?:_(fail|warn|ordered|info))?\s+instant\s+(?:at\s+(.+?))?\s+(.+)$").unwrap();
+    let instant = regex(r"^eval(?:_(fail|warn|ordered|info))?\s+instant\s+(?:at\s+(.+?))?\s+(.+)$")?;
     let range = r"^eval(?:_(fail|warn|info))?\s+range\s+from\s+(.+)\s+to\s+(.+)\s+step\s+(.+?)\s+(.+)$";
-    let range = Regex::new(range).unwrap();
+    let range = regex(range)?;
     let (mode, times, query, is_range) = if let Some(parts) = instant.captures(line) {
         let time = parts.get(2).map_or(Ok(0), |time| millis(time.as_str()))?;
         (parts.get(1).map(|mode| mode.as_str()), (time, time, 0), parts[3].to_owned(), false)
@@ -222,7 +225,7 @@ fn expected_line(evaluation: &mut Evaluation, line: &str) -> Result<bool, String
             return Ok(true);
         }
         if let Some(pattern) = line.strip_prefix("expected_fail_regexp") {
-            fail.push(Expected::Pattern(Regex::new(pattern.trim()).map_err(|error| error.to_string())?));
+            fail.push(Expected::Pattern(regex(pattern.trim())?));
             return Ok(true);
         }
     }
@@ -255,15 +258,14 @@ fn expected_line(evaluation: &mut Evaluation, line: &str) -> Result<bool, String
 }
 
 fn expected_note(expectations: &mut Expectations, line: &str) -> Result<(), String> {
-    let pattern =
-        Regex::new(r"^expect\s+(ordered|fail|warn|no_warn|info|no_info)(?:\s+(regex|msg):(.+))?$").unwrap();
+    let pattern = regex(r"^expect\s+(ordered|fail|warn|no_warn|info|no_info)(?:\s+(regex|msg):(.+))?$")?;
     let parts = pattern.captures(line).ok_or_else(|| format!("invalid expect statement {line:?}"))?;
     let expected = match (parts.get(2).map(|kind| kind.as_str()), parts.get(3)) {
         (Some("msg"), Some(text)) => Expected::Message(text.as_str().trim().to_owned()),
         (Some("regex"), Some(text)) => {
-            Expected::Pattern(Regex::new(text.as_str().trim()).map_err(|error| error.to_string())?)
+            Expected::Pattern(regex(text.as_str().trim()).map_err(|error| error.to_string())?)
         }
-        _ => Expected::Pattern(Regex::new("").unwrap()),
+        _ => Expected::Pattern(regex("")?),
     };
     match &parts[1] {
         "ordered" => expectations.ordered = true,
