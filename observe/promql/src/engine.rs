@@ -269,6 +269,7 @@ impl Engine {
         }
         let expr = preparation::prepare(expr, preparation::QueryRange { start, end, step })?;
         let mut evaluator = self.evaluator(storage, cancellation);
+        evaluator.steps(grid)?;
         let mut matrix = match evaluator.evaluate(&expr, grid)? {
             Evaluated::Matrix(matrix) => matrix,
             Evaluated::Scalar(values) => vec![evaluator::scalar_series(&values, grid)],

@@ -17,7 +17,7 @@ use crate::labels::{Labels, LabelsBuilder, METRIC_NAME};
 use crate::number::plain;
 use crate::position::Position;
 use crate::value::{Matrix, Point, Series};
-use accumulation::{Accumulator, Extreme, Highest, Lowest, Presence, Spread};
+use accumulation::{Extreme, Highest, Lowest, Presence, Spread};
 
 /// The groups that series are aggregated in.
 pub(super) struct Groups {
@@ -213,6 +213,22 @@ impl Input<'_> {
         ((time - self.grid.start) / self.grid.step) as usize
     }
 
+    /// The first and last step at which each group has a sample.
+    fn spans(&self) -> Vec<Option<(usize, usize)>> {
+        let mut spans: Vec<Option<(usize, usize)>> = vec![None; self.groups.labels.len()];
+        for (series, &group) in self.matrix.iter().zip(&self.groups.of_series) {
+            let floats =
+                [series.floats.first(), series.floats.last()].map(|point| point.map(|point| point.time));
+            let histograms = [series.histograms.first(), series.histograms.last()];
+            let histograms = histograms.map(|point| point.map(|point| point.time));
+            for step in floats.into_iter().chain(histograms).flatten().map(|time| self.step(time)) {
+                let span = spans[group].get_or_insert((step, step));
+                *span = (span.0.min(step), span.1.max(step));
+            }
+        }
+        spans
+    }
+
     /// A series for each group, marked if the names of its members are dropped.
     fn empty_results(&self) -> Matrix {
         let mut results: Matrix =
@@ -224,11 +240,8 @@ impl Input<'_> {
     }
 }
 
-impl<A: Accumulator> Default for Cells<A> {
-    fn default() -> Self {
-        Self(Vec::new())
-    }
+/// What a group has accumulated at each step, from the first at which any of its series has a sample to the last.
+struct Cells<A> {
+    first: usize,
+    cells: Vec<Option<A>>,
 }
-
-/// What a group has accumulated at each step.
-struct Cells<A>(Vec<Option<A>>);

@@ -164,6 +164,7 @@ impl<'e> Evaluator<'e> {
             let mut series = Series::new(stored.labels().clone(), false);
             self.rename(&mut series);
             for step in grid.times() {
+                self.tick()?;
                 if let Some(sample) = cursor.at(reference.at(step))? {
                     let time = if starts { sample.start_time } else { sample.time };
                     self.hold(1)?;

@@ -146,8 +146,8 @@ impl<'e> Evaluator<'e> {
         }
     }
 
-    /// How many steps there are, if so many numbers may be held.
-    fn steps(&self, grid: Grid) -> Evaluation<usize> {
+    /// How many steps there are, if so many numbers may be held. What is held for each step is thereby bounded.
+    pub(super) fn steps(&self, grid: Grid) -> Evaluation<usize> {
         let steps = grid.len();
         if steps > self.options.max_samples { Err(QueryError::TooManySamples) } else { Ok(steps) }
     }
@@ -268,6 +268,7 @@ impl<'e> Evaluator<'e> {
         if inner.end < inner.start {
             return Ok(Matrix::new());
         }
+        self.steps(inner)?;
         self.matrix(&subquery.expr, inner)
     }
 }

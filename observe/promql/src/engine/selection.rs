@@ -147,6 +147,7 @@ impl<'e> Evaluator<'e> {
             let mut cursor = Cursor::new(stored.samples(), self.lookback());
             let mut series = Series::new(stored.labels().clone(), false);
             for step in grid.times() {
+                self.tick()?;
                 let Some(sample) = cursor.at(reference.at(step))? else { continue };
                 match &sample.value {
                     SampleValue::Float(value) => {

@@ -182,35 +182,45 @@ type BeginHistograms = fn(&Histogram) -> HistogramAccumulator;
 type HistogramCells = BTreeMap<(usize, usize), HistogramCell>;
 
 impl<A: Accumulator> Cells<A> {
-    fn add(&mut self, step: usize, value: f64, steps: usize) {
-        if self.0.is_empty() {
-            self.0.resize(steps, None);
-        }
-        match &mut self.0[step] {
+    #[inline]
+    fn add(&mut self, step: usize, value: f64) {
+        match &mut self.cells[step - self.first] {
             Some(cell) => cell.add(value),
             empty => *empty = Some(A::begin(value)),
         }
     }
+
+    fn has(&self, step: usize) -> bool {
+        step.checked_sub(self.first).and_then(|place| self.cells.get(place)).is_some_and(Option::is_some)
+    }
 }
 
 impl Evaluator<'_> {
+    fn empty_cells<A: Accumulator>(&mut self, input: &Input<'_>) -> Evaluation<Vec<Cells<A>>> {
+        let mut cells = Vec::with_capacity(input.groups.labels.len());
+        for span in input.spans() {
+            let (first, last) = span.unwrap_or((1, 0));
+            let count = (last + 1).saturating_sub(first);
+            self.hold(count)?;
+            cells.push(Cells { first, cells: vec![None; count] });
+        }
+        Ok(cells)
+    }
+
     fn cells<A: Accumulator>(&mut self, input: &Input<'_>) -> Evaluation<Vec<Cells<A>>> {
-        // A cell is about two samples; a group has one for each step.
-        self.hold(2 * input.groups.labels.len().saturating_mul(input.grid.len()))?;
-        let steps = input.grid.len();
-        let mut cells: Vec<Cells<A>> = Vec::new();
-        cells.resize_with(input.groups.labels.len(), || Cells(Vec::new()));
+        let mut cells = self.empty_cells::<A>(input)?;
         for (series, &group) in input.matrix.iter().zip(&input.groups.of_series) {
-            self.tick()?;
+            self.check_time()?;
+            let cells = &mut cells[group];
             // Most series have a sample at every step.
-            match series.floats.len() == steps {
+            match series.floats.len() == input.grid.len() {
                 true => {
                     let numbers = series.floats.iter().enumerate();
-                    numbers.for_each(|(step, point)| cells[group].add(step, point.value, steps));
+                    numbers.for_each(|(step, point)| cells.add(step, point.value));
                 }
                 false => {
                     let numbers = series.floats.iter();
-                    numbers.for_each(|point| cells[group].add(input.step(point.time), point.value, steps));
+                    numbers.for_each(|point| cells.add(input.step(point.time), point.value));
                 }
             }
         }
@@ -225,7 +235,7 @@ impl Evaluator<'_> {
     ) -> Matrix {
         let mut results = input.empty_results();
         for (series, cells) in results.iter_mut().zip(&cells) {
-            let cells = input.grid.times().zip(&cells.0);
+            let cells = input.grid.times().skip(cells.first).zip(&cells.cells);
             series.floats = cells
                 .filter_map(|(time, cell)| Some(Point { time, value: result(cell.as_ref()?) }))
                 .collect();
@@ -257,7 +267,7 @@ impl Evaluator<'_> {
         let mut cells = self.cells::<A>(input)?;
         for (series, &group) in input.matrix.iter().zip(&input.groups.of_series) {
             for point in &series.histograms {
-                cells[group].add(input.step(point.time), 0.0, input.grid.len());
+                cells[group].add(input.step(point.time), 0.0);
             }
         }
         let mut results = self.finished(input, cells, result);
@@ -278,9 +288,7 @@ impl Evaluator<'_> {
             results.retain(|series| !series.is_empty());
             return Ok(results);
         };
-        let steps = input.grid.len();
-        let mut floats: Vec<Cells<A>> = Vec::new();
-        floats.resize_with(input.groups.labels.len(), || Cells(Vec::new()));
+        let mut floats = self.empty_cells::<A>(input)?;
         let mut histograms = HistogramCells::new();
         for (series, &group) in input.matrix.iter().zip(&input.groups.of_series) {
             self.tick()?;
@@ -292,11 +300,11 @@ impl Evaluator<'_> {
                     Some(cell) => cell.mixed_with_floats = true,
                     None => {}
                 }
-                floats[group].add(step, point.value, steps);
+                floats[group].add(step, point.value);
             }
             for point in &series.histograms {
                 let step = input.step(point.time);
-                let with_floats = floats[group].0.get(step).is_some_and(Option::is_some);
+                let with_floats = floats[group].has(step);
                 self.add_histogram(&mut histograms, (group, step), with_floats, series, point, input, begin)?;
             }
         }
