@@ -282,7 +282,7 @@ fn storage() -> MemoryStorage {
         "target_info{x=\"1\"} 1x30",
     ];
     for description in descriptions {
-        let (labels, samples) = series_description::parse(description).unwrap();
+        let (labels, samples) = series_description::parse(description).expect("a sound description");
         for (place, sample) in samples.into_iter().enumerate() {
             let value = match sample {
                 series_description::DescribedSample::Float(value) => SampleValue::Float(value),

@@ -207,6 +207,7 @@ impl Evaluator<'_> {
             one,
             grid,
             out: Vec::new(),
+            last_steps: Vec::new(),
             notes: Vec::new(),
             both_present: None,
         };
@@ -274,18 +275,26 @@ struct Matcher<'m> {
     grid: Grid,
     /// The results, with what they are ordered by.
     out: Vec<(usize, Series)>,
+    /// The step at which each result last had a sample.
+    last_steps: Vec<Option<usize>>,
     /// At each step, the note of the last series that had one.
     notes: Vec<Option<(usize, Note)>>,
     /// At which steps both sides have any sample.
     both_present: Option<Vec<bool>>,
 }
 
-/// The results of a group: where the result of each pair of series is, and when it last had a sample.
+/// A pair of series: the places of both, unless one is filled in.
+type Pair = (Option<usize>, Option<usize>);
+
+/// The results of a group: where the result of each pair of series is.
 #[derive(Default)]
 struct GroupResults {
-    pairs: HashMap<(Option<usize>, Option<usize>), usize>,
+    pairs: HashMap<Pair, usize>,
     places: HashMap<Labels, usize>,
-    last_step: HashMap<usize, usize>,
+    /// The result of the last pair of each series on the side of many: mostly there is only one.
+    last: Vec<Option<(Pair, usize)>>,
+    /// Of one-to-one matching: the step that last had a sample.
+    last_step: Option<usize>,
 }
 
 impl Matcher<'_> {
@@ -300,7 +309,7 @@ impl Matcher<'_> {
         }
         let mut many_walks = vec![Walk::default(); group.left.len()];
         let mut one_walks = vec![Walk::default(); group.right.len()];
-        let mut results = GroupResults::default();
+        let mut results = GroupResults { last: vec![None; group.left.len() + 1], ..GroupResults::default() };
         for (step, time) in self.grid.times().enumerate() {
             evaluator.tick()?;
             let mut one_sample: Option<(usize, Element)> = None;
@@ -310,7 +319,7 @@ impl Matcher<'_> {
                 }
             }
             let mut matched = false;
-            for (walk, &place) in many_walks.iter_mut().zip(&group.left) {
+            for (member, (walk, &place)) in many_walks.iter_mut().zip(&group.left).enumerate() {
                 let Some(element) = walk.at(&self.many[place], time) else { continue };
                 let (partner, other) = match (&one_sample, fill_one) {
                     (Some((partner, other)), _) => (Some(*partner), other.clone()),
@@ -318,11 +327,19 @@ impl Matcher<'_> {
                     (None, None) => continue,
                 };
                 let pair = (Some(place), partner);
-                matched |= self.apply(evaluator, &mut results, pair, (element, other), (step, time))?;
+                matched |=
+                    self.apply(evaluator, &mut results, (member, pair), (element, other), (step, time))?;
             }
             if let (Some((place, element)), Some(fill), false) = (one_sample, fill_many, matched) {
                 let pair = (None, Some(place));
-                self.apply(evaluator, &mut results, pair, (Element::Float(fill), element), (step, time))?;
+                let member = group.left.len();
+                self.apply(
+                    evaluator,
+                    &mut results,
+                    (member, pair),
+                    (Element::Float(fill), element),
+                    (step, time),
+                )?;
             }
         }
         Ok(())
@@ -333,7 +350,7 @@ impl Matcher<'_> {
         &mut self,
         evaluator: &mut Evaluator<'_>,
         results: &mut GroupResults,
-        pair: (Option<usize>, Option<usize>),
+        (member, pair): (usize, Pair),
         (many, one): (Element, Element),
         (step, time): (usize, i64),
     ) -> Evaluation<bool> {
@@ -349,23 +366,17 @@ impl Matcher<'_> {
         if let Some(note) = combined.note {
             self.note(step, order, note);
         }
-        let result = match results.pairs.get(&pair) {
-            Some(&result) => result,
-            None => {
-                let labels = self.result_labels(pair);
-                let out = &mut self.out;
-                let return_bool = self.binary.return_bool;
-                let result = *results.places.entry(labels).or_insert_with_key(|labels| {
-                    out.push((order, Series::new(labels.clone(), return_bool)));
-                    out.len() - 1
-                });
-                results.pairs.insert(pair, result);
+        let result = match results.last[member] {
+            Some((last, result)) if last == pair => result,
+            _ => {
+                let result = self.result_of(results, pair, order);
+                results.last[member] = Some((pair, result));
                 result
             }
         };
         let one_to_one = self.matching.cardinality == Cardinality::OneToOne;
-        let key = if one_to_one { usize::MAX } else { result };
-        if results.last_step.insert(key, step) == Some(step) {
+        let last_step = if one_to_one { &mut results.last_step } else { &mut self.last_steps[result] };
+        if last_step.replace(step) == Some(step) {
             let message = match one_to_one {
                 true => {
                     "multiple matches for labels: many-to-one matching must be explicit (group_left/group_right)"
@@ -385,6 +396,22 @@ impl Matcher<'_> {
         Ok(true)
     }
 
+    /// The place of the result of a pair.
+    fn result_of(&mut self, results: &mut GroupResults, pair: Pair, order: usize) -> usize {
+        if let Some(&result) = results.pairs.get(&pair) {
+            return result;
+        }
+        let labels = self.result_labels(pair);
+        let (out, last_steps, return_bool) = (&mut self.out, &mut self.last_steps, self.binary.return_bool);
+        let result = *results.places.entry(labels).or_insert_with_key(|labels| {
+            out.push((order, Series::new(labels.clone(), return_bool)));
+            last_steps.push(None);
+            out.len() - 1
+        });
+        results.pairs.insert(pair, result);
+        result
+    }
+
     fn note(&mut self, step: usize, order: usize, note: Note) {
         if self.notes.is_empty() {
             self.notes = vec![None; self.grid.len()];
@@ -395,7 +422,7 @@ impl Matcher<'_> {
         }
     }
 
-    fn result_labels(&self, (many, one): (Option<usize>, Option<usize>)) -> Labels {
+    fn result_labels(&self, (many, one): Pair) -> Labels {
         let matching = self.matching;
         let (many, one) =
             (many.map(|place| &self.many[place].labels), one.map(|place| &self.one[place].labels));
