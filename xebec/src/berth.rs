@@ -47,6 +47,11 @@ impl Berth {
         Ipv4Addr::new(127, 64 + self.number, 0, 0)
     }
 
+    /// The network of Gateways that ask for no address; 65,534 loopback addresses.
+    pub(crate) fn gateways(&self) -> Ipv4Addr {
+        Ipv4Addr::new(127, 128 + self.number, 0, 0)
+    }
+
     /// The network of the pods that have a network namespace.
     pub(crate) fn pods(&self) -> String {
         format!("10.244.{}.0/24", self.number)
@@ -78,6 +83,7 @@ mod tests {
         let first = Berth::take(one.path()).unwrap();
         let second = Berth::take(other.path()).unwrap();
         assert_ne!(first.loopback(), second.loopback());
+        assert_ne!(first.gateways(), second.gateways());
         assert_ne!(first.pods(), second.pods());
         assert_ne!(first.bridge(), second.bridge());
         let (before, bridge) = (second.loopback(), second.bridge());

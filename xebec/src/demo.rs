@@ -150,6 +150,7 @@ fn objects() -> Vec<Value> {
         "metadata": {"name": "demo", "namespace": "default"},
         "spec": {
             "gatewayClassName": "xebec",
+            "addresses": [{"type": "IPAddress", "value": "127.0.0.1"}],
             "listeners": [{"name": "http", "protocol": "HTTP", "port": PORT}],
         },
     }));

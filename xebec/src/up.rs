@@ -59,7 +59,7 @@ pub(crate) async fn run(args: UpArgs, with_demo: bool) -> Result<()> {
                     bail!("the gateway needs the API: add it to --only, or leave the gateway out too");
                 };
                 gateway::define(&client).await?;
-                running.spawn(ended("gateway", gateway::run(client, stop.clone())));
+                running.spawn(ended("gateway", gateway::run(client, berth.gateways(), stop.clone())));
                 if with_demo {
                     endpoints.insert(part.name().to_owned(), gateway::address());
                 }
