@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	core "k8s.io/api/core/v1"
 	extensions "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	meta "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -33,6 +34,7 @@ func TestConformance(t *testing.T) {
 		Spec:       gateway.GatewayClassSpec{ControllerName: controller},
 	}
 	require.NoError(t, client.IgnoreAlreadyExists(options.Client.Create(context.Background(), class)))
+	go startAgain(t.Context(), options.Client)
 	conformance.RunConformanceWithOptions(t, options)
 	if options.RunTest == "" && options.ReportOutputPath != "" {
 		count(t, options)
@@ -101,6 +103,26 @@ func count(t *testing.T, options suite.ConformanceOptions) {
 		line("core", profile.Core.Statistics)
 		if profile.Extended != nil {
 			line("extended", profile.Extended.Statistics)
+		}
+	}
+}
+
+// startAgain deletes pods that found no Secret when they started, so that their ReplicaSets replace them: the suite brings
+// its Secrets after its Deployments, and the node does not look for them a second time.
+func startAgain(ctx context.Context, api client.Client) {
+	for ctx.Err() == nil {
+		time.Sleep(2 * time.Second)
+		pods := &core.PodList{}
+		if err := api.List(ctx, pods); err != nil {
+			continue
+		}
+		for _, pod := range pods.Items {
+			for _, container := range pod.Status.ContainerStatuses {
+				waiting := container.State.Waiting
+				if waiting != nil && waiting.Reason == "CreateContainerConfigError" {
+					_ = api.Delete(ctx, &pod, client.GracePeriodSeconds(0), client.Preconditions{UID: &pod.UID})
+				}
+			}
 		}
 	}
 }

@@ -1,6 +1,6 @@
 //! Hosts that are served apart at one address.
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use xebec_proxy::config::{
     Backend, BackendTls, Certificate, ClientValidation, Config, Domain, Ending, HostMatch, Listener,
     PathMatch, Protocol, Route, RouteMatch, ServerNameRoute, SubjectName, Tls, TlsDomain, TrustRoots,
@@ -49,6 +49,8 @@ impl Authority {
     fn new() -> Self {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        // With the name of a leaf it would pass for one that signed itself.
+        params.distinguished_name.push(DnType::CommonName, "authority");
         Self { issuer: CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap() }
     }
 
