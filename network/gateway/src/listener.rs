@@ -144,11 +144,9 @@ impl<'a> ListenerPlan<'a> {
 
     /// Whether the listener is in the proxy's configuration.
     pub(crate) fn is_served(&self) -> bool {
-        let needs_certificate = self.speaks.is_some_and(Speaks::ends_tls);
-        self.accepted.holds
-            && !self.kinds.is_empty()
-            && !self.places.is_empty()
-            && !(needs_certificate && self.tls.certificates.is_empty())
+        let ends_tls = self.speaks.is_some_and(Speaks::ends_tls);
+        let has_certificates = !ends_tls || !self.tls.certificates.is_empty();
+        self.accepted.holds && has_certificates && !self.kinds.is_empty() && !self.places.is_empty()
     }
 
     /// The hosts that it is for.
