@@ -15,7 +15,9 @@ use xebec_container::PodNetwork;
 const NUMBERS: std::ops::RangeInclusive<u8> = 0..=255;
 /// The first loopback address of the first number.
 const LOOPBACK: Ipv4Addr = Ipv4Addr::new(127, 128, 0, 0);
-/// How many loopback addresses a number has.
+/// The first loopback address for Gateways of the first number.
+const GATEWAYS: Ipv4Addr = Ipv4Addr::new(127, 192, 0, 0);
+/// How many loopback addresses of either sort a number has.
 const LOOPBACKS: u32 = 1 << 14;
 
 /// A number that no other instance has while this value lives.
@@ -59,6 +61,11 @@ impl Berth {
         Ipv4Addr::from(u32::from(LOOPBACK) + u32::from(self.number) * LOOPBACKS)
     }
 
+    /// The network of Gateways that ask for no address: 2^14 loopback addresses.
+    pub(crate) fn gateways(&self) -> Ipv4Addr {
+        Ipv4Addr::from(u32::from(GATEWAYS) + u32::from(self.number) * LOOPBACKS)
+    }
+
     /// The name of the bridge that joins the pods with a network of their own.
     pub(crate) fn bridge(&self) -> String {
         format!("xebec{}", self.number)
@@ -70,7 +77,7 @@ impl Berth {
     }
 
     /// Removes the bridge, unless pods are still joined to it.
-    pub(crate) async fn leave(self, network: Arc<PodNetwork>) {
+    pub(crate) async fn leave(self: Arc<Self>, network: Arc<PodNetwork>) {
         let left = tokio::task::spawn_blocking(move || match self.members() {
             0 => network.close(),
             _ => Ok(()),
@@ -105,7 +112,7 @@ mod tests {
 
     #[test]
     fn the_last_place_is_still_of_the_loopback_network() {
-        let end = u32::from(LOOPBACK) + u32::try_from(NUMBERS.count()).unwrap() * LOOPBACKS;
+        let end = u32::from(GATEWAYS) + u32::try_from(NUMBERS.count()).unwrap() * LOOPBACKS;
         assert!(Ipv4Addr::from(end - 1).is_loopback());
     }
 }

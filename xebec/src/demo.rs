@@ -62,7 +62,7 @@ impl Demo {
             .and_then(|gateway| gateway.spec.listeners.iter_mut().find(|listener| listener.name == LISTENER));
         let stored = own.as_ref().and_then(|listener| u16::try_from(listener.port).ok());
         let wanted = self.port.or(stored).unwrap_or(PORT);
-        let asked = if wanted == 0 { gateway::any() } else { gateway::served(wanted) };
+        let asked = gateway::served(wanted);
         // Held for a moment only, to say at once what the gateway's status would say later.
         let probe = TcpListener::bind(asked).await.with_context(|| {
             format!(
@@ -233,6 +233,7 @@ fn objects(port: u16) -> Vec<Value> {
         "metadata": {"name": GATEWAY, "namespace": NAMESPACE},
         "spec": {
             "gatewayClassName": "xebec",
+            "addresses": [{"type": "IPAddress", "value": "127.0.0.1"}],
             "listeners": [{"name": LISTENER, "protocol": "HTTP", "port": port}],
         },
     }));

@@ -68,6 +68,37 @@ pub struct HttpRule {
     /// How long it may take.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeouts: Option<Timeouts>,
+    /// When it is sent again; of the experimental channel.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(skip)]
+    pub retry: Option<Retry>,
+    /// Where requests of one session go; of the experimental channel.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(skip)]
+    pub session_persistence: Option<SessionPersistence>,
+}
+
+/// When a request is sent again.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Retry {
+    /// Statuses that are tried again.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub codes: Vec<u16>,
+    /// How often at most.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attempts: Option<i32>,
+    /// The least wait between two tries, as a Gateway API duration.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backoff: Option<String>,
+}
+
+/// Where requests of one session go.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SessionPersistence {
+    /// The name of the cookie or header.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session_name: Option<String>,
 }
 
 /// What a request must have; all of it.
@@ -207,6 +238,9 @@ pub enum HttpFilterType {
     /// Answers for other origins.
     #[serde(rename = "CORS")]
     Cors,
+    /// Asks another service first; of the experimental channel.
+    #[schemars(skip)]
+    ExternalAuth,
 }
 
 /// How headers are changed: first removed, then set, then added.

@@ -11,7 +11,8 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use crate::connection::{Shared, State};
+use crate::connection::Shared;
+use crate::state::State;
 use crate::stream::Io;
 
 /// A listener at work. Dropping it cuts its connections.

@@ -3,11 +3,14 @@
 // The helpers of an integration test stand outside its test functions.
 #![allow(clippy::unwrap_used)]
 
+mod domains;
 mod framing;
 mod fuzz;
 mod http2;
 mod lifecycle;
 mod peers;
+mod retries;
 mod routing;
+mod streams;
 mod tls;
 mod upgrade;

@@ -3,85 +3,104 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::StatusCode;
 use xebec_api::gateway as api;
 use xebec_api::gateway::{HTTPRoute, HttpMatch, HttpRule, MatchType, PathMatchType};
 use xebec_proxy::config::{
-    Action, Backend, PathMatch, Pattern, Route, RouteMatch, Target, Timeouts, ValueMatch,
+    Action, Backend, PathMatch, Pattern, Retry, Route, RouteMatch, Timeouts, ValueMatch,
 };
 
-use crate::backend::Backends;
+use crate::backend::{Asker, Backends};
 use crate::condition::Verdict;
-use crate::filter::{filters, name};
+use crate::filter::{Reader, name};
+use crate::route::{Compiled, Served};
+use crate::translation::names;
 
-/// The rules of a route, and the first reference in them that is wrong.
-pub(crate) struct Compiled {
-    pub(crate) routes: Vec<Route>,
-    pub(crate) resolved: Verdict,
-}
+/// How often a request is sent again where the route does not say.
+const ATTEMPTS: u32 = 1;
+/// The wait before a request is sent again where the route does not say.
+const BACKOFF: Duration = Duration::from_millis(25);
 
 /// Compiles the rules of a route; the error says what the proxy cannot do.
-pub(crate) fn compile(route: &HTTPRoute, backends: &Backends<'_>) -> Result<Compiled, String> {
-    let namespace = route.metadata.namespace.as_deref().unwrap_or_default();
-    let id = format!("{namespace}/{}", route.metadata.name.as_deref().unwrap_or_default());
-    let mut compiled = Compiled { routes: Vec::new(), resolved: Verdict::yes("ResolvedRefs") };
+pub(crate) fn compile<'a>(
+    route: &HTTPRoute,
+    backends: &Backends<'a>,
+    asker: Asker<'_, 'a>,
+) -> Result<Compiled, String> {
+    let (namespace, name) = names(&route.metadata);
+    let mut resolved = Verdict::yes("ResolvedRefs");
+    let mut routes = Vec::new();
     for (index, rule) in route.spec.rules.iter().enumerate() {
         let named = |error| format!("rule {index}: {error}");
-        let changes = filters(&rule.filters).map_err(named)?;
+        if rule.session_persistence.is_some() {
+            return Err(named(
+                "sessions are not kept with one backend; remove sessionPersistence".to_owned(),
+            ));
+        }
+        let changes =
+            Reader { backends, asker, resolved: &mut resolved }.http(&rule.filters).map_err(named)?;
         let action = match changes.redirect {
             Some(redirect) => Action::Redirect(redirect),
-            None => {
-                Action::Forward(forward(namespace, rule, backends, &mut compiled.resolved).map_err(named)?)
-            }
+            None => Action::Forward(forward(rule, backends, asker, &mut resolved).map_err(named)?),
         };
         let timeouts = rule.timeouts.as_ref().map(timeouts).transpose().map_err(named)?.unwrap_or_default();
+        let retry = rule.retry.as_ref().map(retry).transpose().map_err(named)?;
         let every = [HttpMatch::default()];
         let matches = if rule.matches.is_empty() { &every[..] } else { &rule.matches[..] };
-        let id: Arc<str> = format!("{id}/{index}").into();
+        let part = rule.name.clone().unwrap_or_else(|| index.to_string());
+        let id: Arc<str> = format!("{namespace}/{name}/{part}").into();
         for wanted in matches {
-            compiled.routes.push(Route {
+            routes.push(Route {
                 id: Arc::clone(&id),
                 matcher: matcher(wanted).map_err(named)?,
                 filters: changes.changes.clone(),
                 action: action.clone(),
                 timeouts,
+                retry: retry.clone(),
+                cors: changes.cors.clone(),
             });
         }
     }
-    Ok(compiled)
+    Ok(Compiled { served: Served::Requests(routes), resolved })
 }
 
-fn forward(
-    namespace: &str,
+fn forward<'a>(
     rule: &HttpRule,
-    backends: &Backends<'_>,
+    backends: &Backends<'a>,
+    asker: Asker<'_, 'a>,
     resolved: &mut Verdict,
 ) -> Result<Vec<Backend>, String> {
     let compiled = rule.backend_refs.iter().map(|wanted| {
-        let reference = &wanted.backend;
-        let weight =
-            u32::try_from(wanted.weight).map_err(|_| format!("{} is not a weight", wanted.weight))?;
-        let own = filters(&wanted.filters)?;
-        if own.redirect.is_some() {
-            return Err("a redirect cannot stand at a backend; put it at the rule".to_owned());
+        let own = Reader { backends, asker, resolved: &mut *resolved }.http(&wanted.filters)?;
+        if own.redirect.is_some() || own.cors.is_some() {
+            return Err("redirects and CORS cannot stand at a backend; put them at the rule".to_owned());
         }
-        let target_namespace = reference.namespace.as_deref().unwrap_or(namespace);
-        let id = format!("{target_namespace}/{}:{}", reference.name, reference.port.unwrap_or_default());
-        Ok(match backends.find(namespace, reference) {
-            Ok(found) => Backend {
-                protocol: found.protocol,
-                filters: own.changes,
-                target: Target::Endpoints(found.endpoints.into()),
-                ..Backend::new(id, weight, Vec::new())
-            },
-            Err(verdict) => {
-                if resolved.holds {
-                    *resolved = verdict;
-                }
-                Backend::invalid(id, weight)
-            }
-        })
+        let backend = backends.backend(asker, &wanted.backend, wanted.weight, resolved)?;
+        Ok(Backend { filters: own.changes, ..backend })
     });
     compiled.collect()
+}
+
+fn retry(wanted: &api::Retry) -> Result<Retry, String> {
+    let attempts = match wanted.attempts {
+        None => ATTEMPTS,
+        Some(attempts) => {
+            u32::try_from(attempts).map_err(|_| format!("{attempts} is not a number of attempts"))?
+        }
+    };
+    let status = |code: &u16| {
+        StatusCode::from_u16(*code).map_err(|_| format!("{code} is not a status; take one of 400 to 599"))
+    };
+    let statuses = wanted.codes.iter().map(status).collect::<Result<_, _>>()?;
+    let backoff = match &wanted.backoff {
+        None => BACKOFF,
+        Some(text) => duration(text).ok_or_else(|| not_a_duration(text))?,
+    };
+    Ok(Retry { attempts, statuses, backoff })
+}
+
+fn not_a_duration(text: &str) -> String {
+    format!("{text:?} is not a duration; write one such as 1h30m, 5s or 500ms")
 }
 
 fn matcher(wanted: &HttpMatch) -> Result<RouteMatch, String> {
@@ -94,14 +113,7 @@ fn matcher(wanted: &HttpMatch) -> Result<RouteMatch, String> {
     let method = wanted.method.as_deref().map(|method| {
         method.parse().map_err(|_| format!("{method:?} is not a method; take one of RFC 9110 section 9"))
     });
-    let mut headers: Vec<(http::HeaderName, ValueMatch)> = Vec::new();
-    for header in &wanted.headers {
-        let key = name(&header.name)?;
-        // Of entries whose names differ in case only, the first counts (HTTPHeaderMatch.name).
-        if headers.iter().all(|(taken, _)| *taken != key) {
-            headers.push((key, value(header.type_, &header.value)?));
-        }
-    }
+    let headers = headers(&wanted.headers)?;
     let mut query: Vec<(String, ValueMatch)> = Vec::new();
     for api::QueryParamMatch { type_, name, value: wanted } in &wanted.query_params {
         if query.iter().all(|(taken, _)| taken != name) {
@@ -111,22 +123,33 @@ fn matcher(wanted: &HttpMatch) -> Result<RouteMatch, String> {
     Ok(RouteMatch { path, method: method.transpose()?, headers, query })
 }
 
-fn value(type_: MatchType, wanted: &str) -> Result<ValueMatch, String> {
+/// Of entries whose names differ in case only, the first counts (HTTPHeaderMatch.name).
+pub(crate) fn headers(wanted: &[api::HeaderMatch]) -> Result<Vec<(http::HeaderName, ValueMatch)>, String> {
+    let mut headers: Vec<(http::HeaderName, ValueMatch)> = Vec::new();
+    for header in wanted {
+        let key = name(&header.name)?;
+        if headers.iter().all(|(taken, _)| *taken != key) {
+            headers.push((key, value(header.type_, &header.value)?));
+        }
+    }
+    Ok(headers)
+}
+
+pub(crate) fn value(type_: MatchType, wanted: &str) -> Result<ValueMatch, String> {
     Ok(match type_ {
         MatchType::Exact => ValueMatch::Exact(wanted.to_owned()),
         MatchType::RegularExpression => ValueMatch::Regex(pattern(wanted)?),
     })
 }
 
-fn pattern(expression: &str) -> Result<Pattern, String> {
+pub(crate) fn pattern(expression: &str) -> Result<Pattern, String> {
     Pattern::new(expression).map_err(|error| error.to_string())
 }
 
 fn timeouts(wanted: &api::Timeouts) -> Result<Timeouts, String> {
     let limit = |text: &Option<String>| -> Result<Option<Duration>, String> {
         let Some(text) = text else { return Ok(None) };
-        let length = duration(text)
-            .ok_or_else(|| format!("{text:?} is not a duration; write one such as 1h30m, 5s or 500ms"))?;
+        let length = duration(text).ok_or_else(|| not_a_duration(text))?;
         Ok((!length.is_zero()).then_some(length))
     };
     Ok(Timeouts { request: limit(&wanted.request)?, backend_request: limit(&wanted.backend_request)? })
