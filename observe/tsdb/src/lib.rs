@@ -1,0 +1,24 @@
+//! A time-series database: samples of labelled series go in, what matchers select over a span of time comes out.
+//!
+//! New samples rest in the head in memory and in a write-ahead log; what is old enough moves into blocks in
+//! Prometheus's own format (`tsdb/docs/format` of prometheus/prometheus), so that Prometheus, promtool and Thanos open
+//! them, and theirs are opened here. Floats, native histograms of whole observations and of fractions are kept, with
+//! exponential and custom buckets.
+//!
+//! The crate knows files and bytes, nothing of queries, scraping, HTTP or Kubernetes, and has no global state: clocks
+//! are the caller's, and every thread is the caller's too.
+
+mod chunk;
+mod error;
+mod histogram;
+mod label;
+mod sample;
+mod wire;
+
+pub use chunk::{Chunk, ChunkReader, Encoding, encode};
+pub use error::{Error, Result};
+pub use histogram::{
+    CUSTOM_BUCKETS, CounterReset, FloatHistogram, Histogram, HistogramOf, Layout, Number, Span,
+};
+pub use label::{Labels, METRIC_NAME, Pairs};
+pub use sample::{STALE, Sample, Value, is_stale};
