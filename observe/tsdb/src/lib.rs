@@ -11,8 +11,12 @@
 mod chunk;
 mod error;
 mod histogram;
+mod index;
 mod label;
+mod matcher;
+mod postings;
 mod sample;
+mod source;
 mod wire;
 
 pub use chunk::{Chunk, ChunkReader, Encoding, encode};
@@ -21,4 +25,6 @@ pub use histogram::{
     CUSTOM_BUCKETS, CounterReset, FloatHistogram, Histogram, HistogramOf, Layout, Number, Span,
 };
 pub use label::{Labels, METRIC_NAME, Pairs};
+pub use matcher::{MatchOp, Matcher};
 pub use sample::{STALE, Sample, Value, is_stale};
+pub use source::{FileSource, Source};
