@@ -125,9 +125,10 @@ impl SegmentReader {
         let mut paths = Vec::new();
         for entry in fs::read_dir(directory).map_err(Error::io(directory))? {
             let path = entry.map_err(Error::io(directory))?.path();
-            let numbered = path.file_name().and_then(|name| name.to_str()).is_some_and(|name| {
-                name.len() >= 6 && name.bytes().all(|byte| byte.is_ascii_digit())
-            });
+            let numbered = path
+                .file_name()
+                .and_then(|name| name.to_str())
+                .is_some_and(|name| name.len() >= 6 && name.bytes().all(|byte| byte.is_ascii_digit()));
             if numbered {
                 paths.push(path);
             }
@@ -148,9 +149,10 @@ impl SegmentReader {
             let why = format!("a chunk is in file {}, and there are {}", number + 1, self.files.len());
             return Err(Error::corrupt("block", why));
         };
-        let left = file.len().checked_sub(offset).filter(|_| offset >= HEADER).ok_or_else(|| {
-            Error::corrupt(file.name(), format!("a chunk is at {offset}, outside of it"))
-        })?;
+        let left =
+            file.len().checked_sub(offset).filter(|_| offset >= HEADER).ok_or_else(|| {
+                Error::corrupt(file.name(), format!("a chunk is at {offset}, outside of it"))
+            })?;
         let guess = hint.max(MOST_LENGTH_BYTES).min(usize::try_from(left).unwrap_or(usize::MAX));
         let mut bytes = file.read(offset, guess)?;
         let (length, whole) = parse_length(&bytes, file.as_ref(), left)?;

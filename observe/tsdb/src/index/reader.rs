@@ -96,14 +96,9 @@ impl IndexReader {
     }
 
     /// Reads series one after the other.
-    pub(crate) fn cursor(&self) -> Result<SeriesCursor<'_>> {
-        Ok(SeriesCursor {
-            index: self,
-            symbols: self.symbols()?,
-            window: Bytes::new(),
-            at: 0,
-            entry: Bytes::new(),
-        })
+    pub(crate) fn cursor(self: &Arc<Self>) -> Result<SeriesCursor> {
+        self.symbols()?;
+        Ok(SeriesCursor { index: Arc::clone(self), window: Bytes::new(), at: 0, entry: Bytes::new() })
     }
 
     fn name(&self, name: &str) -> Option<&Name> {
@@ -195,25 +190,25 @@ impl LabelIndex for IndexReader {
 
 /// Reads the entries of series, best in the order of their numbers.
 #[derive(Debug)]
-pub(crate) struct SeriesCursor<'a> {
-    index: &'a IndexReader,
-    symbols: &'a Symbols,
+pub(crate) struct SeriesCursor {
+    index: Arc<IndexReader>,
     window: Bytes,
     at: u64,
     entry: Bytes,
 }
 
-impl SeriesCursor<'_> {
+impl SeriesCursor {
     /// The labels and chunks of a series.
     pub(crate) fn read(&mut self, number: u32) -> Result<(Labels, Vec<ChunkMeta>)> {
         self.load(u64::from(number) * 16)?;
         let mut reader = Reader::new(&self.entry, "series of the index");
         let count = reader.uvarint()?;
         let count = reader.count(count, 2)?;
+        let symbols = self.index.symbols()?;
         let mut pairs = Vec::with_capacity(count);
         for _ in 0..count {
             let (name, value) = (reader.uvarint32()?, reader.uvarint32()?);
-            pairs.push((self.symbols.get(name)?, self.symbols.get(value)?));
+            pairs.push((symbols.get(name)?, symbols.get(value)?));
         }
         if !pairs.is_sorted_by(|a, b| a.0 < b.0) {
             return Err(reader.fault("the labels of a series are not sorted"));

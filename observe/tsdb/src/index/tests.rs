@@ -11,7 +11,7 @@ use crate::{
 
 type Series = BTreeMap<Labels, Vec<ChunkMeta>>;
 
-fn write(series: &Series) -> (tempfile::TempDir, IndexReader) {
+fn write(series: &Series) -> (tempfile::TempDir, Arc<IndexReader>) {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("index");
     let symbols = series.keys().flatten().flat_map(|(name, value)| [name, value]).map(Arc::from);
@@ -22,7 +22,7 @@ fn write(series: &Series) -> (tempfile::TempDir, IndexReader) {
     let size = writer.finish().unwrap();
     let source = FileSource::open(&path).unwrap();
     assert_eq!(crate::source::Source::len(&source), size);
-    (directory, IndexReader::open(Arc::new(source)).unwrap())
+    (directory, Arc::new(IndexReader::open(Arc::new(source)).unwrap()))
 }
 
 fn labels(pairs: &[(&str, &str)]) -> Labels {
@@ -89,7 +89,7 @@ proptest! {
             let mut expected: Vec<&str> = series.keys().map(|labels| labels.get(&name)).filter(|v| !v.is_empty()).collect();
             expected.sort_unstable();
             expected.dedup();
-            prop_assert_eq!(all_values(&index, &name).unwrap(), expected);
+            prop_assert_eq!(all_values(&*index, &name).unwrap(), expected);
         }
     }
 
@@ -97,7 +97,7 @@ proptest! {
     fn matchers_select_what_fulfils_them(series in series(), matchers in proptest::collection::vec(matcher(), 0..4)) {
         let (_directory, index) = write(&series);
         let mut cursor = index.cursor().unwrap();
-        let selected = select(&index, &matchers).unwrap();
+        let selected = select(&*index, &matchers).unwrap();
         let found: Vec<Labels> = selected.iter().map(|&number| cursor.read(number).unwrap().0).collect();
         let expected: Vec<Labels> =
             series.keys().filter(|labels| Matcher::all_match(&matchers, labels)).cloned().collect();
