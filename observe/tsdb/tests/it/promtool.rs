@@ -87,6 +87,7 @@ fn promtool_dumps_our_blocks_sample_by_sample() {
     let series = floats();
     let block = write(directory.path(), &series);
     assert_eq!(read(&block, &[]), series);
+    std::fs::create_dir(directory.path().join("wal")).unwrap();
     let Some(dump) = promtool(&["tsdb", "dump", path(directory.path())]) else { return };
     let ours = series.iter().map(|(labels, samples)| {
         let bits = |sample: &Sample| match sample.value {
