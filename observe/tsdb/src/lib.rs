@@ -11,6 +11,7 @@
 mod block;
 mod chunk;
 mod error;
+mod head;
 mod histogram;
 mod index;
 mod interval;
@@ -25,6 +26,7 @@ mod wire;
 pub use block::{Block, BlockMeta, BlockStats, BlockWriter, Compaction, Parent, Ulid};
 pub use chunk::{Chunk, ChunkReader, Encoding, encode};
 pub use error::{Error, Result};
+pub use head::{Exemplar, Metadata};
 pub use histogram::{
     CUSTOM_BUCKETS, CounterReset, FloatHistogram, Histogram, HistogramOf, Layout, Number, Span,
 };

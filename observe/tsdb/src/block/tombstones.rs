@@ -59,7 +59,10 @@ impl Tombstones {
         }
         let version = reader.u8()?;
         if version != VERSION {
-            return Err(Error::Unsupported { what: "tombstones".into(), found: format!("version {version}") });
+            return Err(Error::Unsupported {
+                what: "tombstones".into(),
+                found: format!("version {version}"),
+            });
         }
         let Some((body, sum)) = reader.rest().split_last_chunk::<4>() else {
             return Err(reader.fault("it ends early"));

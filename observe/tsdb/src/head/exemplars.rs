@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use super::index::NumberMap;
 use crate::{Error, Interval, Labels, Result};
 
 /// A measurement that stands for others, mostly with a trace's number.
@@ -28,7 +29,9 @@ impl Exemplar {
     }
 
     fn same(&self, other: &Self) -> bool {
-        self.labels == other.labels && self.value.to_bits() == other.value.to_bits() && self.time == other.time
+        self.labels == other.labels
+            && self.value.to_bits() == other.value.to_bits()
+            && self.time == other.time
     }
 }
 
@@ -37,11 +40,15 @@ impl Exemplar {
 pub(crate) struct Exemplars {
     most: usize,
     ring: VecDeque<(u32, Exemplar)>,
+    /// How many have left the ring.
+    left: u64,
+    /// The newest of each series, counted from the first that ever was.
+    newest: NumberMap<u32, u64>,
 }
 
 impl Exemplars {
     pub(crate) fn new(most: usize) -> Self {
-        Self { most, ring: VecDeque::new() }
+        Self { most, ring: VecDeque::new(), left: 0, newest: NumberMap::default() }
     }
 
     /// Whether one would be taken.
@@ -50,7 +57,8 @@ impl Exemplars {
             return Err(Error::ExemplarsDisabled);
         }
         exemplar.validate()?;
-        match self.ring.iter().rev().find(|(of, _)| *of == series) {
+        let newest = self.newest.get(&series).and_then(|at| self.ring.get((at - self.left) as usize));
+        match newest {
             Some((_, last)) if last.same(exemplar) => Err(Error::DuplicateExemplar),
             Some((_, last)) if last.time > exemplar.time => Err(Error::OutOfOrderExemplar),
             _ => Ok(()),
@@ -62,13 +70,23 @@ impl Exemplars {
             return;
         }
         while self.ring.len() >= self.most {
-            self.ring.pop_front();
+            if let Some((series, _)) = self.ring.pop_front()
+                && self.newest.get(&series) == Some(&self.left)
+            {
+                self.newest.remove(&series);
+            }
+            self.left += 1;
         }
+        self.newest.insert(series, self.left + self.ring.len() as u64);
         self.ring.push_back((series, exemplar));
     }
 
     /// Those of some series within a span of time.
-    pub(crate) fn select(&self, within: Interval, wanted: impl Fn(u32) -> bool) -> BTreeMap<u32, Vec<Exemplar>> {
+    pub(crate) fn select(
+        &self,
+        within: Interval,
+        wanted: impl Fn(u32) -> bool,
+    ) -> BTreeMap<u32, Vec<Exemplar>> {
         let mut found: BTreeMap<u32, Vec<Exemplar>> = BTreeMap::new();
         for (series, exemplar) in &self.ring {
             if within.contains(exemplar.time) && wanted(*series) {
@@ -78,7 +96,7 @@ impl Exemplars {
         found
     }
 
-    pub(crate) fn forget(&mut self, gone: &[u32]) {
-        self.ring.retain(|(series, _)| gone.binary_search(series).is_err());
+    pub(crate) fn len(&self) -> usize {
+        self.ring.len()
     }
 }

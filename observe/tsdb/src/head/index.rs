@@ -149,14 +149,17 @@ impl HeadIndex {
 
     fn place(&mut self, number: u32, labels: &Labels) {
         let hash = self.hash(labels);
-        let pairs = labels.iter().map(|(name, value)| (self.symbols.intern(name), self.symbols.intern(value)));
+        let pairs =
+            labels.iter().map(|(name, value)| (self.symbols.intern(name), self.symbols.intern(value)));
         let pairs = pairs.collect();
         self.labels.insert(number, pairs);
         match self.by_hash.entry(hash) {
             std::collections::hash_map::Entry::Vacant(slot) => {
                 slot.insert(number);
             }
-            std::collections::hash_map::Entry::Occupied(_) => self.clashes.entry(hash).or_default().push(number),
+            std::collections::hash_map::Entry::Occupied(_) => {
+                self.clashes.entry(hash).or_default().push(number)
+            }
         }
     }
 
@@ -220,7 +223,9 @@ impl HeadIndex {
     }
 
     fn resolve(&self, pairs: &[(u32, u32)]) -> Labels {
-        Labels::from_sorted(pairs.iter().map(|&(name, value)| (self.symbols.str(name), self.symbols.str(value))))
+        Labels::from_sorted(
+            pairs.iter().map(|&(name, value)| (self.symbols.str(name), self.symbols.str(value))),
+        )
     }
 
     /// The labels of a series.

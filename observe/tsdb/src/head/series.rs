@@ -73,7 +73,11 @@ impl MemSeries {
                 None => return Ok(Course::InOrder),
                 Some(last) if time > last.time => return Ok(Course::InOrder),
                 Some(last) if time == last.time => {
-                    return if last.value == *value { Ok(Course::Known) } else { Err(Error::DuplicateSample) };
+                    return if last.value == *value {
+                        Ok(Course::Known)
+                    } else {
+                        Err(Error::DuplicateSample)
+                    };
                 }
                 Some(_) => {}
             }
@@ -119,7 +123,11 @@ impl MemSeries {
             let (encoding, mut data) = writer.finish();
             data.shrink_to_fit();
             self.closed.reserve_exact(1);
-            self.closed.push(Closed { span: Interval { min: first, max: last }, encoding, data: data.into() });
+            self.closed.push(Closed {
+                span: Interval { min: first, max: last },
+                encoding,
+                data: data.into(),
+            });
         }
     }
 
@@ -195,11 +203,15 @@ impl MemSeries {
             let stored = late.closed.iter().cloned();
             let seen = late.waiting.iter().filter(|(_, tx)| *tx <= visible).map(|(sample, _)| sample.clone());
             let chunks = stored.chain(close(seen));
-            parts.extend(chunks.map(|closed| (closed.span, Chunk { encoding: closed.encoding, data: closed.data })));
+            parts.extend(
+                chunks.map(|closed| (closed.span, Chunk { encoding: closed.encoding, data: closed.data })),
+            );
         }
-        let deleted: std::sync::Arc<[Interval]> = self.deleted.as_deref().map_or(&[][..], Vec::as_slice).into();
+        let deleted: std::sync::Arc<[Interval]> =
+            self.deleted.as_deref().map_or(&[][..], Vec::as_slice).into();
         let each = parts.into_iter().filter(|(span, _)| span.overlaps(within));
-        each.map(|(span, chunk)| Part { span, place: Place::Memory(chunk), deleted: deleted.clone() }).collect()
+        each.map(|(span, chunk)| Part { span, place: Place::Memory(chunk), deleted: deleted.clone() })
+            .collect()
     }
 
     /// Whether the chunks within a span need no merging and lie within it: they go into a block as they are.
@@ -211,7 +223,8 @@ impl MemSeries {
     pub(crate) fn truncate(&mut self, time: i64, late: bool) {
         self.closed.retain(|closed| closed.span.max >= time);
         self.closed.shrink_to_fit();
-        let ended = self.open.as_ref().is_some_and(|(_, writer)| writer.last().is_none_or(|last| last.time < time));
+        let ended =
+            self.open.as_ref().is_some_and(|(_, writer)| writer.last().is_none_or(|last| last.time < time));
         if ended {
             self.open = None;
         }
@@ -235,7 +248,8 @@ impl MemSeries {
             max: writer.last().map_or(*first, |last| last.time),
         });
         let late = self.out_of_order.iter().flat_map(|late| {
-            let waiting = late.waiting.iter().map(|(sample, _)| Interval { min: sample.time, max: sample.time });
+            let waiting =
+                late.waiting.iter().map(|(sample, _)| Interval { min: sample.time, max: sample.time });
             late.closed.iter().map(|closed| closed.span).chain(waiting)
         });
         let all = self.closed.iter().map(|closed| closed.span).chain(open).chain(late);
