@@ -19,18 +19,22 @@ use crate::pods::LocalPods;
 /// A node that does not run yet.
 pub(crate) struct Node {
     options: Options,
-    berth: Berth,
+    berth: Arc<Berth>,
 }
 
 /// Looks what the node can run here.
-pub(crate) async fn prepare(data: &DataDir, store: Arc<Store>, registry: Option<SocketAddr>) -> Result<Node> {
+pub(crate) async fn prepare(
+    data: &DataDir,
+    berth: Arc<Berth>,
+    store: Arc<Store>,
+    registry: Option<SocketAddr>,
+) -> Result<Node> {
     let root = data.path().to_owned();
     tokio::task::spawn_blocking(move || {
         let host =
             Host::new(HostOptions::new(root.join("wasm"))).context("the WebAssembly host cannot start")?;
         let folder = root.join("containers");
         std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
-        let berth = Berth::take(&root)?;
         let options = Options {
             name: name(),
             address: Ipv4Addr::LOCALHOST,

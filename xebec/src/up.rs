@@ -9,6 +9,7 @@ use anyhow::{Context as _, Result, bail};
 use tokio::net::TcpListener;
 use xebec_oci::{Limits, Registry, Store};
 
+use crate::berth::Berth;
 use crate::cli::{Part, UpArgs};
 use crate::data_dir::{DataDir, Endpoints};
 use crate::demo::Demo;
@@ -50,6 +51,7 @@ async fn serve(
     }
     let mut endpoints = Endpoints::new();
     let mut notes = Vec::new();
+    let berth = Arc::new(Berth::take(data.path())?);
     let pods = Arc::new(LocalPods::new(data));
     let mut store = None;
     let mut client = None;
@@ -80,7 +82,7 @@ async fn serve(
                     entrance = Some(chosen);
                 }
                 let stop = parts.clients.stop();
-                parts.clients.spawn("gateway", gateway::run(client, stop));
+                parts.clients.spawn("gateway", gateway::run(client, berth.gateways(), stop));
                 continue;
             }
             Part::Node => {
@@ -90,7 +92,7 @@ async fn serve(
                     );
                 };
                 let registry = endpoints.get(Part::Registry.name()).copied();
-                let node = node::prepare(data, store.clone(), registry).await?;
+                let node = node::prepare(data, berth.clone(), store.clone(), registry).await?;
                 node.serve(&pods);
                 if let Some(demo) = &demo {
                     demo.load(store, node.runs_containers()).await?;
