@@ -24,6 +24,7 @@ pub(crate) struct Promise {
 struct Book {
     promise: Option<Promise>,
     in_order: bool,
+    one_image: bool,
     pods: BTreeMap<String, Pod>,
     broken: Vec<String>,
 }
@@ -61,6 +62,11 @@ impl Auditor {
     /// From now on it is promised that no pod stands before those of lower ordinals were made.
     pub(crate) fn in_order(&self) {
         self.book.lock().unwrap().in_order = true;
+    }
+
+    /// From now on it is promised that all pods that have not ended have the same image.
+    pub(crate) fn one_image(&self) {
+        self.book.lock().unwrap().one_image = true;
     }
 
     /// Fails if a promise was broken since the beginning.
@@ -117,6 +123,13 @@ impl Book {
             // One may be missing in the middle: the one that an update has ended and not made anew.
             if ordinals.last().is_some_and(|last| last + 1 > ordinals.len() + 1) {
                 self.broken.push(format!("{gaps} ordinals of {ordinals:?} stand above missing ones"));
+            }
+        }
+        if self.one_image {
+            let images = self.pods.values().filter_map(|pod| pod.spec.as_ref()?.containers[0].image.clone());
+            let images: std::collections::BTreeSet<String> = images.collect();
+            if images.len() > 1 {
+                self.broken.push(format!("pods of {images:?} stand at once"));
             }
         }
         let Some(promise) = self.promise else { return };

@@ -1,7 +1,7 @@
 //! Deployments, ReplicaSets and their pods when requests fail and watches break.
 
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Event, Pod};
 use kube::ResourceExt as _;
 use kube::api::DeleteParams;
 use serde_json::{Value, json};
@@ -163,4 +163,98 @@ async fn only_matching_pods_without_a_controller_are_adopted() {
     cluster.change::<Pod>("free", json!({"metadata": {"labels": {"app": "mail"}}})).await;
     cluster.until::<Pod>("free", |pod| pod.owner_references().is_empty()).await;
     cluster.until_all::<Pod>(|pods| pods.iter().filter(|pod| owned(pod)).count() == 3).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn recreate_never_runs_two_templates_at_once() {
+    for seed in seeds() {
+        let mut cluster = Cluster::in_storm(seed, STORM).await;
+        let auditor = Auditor::of(&cluster, "app=web").await;
+        auditor.one_image();
+        auditor.promise(3, 0);
+        let mut recreate = web(3, "shop:1");
+        recreate["spec"]["strategy"] = json!({"type": "Recreate"});
+        cluster.create::<Deployment>(recreate).await;
+        settled(&cluster, "shop:1", 3).await;
+        cluster.change::<Deployment>("web", json!({"spec": {"template": template("shop:2")}})).await;
+        tokio::time::sleep(std::time::Duration::from_millis(80)).await;
+        cluster.kill_controllers().await;
+        cluster.start_controllers();
+        settled(&cluster, "shop:2", 3).await;
+        auditor.check();
+    }
+}
+
+fn progress(deployment: &Deployment) -> String {
+    let conditions = deployment.status.iter().flat_map(|status| status.conditions.iter().flatten());
+    let told = conditions.into_iter().find(|one| one.type_.as_deref() == Some("Progressing"));
+    told.and_then(|told| told.reason.clone()).unwrap_or_default()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rollout_that_stands_still_is_told_and_may_still_end() {
+    let mut cluster = Cluster::with(21, STORM).await;
+    cluster.start_controllers();
+    let mut slow = web(2, "shop:1");
+    slow["spec"]["progressDeadlineSeconds"] = json!(1);
+    cluster.create::<Deployment>(slow).await;
+    cluster.until::<Deployment>("web", |web| progress(web) == "ProgressDeadlineExceeded").await;
+    cluster.start_node();
+    settled(&cluster, "shop:1", 2).await;
+    cluster.until::<Deployment>("web", |web| progress(web) == "NewReplicaSetAvailable").await;
+    // While it is paused a new template waits, and a new size does not.
+    let paused = json!({"spec": {"paused": true, "replicas": 3, "template": template("shop:2")}});
+    cluster.change::<Deployment>("web", paused).await;
+    cluster.until_all::<Pod>(|pods| pods.len() == 3).await;
+    cluster.until::<Deployment>("web", |web| progress(web) == "DeploymentPaused").await;
+    assert_eq!(cluster.list::<ReplicaSet>("").await.len(), 1);
+    cluster.change::<Deployment>("web", json!({"spec": {"paused": false}})).await;
+    settled(&cluster, "shop:2", 3).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn history_is_limited_and_what_was_done_is_told() {
+    let cluster = Cluster::with(0, CALM).await;
+    cluster.start_node();
+    let mut cluster = cluster;
+    cluster.start_controllers();
+    let mut limited = web(2, "shop:0");
+    limited["spec"]["revisionHistoryLimit"] = json!(1);
+    limited["metadata"]["annotations"] = json!({"kubernetes.io/change-cause": "first"});
+    cluster.create::<Deployment>(limited).await;
+    settled(&cluster, "shop:0", 2).await;
+    for image in ["shop:1", "shop:2", "shop:1"] {
+        let cause = json!({"annotations": {"kubernetes.io/change-cause": image}});
+        cluster
+            .change::<Deployment>("web", json!({"metadata": cause, "spec": {"template": template(image)}}))
+            .await;
+        settled(&cluster, image, 2).await;
+    }
+    let sets = cluster.until_all::<ReplicaSet>(|sets| sets.len() == 2).await;
+    let current = sets.iter().find(|set| set.spec.replicas == Some(2)).unwrap();
+    assert_eq!(
+        current.annotations()["deployment.kubernetes.io/revision"],
+        "4",
+        "a rollback is a revision of its own"
+    );
+    assert_eq!(current.annotations()["deployment.kubernetes.io/revision-history"], "2");
+    assert_eq!(current.annotations()["kubernetes.io/change-cause"], "shop:1");
+    let name = current.name_any();
+    let told = |events: &[Event], of: &str, reason: &str, text: &str| {
+        events.iter().any(|event| {
+            event.involved_object.name.as_deref() == Some(of)
+                && event.reason.as_deref() == Some(reason)
+                && event.message.as_deref().is_some_and(|message| message.starts_with(text))
+        })
+    };
+    cluster
+        .until_all::<Event>(|events| {
+            let up = format!("Scaled up replica set {name} from 0 to ");
+            let down = format!("Scaled down replica set {name} from ");
+            told(events, "web", "ScalingReplicaSet", &up)
+                && told(events, "web", "ScalingReplicaSet", &down)
+                && told(events, &name, "SuccessfulCreate", &format!("Created pod: {name}-"))
+                && told(events, &name, "SuccessfulDelete", &format!("Deleted pod: {name}-"))
+        })
+        .await;
 }

@@ -20,6 +20,9 @@ async fn a_namespace_gets_its_account_and_goes_after_its_contents() {
         let accounts = Api::<ServiceAccount>::namespaced(cluster.client.clone(), "shop");
         eventually("the account", async || accounts.get_opt("default").await.unwrap().is_some()).await;
 
+        accounts.delete("default", &DeleteParams::default()).await.unwrap();
+        eventually("the account again", async || accounts.get_opt("default").await.unwrap().is_some()).await;
+
         let maps = Api::<ConfigMap>::namespaced(cluster.client.clone(), "shop");
         let published = async || {
             let map = maps.get_opt("kube-root-ca.crt").await.unwrap().and_then(|map| map.data);
