@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use futures::stream::select;
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{ConfigMap, Namespace, ServiceAccount};
+use k8s_openapi::api::core::v1::{Namespace, ServiceAccount};
 use kube::api::PostParams;
 use kube::runtime::controller::Action;
 use kube::runtime::reflector::ObjectRef;
@@ -32,14 +32,8 @@ const MANAGER: &str = "namespace-controller";
 /// Runs until the world ends.
 pub(crate) async fn run(world: Arc<World>) {
     let accounts = Informer::<ServiceAccount>::new();
-    let maps = Informer::<ConfigMap>::new();
-    let following = futures::future::join(
-        accounts.clone().follow(world.client.clone()),
-        maps.clone().follow(world.client.clone()),
-    );
-    let following = world.clone().until_end(async {
-        following.await;
-    });
+    let following = world.clone().until_end(accounts.clone().follow(world.client.clone()));
+    let maps = world.maps.clone();
     let namespaces = drive(
         world,
         move |_| {

@@ -99,6 +99,7 @@ where
             metadata: ObjectMeta {
                 name: Some(format!("{}-{hash}", owner.name_any())),
                 labels: Some(labels),
+                annotations: annotations(owner),
                 owner_references: Some(vec![controller_reference(owner)]),
                 ..ObjectMeta::default()
             },
@@ -122,6 +123,13 @@ where
         all.push(update.clone());
         return Ok(Revisions { all, update, collisions });
     }
+}
+
+/// What a revision tells of why it was made: its owner's annotations, without the copy of its whole manifest.
+fn annotations<O: Resource>(owner: &O) -> Option<std::collections::BTreeMap<String, String>> {
+    let mut all = owner.annotations().clone();
+    all.remove("kubectl.kubernetes.io/last-applied-configuration");
+    (!all.is_empty()).then_some(all)
 }
 
 /// Deletes the oldest revisions that no pod follows, above the number that history keeps.

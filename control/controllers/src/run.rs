@@ -4,7 +4,9 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::apps::v1::ControllerRevision;
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::{ConfigMap, Pod, Service};
 use kube::Client;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -37,7 +39,12 @@ pub(crate) struct World {
     pub(crate) shutdown: CancellationToken,
     pub(crate) settings: Settings,
     pub(crate) events: Events,
+    /// What several controllers mind, watched once for all of them.
     pub(crate) pods: Informer<Pod>,
+    pub(crate) maps: Informer<ConfigMap>,
+    pub(crate) jobs: Informer<Job>,
+    pub(crate) revisions: Informer<ControllerRevision>,
+    pub(crate) services: Informer<Service>,
 }
 
 impl World {
@@ -58,10 +65,23 @@ pub async fn run(client: Client, shutdown: CancellationToken) {
 /// Runs all controllers of the built-in kinds with these settings until `shutdown` is cancelled.
 pub async fn run_with(client: Client, settings: Settings, shutdown: CancellationToken) {
     let (events, writer) = events::channel();
-    let pods = Informer::new();
-    let world = Arc::new(World { client: client.clone(), shutdown, settings, events, pods: pods.clone() });
+    let world = Arc::new(World {
+        client: client.clone(),
+        shutdown,
+        settings,
+        events,
+        pods: Informer::new(),
+        maps: Informer::new(),
+        jobs: Informer::new(),
+        revisions: Informer::new(),
+        services: Informer::new(),
+    });
     let mut running = JoinSet::new();
-    running.spawn(world.clone().until_end(pods.follow(client.clone())));
+    running.spawn(world.clone().until_end(world.pods.clone().follow(client.clone())));
+    running.spawn(world.clone().until_end(world.maps.clone().follow(client.clone())));
+    running.spawn(world.clone().until_end(world.jobs.clone().follow(client.clone())));
+    running.spawn(world.clone().until_end(world.revisions.clone().follow(client.clone())));
+    running.spawn(world.clone().until_end(world.services.clone().follow(client.clone())));
     running.spawn(world.clone().until_end(writer.write(client)));
     running.spawn(replica_set::run(world.clone()));
     running.spawn(deployment::run(world.clone()));

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use futures::future::join;
 use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::{CronJob, CronJobStatus, Job};
 use k8s_openapi::api::core::v1::ObjectReference;
@@ -14,7 +13,6 @@ use super::decision::decide;
 use crate::Error;
 use crate::drive::{AGAIN, drive};
 use crate::events::Voice;
-use crate::informer::Informer;
 use crate::owner::{controlled_by, delete, write_status, writing_as};
 use crate::run::World;
 
@@ -22,10 +20,8 @@ const MANAGER: &str = "cronjob-controller";
 
 /// Runs until the world ends.
 pub(crate) async fn run(world: Arc<World>) {
-    let jobs = Informer::<Job>::new();
-    let following = world.clone().until_end(jobs.clone().follow(world.client.clone()));
-    let cron_jobs = drive(world, move |_| jobs.controllers(), reconcile);
-    join(cron_jobs, following).await;
+    let jobs = world.jobs.clone();
+    drive(world, move |_| jobs.controllers(), reconcile).await;
 }
 
 async fn reconcile(cron: Arc<CronJob>, world: Arc<World>) -> Result<Action, Error> {

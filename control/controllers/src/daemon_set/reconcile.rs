@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use futures::StreamExt as _;
-use futures::future::join3;
+use futures::future::join;
 use futures::stream::select_all;
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::{ControllerRevision, DaemonSet};
@@ -26,11 +26,9 @@ const MANAGER: &str = "daemonset-controller";
 
 /// Runs until the world ends.
 pub(crate) async fn run(world: Arc<World>) {
-    let revisions = Informer::<ControllerRevision>::new();
     let nodes = Informer::<Node>::new();
-    let follow_revisions = world.clone().until_end(revisions.clone().follow(world.client.clone()));
     let follow_nodes = world.clone().until_end(nodes.clone().follow(world.client.clone()));
-    let pods = world.pods.clone();
+    let (pods, revisions) = (world.pods.clone(), world.revisions.clone());
     let sets = drive(
         world,
         move |sets: Store<DaemonSet>| {
@@ -45,7 +43,7 @@ pub(crate) async fn run(world: Arc<World>) {
         },
         reconcile,
     );
-    join3(sets, follow_revisions, follow_nodes).await;
+    join(sets, follow_nodes).await;
 }
 
 async fn reconcile(set: Arc<DaemonSet>, world: Arc<World>) -> Result<Action, Error> {

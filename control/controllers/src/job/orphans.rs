@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt as _;
-use futures::future::join;
 use futures::stream::{iter, select};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
@@ -26,8 +25,7 @@ const AT_ONCE: usize = 16;
 
 /// Runs until the world ends.
 pub(super) async fn run(world: Arc<World>) {
-    let jobs = Informer::<Job>::new();
-    let following = jobs.clone().follow(world.client.clone());
+    let jobs = world.jobs.clone();
     let known = world.pods.clone();
     let of_gone = jobs.changes().flat_map(move |change| {
         let gone =
@@ -47,10 +45,7 @@ pub(super) async fn run(world: Arc<World>) {
         let (world, jobs) = (world.clone(), known.clone());
         async move { see_to(&world, &jobs, &namespace, &name).await }
     });
-    let work = async {
-        join(following, seeing).await;
-    };
-    world.clone().until_end(work).await;
+    world.clone().until_end(seeing).await;
 }
 
 fn is_tracked(pod: &PartialObjectMeta<Pod>) -> bool {

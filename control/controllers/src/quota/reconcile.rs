@@ -10,7 +10,7 @@ use futures::stream::{BoxStream, select_all};
 use futures::{FutureExt as _, StreamExt as _};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{
-    ConfigMap, PersistentVolumeClaim, Pod, ResourceQuota, ResourceQuotaStatus, Secret, Service,
+    PersistentVolumeClaim, Pod, ResourceQuota, ResourceQuotaStatus, Secret, Service,
 };
 use kube::api::ListParams;
 use kube::core::{ApiResource, DynamicObject};
@@ -33,21 +33,15 @@ const RECOUNT: Duration = Duration::from_secs(10);
 
 /// Runs until the world ends.
 pub(crate) async fn run(world: Arc<World>) {
-    let services = Informer::<Service>::new();
     let claims = Informer::<PersistentVolumeClaim>::new();
-    let maps = Informer::<ConfigMap>::new();
     let secrets = Informer::<Secret>::new();
     let client = world.client.clone();
-    let following = join_all([
-        services.clone().follow(client.clone()).boxed(),
-        claims.clone().follow(client.clone()).boxed(),
-        maps.clone().follow(client.clone()).boxed(),
-        secrets.clone().follow(client).boxed(),
-    ]);
+    let following =
+        join_all([claims.clone().follow(client.clone()).boxed(), secrets.clone().follow(client).boxed()]);
     let following = world.clone().until_end(async {
         following.await;
     });
-    let pods = world.pods.clone();
+    let (pods, maps, services) = (world.pods.clone(), world.maps.clone(), world.services.clone());
     let quotas = drive(
         world,
         move |quotas: Store<ResourceQuota>| {

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use futures::StreamExt as _;
-use futures::future::join;
 use futures::stream::select_all;
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::{ControllerRevision, StatefulSet, StatefulSetSpec};
@@ -20,7 +19,6 @@ use super::identity::{self, ordinal};
 use crate::Error;
 use crate::drive::{AGAIN, drive};
 use crate::events::Voice;
-use crate::informer::Informer;
 use crate::owner::{
     changing_as, claim_all, controlled_by, controller_reference, delete, is_ending, suitors, write_status,
     writing_as,
@@ -33,10 +31,8 @@ const MANAGER: &str = "statefulset-controller";
 
 /// Runs until the world ends.
 pub(crate) async fn run(world: Arc<World>) {
-    let revisions = Informer::<ControllerRevision>::new();
-    let following = world.clone().until_end(revisions.clone().follow(world.client.clone()));
-    let pods = world.pods.clone();
-    let sets = drive(
+    let (pods, revisions) = (world.pods.clone(), world.revisions.clone());
+    drive(
         world,
         move |sets: Store<StatefulSet>| {
             let orphans =
@@ -44,8 +40,8 @@ pub(crate) async fn run(world: Arc<World>) {
             select_all([orphans.boxed(), pods.controllers().boxed(), revisions.controllers().boxed()])
         },
         reconcile,
-    );
-    join(sets, following).await;
+    )
+    .await;
 }
 
 async fn reconcile(set: Arc<StatefulSet>, world: Arc<World>) -> Result<Action, Error> {

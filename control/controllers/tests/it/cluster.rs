@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tower::util::MapRequest;
 use xebec_apiserver::authenticate::Tokens;
-use xebec_apiserver::authorizer::{ADMINISTRATORS, User};
+use xebec_apiserver::user::{ADMINISTRATORS, User};
 use xebec_apiserver::catalog::Catalog;
 use xebec_apiserver::cluster_ip::{ClusterIps, Range};
 use xebec_apiserver::pods::NoPods;
@@ -228,7 +228,7 @@ impl Cluster {
 }
 
 fn as_administrator(mut request: Request<Body>) -> Request<Body> {
-    let user = User { name: "system:tester".to_owned(), groups: vec![ADMINISTRATORS.to_owned()] };
+    let user = User::new("system:tester", [ADMINISTRATORS]);
     request.extensions_mut().insert(user);
     request
 }

@@ -272,7 +272,7 @@ where
     };
     Ok(match broken {
         Some((events, end)) if watch => response.map(|body| broken_off(body, events, end)),
-        _ => response.map(|body| body.map_err(|never| match never {}).boxed_unsync()),
+        _ => response.map(|body| body.map_err(Into::into).boxed_unsync()),
     })
 }
 
@@ -285,7 +285,7 @@ enum End {
 
 /// The first events of a watch, and how it ends. Each frame of the API's body is one event.
 fn broken_off(body: ResponseBody, events: usize, end: End) -> FaultyBody {
-    let mut frames = body.into_data_stream().map(|frame| frame.map_err(|never| match never {}));
+    let mut frames = body.into_data_stream().map(|frame| frame.map_err(BoxError::from));
     let mut left = events;
     let mut over = false;
     let stream = stream::poll_fn(move |context| -> Poll<Option<Result<Bytes, BoxError>>> {
@@ -332,7 +332,7 @@ fn refusal(code: u16) -> Response<FaultyBody> {
         _ => "InternalError",
     };
     let body = Full::from(status(code, reason, "injected").to_string());
-    let mut response = Response::new(body.map_err(|never| match never {}).boxed_unsync());
+    let mut response = Response::new(body.map_err(Into::into).boxed_unsync());
     *response.status_mut() = http::StatusCode::from_u16(code).expect("a status code");
     response.headers_mut().insert("content-type", http::HeaderValue::from_static("application/json"));
     response
