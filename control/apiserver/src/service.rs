@@ -113,15 +113,20 @@ impl Service {
         let own = [service_account::ISSUER.to_owned()];
         let signed = |token: &str| self.bearer(token, &own).map(|(user, _)| user);
         let user = self.parts.tokens.user(request.headers(), certificate, signed)?;
-        let target = parse(request.method(), request.uri()).map_err(|error| Status::from(&error))?;
         let policy = self.api().policy();
         let user = impersonation::acting(user, request.headers(), |user, asked| policy.decide(user, asked))?;
         let method = request.method().as_str().to_ascii_lowercase();
-        let asked = Asked::of(&method, request.uri().path(), &target);
+        let path = request.uri().path();
+        let target = parse(request.method(), request.uri());
+        // Who may not ask for a path does not learn whether there is such a one.
+        let asked = target
+            .as_ref()
+            .map_or(Asked::Path { verb: &method, path }, |target| Asked::of(&method, path, target));
         let decision = policy.decide(&user, &asked)?;
         if !decision.allowed {
             return Err(asked.refuse(&user, &decision.reason));
         }
+        let target = target.map_err(|error| Status::from(&error))?;
         let served = self.api().catalog().served();
         let accept = accept_of(request.headers());
         let resources = served.resources();
