@@ -187,3 +187,23 @@ async fn anonymous_gets_health_and_discovery_alone() {
         );
     }
 }
+
+#[tokio::test]
+async fn a_start_gives_back_what_was_taken_from_the_roles_of_every_cluster() {
+    let server = Server::start().await;
+    let everyone = format!("{CLUSTER_BINDINGS}/system:basic-user");
+    assert_eq!(server.send(Method::DELETE, &everyone, "application/json", &json!({})).await.0, 200);
+    let discovery = format!("{CLUSTER_ROLES}/system:discovery");
+    let patch = json!({"rules": [{"verbs": ["get"], "nonResourceURLs": ["/mine"]}]});
+    assert_eq!(server.send(Method::PATCH, &discovery, "application/merge-patch+json", &patch).await.0, 200);
+    assert_eq!(get(&server, &jane(), "/apis").await.0, 403);
+
+    server.service.api().prepare(6443).await.unwrap();
+    assert_eq!(server.get(&everyone).await.0, 200);
+    assert_eq!(get(&server, &jane(), "/apis").await.0, 200);
+    let (_, restored) = server.get(&discovery).await;
+    assert_eq!(restored["rules"][0], patch["rules"][0], "what was added is kept: {restored}");
+    let revision = server.store.revision();
+    server.service.api().prepare(6443).await.unwrap();
+    assert_eq!(server.store.revision(), revision, "a start that finds everything writes nothing");
+}
