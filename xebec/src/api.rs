@@ -12,6 +12,7 @@ use xebec_apiserver::api::Api;
 use xebec_apiserver::authenticate::Tokens;
 use xebec_apiserver::catalog::Catalog;
 use xebec_apiserver::cluster_ip::{ClusterIps, Range};
+use xebec_apiserver::jwt::Signer;
 use xebec_apiserver::pki::{Authority, write_kubeconfig};
 use xebec_apiserver::pods::Pods;
 use xebec_apiserver::serve::{serve, tls};
@@ -61,6 +62,7 @@ pub(crate) async fn start(
     let mut tokens = Tokens::default();
     let admin = User::new("admin", [ADMINISTRATORS]);
     tokens.add(&token(data.path())?, admin);
+    tokens.set_signer(Signer::open(data.path()).context("the key of service account tokens cannot be opened")?);
     let reached = reachable(address);
     let service = Service::new(api.clone(), tokens, pods, reached.to_string());
     let embedded = service.clone();

@@ -2,7 +2,7 @@
 
 use xebec_machinery::status::{Qualified, Status};
 
-use crate::request::{ResourceRequest, Target};
+use crate::request::{ResourceRequest, Target, Verb};
 use crate::user::User;
 
 /// What somebody wants to do.
@@ -87,7 +87,7 @@ impl std::fmt::Display for Asked<'_> {
 
 impl<'a> Attributes<'a> {
     fn of(request: &'a ResourceRequest) -> Self {
-        let name = request.name.as_deref().unwrap_or_default();
+        let name = request.name.as_deref().or_else(|| selected(request)).unwrap_or_default();
         // A namespace counts as within itself.
         let itself =
             if (request.group.as_str(), request.resource.as_str()) == ("", "namespaces") { name } else { "" };
@@ -108,6 +108,16 @@ impl<'a> Attributes<'a> {
             subresource => format!("{}/{subresource}", self.resource),
         }
     }
+}
+
+/// The one object that a list or watch selects by its name, so that rules for single objects hold for those too.
+fn selected(request: &ResourceRequest) -> Option<&str> {
+    let selector = request.options.field_selector.as_deref()?;
+    let name = selector.strip_prefix("metadata.name=")?;
+    let name = name.strip_prefix('=').unwrap_or(name);
+    let plain = |letter: char| letter.is_ascii_alphanumeric() || "-._:".contains(letter);
+    (matches!(request.verb, Verb::List | Verb::Watch) && !name.is_empty() && name.chars().all(plain))
+        .then_some(name)
 }
 
 #[cfg(test)]
@@ -133,6 +143,14 @@ mod tests {
             refused("/api/v1/namespaces/a"),
             r#"namespaces "a" is forbidden: User "system:anonymous" cannot get resource "namespaces" in API group "" in the namespace "a""#
         );
+        assert_eq!(
+            refused("/api/v1/namespaces/a/secrets?fieldSelector=metadata.name%3Db"),
+            r#"secrets "b" is forbidden: User "system:anonymous" cannot list resource "secrets" in API group "" in the namespace "a""#
+        );
+        for more in ["metadata.name%3Db%2Ctype%3Dc", "metadata.name%21%3Db"] {
+            let message = refused(&format!("/api/v1/namespaces/a/secrets?fieldSelector={more}"));
+            assert!(message.starts_with("secrets is forbidden"), "{message}");
+        }
         assert_eq!(refused("/apis"), r#"forbidden: User "system:anonymous" cannot get path "/apis""#);
     }
 }

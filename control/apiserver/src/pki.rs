@@ -55,6 +55,14 @@ pub enum PkiError {
         /// The authority's certificate.
         path: PathBuf,
     },
+    /// The key that signs tokens is none.
+    #[error(
+        "cannot sign tokens with the key in {path:?}; restore the file, or remove it to have new tokens signed by a new key"
+    )]
+    TokenKey {
+        /// The key.
+        path: PathBuf,
+    },
     /// The certificate is there and its key is not.
     #[error(
         "{path:?} is missing but its certificate is there; restore the key, or remove the certificate to start anew"
@@ -208,7 +216,8 @@ pub fn write_kubeconfig(
     write_private(path, &text)
 }
 
-fn read(path: &Path) -> Result<Option<String>, PkiError> {
+/// The text of a file, if there is one.
+pub(crate) fn read(path: &Path) -> Result<Option<String>, PkiError> {
     match fs::read_to_string(path) {
         Ok(text) => Ok(Some(text)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -217,7 +226,7 @@ fn read(path: &Path) -> Result<Option<String>, PkiError> {
 }
 
 /// Writes beside the file and renames, so that a crash leaves the old file or the new one, never half of it.
-fn write_private(path: &Path, text: &str) -> Result<(), PkiError> {
+pub(crate) fn write_private(path: &Path, text: &str) -> Result<(), PkiError> {
     let draft = path.with_extension("draft");
     let write = || {
         match fs::remove_file(&draft) {

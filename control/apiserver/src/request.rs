@@ -76,6 +76,10 @@ pub enum Target {
     Health,
     /// `/version`.
     Version,
+    /// `/.well-known/openid-configuration`: who signs the tokens of service accounts.
+    Issuer,
+    /// `/openid/v1/jwks`: the keys that the tokens of service accounts are checked with.
+    Keys,
     /// `/openapi/v2`, `/openapi/v3` and the documents below it: the path after `/openapi/`.
     OpenApi(String),
     /// `/api`: the versions of the core group.
@@ -108,6 +112,8 @@ pub fn parse(method: &Method, uri: &Uri) -> Result<Target, Error> {
     let target = match parts.as_slice() {
         ["livez" | "readyz" | "healthz", ..] => Target::Health,
         ["version"] => Target::Version,
+        [".well-known", "openid-configuration"] => Target::Issuer,
+        ["openid", "v1", "jwks"] => Target::Keys,
         ["openapi", rest @ ..] if !rest.is_empty() => Target::OpenApi(rest.join("/")),
         ["api"] => Target::CoreVersions,
         ["apis"] => Target::Groups,

@@ -11,6 +11,7 @@ use crate::codec::Decoded;
 use crate::intake;
 use crate::object::{self, at_path};
 use crate::policy::Policy;
+use crate::service_account;
 use crate::user::User;
 
 /// Whether objects of the call's resource are questions.
@@ -18,11 +19,11 @@ pub fn is_review(call: &Call) -> bool {
     matches!(&*call.resource.group, "authentication.k8s.io" | "authorization.k8s.io")
 }
 
-/// Answers a question. `authenticate` tells whose token it is, or why it is nobody's.
+/// Answers a question. `authenticate` tells whose token it is and for whom, or why it is nobody's.
 pub fn answer(
     call: &Call,
     policy: &Policy,
-    authenticate: impl Fn(&str) -> Result<User, Status>,
+    authenticate: impl Fn(&str, &[String]) -> Result<(User, Vec<String>), Status>,
     body: Decoded,
 ) -> Result<(Value, Vec<String>), Status> {
     let mut review = body.object;
@@ -62,19 +63,22 @@ fn text<'a>(review: &'a Value, path: &str) -> &'a str {
     at_path(review, path).and_then(Value::as_str).unwrap_or_default()
 }
 
-fn token(review: &Value, authenticate: impl Fn(&str) -> Result<User, Status>) -> Result<Value, Status> {
+fn token(
+    review: &Value,
+    authenticate: impl Fn(&str, &[String]) -> Result<(User, Vec<String>), Status>,
+) -> Result<Value, Status> {
     let token = text(review, ".spec.token");
     if token.is_empty() {
         return Err(Status::bad_request("token is required for TokenReview in authentication"));
     }
-    let audiences = at_path(review, ".spec.audiences").cloned();
-    Ok(match authenticate(token) {
-        Ok(user) => {
-            let mut status = json!({"authenticated": true, "user": user.info()});
-            if let Some(audiences) = audiences {
-                status["audiences"] = audiences;
-            }
-            status
+    let asked = at_path(review, ".spec.audiences").and_then(Value::as_array).into_iter().flatten();
+    let mut audiences: Vec<String> = asked.filter_map(Value::as_str).map(str::to_owned).collect();
+    if audiences.is_empty() {
+        audiences.push(service_account::ISSUER.to_owned());
+    }
+    Ok(match authenticate(token, &audiences) {
+        Ok((user, audiences)) => {
+            json!({"authenticated": true, "user": user.info(), "audiences": audiences})
         }
         Err(_) => json!({"user": {}, "error": "invalid bearer token"}),
     })

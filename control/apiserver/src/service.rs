@@ -28,11 +28,13 @@ use crate::call::Call;
 use crate::codec::{self, Decoded};
 use crate::delete::{DeleteOptions, Deleted};
 use crate::impersonation;
+use crate::jwt::Signer;
 use crate::object;
 use crate::openapi::{Document, OpenApi};
 use crate::pods::Pods;
 use crate::request::{Target, Verb, parse};
 use crate::review;
+use crate::service_account;
 use crate::strategy::Part;
 use crate::streams::{self, Stream};
 use crate::user::User;
@@ -109,16 +111,24 @@ impl Service {
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        let user = self.parts.tokens.user(request.headers(), request.extensions().get::<User>())?;
-        let target = parse(request.method(), request.uri()).map_err(|error| Status::from(&error))?;
+        let certificate = request.extensions().get::<User>();
+        let own = [service_account::ISSUER.to_owned()];
+        let signed = |token: &str| self.bearer(token, &own).map(|(user, _)| user);
+        let user = self.parts.tokens.user(request.headers(), certificate, signed)?;
         let policy = self.api().policy();
         let user = impersonation::acting(user, request.headers(), |user, asked| policy.decide(user, asked))?;
         let method = request.method().as_str().to_ascii_lowercase();
-        let asked = Asked::of(&method, request.uri().path(), &target);
+        let path = request.uri().path();
+        let target = parse(request.method(), request.uri());
+        // Who may not ask for a path does not learn whether there is such a one.
+        let asked = target
+            .as_ref()
+            .map_or(Asked::Path { verb: &method, path }, |target| Asked::of(&method, path, target));
         let decision = policy.decide(&user, &asked)?;
         if !decision.allowed {
             return Err(asked.refuse(&user, &decision.reason));
         }
+        let target = target.map_err(|error| Status::from(&error))?;
         let served = self.api().catalog().served();
         let accept = accept_of(request.headers());
         let resources = served.resources();
@@ -126,6 +136,13 @@ impl Service {
         let document = match target {
             Target::Health => return Ok(Answer::Raw(plain(StatusCode::OK, "ok"))),
             Target::Version => version(),
+            Target::Issuer => service_account::discovery(self.signer()?, &self.parts.address),
+            Target::Keys => {
+                let mut response = written(200, &self.signer()?.key_set(), &[], false);
+                let media = HeaderValue::from_static("application/jwk-set+json");
+                response.headers_mut().insert(CONTENT_TYPE, media);
+                return Ok(Answer::Raw(response));
+            }
             Target::OpenApi(path) => {
                 let api = self.api();
                 let published = |resource: &Resource, version: &str| api.published(resource, version);
@@ -152,6 +169,26 @@ impl Service {
             }
         };
         Ok(Answer::object(200, document))
+    }
+
+    /// The user of a bearer token, and for whom of `audiences` the token is. One that is held here is for the API itself.
+    fn bearer(&self, token: &str, audiences: &[String]) -> Result<(User, Vec<String>), Status> {
+        match self.parts.tokens.bearer(token) {
+            Some(user) if audiences.iter().any(|audience| audience == service_account::ISSUER) => {
+                Ok((user, vec![service_account::ISSUER.to_owned()]))
+            }
+            Some(_) => Err(Status::unauthorized()),
+            None => {
+                let signer = self.parts.tokens.signer().ok_or_else(Status::unauthorized)?;
+                self.api().token_user(signer, token, audiences)
+            }
+        }
+    }
+
+    fn signer(&self) -> Result<&Signer, Status> {
+        let missing =
+            || Status::unavailable("this server has no key to sign the tokens of service accounts with");
+        self.parts.tokens.signer().ok_or_else(missing)
     }
 
     async fn resource<B>(&self, mut call: Call, request: Request<B>) -> Result<Answer, Status>
@@ -201,7 +238,7 @@ impl Service {
                 let bytes = codec::read(&head.headers, body).await?;
                 let decoded = codec::decode(codec::media_type(&head.headers), &bytes, &call.resource.kind)?;
                 if review::is_review(&call) {
-                    let authenticate = |token: &str| self.parts.tokens.bearer(token);
+                    let authenticate = |token: &str, audiences: &[String]| self.bearer(token, audiences);
                     let (object, warnings) =
                         review::answer(&call, self.api().policy(), authenticate, decoded)?;
                     return Ok(Answer::Object { code: 201, object, warnings });
@@ -288,6 +325,10 @@ impl Service {
             ("log", Verb::Get) if is_pod(call) => {
                 let pod = api.read(call)?;
                 self.parts.pods.logs(&pod, query.unwrap_or_default()).await.map(Answer::Raw)
+            }
+            ("token", Verb::Create) if &*call.resource.plural == "serviceaccounts" => {
+                let request = body("TokenRequest")?;
+                Ok(Answer::object(201, api.request_token(call, self.signer()?, request)?))
             }
             ("binding", Verb::Create) if is_pod(call) => {
                 Ok(Answer::object(201, api.bind(call, &body("Binding")?).await?))

@@ -39,12 +39,13 @@ async fn everyone_learns_who_they_are() {
 #[tokio::test]
 async fn a_token_is_told_by_its_user() {
     let server = Server::start().await;
-    let (code, review) =
-        server.create(TOKENS, &json!({"spec": {"token": "s3cret", "audiences": ["x"]}})).await;
+    let (_, review) = server.create(TOKENS, &json!({"spec": {"token": "s3cret", "audiences": ["x"]}})).await;
+    assert_eq!(review["status"], json!({"user": {}, "error": "invalid bearer token"}));
+    let (code, review) = server.create(TOKENS, &json!({"spec": {"token": "s3cret"}})).await;
     assert_eq!(code, 201, "{review}");
     assert_eq!(review["status"]["authenticated"], true);
     assert_eq!(review["status"]["user"]["username"], "robot");
-    assert_eq!(review["status"]["audiences"], json!(["x"]));
+    assert_eq!(review["status"]["audiences"], json!(["https://kubernetes.default.svc.cluster.local"]));
     let (_, review) = server.create(TOKENS, &json!({"spec": {"token": "wrong"}})).await;
     assert_eq!(review["status"], json!({"user": {}, "error": "invalid bearer token"}));
     let (code, status) = server.create(TOKENS, &json!({"spec": {"token": ""}})).await;

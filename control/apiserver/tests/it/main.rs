@@ -7,3 +7,4 @@ mod custom_resources;
 mod identity;
 mod rbac;
 mod server;
+mod service_accounts;

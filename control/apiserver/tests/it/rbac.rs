@@ -152,12 +152,32 @@ async fn who_may_patch_and_not_create_makes_nothing_by_an_apply() {
 }
 
 #[tokio::test]
+async fn a_rule_for_one_object_holds_for_a_watch_of_it_alone() {
+    let server = Server::start().await;
+    let mut one = role("one", json!(["get", "list"]), json!([""]), json!(["configmaps"]));
+    one["rules"][0]["resourceNames"] = json!(["a"]);
+    made(&server, ROLES, one).await;
+    made(&server, BINDINGS, to_jane("b", "Role", "one")).await;
+    made(&server, MAPS, json!({"metadata": {"name": "a"}})).await;
+    made(&server, MAPS, json!({"metadata": {"name": "b"}})).await;
+    assert_eq!(get(&server, &jane(), &format!("{MAPS}/a")).await.0, 200);
+    assert_eq!(get(&server, &jane(), &format!("{MAPS}/b")).await.0, 403);
+    assert_eq!(get(&server, &jane(), MAPS).await.0, 403);
+    let (code, list) = get(&server, &jane(), &format!("{MAPS}?fieldSelector=metadata.name%3Da")).await;
+    assert_eq!((code, list["items"].as_array().unwrap().len()), (200, 1));
+}
+
+#[tokio::test]
 async fn anonymous_gets_health_and_discovery_alone() {
     let server = Server::start().await;
     let nobody = User::anonymous();
     for path in ["/version", "/api", "/apis", "/apis/apps/v1", "/openapi/v3"] {
         assert_eq!(get(&server, &nobody, path).await.0, 200, "{path}");
     }
+    let (code, status) = get(&server, &nobody, "/secret/path").await;
+    let message = r#"forbidden: User "system:anonymous" cannot get path "/secret/path""#;
+    assert_eq!((code, status["message"].as_str().unwrap()), (403, message));
+    assert_eq!(server.get("/secret/path").await.0, 404);
     for path in ["/api/v1/namespaces", MAPS, CLUSTER_ROLES] {
         let (code, status) = get(&server, &nobody, path).await;
         assert_eq!(code, 403, "{path}");
@@ -166,4 +186,24 @@ async fn anonymous_gets_health_and_discovery_alone() {
             "{status}"
         );
     }
+}
+
+#[tokio::test]
+async fn a_start_gives_back_what_was_taken_from_the_roles_of_every_cluster() {
+    let server = Server::start().await;
+    let everyone = format!("{CLUSTER_BINDINGS}/system:basic-user");
+    assert_eq!(server.send(Method::DELETE, &everyone, "application/json", &json!({})).await.0, 200);
+    let discovery = format!("{CLUSTER_ROLES}/system:discovery");
+    let patch = json!({"rules": [{"verbs": ["get"], "nonResourceURLs": ["/mine"]}]});
+    assert_eq!(server.send(Method::PATCH, &discovery, "application/merge-patch+json", &patch).await.0, 200);
+    assert_eq!(get(&server, &jane(), "/apis").await.0, 403);
+
+    server.service.api().prepare(6443).await.unwrap();
+    assert_eq!(server.get(&everyone).await.0, 200);
+    assert_eq!(get(&server, &jane(), "/apis").await.0, 200);
+    let (_, restored) = server.get(&discovery).await;
+    assert_eq!(restored["rules"][0], patch["rules"][0], "what was added is kept: {restored}");
+    let revision = server.store.revision();
+    server.service.api().prepare(6443).await.unwrap();
+    assert_eq!(server.store.revision(), revision, "a start that finds everything writes nothing");
 }

@@ -14,6 +14,7 @@ use xebec_apiserver::api::Api;
 use xebec_apiserver::authenticate::Tokens;
 use xebec_apiserver::catalog::Catalog;
 use xebec_apiserver::cluster_ip::{ClusterIps, Range};
+use xebec_apiserver::jwt::Signer;
 use xebec_apiserver::pods::NoPods;
 use xebec_apiserver::service::{ResponseBody, Service};
 use xebec_apiserver::storage::Storage;
@@ -54,6 +55,7 @@ impl Server {
         api.prepare(6443).await.unwrap();
         let mut tokens = Tokens::default();
         tokens.add("s3cret", User::new("robot", ["robots"]));
+        tokens.set_signer(Signer::open(data.path()).unwrap());
         let service = Service::new(api.clone(), tokens, Arc::new(NoPods), "127.0.0.1:6443".into());
         tokio::spawn(async move { tokio::join!(api.serve_definitions(), api.serve_roles()) });
         Self { service, store, stop, _data: data }

@@ -7,3 +7,4 @@
 mod dice;
 mod patches;
 mod protobuf;
+mod text;
