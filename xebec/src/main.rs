@@ -36,6 +36,9 @@ fn main() -> ExitCode {
         return xebec_container::monitor(rest);
     }
     let cli = cli::Cli::parse();
+    if std::env::var_os("RUST_BACKTRACE").is_none() {
+        std::panic::set_hook(Box::new(log_panic));
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -50,6 +53,13 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// A panic is a defect, and whoever waits for what panicked says what comes of it: one line of the log will do.
+fn log_panic(panic: &std::panic::PanicHookInfo<'_>) {
+    let place = panic.location().map(ToString::to_string).unwrap_or_default();
+    let reason = panic.payload_as_str().unwrap_or("no reason");
+    tracing::error!("a defect at {place}: {reason} (RUST_BACKTRACE=1 shows more)");
 }
 
 /// An error and its causes on one line, without those that the one before has quoted.

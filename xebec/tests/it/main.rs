@@ -7,4 +7,5 @@ mod doors;
 mod images;
 mod kubectl;
 mod running;
+mod starts;
 mod up;
