@@ -6,11 +6,13 @@
 mod api;
 mod berth;
 mod cli;
+mod console;
 mod data_dir;
 mod demo;
 mod gateway;
 mod image;
 mod image_registry;
+mod metrics;
 mod node;
 mod output;
 mod parts;

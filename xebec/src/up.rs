@@ -12,9 +12,10 @@ use xebec_oci::{Limits, Registry, Store};
 use crate::cli::{Part, UpArgs};
 use crate::data_dir::{DataDir, Endpoints};
 use crate::demo::Demo;
+use crate::metrics::Metrics;
 use crate::node::{self, Logs};
 use crate::parts::{Parts, Stage};
-use crate::{api, gateway, shutdown};
+use crate::{api, console, gateway, shutdown};
 
 /// Runs the platform until a signal ends it, or a part ends on its own.
 pub(crate) async fn run(args: UpArgs, demo: Option<Demo>) -> Result<()> {
@@ -44,9 +45,11 @@ async fn serve(
     if wanted.is_empty() {
         bail!("nothing is left to run: --only and --without exclude every part");
     }
-    if demo.is_some() && wanted != Part::ALL {
-        bail!("the demo needs every part: leave --only and --without out");
+    let lacks = |part: &&Part| !wanted.contains(part) && **part != Part::Console;
+    if let (Some(_), Some(part)) = (&demo, Part::ALL.iter().find(lacks)) {
+        bail!("the demo needs the part {}: add it to --only, or take it out of --without", part.name());
     }
+    let metrics = Metrics::new();
     let mut endpoints = Endpoints::new();
     let mut notes = Vec::new();
     let logs = Arc::new(Logs::new(data));
@@ -56,11 +59,19 @@ async fn serve(
     for part in wanted {
         let address = match part {
             Part::Api => {
-                let (address, own) = api::start(args, data, &mut parts.servers, logs.clone()).await?;
+                let (address, own) =
+                    api::start(args, data, &mut parts.servers, logs.clone(), &metrics).await?;
                 logs.connect(own.clone());
                 let stop = parts.clients.stop();
                 parts.clients.spawn("controllers", xebec_controllers::run(own.clone(), stop));
                 client = Some(own);
+                address
+            }
+            Part::Console => {
+                let listener = bind("console", args.console).await?;
+                let address = listener.local_addr().context("the console's address cannot be read")?;
+                let stop = parts.servers.stop();
+                parts.servers.spawn("console", console::serve(listener, Arc::clone(&metrics), stop));
                 address
             }
             Part::Registry => {
@@ -110,6 +121,7 @@ async fn serve(
         ));
     }
     data.write_endpoints(&endpoints)?;
+    metrics.set_ready();
     announce(begun.elapsed(), &endpoints, &notes)?;
     Err(parts.ended_early().await)
 }

@@ -2,6 +2,7 @@
 
 mod client;
 mod cluster;
+mod console;
 mod demo;
 mod doors;
 mod images;

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use crate::cluster::{Cluster, until};
-use crate::running::{Running, installed, on_free_ports, with_api, xebec};
+use crate::running::{Running, ended, installed, on_free_ports, with_api, xebec};
 
 /// What a start that failed printed: code 1, nothing on stdout, and at the end one line with all of `parts`.
 fn fails_with(output: &Output, parts: &[&str]) {
@@ -24,7 +24,7 @@ fn fails_with(output: &Output, parts: &[&str]) {
 }
 
 fn up(data: &Path) -> Output {
-    on_free_ports(&["up"], data).output().expect("the binary starts")
+    ended(on_free_ports(&["up"], data))
 }
 
 #[test]
@@ -32,9 +32,13 @@ fn a_port_in_use_is_named_with_the_flag_that_chooses_another() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let data = tempfile::tempdir().unwrap();
-    fails_with(&with_api(&["up"], &address, data.path()).output().unwrap(), &[&address, "--api ADDR"]);
-    let registry = xebec().args(["up", "--registry", &address, "--data"]).arg(data.path()).output().unwrap();
-    fails_with(&registry, &[&address, "--registry ADDR"]);
+    fails_with(&ended(with_api(&["up"], &address, data.path())), &[&address, "--api ADDR"]);
+    for (part, flag) in [("registry", "--registry"), ("console", "--console")] {
+        let alone = ["up", "--only", part, flag, &address, "--data"];
+        let mut command = xebec();
+        command.args(alone).arg(data.path());
+        fails_with(&ended(command), &[&address, &format!("{flag} ADDR")]);
+    }
 }
 
 #[test]
@@ -68,8 +72,9 @@ fn a_data_directory_that_may_not_be_written_or_is_none_is_named() {
             fs::copy(env!("CARGO_BIN_EXE_xebec"), &program).unwrap();
         }
         let mut command = Command::new(&program);
-        command.args(["up", "--api", "127.0.0.1:0", "--registry", "127.0.0.1:0", "--data"]).arg(data);
-        command.uid(65534).gid(65534).output().unwrap()
+        command.args(["up", "--only", "registry", "--registry", "127.0.0.1:0", "--data"]).arg(data);
+        command.uid(65534).gid(65534);
+        ended(command)
     };
     for data in [closed.clone(), closed.join("below")] {
         fails_with(&as_nobody(&data), &[data.to_str().unwrap(), "Permission denied", "--data DIR"]);
@@ -86,8 +91,8 @@ fn a_damaged_store_is_refused_and_left_as_it_is() {
         |file| file.truncate(file.len() / 2),
         |file| file[..1024].fill(0x5A),
         |file| {
-            let middle = file.len() / 2;
-            file[middle..middle + 4096].fill(0x5A);
+            // All pages but the first: of a few ones each might be free.
+            file[4096..].fill(0x5A);
         },
     ];
     for damage in damages {
@@ -95,8 +100,11 @@ fn a_damaged_store_is_refused_and_left_as_it_is() {
         damage(&mut damaged);
         fs::write(&store, &damaged).unwrap();
         let mut command = on_free_ports(&["up"], data.path());
-        let refused = command.env_remove("RUST_BACKTRACE").output().unwrap();
-        fails_with(&refused, &[store.to_str().unwrap(), "is damaged", "restore the directory from a backup"]);
+        command.env_remove("RUST_BACKTRACE");
+        fails_with(
+            &ended(command),
+            &[store.to_str().unwrap(), "is damaged", "restore the directory from a backup"],
+        );
     }
     fs::write(&store, &whole).unwrap();
     Running::start(data.path()).end_with("TERM");
