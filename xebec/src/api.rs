@@ -24,6 +24,7 @@ use xebec_store::{Options, Store};
 
 use crate::cli::UpArgs;
 use crate::data_dir::DataDir;
+use crate::metrics::Metrics;
 use crate::parts::Stage;
 use crate::up::bind;
 
@@ -37,6 +38,7 @@ pub(crate) async fn start(
     data: &DataDir,
     servers: &mut Stage,
     pods: Arc<dyn Pods>,
+    metrics: &Arc<Metrics>,
 ) -> Result<(SocketAddr, kube::Client)> {
     let stop = servers.stop();
     let listener = bind("api", args.api).await?;
@@ -65,6 +67,7 @@ pub(crate) async fn start(
     tokens.set_signer(Signer::open(data.path()).context("the key of service account tokens cannot be opened")?);
     let reached = reachable(address);
     let service = Service::new(api.clone(), tokens, pods, reached.to_string());
+    let service = metrics.measure(api.clone(), service);
     let embedded = service.clone();
     let client = kube::Client::new(
         tower::util::MapRequest::new(embedded, |mut request: http::Request<kube::client::Body>| {

@@ -56,6 +56,9 @@ pub(crate) struct UpArgs {
     /// Where the image registry listens; port 0 picks a free one.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:5000")]
     pub(crate) registry: SocketAddr,
+    /// Where metrics and health are served; port 0 picks a free one.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9080")]
+    pub(crate) console: SocketAddr,
     /// The parts to run, all others being left out.
     #[arg(long, value_name = "LIST", value_delimiter = ',', conflicts_with = "without")]
     pub(crate) only: Vec<Part>,
@@ -89,6 +92,8 @@ pub(crate) struct StatusArgs {
 pub(crate) enum Part {
     /// The Kubernetes API and its controllers.
     Api,
+    /// Metrics and health over HTTP.
+    Console,
     /// Gateways and routes of the Gateway API; needs the API.
     Gateway,
     /// Pods on this machine; needs the API and the registry.
@@ -99,12 +104,13 @@ pub(crate) enum Part {
 
 impl Part {
     /// Every part, in the order in which they start.
-    pub(crate) const ALL: &[Self] = &[Self::Registry, Self::Api, Self::Gateway, Self::Node];
+    pub(crate) const ALL: &[Self] = &[Self::Console, Self::Registry, Self::Api, Self::Gateway, Self::Node];
 
     /// The part's name in `endpoints.json`.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Api => "api",
+            Self::Console => "console",
             Self::Gateway => "gateway",
             Self::Node => "node",
             Self::Registry => "registry",

@@ -6,11 +6,13 @@
 mod api;
 mod berth;
 mod cli;
+mod console;
 mod data_dir;
 mod demo;
 mod gateway;
 mod image;
 mod image_registry;
+mod metrics;
 mod node;
 mod output;
 mod parts;
@@ -37,6 +39,9 @@ fn main() -> ExitCode {
         return xebec_container::monitor(rest);
     }
     let cli = cli::Cli::parse();
+    if std::env::var_os("RUST_BACKTRACE").is_none() {
+        std::panic::set_hook(Box::new(log_panic));
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -51,6 +56,13 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// A panic is a defect, and whoever waits for what panicked says what comes of it: one line of the log will do.
+fn log_panic(panic: &std::panic::PanicHookInfo<'_>) {
+    let place = panic.location().map(ToString::to_string).unwrap_or_default();
+    let reason = panic.payload_as_str().unwrap_or("no reason");
+    tracing::error!("a defect at {place}: {reason} (RUST_BACKTRACE=1 shows more)");
 }
 
 /// An error and its causes on one line, without those that the one before has quoted.

@@ -13,10 +13,11 @@ use crate::berth::Berth;
 use crate::cli::{Part, UpArgs};
 use crate::data_dir::{DataDir, Endpoints};
 use crate::demo::Demo;
+use crate::metrics::Metrics;
 use crate::node;
 use crate::parts::{Parts, Stage};
 use crate::pods::LocalPods;
-use crate::{api, gateway, shutdown};
+use crate::{api, console, gateway, shutdown};
 
 /// Runs the platform until a signal ends it, or a part ends on its own.
 pub(crate) async fn run(args: UpArgs, demo: Option<Demo>) -> Result<()> {
@@ -46,9 +47,11 @@ async fn serve(
     if wanted.is_empty() {
         bail!("nothing is left to run: --only and --without exclude every part");
     }
-    if demo.is_some() && wanted != Part::ALL {
-        bail!("the demo needs every part: leave --only and --without out");
+    let lacks = |part: &&Part| !wanted.contains(part) && **part != Part::Console;
+    if let (Some(_), Some(part)) = (&demo, Part::ALL.iter().find(lacks)) {
+        bail!("the demo needs the part {}: add it to --only, or take it out of --without", part.name());
     }
+    let metrics = Metrics::new();
     let mut endpoints = Endpoints::new();
     let mut notes = Vec::new();
     let berth = Arc::new(Berth::take(data.path())?);
@@ -59,11 +62,19 @@ async fn serve(
     for part in wanted {
         let address = match part {
             Part::Api => {
-                let (address, own) = api::start(args, data, &mut parts.servers, pods.clone()).await?;
+                let (address, own) =
+                    api::start(args, data, &mut parts.servers, pods.clone(), &metrics).await?;
                 pods.connect(own.clone());
                 let stop = parts.clients.stop();
                 parts.clients.spawn("controllers", xebec_controllers::run(own.clone(), stop));
                 client = Some(own);
+                address
+            }
+            Part::Console => {
+                let listener = bind("console", args.console).await?;
+                let address = listener.local_addr().context("the console's address cannot be read")?;
+                let stop = parts.servers.stop();
+                parts.servers.spawn("console", console::serve(listener, Arc::clone(&metrics), stop));
                 address
             }
             Part::Registry => {
@@ -115,6 +126,7 @@ async fn serve(
         ));
     }
     data.write_endpoints(&endpoints)?;
+    metrics.set_ready();
     announce(begun.elapsed(), &endpoints, &notes)?;
     Err(parts.ended_early().await)
 }

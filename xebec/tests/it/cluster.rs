@@ -50,6 +50,12 @@ impl Cluster {
         Some(Self::of(Running::start_with(command, data.path()), data))
     }
 
+    /// Starts one whose files are in a folder of the caller's, with an empty registry.
+    pub(crate) fn on(folder: &Path) -> Self {
+        let data = tempfile::tempdir_in(folder).expect("a temporary directory");
+        Self::of(Running::start(data.path()), data)
+    }
+
     fn of(running: Running, data: TempDir) -> Self {
         let api = running.endpoint("api");
         Self { running: Some(running), api, data }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::cluster::{Cluster, name, until};
-use crate::running::on_free_ports;
+use crate::running::{ended, on_free_ports};
 
 mod end;
 mod pods;
@@ -121,8 +121,7 @@ fn a_gateway_port_in_use_is_named_with_the_remedy() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap();
     let data = tempfile::tempdir().unwrap();
-    let output =
-        on_free_ports(&["demo", "--port", &address.port().to_string()], data.path()).output().unwrap();
+    let output = ended(on_free_ports(&["demo", "--port", &address.port().to_string()], data.path()));
     let message = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(1));
     let last = message.lines().last().unwrap();

@@ -2,9 +2,11 @@
 
 mod client;
 mod cluster;
+mod console;
 mod demo;
 mod doors;
 mod images;
 mod kubectl;
 mod running;
+mod starts;
 mod up;

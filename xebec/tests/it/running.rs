@@ -4,6 +4,8 @@ use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::mpsc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -81,11 +83,11 @@ impl Drop for Running {
         }
         let begun = Instant::now();
         while begun.elapsed() < PATIENCE && matches!(self.child.try_wait(), Ok(None)) {
-            std::thread::sleep(Duration::from_millis(20));
+            thread::sleep(Duration::from_millis(20));
         }
         let _ = self.child.kill();
         let _ = self.child.wait();
-        if std::thread::panicking() {
+        if thread::panicking() {
             eprintln!("the log of the instance:\n{}", self.log());
         }
     }
@@ -104,13 +106,37 @@ pub(crate) fn on_free_ports(args: &[&str], data: &Path) -> Command {
 /// The same with the API at an address.
 pub(crate) fn with_api(args: &[&str], api: &str, data: &Path) -> Command {
     let mut command = xebec();
-    command.args(args).args(["--api", api, "--registry", "127.0.0.1:0", "--data"]).arg(data);
+    command
+        .args(args)
+        .args(["--api", api])
+        .args(["--registry", "--console"].map(|flag| [flag, "127.0.0.1:0"]).as_flattened());
+    command.arg("--data").arg(data);
     command
 }
 
 /// Runs the binary to its end.
 pub(crate) fn output_of(args: &[&str]) -> Output {
-    xebec().args(args).output().expect("the binary starts")
+    let mut command = xebec();
+    command.args(args);
+    ended(command)
+}
+
+/// Runs a command to its end, which must come by itself.
+pub(crate) fn ended(mut command: Command) -> Output {
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary starts");
+    let pid = child.id().to_string();
+    let (done, waiting) = mpsc::channel::<()>();
+    let watchdog = thread::spawn(move || {
+        let late = waiting.recv_timeout(PATIENCE) == Err(mpsc::RecvTimeoutError::Timeout);
+        if late {
+            let _ = Command::new("kill").arg(&pid).status();
+        }
+        late
+    });
+    let output = child.wait_with_output().expect("the output is read");
+    drop(done);
+    assert!(!watchdog.join().expect("the watchdog ends"), "it runs though it was to end: {output:?}");
+    output
 }
 
 /// Whether a program of the field is installed; says that the test is skipped where it is not.
