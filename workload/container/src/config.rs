@@ -112,6 +112,9 @@ fn mounts(spec: &ContainerSpec) -> Vec<Value> {
 
 fn namespaces(spec: &ContainerSpec) -> Vec<Value> {
     let mut namespaces = vec![json!({"type": "pid"}), json!({"type": "mount"}), json!({"type": "ipc"})];
+    if let Some(user) = &spec.user_namespace {
+        namespaces.push(json!({"type": "user", "path": user.path}));
+    }
     if spec.hostname.is_some() {
         namespaces.push(json!({"type": "uts"}));
     }

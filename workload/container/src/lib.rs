@@ -9,8 +9,10 @@
 
 mod cgroup;
 mod config;
+mod entry;
 mod error;
 mod exec;
+mod idmap;
 mod log;
 mod monitor;
 mod namespace;
@@ -21,8 +23,10 @@ mod process;
 mod rootfs;
 mod runtime;
 mod spec;
+mod stage;
 mod terminal;
 mod user;
+mod user_namespace;
 
 pub use error::Error;
 pub use exec::{Exec, ExecOutput};
@@ -34,3 +38,4 @@ pub use runtime::{Container, Image, MonitorCommand, Runtime, Status};
 pub use rustix::process::Signal;
 pub use spec::{ContainerId, ContainerSpec, Exit, Mount, Network, Resources};
 pub use terminal::{Terminal, TerminalSize};
+pub use user_namespace::UserNamespace;

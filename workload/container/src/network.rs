@@ -268,7 +268,9 @@ impl PodNetwork {
         self.folder.join("pods").join(pod.as_str())
     }
 
-    fn namespace(&self, pod: &ContainerId) -> PathBuf {
+    /// Where a pod's network namespace is, or will be: one that is made there before is the pod's.
+    #[must_use]
+    pub fn namespace(&self, pod: &ContainerId) -> PathBuf {
         self.folder.join("namespaces").join(pod.as_str())
     }
 }

@@ -4,7 +4,7 @@ use std::{fmt, path::PathBuf, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::Error;
+use crate::{Error, UserNamespace};
 
 /// A container's name: a path component of its own, at most 128 bytes.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -69,6 +69,9 @@ pub struct ContainerSpec {
     pub hostname: Option<String>,
     /// The network that the container sees.
     pub network: Network,
+    /// The pod's user namespace; none means that the container's users are the machine's. The network namespace, where one
+    /// is given, belongs to it.
+    pub user_namespace: Option<UserNamespace>,
     /// Files and directories of the machine.
     pub mounts: Vec<Mount>,
     /// Whether the image's files cannot be changed.
@@ -92,6 +95,7 @@ impl ContainerSpec {
             user: String::new(),
             hostname: None,
             network: Network::Isolated,
+            user_namespace: None,
             mounts: Vec::new(),
             read_only_root: false,
             resources: Resources::default(),

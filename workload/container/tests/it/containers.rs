@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use xebec_container::{ContainerSpec, Error, Mount, Resources, Signal, Status, TerminalSize};
+use xebec_container::{ContainerSpec, Error, Mount, Network, Resources, Signal, Status, TerminalSize};
 
 use crate::house::house;
 
@@ -251,4 +251,69 @@ async fn a_command_reads_what_it_is_told_with_and_without_a_terminal() {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     panic!("the command goes on");
+}
+
+#[tokio::test]
+async fn root_in_a_user_namespace_is_nobody_on_the_machine() {
+    let Some(mut house) = house("root_in_a_user_namespace_is_nobody_on_the_machine") else { return };
+    for overlay in [house.privilege.overlay, false] {
+        house.privilege.overlay = overlay;
+        let runtime = house.runtime();
+        let pod = "pod".parse().unwrap();
+        let network = house.folder.path().join("net");
+        let user = match runtime.user_namespace(&pod, Some(network.clone())).await {
+            Ok(user) => user,
+            Err(reason) => {
+                eprintln!("skipped: root_in_a_user_namespace_is_nobody_on_the_machine: {reason}");
+                return;
+            }
+        };
+        assert_eq!(runtime.user_namespace(&pod, Some(network.clone())).await.unwrap(), user);
+        let bound = house.folder.path().join("bound");
+        let _ = std::fs::create_dir(&bound);
+        std::fs::write(bound.join("file"), "original").unwrap();
+        let secret = house.folder.path().join("secret");
+        std::fs::write(&secret, "secret").unwrap();
+        std::os::unix::fs::chown(&secret, Some(4242), Some(4242)).unwrap();
+        std::fs::set_permissions(&secret, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+        let spec = |args: &[&str]| ContainerSpec {
+            user_namespace: Some(user.clone()),
+            network: Network::Namespace(network.clone()),
+            hostname: Some("pod-0".to_owned()),
+            working_dir: "/made/for/it".to_owned(),
+            mounts: vec![
+                Mount { source: bound.clone(), target: "/bound".into(), read_only: false },
+                Mount { source: secret.clone(), target: "/secret".into(), read_only: true },
+            ],
+            ..house.spec(args)
+        };
+        let container = house.started(&runtime, "look", &spec(&["look"])).await;
+        assert_eq!(container.wait().await.unwrap().code, 0, "{:?}", house.log());
+        let log = house.log();
+        for expected in
+            ["cwd /made/for/it", "Uid: 0 0 0 0", "bound original", "write bound true", "write root true"]
+        {
+            assert!(log.contains(&format!("stdout F {expected}")), "{expected:?} is not in {log:?}");
+        }
+        container.delete().await.unwrap();
+        // What it wrote is on disk as if its root had been the machine's.
+        let about = std::fs::metadata(bound.join("file")).unwrap();
+        assert_eq!(std::os::unix::fs::MetadataExt::uid(&about), 0);
+        assert_eq!(std::fs::read_to_string(bound.join("file")).unwrap(), "changed");
+
+        let container = house.started(&runtime, "wait", &spec(&["wait"])).await;
+        let status = std::fs::read_to_string(format!("/proc/{}/status", container.pid())).unwrap();
+        let uid = status.lines().find(|line| line.starts_with("Uid:")).unwrap();
+        assert!(uid.contains(&user.first.to_string()) && user.first >= 65_536, "{uid}");
+        let read = ["/guest", "read", "/proc/self/uid_map", "/secret"].map(str::to_owned);
+        let output = container.exec(&read).unwrap().output(Duration::from_secs(30), 4096).await.unwrap();
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(said.contains(&format!("{}      65536", user.first)), "{output:?}");
+        // It is root over what is the namespace's, whoever that belongs to in it.
+        assert!(said.ends_with("secret"), "{said}");
+        container.delete().await.unwrap();
+        runtime.remove_user_namespace(&pod).await.unwrap();
+        assert!(runtime.user_namespaces().is_empty());
+        let _ = rustix::mount::unmount(&network, rustix::mount::UnmountFlags::DETACH);
+    }
 }
