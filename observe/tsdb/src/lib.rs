@@ -21,6 +21,7 @@ mod postings;
 mod sample;
 mod series;
 mod source;
+mod wal;
 mod wire;
 
 pub use block::{Block, BlockMeta, BlockStats, BlockWriter, Compaction, Parent, Ulid};
@@ -36,3 +37,4 @@ pub use matcher::{MatchOp, Matcher};
 pub use sample::{STALE, Sample, Value, is_stale};
 pub use series::{Samples, Series};
 pub use source::{FileSource, Source};
+pub use wal::Repair;
