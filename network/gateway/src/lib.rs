@@ -9,6 +9,7 @@
 //! Each Gateway has addresses of its own: those that it asks for, else one of [`Options::pool`]. Of Gateways that ask
 //! for one place the oldest has it.
 
+mod account;
 mod address;
 mod backend;
 mod class;

@@ -5,7 +5,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret, Service};
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret, Service, ServiceAccount};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use xebec_api::gateway::{
@@ -124,6 +124,8 @@ pub struct Snapshot {
     pub secrets: Vec<Arc<Secret>>,
     /// ConfigMaps, which may hold authorities.
     pub config_maps: Vec<Arc<ConfigMap>>,
+    /// The identities of Gateways.
+    pub accounts: Vec<Arc<ServiceAccount>>,
 }
 
 impl Snapshot {
@@ -149,6 +151,7 @@ impl Snapshot {
             endpoint_slices: Vec::new(),
             secrets: Vec::new(),
             config_maps: Vec::new(),
+            accounts: Vec::new(),
         }
     }
 }

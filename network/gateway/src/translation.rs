@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use k8s_openapi::api::core::v1::ServiceAccount;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::Serialize;
 use xebec_api::gateway::{
@@ -18,7 +19,7 @@ use crate::material::Material;
 use crate::policy::Policies;
 use crate::route::Attaching;
 use crate::snapshot::Place;
-use crate::{CONTROLLER, Snapshot, class, status};
+use crate::{CONTROLLER, Snapshot, account, class, status};
 
 /// What a snapshot asks for.
 #[derive(Clone, Debug, PartialEq)]
@@ -27,6 +28,8 @@ pub struct Translation {
     pub config: Config,
     /// The statuses that differ from those that the objects have.
     pub statuses: Vec<Status>,
+    /// Objects that are to be there and are not, or not so.
+    pub accounts: Vec<ServiceAccount>,
 }
 
 /// The status of one object.
@@ -124,7 +127,8 @@ pub fn translate(snapshot: &Snapshot) -> Translation {
         let status = status::policy(plan, &gateways, snapshot).map(Said::Policy);
         statuses.extend(status.map(|status| said("BackendTLSPolicy", &plan.policy.metadata, status)));
     }
-    Translation { config: Config { listeners: served(plans.into_values()) }, statuses }
+    let accounts = gateways.iter().filter_map(|gateway| account::wanted(gateway, snapshot)).collect();
+    Translation { config: Config { listeners: served(plans.into_values()) }, statuses, accounts }
 }
 
 fn plans<'a>(

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures::StreamExt as _;
-use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret, Service};
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret, Service, ServiceAccount};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::runtime::WatchStreamExt as _;
@@ -26,6 +26,7 @@ use xebec_api::gateway::{
 };
 use xebec_proxy::config::TrustRoots;
 
+use crate::account::GATEWAY_NAME;
 use crate::snapshot::{Place, Unbound};
 use crate::{Options, Snapshot};
 
@@ -49,6 +50,7 @@ pub(crate) struct World {
     slices: Known<EndpointSlice>,
     secrets: Known<Secret>,
     config_maps: Known<ConfigMap>,
+    accounts: Known<ServiceAccount>,
     changed: Arc<Notify>,
 }
 
@@ -73,6 +75,7 @@ impl World {
             slices: watch.start(),
             secrets: watch.start(),
             config_maps: watch.start(),
+            accounts: watch.start_with(watcher::Config::default().labels(GATEWAY_NAME)),
             changed,
         }
     }
@@ -88,6 +91,7 @@ impl World {
         self.slices.listed().await?;
         self.secrets.listed().await?;
         self.config_maps.listed().await?;
+        self.accounts.listed().await?;
         self.listener_sets.listed_if_defined().await?;
         self.grpc_routes.listed_if_defined().await?;
         self.tls_routes.listed_if_defined().await?;
@@ -129,6 +133,7 @@ impl World {
             endpoint_slices: self.slices.state(),
             secrets: self.secrets.state(),
             config_maps: self.config_maps.state(),
+            accounts: self.accounts.state(),
         }
     }
 }
@@ -202,9 +207,17 @@ impl Watch<'_> {
         K: Resource<DynamicType = ()> + Lookup<DynamicType = ()> + Clone + Debug + DeserializeOwned,
         K: Send + Sync + 'static,
     {
+        self.start_with(watcher::Config::default())
+    }
+
+    fn start_with<K>(&mut self, which: watcher::Config) -> Known<K>
+    where
+        K: Resource<DynamicType = ()> + Lookup<DynamicType = ()> + Clone + Debug + DeserializeOwned,
+        K: Send + Sync + 'static,
+    {
         let (store, writer) = store::<K>();
         let objects = Api::<K>::all(self.client.clone());
-        let events = watcher(objects, watcher::Config::default()).backoff(Waits(WATCH_AGAIN.0));
+        let events = watcher(objects, which).backoff(Waits(WATCH_AGAIN.0));
         let changed = Arc::clone(self.changed);
         let undefined = Arc::new(AtomicBool::new(false));
         let found_undefined = Arc::clone(&undefined);

@@ -78,7 +78,11 @@ fn shown(snapshot: &Snapshot) -> Value {
         }
         status
     });
-    json!({ "listeners": served, "statuses": statuses.collect::<Vec<_>>() })
+    let mut shown = json!({ "listeners": served, "statuses": statuses.collect::<Vec<_>>() });
+    if !translation.accounts.is_empty() {
+        shown["accounts"] = json!(translation.accounts);
+    }
+    shown
 }
 
 fn shown_listener(listener: &Listener) -> Value {

@@ -49,6 +49,8 @@ pub(crate) struct Asked<'a> {
 pub(crate) struct Forwarder {
     pool: Arc<Pool>,
     turn: AtomicUsize,
+    /// Of copies alone: they must not shift the turns of requests.
+    mirror_turn: AtomicUsize,
     connect_attempts: usize,
     exchange_idle: Duration,
     replayed_bytes: usize,
@@ -61,6 +63,7 @@ impl Forwarder {
         Self {
             pool,
             turn: AtomicUsize::new(0),
+            mirror_turn: AtomicUsize::new(0),
             connect_attempts: limits.connect_attempts.max(1),
             exchange_idle: limits.exchange_idle,
             replayed_bytes: limits.replayed_bytes,
@@ -90,8 +93,12 @@ impl Forwarder {
         &self.tasks
     }
 
-    pub(crate) fn turn(&self) -> usize {
+    fn turn(&self) -> usize {
         self.turn.fetch_add(1, Ordering::Relaxed)
+    }
+
+    pub(crate) fn mirror_turn(&self) -> usize {
+        self.mirror_turn.fetch_add(1, Ordering::Relaxed)
     }
 
     /// A connection of its own to an endpoint of one of these backends.
@@ -249,6 +256,7 @@ impl Forwarder {
         backend: &Backend,
         mut request: Parts,
         body: Body,
+        turn: usize,
     ) -> Result<Answer, Refusal> {
         if backend.protocol == BackendProtocol::Http1 {
             request.headers.remove(TE);
@@ -257,7 +265,7 @@ impl Forwarder {
             forwarder: self,
             endpoints: endpoints(backend)?,
             tls: backend.tls.as_ref(),
-            turn: self.turn(),
+            turn,
             request: &request,
             ask: Ask::default(),
             attempt_limit: Some(self.exchange_idle),
