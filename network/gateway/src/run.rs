@@ -5,6 +5,7 @@ use std::fmt::Debug;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::ServiceAccount;
+use k8s_openapi::api::networking::v1::Ingress;
 use kube::api::{Patch, PatchParams};
 use kube::core::NamespaceResourceScope;
 use kube::{Api, Client, Resource, ResourceExt as _};
@@ -148,7 +149,7 @@ async fn write_one(client: &Client, status: &Status) -> Result<(), WriteError> {
             value["listeners"] = serde_json::to_value(&said.listeners)?;
         }
         Said::Listeners(said) => value["listeners"] = serde_json::to_value(&said.listeners)?,
-        Said::Class(_) | Said::Route(_) | Said::Policy(_) => {}
+        Said::Class(_) | Said::Route(_) | Said::Policy(_) | Said::Ingress(_) => {}
     }
     let change = json!({ "status": value });
     match status.kind {
@@ -159,6 +160,7 @@ async fn write_one(client: &Client, status: &Status) -> Result<(), WriteError> {
         "TLSRoute" => patch::<TLSRoute>(client, status, change).await,
         "TCPRoute" => patch::<TCPRoute>(client, status, change).await,
         "UDPRoute" => patch::<UDPRoute>(client, status, change).await,
+        "Ingress" => patch::<Ingress>(client, status, change).await,
         "BackendTLSPolicy" => patch::<BackendTLSPolicy>(client, status, change).await,
         _ => {
             let classes = Api::<GatewayClass>::all(client.clone());

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret, Service, ServiceAccount};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::api::networking::v1::{Ingress, IngressClass};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use xebec_api::gateway::{
     BackendTLSPolicy, GRPCRoute, Gateway, GatewayClass, HTTPRoute, ListenerSet, ReferenceGrant, TCPRoute,
@@ -126,6 +127,10 @@ pub struct Snapshot {
     pub config_maps: Vec<Arc<ConfigMap>>,
     /// The identities of Gateways.
     pub accounts: Vec<Arc<ServiceAccount>>,
+    /// Classes of Ingresses, of every controller.
+    pub ingress_classes: Vec<Arc<IngressClass>>,
+    /// Ingresses of every class.
+    pub ingresses: Vec<Arc<Ingress>>,
 }
 
 impl Snapshot {
@@ -152,6 +157,8 @@ impl Snapshot {
             secrets: Vec::new(),
             config_maps: Vec::new(),
             accounts: Vec::new(),
+            ingress_classes: Vec::new(),
+            ingresses: Vec::new(),
         }
     }
 }

@@ -7,7 +7,7 @@ use xebec_api::gateway::{
     ListenerStatus, ParentReference, PolicyAncestorStatus, PolicyStatus,
 };
 
-use crate::CONTROLLER;
+use crate::{CONTROLLER, ingress};
 use crate::address::Key;
 use crate::condition::{Conditions, Verdict};
 use crate::gateway::{GatewayPlan, SetPlan, acceptance};
@@ -190,7 +190,8 @@ pub(crate) fn policy(
     let metadata = &plan.policy.metadata;
     let last = plan.policy.status.as_ref().map(|status| &status.ancestors[..]).unwrap_or_default();
     let mut ancestors: Vec<_> = last.iter().filter(|a| a.controller_name != CONTROLLER).cloned().collect();
-    for (namespace, name) in gateways.iter().take(ANCESTORS.saturating_sub(ancestors.len())) {
+    let gateways = gateways.iter().filter(|key| **key != ingress::KEY);
+    for (namespace, name) in gateways.take(ANCESTORS.saturating_sub(ancestors.len())) {
         let ancestor_ref = ParentReference {
             group: GROUP.to_owned(),
             kind: "Gateway".to_owned(),

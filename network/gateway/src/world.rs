@@ -10,6 +10,7 @@ use std::time::Duration;
 use futures::StreamExt as _;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret, Service, ServiceAccount};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::api::networking::v1::{Ingress, IngressClass};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::runtime::WatchStreamExt as _;
 use kube::runtime::reflector::store::WriterDropped;
@@ -51,6 +52,8 @@ pub(crate) struct World {
     secrets: Known<Secret>,
     config_maps: Known<ConfigMap>,
     accounts: Known<ServiceAccount>,
+    ingress_classes: Known<IngressClass>,
+    ingresses: Known<Ingress>,
     changed: Arc<Notify>,
 }
 
@@ -76,6 +79,8 @@ impl World {
             secrets: watch.start(),
             config_maps: watch.start(),
             accounts: watch.start_with(watcher::Config::default().labels(GATEWAY_NAME)),
+            ingress_classes: watch.start(),
+            ingresses: watch.start(),
             changed,
         }
     }
@@ -92,6 +97,8 @@ impl World {
         self.secrets.listed().await?;
         self.config_maps.listed().await?;
         self.accounts.listed().await?;
+        self.ingress_classes.listed().await?;
+        self.ingresses.listed().await?;
         self.listener_sets.listed_if_defined().await?;
         self.grpc_routes.listed_if_defined().await?;
         self.tls_routes.listed_if_defined().await?;
@@ -134,6 +141,8 @@ impl World {
             secrets: self.secrets.state(),
             config_maps: self.config_maps.state(),
             accounts: self.accounts.state(),
+            ingress_classes: self.ingress_classes.state(),
+            ingresses: self.ingresses.state(),
         }
     }
 }
