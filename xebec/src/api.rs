@@ -64,7 +64,8 @@ pub(crate) async fn start(
     let mut tokens = Tokens::default();
     let admin = User::new("admin", [ADMINISTRATORS]);
     tokens.add(&token(data.path())?, admin);
-    tokens.set_signer(Signer::open(data.path()).context("the key of service account tokens cannot be opened")?);
+    tokens
+        .set_signer(Signer::open(data.path()).context("the key of service account tokens cannot be opened")?);
     let reached = reachable(address);
     let service = Service::new(api.clone(), tokens, pods, reached.to_string());
     let service = metrics.measure(api.clone(), service);

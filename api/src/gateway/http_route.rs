@@ -99,6 +99,44 @@ pub struct SessionPersistence {
     /// The name of the cookie or header.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session_name: Option<String>,
+    /// What bears the session.
+    #[serde(rename = "type", default)]
+    pub type_: SessionPersistenceType,
+    /// How long a session lasts at most, as a Gateway API duration.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub absolute_timeout: Option<String>,
+    /// How a cookie lives.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cookie_config: Option<CookieConfig>,
+}
+
+/// What bears a session.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum SessionPersistenceType {
+    /// A cookie.
+    #[default]
+    Cookie,
+    /// A header.
+    Header,
+}
+
+/// How a cookie lives.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CookieConfig {
+    /// As long as the client, or as long as the session.
+    #[serde(default)]
+    pub lifetime_type: CookieLifetimeType,
+}
+
+/// How long a cookie lives.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum CookieLifetimeType {
+    /// As long as the client.
+    #[default]
+    Session,
+    /// As long as the session's absolute timeout.
+    Permanent,
 }
 
 /// What a request must have; all of it.

@@ -5,9 +5,12 @@ use std::time::Duration;
 
 use http::StatusCode;
 use xebec_api::gateway as api;
-use xebec_api::gateway::{HTTPRoute, HttpMatch, HttpRule, MatchType, PathMatchType};
+use xebec_api::gateway::{
+    CookieLifetimeType, HTTPRoute, HttpMatch, HttpRule, MatchType, PathMatchType, SessionPersistence,
+    SessionPersistenceType,
+};
 use xebec_proxy::config::{
-    Action, Backend, PathMatch, Pattern, Retry, Route, RouteMatch, Timeouts, ValueMatch,
+    Action, Backend, Bearer, PathMatch, Pattern, Retry, Route, RouteMatch, Session, Timeouts, ValueMatch,
 };
 
 use crate::backend::{Asker, Backends};
@@ -32,11 +35,6 @@ pub(crate) fn compile<'a>(
     let mut routes = Vec::new();
     for (index, rule) in route.spec.rules.iter().enumerate() {
         let named = |error| format!("rule {index}: {error}");
-        if rule.session_persistence.is_some() {
-            return Err(named(
-                "sessions are not kept with one backend; remove sessionPersistence".to_owned(),
-            ));
-        }
         let changes =
             Reader { backends, asker, resolved: &mut resolved }.http(&rule.filters).map_err(named)?;
         let action = match changes.redirect {
@@ -45,6 +43,8 @@ pub(crate) fn compile<'a>(
         };
         let timeouts = rule.timeouts.as_ref().map(timeouts).transpose().map_err(named)?.unwrap_or_default();
         let retry = rule.retry.as_ref().map(retry).transpose().map_err(named)?;
+        let session = rule.session_persistence.as_ref().map(session).transpose().map_err(named)?;
+        let session = session.map(Arc::new);
         let every = [HttpMatch::default()];
         let matches = if rule.matches.is_empty() { &every[..] } else { &rule.matches[..] };
         let part = rule.name.clone().unwrap_or_else(|| index.to_string());
@@ -58,6 +58,7 @@ pub(crate) fn compile<'a>(
                 timeouts,
                 retry: retry.clone(),
                 cors: changes.cors.clone(),
+                session: session.clone(),
             });
         }
     }
@@ -97,6 +98,27 @@ fn retry(wanted: &api::Retry) -> Result<Retry, String> {
         Some(text) => duration(text).ok_or_else(|| not_a_duration(text))?,
     };
     Ok(Retry { attempts, statuses, backoff })
+}
+
+fn session(wanted: &SessionPersistence) -> Result<Session, String> {
+    let given = wanted.session_name.as_deref().filter(|name| !name.is_empty());
+    let permanent = wanted.cookie_config.as_ref().map(|config| config.lifetime_type).unwrap_or_default()
+        == CookieLifetimeType::Permanent;
+    let lifetime = match &wanted.absolute_timeout {
+        None if permanent => return Err("a permanent cookie needs an absoluteTimeout; give one".to_owned()),
+        None => None,
+        Some(text) => Some(duration(text).ok_or_else(|| not_a_duration(text))?),
+    };
+    let bearer = match wanted.type_ {
+        SessionPersistenceType::Cookie => {
+            let given = given.unwrap_or("xebec-session");
+            // The names of cookies and headers are made of the same letters (RFC 6265 section 4.1.1).
+            name(given)?;
+            Bearer::Cookie { name: given.to_owned(), permanent }
+        }
+        SessionPersistenceType::Header => Bearer::Header(name(given.unwrap_or("x-xebec-session"))?),
+    };
+    Ok(Session { bearer, lifetime })
 }
 
 fn not_a_duration(text: &str) -> String {

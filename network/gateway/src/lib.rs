@@ -6,9 +6,12 @@
 //! [`run`] is the loop round it. The crate reads no request: that is the proxy's business. It serves the classes of
 //! [`CONTROLLER`] and leaves the others alone.
 //!
+//! Ingresses of the classes of [`INGRESS_CONTROLLER`] are served too, together, as one Gateway would serve them.
+//!
 //! Each Gateway has addresses of its own: those that it asks for, else one of [`Options::pool`]. Of Gateways that ask
 //! for one place the oldest has it.
 
+mod account;
 mod address;
 mod backend;
 mod class;
@@ -19,6 +22,7 @@ mod grant;
 mod grpc_rule;
 mod hostname;
 mod http_rule;
+mod ingress;
 mod listener;
 mod material;
 mod policy;
@@ -30,6 +34,7 @@ mod stream_rule;
 mod translation;
 mod world;
 
+pub use ingress::INGRESS_CONTROLLER;
 pub use run::run;
 pub use snapshot::{Options, Place, Pool, Snapshot, Unbound};
 pub use translation::{Said, Status, Translation, translate};

@@ -184,21 +184,43 @@ impl<'a> ListenerPlan<'a> {
     }
 }
 
-/// Refuses listeners that are in each other's way. Of one object all are refused, of several objects those of the later.
+/// Refuses listeners that are in each other's way: first those of an object that are in the way of an earlier object's,
+/// then all that are in each other's way within it.
 pub(crate) fn settle_conflicts(listeners: &mut [ListenerPlan<'_>], options: &Options) {
-    for index in 0..listeners.len() {
-        let (before, rest) = listeners.split_at(index);
-        let Some((plan, after)) = rest.split_first() else { continue };
-        let others = before.iter().chain(after).filter(|other| {
-            other.owner == plan.owner || before.iter().any(|earlier| std::ptr::eq(earlier, *other))
-        });
-        let found = others
-            .filter(|other| other.owner == plan.owner || !other.conflicted.holds)
-            .find_map(|other| Some((plan.conflict_with(other, options)?, describe(other))));
-        if let Some((reason, other)) = found {
-            listeners[index].refuse_for(reason, &other);
+    let mut begin = 0;
+    while let Some(owner) = listeners.get(begin).map(|plan| plan.owner) {
+        let length = listeners[begin..].iter().take_while(|plan| plan.owner == owner).count();
+        let (earlier, rest) = listeners.split_at_mut(begin);
+        let own = &mut rest[..length];
+        for plan in own.iter_mut() {
+            let mut standing = earlier.iter().filter(|other| !other.conflicted.holds);
+            let found =
+                standing.find_map(|other| Some((plan.conflict_with(other, options)?, describe(other))));
+            if let Some((reason, other)) = found {
+                plan.refuse_for(reason, &other);
+            }
         }
+        let within: Vec<_> = (0..length).map(|index| conflict_within(own, index, options)).collect();
+        for (plan, found) in own.iter_mut().zip(within) {
+            if let Some((reason, other)) = found {
+                plan.refuse_for(reason, &other);
+            }
+        }
+        begin += length;
     }
+}
+
+/// What stands between a listener and another of its object, neither of which is refused yet.
+fn conflict_within(
+    own: &[ListenerPlan<'_>],
+    index: usize,
+    options: &Options,
+) -> Option<(&'static str, String)> {
+    let plan = own.get(index).filter(|plan| !plan.conflicted.holds)?;
+    let others = own.iter().enumerate().filter(|(at, other)| *at != index && !other.conflicted.holds);
+    let mut found =
+        others.filter_map(|(_, other)| Some((plan.conflict_with(other, options)?, describe(other))));
+    found.next()
 }
 
 fn describe(plan: &ListenerPlan<'_>) -> String {

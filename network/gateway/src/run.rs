@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::time::Duration;
 
+use k8s_openapi::api::core::v1::ServiceAccount;
+use k8s_openapi::api::networking::v1::Ingress;
 use kube::api::{Patch, PatchParams};
 use kube::core::NamespaceResourceScope;
-use kube::{Api, Client, Resource};
+use kube::{Api, Client, Resource, ResourceExt as _};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
@@ -19,7 +21,7 @@ use xebec_proxy::proxy::{ListenError, Proxy};
 
 use crate::snapshot::{Place, Unbound};
 use crate::world::World;
-use crate::{Options, Said, Snapshot, Status, Translation, translate};
+use crate::{CONTROLLER, Options, Said, Snapshot, Status, Translation, translate};
 
 /// Changes that come this close together are translated at once.
 const DEBOUNCE: Duration = Duration::from_millis(5);
@@ -70,7 +72,8 @@ pub async fn run(
                     translation = translate(&Snapshot { unbound: unbound.clone(), ..snapshot });
                 }
             }
-            if write(&client, translation.statuses).await && unbound.is_empty() {
+            let placed = place(&client, translation.accounts).await;
+            if write(&client, translation.statuses).await && placed && unbound.is_empty() {
                 wait = PASS_AGAIN.0;
                 world.changed().await;
             } else {
@@ -103,6 +106,23 @@ async fn apply(proxy: &mut Proxy, translation: &Translation) -> BTreeMap<Place, 
     places.zip(applied.listeners).filter_map(|(place, bound)| Some((place, unbound(bound.err()?)))).collect()
 }
 
+/// Whether all objects that are to be there were put there.
+async fn place(client: &Client, accounts: Vec<ServiceAccount>) -> bool {
+    let mut all = true;
+    for account in accounts {
+        let (name, namespace) = (account.name_any(), account.namespace().unwrap_or_default());
+        let objects = Api::<ServiceAccount>::namespaced(client.clone(), &namespace);
+        let parameters = PatchParams::apply(CONTROLLER).force();
+        let change = Patch::Apply(&account);
+        let placed = tokio::time::timeout(WRITE, objects.patch(&name, &parameters, &change)).await;
+        if let Err(error) = placed.map_err(|_| WriteError::Late).and_then(|placed| Ok(placed?)) {
+            tracing::warn!(%error, namespace, name, "a Gateway's ServiceAccount was not made and is tried again");
+            all = false;
+        }
+    }
+    all
+}
+
 /// Whether all statuses were written, or their objects are gone.
 async fn write(client: &Client, statuses: Vec<Status>) -> bool {
     let mut all = true;
@@ -129,7 +149,7 @@ async fn write_one(client: &Client, status: &Status) -> Result<(), WriteError> {
             value["listeners"] = serde_json::to_value(&said.listeners)?;
         }
         Said::Listeners(said) => value["listeners"] = serde_json::to_value(&said.listeners)?,
-        Said::Class(_) | Said::Route(_) | Said::Policy(_) => {}
+        Said::Class(_) | Said::Route(_) | Said::Policy(_) | Said::Ingress(_) => {}
     }
     let change = json!({ "status": value });
     match status.kind {
@@ -140,6 +160,7 @@ async fn write_one(client: &Client, status: &Status) -> Result<(), WriteError> {
         "TLSRoute" => patch::<TLSRoute>(client, status, change).await,
         "TCPRoute" => patch::<TCPRoute>(client, status, change).await,
         "UDPRoute" => patch::<UDPRoute>(client, status, change).await,
+        "Ingress" => patch::<Ingress>(client, status, change).await,
         "BackendTLSPolicy" => patch::<BackendTLSPolicy>(client, status, change).await,
         _ => {
             let classes = Api::<GatewayClass>::all(client.clone());

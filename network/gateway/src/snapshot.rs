@@ -5,8 +5,9 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret, Service};
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret, Service, ServiceAccount};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::api::networking::v1::{Ingress, IngressClass};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use xebec_api::gateway::{
     BackendTLSPolicy, GRPCRoute, Gateway, GatewayClass, HTTPRoute, ListenerSet, ReferenceGrant, TCPRoute,
@@ -124,6 +125,12 @@ pub struct Snapshot {
     pub secrets: Vec<Arc<Secret>>,
     /// ConfigMaps, which may hold authorities.
     pub config_maps: Vec<Arc<ConfigMap>>,
+    /// The identities of Gateways.
+    pub accounts: Vec<Arc<ServiceAccount>>,
+    /// Classes of Ingresses, of every controller.
+    pub ingress_classes: Vec<Arc<IngressClass>>,
+    /// Ingresses of every class.
+    pub ingresses: Vec<Arc<Ingress>>,
 }
 
 impl Snapshot {
@@ -149,6 +156,9 @@ impl Snapshot {
             endpoint_slices: Vec::new(),
             secrets: Vec::new(),
             config_maps: Vec::new(),
+            accounts: Vec::new(),
+            ingress_classes: Vec::new(),
+            ingresses: Vec::new(),
         }
     }
 }

@@ -3,17 +3,17 @@
 use std::collections::BTreeSet;
 
 use xebec_api::gateway::{
-    GROUP, GatewayStatus, GatewayStatusAddress, ListenerSetStatus, ListenerStatus, ParentReference,
-    PolicyAncestorStatus, PolicyStatus,
+    FrontendValidationMode, GROUP, Gateway, GatewayStatus, GatewayStatusAddress, ListenerSetStatus,
+    ListenerStatus, ParentReference, PolicyAncestorStatus, PolicyStatus,
 };
 
-use crate::CONTROLLER;
 use crate::address::Key;
 use crate::condition::{Conditions, Verdict};
 use crate::gateway::{GatewayPlan, SetPlan, acceptance};
 use crate::listener::{ListenerPlan, Owner};
 use crate::policy::PolicyPlan;
 use crate::snapshot::Snapshot;
+use crate::{CONTROLLER, ingress};
 
 /// The most ancestors that a policy's status has room for.
 const ANCESTORS: usize = 16;
@@ -42,6 +42,14 @@ pub(crate) fn gateway(plan: &GatewayPlan<'_>, snapshot: &Snapshot) -> Option<Gat
         Some(resolved) => conditions.with("ResolvedRefs", resolved.clone()),
         None => conditions.without("ResolvedRefs"),
     };
+    conditions = if asks_without_belief(plan.gateway) {
+        let message =
+            "clients are let in whatever certificate they show; set mode to AllowValidOnly to end that";
+        let verdict = Verdict { holds: true, reason: "ConfigurationChanged", message: message.to_owned() };
+        conditions.with("InsecureFrontendValidationMode", verdict)
+    } else {
+        conditions.without("InsecureFrontendValidationMode")
+    };
     let joined = (0..plan.sets.len()).filter(|number| set_verdicts(plan, *number, snapshot).0.holds).count();
     let status = GatewayStatus {
         addresses: plan.addresses.iter().map(address).collect(),
@@ -50,6 +58,17 @@ pub(crate) fn gateway(plan: &GatewayPlan<'_>, snapshot: &Snapshot) -> Option<Gat
         attached_listener_sets: i32::try_from(joined).ok(),
     };
     (plan.gateway.status.as_ref() != Some(&status)).then_some(status)
+}
+
+/// Whether clients of some port are asked for a certificate that need not be believed.
+fn asks_without_belief(gateway: &Gateway) -> bool {
+    let Some(frontend) = gateway.spec.tls.as_ref().and_then(|tls| tls.frontend.as_ref()) else {
+        return false;
+    };
+    let ports = frontend.per_port.iter().map(|port| &port.tls);
+    let validations = ports.chain([&frontend.default]).filter_map(|tls| tls.validation.as_ref());
+    let mut modes = validations.map(|validation| validation.mode);
+    modes.any(|mode| mode == FrontendValidationMode::AllowInsecureFallback)
 }
 
 /// The status of a ListenerSet, if it changed.
@@ -171,7 +190,8 @@ pub(crate) fn policy(
     let metadata = &plan.policy.metadata;
     let last = plan.policy.status.as_ref().map(|status| &status.ancestors[..]).unwrap_or_default();
     let mut ancestors: Vec<_> = last.iter().filter(|a| a.controller_name != CONTROLLER).cloned().collect();
-    for (namespace, name) in gateways.iter().take(ANCESTORS.saturating_sub(ancestors.len())) {
+    let gateways = gateways.iter().filter(|key| **key != ingress::KEY);
+    for (namespace, name) in gateways.take(ANCESTORS.saturating_sub(ancestors.len())) {
         let ancestor_ref = ParentReference {
             group: GROUP.to_owned(),
             kind: "Gateway".to_owned(),

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use k8s_openapi::api::core::v1::ServiceAccount;
+use k8s_openapi::api::networking::v1::IngressStatus;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::Serialize;
 use xebec_api::gateway::{
@@ -13,12 +15,13 @@ use crate::address::assign;
 use crate::backend::Backends;
 use crate::gateway::{GatewayPlan, Labels, Surroundings, names_gateway, plan};
 use crate::grant::Grants;
+use crate::ingress::{self, Ingresses};
 use crate::listener::{ListenerPlan, Speaks};
 use crate::material::Material;
 use crate::policy::Policies;
 use crate::route::Attaching;
 use crate::snapshot::Place;
-use crate::{CONTROLLER, Snapshot, class, status};
+use crate::{CONTROLLER, Snapshot, account, class, status};
 
 /// What a snapshot asks for.
 #[derive(Clone, Debug, PartialEq)]
@@ -27,6 +30,8 @@ pub struct Translation {
     pub config: Config,
     /// The statuses that differ from those that the objects have.
     pub statuses: Vec<Status>,
+    /// Objects that are to be there and are not, or not so.
+    pub accounts: Vec<ServiceAccount>,
 }
 
 /// The status of one object.
@@ -58,10 +63,13 @@ pub enum Said {
     Route(RouteStatus),
     /// Of a policy.
     Policy(PolicyStatus),
+    /// Of an Ingress.
+    Ingress(IngressStatus),
 }
 
 /// Decides what is served and what is said of it. The order of the snapshot's objects does not matter.
 pub fn translate(snapshot: &Snapshot) -> Translation {
+    let ingresses = Ingresses::new(snapshot);
     let mut statuses = Vec::new();
     let mut classes: Vec<_> =
         snapshot.classes.iter().filter(|class| class.spec.controller_name == CONTROLLER).collect();
@@ -78,6 +86,7 @@ pub fn translate(snapshot: &Snapshot) -> Translation {
     let mut gateways: Vec<_> =
         snapshot.gateways.iter().map(|gateway| &**gateway).filter(|gateway| ours(gateway)).collect();
     gateways.sort_by_key(|gateway| (gateway.metadata.creation_timestamp.clone(), names(&gateway.metadata)));
+    gateways.extend(&ingresses.gateway);
     let labels: Labels<'_> = snapshot
         .namespaces
         .iter()
@@ -88,7 +97,7 @@ pub fn translate(snapshot: &Snapshot) -> Translation {
     let (grants, material) = (Grants::new(snapshot), Material::new(snapshot));
     let around =
         Surroundings { options: &snapshot.options, grants: &grants, material: &material, labels: &labels };
-    let mut plans = plans(snapshot, &gateways, around);
+    let mut plans = plans(snapshot, &gateways, &ingresses.listener_sets, around);
     let policies = Policies::new(snapshot, &material, &grants);
     let backends = Backends::new(snapshot, &grants, &policies);
     let mut attaching =
@@ -100,6 +109,8 @@ pub fn translate(snapshot: &Snapshot) -> Translation {
         ("TCPRoute", attaching.all(snapshot.tcp_routes.iter().map(|route| &**route))),
         ("UDPRoute", attaching.all(snapshot.udp_routes.iter().map(|route| &**route))),
     ];
+    // The routes of Ingresses have no status of their own.
+    let _ = attaching.all(ingresses.routes.iter());
     for (kind, routes) in said {
         statuses.extend(routes.into_iter().map(|(namespace, name, status)| Status {
             kind,
@@ -112,7 +123,17 @@ pub fn translate(snapshot: &Snapshot) -> Translation {
         let (namespace, name) = names(metadata);
         Status { kind, namespace: Some(namespace.to_owned()), name: name.to_owned(), status }
     };
-    for plan in plans.values() {
+    for (key, plan) in &plans {
+        if *key == ingress::KEY {
+            let statuses_of_ours = ingresses.statuses(&plan.addresses).into_iter();
+            statuses.extend(statuses_of_ours.map(|(namespace, name, status)| Status {
+                kind: "Ingress",
+                namespace: Some(namespace),
+                name,
+                status: Said::Ingress(status),
+            }));
+            continue;
+        }
         let status = status::gateway(plan, snapshot).map(Said::Gateway);
         statuses.extend(status.map(|status| said("Gateway", &plan.gateway.metadata, status)));
         for (number, set) in plan.sets.iter().enumerate() {
@@ -124,15 +145,17 @@ pub fn translate(snapshot: &Snapshot) -> Translation {
         let status = status::policy(plan, &gateways, snapshot).map(Said::Policy);
         statuses.extend(status.map(|status| said("BackendTLSPolicy", &plan.policy.metadata, status)));
     }
-    Translation { config: Config { listeners: served(plans.into_values()) }, statuses }
+    let accounts = gateways.iter().filter_map(|gateway| account::wanted(gateway, snapshot)).collect();
+    Translation { config: Config { listeners: served(plans.into_values()) }, statuses, accounts }
 }
 
 fn plans<'a>(
     snapshot: &'a Snapshot,
     gateways: &[&'a Gateway],
+    made: &'a [ListenerSet],
     around: Surroundings<'_>,
 ) -> BTreeMap<(&'a str, &'a str), GatewayPlan<'a>> {
-    let mut sets: Vec<&ListenerSet> = snapshot.listener_sets.iter().map(|set| &**set).collect();
+    let mut sets: Vec<&ListenerSet> = snapshot.listener_sets.iter().map(|set| &**set).chain(made).collect();
     sets.sort_by_key(|set| (set.metadata.creation_timestamp.clone(), names(&set.metadata)));
     let mut addresses = assign(gateways, &snapshot.options);
     let mut taken = BTreeSet::new();

@@ -8,8 +8,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures::StreamExt as _;
-use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret, Service};
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret, Service, ServiceAccount};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::api::networking::v1::{Ingress, IngressClass};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::runtime::WatchStreamExt as _;
 use kube::runtime::reflector::store::WriterDropped;
@@ -26,6 +27,7 @@ use xebec_api::gateway::{
 };
 use xebec_proxy::config::TrustRoots;
 
+use crate::account::GATEWAY_NAME;
 use crate::snapshot::{Place, Unbound};
 use crate::{Options, Snapshot};
 
@@ -49,6 +51,9 @@ pub(crate) struct World {
     slices: Known<EndpointSlice>,
     secrets: Known<Secret>,
     config_maps: Known<ConfigMap>,
+    accounts: Known<ServiceAccount>,
+    ingress_classes: Known<IngressClass>,
+    ingresses: Known<Ingress>,
     changed: Arc<Notify>,
 }
 
@@ -73,6 +78,9 @@ impl World {
             slices: watch.start(),
             secrets: watch.start(),
             config_maps: watch.start(),
+            accounts: watch.start_with(watcher::Config::default().labels(GATEWAY_NAME)),
+            ingress_classes: watch.start(),
+            ingresses: watch.start(),
             changed,
         }
     }
@@ -88,6 +96,9 @@ impl World {
         self.slices.listed().await?;
         self.secrets.listed().await?;
         self.config_maps.listed().await?;
+        self.accounts.listed().await?;
+        self.ingress_classes.listed().await?;
+        self.ingresses.listed().await?;
         self.listener_sets.listed_if_defined().await?;
         self.grpc_routes.listed_if_defined().await?;
         self.tls_routes.listed_if_defined().await?;
@@ -129,6 +140,9 @@ impl World {
             endpoint_slices: self.slices.state(),
             secrets: self.secrets.state(),
             config_maps: self.config_maps.state(),
+            accounts: self.accounts.state(),
+            ingress_classes: self.ingress_classes.state(),
+            ingresses: self.ingresses.state(),
         }
     }
 }
@@ -202,9 +216,17 @@ impl Watch<'_> {
         K: Resource<DynamicType = ()> + Lookup<DynamicType = ()> + Clone + Debug + DeserializeOwned,
         K: Send + Sync + 'static,
     {
+        self.start_with(watcher::Config::default())
+    }
+
+    fn start_with<K>(&mut self, which: watcher::Config) -> Known<K>
+    where
+        K: Resource<DynamicType = ()> + Lookup<DynamicType = ()> + Clone + Debug + DeserializeOwned,
+        K: Send + Sync + 'static,
+    {
         let (store, writer) = store::<K>();
         let objects = Api::<K>::all(self.client.clone());
-        let events = watcher(objects, watcher::Config::default()).backoff(Waits(WATCH_AGAIN.0));
+        let events = watcher(objects, which).backoff(Waits(WATCH_AGAIN.0));
         let changed = Arc::clone(self.changed);
         let undefined = Arc::new(AtomicBool::new(false));
         let found_undefined = Arc::clone(&undefined);

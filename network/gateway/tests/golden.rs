@@ -43,6 +43,8 @@ fn snapshot(objects: &[Value]) -> Snapshot {
             Some("Service") => snapshot.services.push(read(object)),
             Some("EndpointSlice") => snapshot.endpoint_slices.push(read(object)),
             Some("Secret") => snapshot.secrets.push(read(&certified(object))),
+            Some("IngressClass") => snapshot.ingress_classes.push(read(object)),
+            Some("Ingress") => snapshot.ingresses.push(read(object)),
             Some("ConfigMap") => snapshot.config_maps.push(read(object)),
             other => panic!("a case has an object of kind {other:?}"),
         }
@@ -78,7 +80,11 @@ fn shown(snapshot: &Snapshot) -> Value {
         }
         status
     });
-    json!({ "listeners": served, "statuses": statuses.collect::<Vec<_>>() })
+    let mut shown = json!({ "listeners": served, "statuses": statuses.collect::<Vec<_>>() });
+    if !translation.accounts.is_empty() {
+        shown["accounts"] = json!(translation.accounts);
+    }
+    shown
 }
 
 fn shown_listener(listener: &Listener) -> Value {
@@ -125,8 +131,9 @@ fn shown_hosts(hosts: &[VirtualHost]) -> Vec<String> {
                 if route.filters.is_empty() { String::new() } else { format!(" {:?}", route.filters) };
             let retry = route.retry.as_ref().map(|retry| format!(" {retry:?}")).unwrap_or_default();
             let cors = route.cors.as_ref().map(|cors| format!(" {cors:?}")).unwrap_or_default();
+            let session = route.session.as_ref().map(|session| format!(" {session:?}")).unwrap_or_default();
             routes.push(format!(
-                "{:?} {} {:?}{filters} {:?}{retry}{cors} => {:?}",
+                "{:?} {} {:?}{filters} {:?}{retry}{cors}{session} => {:?}",
                 host.host, route.id, route.matcher, route.timeouts, route.action
             ));
         }

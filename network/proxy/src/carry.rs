@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use http::header::HOST;
@@ -23,7 +24,10 @@ pub(crate) struct Carrying<'a> {
     pub(crate) forwarder: &'a Forwarder,
     pub(crate) endpoints: &'a [SocketAddr],
     pub(crate) tls: Option<&'a Arc<BackendTls>>,
+    /// Where among the endpoints it begins.
     pub(crate) turn: usize,
+    /// The place of the endpoint that was tried last.
+    pub(crate) tried: AtomicUsize,
     pub(crate) request: &'a Parts,
     pub(crate) ask: Ask,
     pub(crate) attempt_limit: Option<Duration>,
@@ -41,10 +45,13 @@ enum Failed {
 }
 
 impl Carrying<'_> {
-    pub(crate) async fn run(&self, mut body: Body) -> Result<Answer, Refusal> {
+    /// Tries endpoints from the first on, or so many places behind it.
+    pub(crate) async fn run(&self, shift: usize, mut body: Body) -> Result<Answer, Refusal> {
         let endpoints = self.endpoints;
         let attempts = self.forwarder.connect_attempts().min(endpoints.len());
-        for endpoint in endpoints.iter().cycle().skip(self.turn % endpoints.len()).take(attempts) {
+        let places = endpoints.iter().enumerate().cycle();
+        for (place, endpoint) in places.skip(self.turn.wrapping_add(shift) % endpoints.len()).take(attempts) {
+            self.tried.store(place, Ordering::Relaxed);
             let mut failed = match self.attempt(*endpoint, body, true).await {
                 Ok(answer) => return Ok(answer),
                 Err(failed) => failed,

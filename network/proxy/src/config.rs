@@ -6,6 +6,7 @@ mod backend_tls;
 mod cors;
 mod filter;
 mod matcher;
+mod session;
 mod tls;
 
 use std::net::SocketAddr;
@@ -23,6 +24,8 @@ pub use filter::{
     Filter, HeaderModifier, Mirror, PathRewrite, Redirect, RedirectScheme, RedirectStatus, UrlRewrite,
 };
 pub use matcher::{HostMatch, PathMatch, Pattern, PatternError, RouteMatch, ValueMatch};
+pub(crate) use session::mark;
+pub use session::{Bearer, Session};
 pub use tls::{Alpn, Certificate, CertificateError, ClientValidation, Tls, TrustError, TrustRoots};
 
 /// All that the engine serves at one time.
@@ -125,13 +128,24 @@ pub struct Route {
     pub retry: Option<Retry>,
     /// What scripts of other origins may do.
     pub cors: Option<Arc<Cors>>,
+    /// Whether requests of one session go to one endpoint, whatever the weights.
+    pub session: Option<Arc<Session>>,
 }
 
 impl Route {
     /// A route without filters, time limits and retries.
     pub fn new(id: impl Into<Arc<str>>, matcher: RouteMatch, action: Action) -> Self {
         let timeouts = Timeouts::default();
-        Self { id: id.into(), matcher, filters: Vec::new(), action, timeouts, retry: None, cors: None }
+        Self {
+            id: id.into(),
+            matcher,
+            filters: Vec::new(),
+            action,
+            timeouts,
+            retry: None,
+            cors: None,
+            session: None,
+        }
     }
 }
 

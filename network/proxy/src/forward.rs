@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::header::{HOST, ORIGIN, TE, UPGRADE};
@@ -24,7 +24,7 @@ use crate::replay::{self, Kept};
 use crate::state::State;
 use crate::stream::Upstream;
 use crate::tasks::Tasks;
-use crate::{cors, filter, mirror};
+use crate::{cors, filter, mirror, session};
 
 /// The longest wait between two attempts.
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
@@ -49,6 +49,8 @@ pub(crate) struct Asked<'a> {
 pub(crate) struct Forwarder {
     pool: Arc<Pool>,
     turn: AtomicUsize,
+    /// Of copies alone: they must not shift the turns of requests.
+    mirror_turn: AtomicUsize,
     connect_attempts: usize,
     exchange_idle: Duration,
     replayed_bytes: usize,
@@ -61,6 +63,7 @@ impl Forwarder {
         Self {
             pool,
             turn: AtomicUsize::new(0),
+            mirror_turn: AtomicUsize::new(0),
             connect_attempts: limits.connect_attempts.max(1),
             exchange_idle: limits.exchange_idle,
             replayed_bytes: limits.replayed_bytes,
@@ -90,8 +93,12 @@ impl Forwarder {
         &self.tasks
     }
 
-    pub(crate) fn turn(&self) -> usize {
+    fn turn(&self) -> usize {
         self.turn.fetch_add(1, Ordering::Relaxed)
+    }
+
+    pub(crate) fn mirror_turn(&self) -> usize {
+        self.mirror_turn.fetch_add(1, Ordering::Relaxed)
     }
 
     /// A connection of its own to an endpoint of one of these backends.
@@ -166,8 +173,17 @@ impl Forwarder {
         let Asked { origin, parts: mut request, mut body, mut ask } = asked;
         let turn = self.turn();
         let failed = |reason| Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, reason);
-        let backend =
-            choose(backends, turn).ok_or_else(|| failed("the route has no backend with a weight"))?;
+        let known = match &route.session {
+            None => None,
+            Some(session) => session::find(session, backends, &request.headers, SystemTime::now()),
+        };
+        let (backend, turn) = match known {
+            Some(known) => known,
+            None => {
+                let chosen = choose(backends, turn);
+                (chosen.ok_or_else(|| failed("the route has no backend with a weight"))?, turn)
+            }
+        };
         let endpoints = endpoints(backend)?;
         ask.upgrade &= backend.protocol == BackendProtocol::Http1;
         prepare(&mut request, origin, ask, backend.protocol);
@@ -182,25 +198,27 @@ impl Forwarder {
             endpoints,
             tls: backend.tls.as_ref(),
             turn,
+            tried: AtomicUsize::new(0),
             request: &request,
             ask,
             attempt_limit: route.timeouts.backend_request,
             http2: backend.protocol == BackendProtocol::H2c,
         };
-        let carrying = async {
+        let tried = &carrying.tried;
+        let carried = async {
             match &route.retry {
-                None => carrying.run(body).await,
+                None => carrying.run(0, body).await,
                 // Boxed, so that a request without retries does not hold their room.
-                Some(retry) => Box::pin(self.retry(retry, carrying, body)).await,
+                Some(retry) => Box::pin(self.retry(retry, &carrying, body)).await,
             }
         };
-        let carrying = std::pin::pin!(carrying);
+        let carried = std::pin::pin!(carried);
         let mut answer = match route.timeouts.request {
-            None => carrying.await?,
+            None => carried.await?,
             Some(limit) => {
                 let end = Instant::now() + limit;
                 let late = |_| late("the request took longer than its route allows");
-                match timeout_at(end, carrying).await.map_err(late)?? {
+                match timeout_at(end, carried).await.map_err(late)?? {
                     Answer::Response(response) => Answer::Response(response.map(|body| body.limited(end))),
                     upgrade @ Answer::Upgrade(..) => upgrade,
                 }
@@ -210,20 +228,28 @@ impl Forwarder {
             hop::strip(response.headers_mut());
             filter::change_response(&backend.filters, response.headers_mut());
             filter::change_response(&route.filters, response.headers_mut());
+            let place = tried.load(Ordering::Relaxed);
+            if let Some(session) = &route.session
+                && known.is_none_or(|(_, begun)| begun != place)
+                && let Some(endpoint) = endpoints.get(place)
+            {
+                let headers = response.headers_mut();
+                session::begin(session, *endpoint, origin.scheme, headers, SystemTime::now());
+            }
         }
         Ok(answer)
     }
 
     /// Carries a request until an answer is good enough, or the attempts are used up.
-    async fn retry(&self, retry: &Retry, mut carrying: Carrying<'_>, body: Body) -> Result<Answer, Refusal> {
+    async fn retry(&self, retry: &Retry, carrying: &Carrying<'_>, body: Body) -> Result<Answer, Refusal> {
         let whole = match replay::keep(body, self.replayed_bytes).await {
             Ok(Kept::Whole(whole)) => whole,
-            Ok(Kept::Once(body)) => return carrying.run(body).await,
+            Ok(Kept::Once(body)) => return carrying.run(0, body).await,
             Err(error) => return Err(body_refusal(&error)),
         };
         let mut wait = retry.backoff;
-        for _ in 0..retry.attempts {
-            let answer = carrying.run(full(&whole)).await;
+        for attempt in 0..retry.attempts as usize {
+            let answer = carrying.run(attempt, full(&whole)).await;
             let again = match &answer {
                 Ok(Answer::Response(response)) => retry.statuses.contains(&response.status()),
                 Ok(Answer::Upgrade(..)) => false,
@@ -238,9 +264,8 @@ impl Forwarder {
             drop(answer);
             tokio::time::sleep(wait).await;
             wait = wait.saturating_mul(2).min(LONGEST_WAIT);
-            carrying.turn = carrying.turn.wrapping_add(1);
         }
-        carrying.run(full(&whole)).await
+        carrying.run(retry.attempts as usize, full(&whole)).await
     }
 
     /// Carries the copy of a request, which was prepared for its own backend.
@@ -249,6 +274,7 @@ impl Forwarder {
         backend: &Backend,
         mut request: Parts,
         body: Body,
+        turn: usize,
     ) -> Result<Answer, Refusal> {
         if backend.protocol == BackendProtocol::Http1 {
             request.headers.remove(TE);
@@ -257,13 +283,14 @@ impl Forwarder {
             forwarder: self,
             endpoints: endpoints(backend)?,
             tls: backend.tls.as_ref(),
-            turn: self.turn(),
+            turn,
+            tried: AtomicUsize::new(0),
             request: &request,
             ask: Ask::default(),
             attempt_limit: Some(self.exchange_idle),
             http2: backend.protocol == BackendProtocol::H2c,
         };
-        carrying.run(body).await
+        carrying.run(0, body).await
     }
 }
 

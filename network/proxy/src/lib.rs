@@ -31,6 +31,7 @@ mod origin_tls;
 mod pool;
 pub mod proxy;
 mod replay;
+mod session;
 mod state;
 mod stream;
 pub mod table;

@@ -12,7 +12,7 @@ use http_body_util::BodyExt as _;
 use tokio::sync::mpsc;
 
 use crate::body::{Body, StreamError};
-use crate::config::{Filter, Mirror, spread};
+use crate::config::{Backend, Filter, Mirror, spread};
 use crate::forward::{Answer, Forwarder};
 
 /// How many pieces of a body a mirror may lag behind.
@@ -96,7 +96,7 @@ pub(crate) fn begin(forwarder: &Arc<Forwarder>, filters: &[Filter], request: &Pa
     let mut copies = Vec::new();
     for filter in filters {
         let Filter::Mirror(mirror) = filter else { continue };
-        let turn = forwarder.turn();
+        let turn = forwarder.mirror_turn();
         if !chosen(mirror, turn) {
             continue;
         }
@@ -109,7 +109,7 @@ pub(crate) fn begin(forwarder: &Arc<Forwarder>, filters: &[Filter], request: &Pa
                 Body::Copied(Copied { pieces, ended: false })
             }
         };
-        send(forwarder, Arc::clone(&mirror.backend), request.clone(), copy);
+        send(forwarder, Arc::clone(&mirror.backend), request.clone(), copy, turn);
     }
     if copies.is_empty() { body } else { Body::Mirrored(Box::new(Mirrored { body, copies })) }
 }
@@ -118,11 +118,12 @@ fn chosen(mirror: &Mirror, turn: usize) -> bool {
     mirror.part >= mirror.of || spread(turn, u64::from(mirror.of)) < u64::from(mirror.part)
 }
 
-fn send(forwarder: &Arc<Forwarder>, backend: Arc<crate::config::Backend>, request: Parts, body: Body) {
+fn send(forwarder: &Arc<Forwarder>, backend: Arc<Backend>, request: Parts, body: Body, turn: usize) {
     let mirroring = Arc::clone(forwarder);
     let Ok(place) = Arc::clone(forwarder.mirrors()).try_acquire_owned() else { return };
     forwarder.tasks().spawn(async move {
-        if let Ok(Answer::Response(mut response)) = mirroring.carry_copy(&backend, request, body).await {
+        if let Ok(Answer::Response(mut response)) = mirroring.carry_copy(&backend, request, body, turn).await
+        {
             while let Some(Ok(_)) = response.body_mut().frame().await {}
         }
         drop(place);
@@ -132,7 +133,6 @@ fn send(forwarder: &Arc<Forwarder>, backend: Arc<crate::config::Backend>, reques
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Backend;
 
     #[test]
     fn a_part_of_the_requests_is_chosen_evenly() {
