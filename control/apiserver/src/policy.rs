@@ -101,7 +101,7 @@ impl Policy {
             Some(current) => current,
             None => self.follow()?,
         };
-        if let Err(error) = current.catch_up() {
+        if let Err(error) = current.catch_up(&self.storage) {
             // Too much has changed at once: read it anew.
             tracing::debug!(%error, "lost sight of the roles; reading them again");
             current = self.follow()?;
@@ -125,7 +125,20 @@ impl Policy {
 }
 
 impl Following {
-    fn catch_up(&mut self) -> Result<(), Status> {
+    /// Takes in everything that was written until now.
+    fn catch_up(&mut self, storage: &Storage) -> Result<(), Status> {
+        let written = storage.revision();
+        self.drain()?;
+        let seen = self.changes.progress();
+        if seen < written {
+            // A write is answered just before its watchers are told: what is not told yet is read from the history.
+            self.changes = storage.watch(roles()?, PREFIX, Some(seen))?;
+            self.drain()?;
+        }
+        Ok(())
+    }
+
+    fn drain(&mut self) -> Result<(), Status> {
         let roles = roles()?;
         let lost = |error: Error| refusal(&error, roles, "");
         while let Some(event) = self.changes.try_next().map_err(lost)? {

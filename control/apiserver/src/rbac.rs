@@ -78,7 +78,7 @@ impl Rule {
             Asked::Resource(asked) => {
                 verb(asked.verb)
                     && (has(&self.groups, "*") || has(&self.groups, asked.group))
-                    && self.is_for(&asked.combined(), asked.subresource)
+                    && self.is_for(asked.resource, asked.subresource)
                     && (self.names.is_empty() || has(&self.names, asked.name))
             }
             Asked::Path { verb: wanted, path } => {
@@ -91,9 +91,13 @@ impl Rule {
         }
     }
 
-    fn is_for(&self, combined: &str, subresource: &str) -> bool {
-        let of_any = |own: &String| !subresource.is_empty() && own.strip_prefix("*/") == Some(subresource);
-        self.resources.iter().any(|own| own == "*" || own == combined || of_any(own))
+    fn is_for(&self, resource: &str, subresource: &str) -> bool {
+        self.resources.iter().any(|own| match own.split_once('/') {
+            None => own == "*" || (subresource.is_empty() && own == resource),
+            Some((part, of)) => {
+                !subresource.is_empty() && of == subresource && (part == "*" || part == resource)
+            }
+        })
     }
 
     /// Whether everything that a simple rule (one verb, one resource or path) allows is allowed by this one.
@@ -101,8 +105,8 @@ impl Rule {
         let all =
             |own: &[String], wanted: &[String]| has(own, "*") || wanted.iter().all(|wanted| has(own, wanted));
         let resources = simple.resources.iter().all(|wanted| {
-            let subresource = wanted.split_once('/').map_or("", |(_, subresource)| subresource);
-            self.is_for(wanted, subresource)
+            let (resource, subresource) = wanted.split_once('/').unwrap_or((wanted, ""));
+            self.is_for(resource, subresource)
         });
         let paths = simple.paths.iter().all(|wanted| {
             let fits = |own: &String| match own.strip_suffix('*') {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 use xebec_machinery::selector::LabelSelector;
 
 use super::Rule;
@@ -11,18 +11,21 @@ use crate::authorizer::{Asked, Decision};
 use crate::object;
 use crate::user::{User, service_account_of};
 
-/// All roles and bindings. Namespaces are empty for what lives beside them.
+/// How deep roles may gather from roles that gather.
+const GATHERED_DEPTH: usize = 8;
+
+/// All roles and bindings by namespace and name, so that a decision looks only at its own. The namespace is empty for what
+/// lives beside them.
 #[derive(Debug, Default)]
 pub struct Book {
-    roles: BTreeMap<(String, String), Role>,
-    /// By namespace, so that a decision looks only at its own.
+    roles: BTreeMap<String, BTreeMap<String, Role>>,
     bindings: BTreeMap<String, BTreeMap<String, Binding>>,
 }
 
 #[derive(Debug)]
 struct Role {
     rules: Vec<Rule>,
-    labels: Value,
+    labels: Map<String, Value>,
     /// The labels of the roles whose rules this one has too.
     aggregates: Vec<LabelSelector>,
 }
@@ -121,7 +124,7 @@ impl Book {
         let name = object::name(of).to_owned();
         match of.get("kind").and_then(Value::as_str) {
             Some("Role" | "ClusterRole") => {
-                self.roles.insert((namespace, name), Role::read(of));
+                self.roles.entry(namespace).or_default().insert(name, Role::read(of));
             }
             Some("RoleBinding" | "ClusterRoleBinding") => {
                 let list = of.get("subjects").and_then(Value::as_array).into_iter().flatten();
@@ -138,7 +141,9 @@ impl Book {
         let namespace = object::namespace(of).unwrap_or_default().to_owned();
         match of.get("kind").and_then(Value::as_str) {
             Some("Role" | "ClusterRole") => {
-                self.roles.remove(&(namespace, object::name(of).to_owned()));
+                if let Some(roles) = self.roles.get_mut(&namespace) {
+                    roles.remove(object::name(of));
+                }
             }
             _ => {
                 if let Some(bindings) = self.bindings.get_mut(&namespace) {
@@ -156,11 +161,11 @@ impl Book {
         };
         let mut broken: Vec<String> = Vec::new();
         for bound in self.bound(user, namespace) {
-            match self.rules(bound.role, bound.namespace) {
-                Some(rules) if rules.iter().any(|rule| rule.allows(asked)) => {
+            match self.find(bound.role, bound.namespace, &mut |rule| rule.allows(asked)) {
+                Some(true) => {
                     return Decision { allowed: true, reason: format!("RBAC: allowed by {bound}") };
                 }
-                Some(_) => {}
+                Some(false) => {}
                 None => broken.push(bound.role.to_string()),
             }
         }
@@ -194,46 +199,59 @@ impl Book {
 
     /// The rules of the role that a binding in a namespace speaks of; nothing where there is no such role.
     pub fn rules(&self, role: &RoleRef, namespace: &str) -> Option<Vec<Rule>> {
-        let namespace = if role.kind == "Role" { namespace } else { "" };
-        let found = self.roles.get(&(namespace.to_owned(), role.name.clone()))?;
-        let mut rules = found.rules.clone();
-        for rule in self.aggregated(&found.aggregates, &role.name, 0) {
-            if !rules.contains(&rule) {
-                rules.push(rule);
-            }
-        }
+        let mut rules = Vec::new();
+        self.find(role, namespace, &mut collect(&mut rules))?;
         Some(rules)
     }
 
-    /// The rules that a role with these selectors gathers from other roles.
+    /// The rules that a role (as an object) gathers from other roles.
     pub fn gathered(&self, role: &Value) -> Vec<Rule> {
         let mut rules = Vec::new();
-        for rule in self.aggregated(&Role::read(role).aggregates, object::name(role), 0) {
-            if !rules.contains(&rule) {
-                rules.push(rule);
-            }
-        }
+        self.find_gathered(&Role::read(role).aggregates, object::name(role), 0, &mut collect(&mut rules));
         rules
     }
 
-    /// Roles that gather may be gathered themselves, as `view` is by `edit`; a circle ends after some steps.
-    fn aggregated(&self, selectors: &[LabelSelector], own: &str, depth: usize) -> Vec<Rule> {
-        if depth > 8 {
-            return Vec::new();
+    /// Whether `wanted` is true of one of the rules of a role; nothing where there is no such role.
+    fn find(&self, role: &RoleRef, namespace: &str, wanted: &mut dyn FnMut(&Rule) -> bool) -> Option<bool> {
+        let namespace = if role.kind == "Role" { namespace } else { "" };
+        let found = self.roles.get(namespace)?.get(&role.name)?;
+        Some(
+            found.rules.iter().any(&mut *wanted)
+                || self.find_gathered(&found.aggregates, &role.name, 0, wanted),
+        )
+    }
+
+    /// [`Book::find`] among the rules that a role gathers. Roles that gather may be gathered themselves, as `view` is by
+    /// `edit`; a circle ends after some steps.
+    fn find_gathered(
+        &self,
+        selectors: &[LabelSelector],
+        own: &str,
+        depth: usize,
+        wanted: &mut dyn FnMut(&Rule) -> bool,
+    ) -> bool {
+        if depth > GATHERED_DEPTH || selectors.is_empty() {
+            return false;
         }
-        let empty = serde_json::Map::new();
-        let cluster = self.roles.iter().filter(|((namespace, name), _)| namespace.is_empty() && name != own);
-        let chosen = cluster.filter(|(_, role)| {
-            let labels = role.labels.as_object().unwrap_or(&empty);
-            selectors.iter().any(|selector| selector.matches(labels))
-        });
-        chosen
-            .flat_map(|((_, name), role)| {
-                let mut rules = if role.aggregates.is_empty() { role.rules.clone() } else { Vec::new() };
-                rules.extend(self.aggregated(&role.aggregates, name, depth + 1));
-                rules
-            })
-            .collect()
+        let mut others = self.roles.get("").into_iter().flatten().filter(|(name, _)| *name != own);
+        others.any(|(name, role)| {
+            let chosen = selectors.iter().any(|selector| selector.matches(&role.labels));
+            // What a role that gathers shows as its own is what it gathered before.
+            let own = role.aggregates.is_empty();
+            chosen
+                && ((own && role.rules.iter().any(&mut *wanted))
+                    || self.find_gathered(&role.aggregates, name, depth + 1, wanted))
+        })
+    }
+}
+
+/// Keeps every rule once, and wants more.
+fn collect(rules: &mut Vec<Rule>) -> impl FnMut(&Rule) -> bool {
+    |rule| {
+        if !rules.contains(rule) {
+            rules.push(rule.clone());
+        }
+        false
     }
 }
 
@@ -244,7 +262,7 @@ impl Role {
         let selectors = selectors.and_then(Value::as_array).into_iter().flatten();
         Self {
             rules,
-            labels: object::at_path(of, ".metadata.labels").cloned().unwrap_or_default(),
+            labels: object::labels(of).cloned().unwrap_or_default(),
             aggregates: selectors.filter_map(|selector| LabelSelector::from_object(selector).ok()).collect(),
         }
     }

@@ -207,3 +207,28 @@ async fn a_start_gives_back_what_was_taken_from_the_roles_of_every_cluster() {
     server.service.api().prepare(6443).await.unwrap();
     assert_eq!(server.store.revision(), revision, "a start that finds everything writes nothing");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_binding_counts_at_once_while_others_write() {
+    let server = Server::start().await;
+    made(&server, ROLES, role("reader", json!(["list"]), json!([""]), json!(["configmaps"]))).await;
+    let busy = async {
+        for number in 0.. {
+            made(&server, MAPS, json!({"metadata": {"name": format!("m{number}")}})).await;
+        }
+    };
+    let checks = async {
+        for number in 0..60 {
+            let name = format!("b{number}");
+            made(&server, BINDINGS, to_jane(&name, "Role", "reader")).await;
+            assert_eq!(get(&server, &jane(), MAPS).await.0, 200, "{name}");
+            let one = format!("{BINDINGS}/{name}");
+            assert_eq!(server.send(Method::DELETE, &one, "application/json", &json!({})).await.0, 200);
+            assert_eq!(get(&server, &jane(), MAPS).await.0, 403, "{name}");
+        }
+    };
+    tokio::select! {
+        () = busy => {}
+        () = checks => {}
+    }
+}
