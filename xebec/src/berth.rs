@@ -1,72 +1,66 @@
-//! This instance's place among those of the machine: a number that no other has, and the pods' addresses that go with it.
+//! The place of this instance among those on one machine: a number that no other instance has, from which its addresses
+//! follow, so that the pods of two instances never meet at one address.
+//!
+//! The number is held by an abstract Unix socket. The kernel keeps such names for each network namespace, as it keeps the
+//! addresses themselves, and frees them when the process ends, however it ends.
 
-use std::fs;
 use std::io;
 use std::net::Ipv4Addr;
 use std::os::linux::net::SocketAddrExt as _;
-use std::os::unix::net::{SocketAddr, UnixListener};
+use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail};
 use xebec_container::PodNetwork;
 
-/// With number N go the bridge `xebecN`, the range 10.244.N.0/24 on it, and [`LOOPBACKS`] addresses of the loopback network.
-const NUMBERS: std::ops::RangeInclusive<u8> = 0..=255;
-/// The first loopback address of the first number.
-const LOOPBACK: Ipv4Addr = Ipv4Addr::new(127, 128, 0, 0);
-/// How many loopback addresses a number has.
-const LOOPBACKS: u32 = 1 << 14;
+/// How many instances a machine has addresses for.
+const BERTHS: u8 = 64;
 
-/// A number that no other instance has while this value lives.
+/// A place that is this instance's until it is dropped.
+#[derive(Debug)]
 pub(crate) struct Berth {
     number: u8,
-    /// Holds the number: a name of the machine's network namespace, as the bridge itself, gone with the process.
-    _claim: UnixListener,
+    _held: UnixDatagram,
 }
 
 impl Berth {
-    /// Takes the place that this instance had the last time, or one that nobody uses.
+    /// Takes the place that the instance of this data directory had before where it is free, else the first free one.
     pub(crate) fn take(data: &Path) -> Result<Self> {
-        let record = data.join("berth");
-        let last = fs::read_to_string(&record).ok().and_then(|text| text.trim().parse().ok());
-        let berth = Self::free(last)?;
-        fs::write(&record, berth.number.to_string())
-            .with_context(|| format!("cannot write {}", record.display()))?;
-        Ok(berth)
-    }
-
-    fn free(last: Option<u8>) -> Result<Self> {
-        for number in last.into_iter().chain(NUMBERS) {
-            let address = SocketAddr::from_abstract_name(format!("xebec/berth/{number}"))?;
-            match UnixListener::bind_addr(&address) {
-                Ok(claim) => {
-                    let berth = Self { number, _claim: claim };
-                    // What a killed instance left may go on using its addresses.
-                    if Some(number) == last || berth.members() == 0 {
-                        return Ok(berth);
-                    }
+        let file = data.join("berth");
+        let before = std::fs::read_to_string(&file).ok().and_then(|text| text.trim().parse().ok());
+        let before = before.filter(|number| *number < BERTHS);
+        for number in before.into_iter().chain(0..BERTHS) {
+            let claimed = claim(number).context("cannot claim a place for this instance's addresses")?;
+            let Some(berth) = claimed.map(|held| Self { number, _held: held }) else { continue };
+            if before != Some(number) {
+                // What a killed instance left may go on using its addresses.
+                if berth.members() > 0 {
+                    continue;
                 }
-                Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
-                Err(error) => return Err(error).context("cannot claim addresses for the pods"),
+                std::fs::write(&file, format!("{number}\n"))
+                    .with_context(|| format!("cannot write {}", file.display()))?;
             }
+            return Ok(berth);
         }
-        bail!("{} instances run on this machine and no addresses are left: stop one", NUMBERS.count())
+        bail!(
+            "{BERTHS} instances run on this machine, which is all that it has addresses for: stop one of them"
+        );
     }
 
-    /// The first of the addresses of pods that share the machine's network.
+    /// The network of the pods that run in this process; 65,534 loopback addresses.
     pub(crate) fn loopback(&self) -> Ipv4Addr {
-        Ipv4Addr::from(u32::from(LOOPBACK) + u32::from(self.number) * LOOPBACKS)
+        Ipv4Addr::new(127, 64 + self.number, 0, 0)
     }
 
-    /// The name of the bridge that joins the pods with a network of their own.
+    /// The network of the pods that have a network namespace.
+    pub(crate) fn pods(&self) -> String {
+        format!("10.244.{}.0/24", self.number)
+    }
+
+    /// The bridge that joins these.
     pub(crate) fn bridge(&self) -> String {
         format!("xebec{}", self.number)
-    }
-
-    /// Opens the network of this place, whose state is kept in `folder`.
-    pub(crate) fn network(&self, folder: &Path) -> Result<PodNetwork, xebec_container::Error> {
-        PodNetwork::open(folder, &self.bridge(), format!("10.244.{}.0/24", self.number).parse()?)
     }
 
     /// Removes the bridge, unless pods are still joined to it.
@@ -84,7 +78,17 @@ impl Berth {
 
     /// How many interfaces are joined to the bridge; none where it is absent.
     fn members(&self) -> usize {
-        fs::read_dir(format!("/sys/class/net/{}/brif", self.bridge())).map_or(0, Iterator::count)
+        std::fs::read_dir(format!("/sys/class/net/{}/brif", self.bridge())).map_or(0, Iterator::count)
+    }
+}
+
+/// The name of the number, if nobody has it.
+fn claim(number: u8) -> io::Result<Option<UnixDatagram>> {
+    let name = SocketAddr::from_abstract_name(format!("xebec.dev/berth/{number}"))?;
+    match UnixDatagram::bind_addr(&name) {
+        Ok(held) => Ok(Some(held)),
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => Ok(None),
+        Err(error) => Err(error),
     }
 }
 
@@ -93,19 +97,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn two_instances_never_have_one_place_and_a_restart_keeps_its_own() {
-        let first = Berth::free(Some(250)).unwrap();
-        let second = Berth::free(Some(first.number)).unwrap();
-        assert_ne!(first.number, second.number);
+    fn instances_have_addresses_of_their_own_and_come_back_to_them() {
+        let (one, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let first = Berth::take(one.path()).unwrap();
+        let second = Berth::take(other.path()).unwrap();
         assert_ne!(first.loopback(), second.loopback());
-        let number = first.number;
-        drop(first);
-        assert_eq!(Berth::free(Some(number)).unwrap().number, number);
-    }
-
-    #[test]
-    fn the_last_place_is_still_of_the_loopback_network() {
-        let end = u32::from(LOOPBACK) + u32::try_from(NUMBERS.count()).unwrap() * LOOPBACKS;
-        assert!(Ipv4Addr::from(end - 1).is_loopback());
+        assert_ne!(first.pods(), second.pods());
+        assert_ne!(first.bridge(), second.bridge());
+        let (before, bridge) = (second.loopback(), second.bridge());
+        drop(second);
+        let again = Berth::take(other.path()).unwrap();
+        assert_eq!((again.loopback(), again.bridge()), (before, bridge));
     }
 }

@@ -11,7 +11,7 @@ use http_body_util::{BodyExt as _, StreamBody};
 use tokio_util::sync::CancellationToken;
 use xebec_apiserver::pods::Pods;
 use xebec_apiserver::service::ResponseBody;
-use xebec_container::{MonitorCommand, Runtime};
+use xebec_container::{MonitorCommand, PodNetwork, Runtime};
 use xebec_machinery::status::Status;
 use xebec_node::logs::{LogOptions, read};
 use xebec_node::{Containers, Options};
@@ -59,7 +59,9 @@ fn containers(folder: &std::path::Path, berth: &Berth) -> Result<Containers, Str
     let monitor = MonitorCommand { program, args: vec![MONITOR.into()] };
     let runtime =
         Runtime::open(folder.join("runtime"), monitor, privilege).map_err(|error| error.to_string())?;
-    let network = berth.network(&folder.join("network")).map_err(|error| error.to_string())?;
+    let range = berth.pods().parse().map_err(|error: xebec_container::Error| error.to_string())?;
+    let network = PodNetwork::open(folder.join("network"), &berth.bridge(), range)
+        .map_err(|error| error.to_string())?;
     Ok(Containers { runtime: Arc::new(runtime), network: Arc::new(network) })
 }
 

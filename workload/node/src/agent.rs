@@ -26,8 +26,6 @@ use crate::pod::Life;
 const HEARTBEAT: Duration = Duration::from_secs(10);
 /// How long pods may take to end when the node ends.
 const DRAIN: Duration = Duration::from_secs(8);
-/// How many loopback addresses there are for pods.
-const LOOPBACKS: u32 = 1 << 14;
 
 /// What runs containers, where the machine lets it.
 #[derive(Clone)]
@@ -44,7 +42,7 @@ pub struct Options {
     pub name: String,
     /// The node's address.
     pub address: Ipv4Addr,
-    /// Where the addresses of pods without a network namespace begin: 2^14 loopback addresses that no one else uses.
+    /// The first address of the loopback network (65,536 addresses) of pods that have no network namespace.
     pub loopback: Ipv4Addr,
     /// Where pods keep their files.
     pub folder: PathBuf,
@@ -80,8 +78,8 @@ impl Node {
         let own = addresses.iter().find(|(_, owner)| **owner == uid).map(|(number, _)| *number);
         // Addresses are not used again at once: what is known of them elsewhere may be old.
         let next = addresses.last_key_value().map_or(1, |(number, _)| number + 1);
-        let free = || (1..LOOPBACKS).find(|number| !addresses.contains_key(number)).unwrap_or(1);
-        let number = own.unwrap_or(if next < LOOPBACKS { next } else { free() });
+        let free = || (1..0xFFFF_u32).find(|number| !addresses.contains_key(number)).unwrap_or(1);
+        let number = own.unwrap_or(if next < 0xFFFF { next } else { free() });
         addresses.insert(number, uid);
         Ipv4Addr::from(u32::from(self.options.loopback) + number)
     }
