@@ -125,6 +125,7 @@ impl Slot {
         let host_network = self.life.spec().is_some_and(|spec| spec.host_network == Some(true));
         spec.hostname = (!host_network).then(|| self.hostname());
         spec.network = place.network.clone();
+        spec.user_namespace = place.users.clone();
         for mounted in self.mounts(place, env).await? {
             spec.mounts.push(Mount {
                 source: mounted.source,
