@@ -8,11 +8,11 @@ use k8s_openapi::api::core::v1::VolumeMount;
 use kube::ResourceExt as _;
 use xebec_container::{Network, UserNamespace};
 
-use crate::Error;
 use crate::event::Kind;
 use crate::pod::{Life, pod_id};
 use crate::slot::{BackOff, Slot};
 use crate::volumes::{self, Volumes};
+use crate::{Error, security};
 
 /// The first and the longest pause before a place is looked for again.
 const LOOK_AGAIN: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
@@ -117,7 +117,10 @@ fn fits(life: &Life) -> bool {
             let context = container.security_context.as_ref();
             context.is_some_and(|context| context.privileged == Some(true))
         });
-        !shares && !is_privileged && volumes.all(|volume| volume.host_path.is_none())
+        !shares
+            && !is_privileged
+            && security::fits_namespace(&life.pod)
+            && volumes.all(|volume| volume.host_path.is_none())
     })
 }
 
