@@ -194,7 +194,13 @@ fn join(group: &str, init: &OwnedFd, pid: i32) -> io::Result<()> {
         }
     }
     // All at once: what lies within a user namespace may only be joined together with it.
-    Ok(move_into_thread_name_spaces(init.as_fd(), own)?)
+    move_into_thread_name_spaces(init.as_fd(), own)?;
+    if own.contains(ThreadNameSpaceType::USER) {
+        // The machine's root is nobody there and could not even open a terminal.
+        set_thread_res_gid(Gid::ROOT, Gid::ROOT, Gid::ROOT)?;
+        set_thread_res_uid(Uid::ROOT, Uid::ROOT, Uid::ROOT)?;
+    }
+    Ok(())
 }
 
 /// Opens a terminal of the container and sends its far end away. This process becomes the head of its session, so that

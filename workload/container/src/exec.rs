@@ -101,7 +101,11 @@ impl Exec {
                 exec.terminal = Some(terminal);
                 (exec.stdin, exec.stdout) = (None, None);
             }
-            Some(Ok(Err(error))) => return Err(at(&socket)(error)),
+            // It ends with its complaint, or says nothing at all.
+            Some(Ok(Err(error))) if timeout(END, exec.child.wait()).await.is_err() => {
+                return Err(at(&socket)(error));
+            }
+            Some(Ok(Err(_))) => {}
             Some(Err(_)) => return Err(at(&socket)(io::ErrorKind::TimedOut.into())),
             None => {}
         }

@@ -28,6 +28,7 @@ mod terminal;
 mod user;
 mod user_namespace;
 
+pub use config::{DEFAULT_CAPABILITIES, all_capabilities};
 pub use error::Error;
 pub use exec::{Exec, ExecOutput};
 pub use log::{Stream, rfc3339};

@@ -65,6 +65,12 @@ pub struct ContainerSpec {
     pub working_dir: String,
     /// `user`, `uid`, `user:group` or `uid:gid`, by the names in the image; empty is root.
     pub user: String,
+    /// Groups beside those that the image's files give the user.
+    pub groups: Vec<u32>,
+    /// What root in the container may do, as `CAP_NAME`, and what others may come to; none means what is usual.
+    pub capabilities: Option<Vec<String>>,
+    /// Whether no program may have more rights than the one that begins it.
+    pub no_new_privileges: bool,
     /// The host name; none keeps the machine's.
     pub hostname: Option<String>,
     /// The network that the container sees.
@@ -93,6 +99,9 @@ impl ContainerSpec {
             env: Vec::new(),
             working_dir: String::new(),
             user: String::new(),
+            groups: Vec::new(),
+            capabilities: None,
+            no_new_privileges: false,
             hostname: None,
             network: Network::Isolated,
             user_namespace: None,

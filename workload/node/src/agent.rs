@@ -368,6 +368,14 @@ impl Agent {
             if let Ok(Some(error)) = detached.await {
                 tracing::warn!(%error, "cannot take away the network of a pod of an earlier run");
             }
+            for pod in containers.runtime.user_namespaces() {
+                if self.lives.contains_key(pod.as_str()) {
+                    continue;
+                }
+                if let Err(error) = containers.runtime.remove_user_namespace(&pod).await {
+                    tracing::warn!(%error, "cannot let go of the identities of a pod of an earlier run");
+                }
+            }
         }
         let Ok(mut entries) = tokio::fs::read_dir(&self.node.options.folder).await else { return };
         while let Ok(Some(entry)) = entries.next_entry().await {

@@ -307,9 +307,12 @@ impl Life {
     async fn leave_network(&self) {
         self.node.release(&self.pod);
         if let (Ok(containers), Ok(id)) = (self.node.containers(), pod_id(&self.pod)) {
-            let network = containers.network.clone();
-            if let Ok(Err(error)) = tokio::task::spawn_blocking(move || network.detach(&id)).await {
+            let (network, pod) = (containers.network.clone(), id.clone());
+            if let Ok(Err(error)) = tokio::task::spawn_blocking(move || network.detach(&pod)).await {
                 tracing::warn!(pod = self.pod.name_any(), %error, "cannot take a pod's network away");
+            }
+            if let Err(error) = containers.runtime.remove_user_namespace(&id).await {
+                tracing::warn!(pod = self.pod.name_any(), %error, "cannot let go of a pod's identities");
             }
         }
     }

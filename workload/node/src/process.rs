@@ -4,18 +4,17 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use kube::ResourceExt as _;
-use xebec_container::{ContainerId, ContainerSpec, Image, Mount, Resources, Signal};
+use xebec_container::{ContainerId, ContainerSpec, Image, Mount, Network, Resources, Signal};
 use xebec_oci::image::{Content, ImageConfig};
 
-use crate::Error;
 use crate::adoption::Name;
 use crate::environment::expand;
 use crate::event::Kind;
 use crate::image::Found;
 use crate::place::Place;
 use crate::slot::{End, Slot};
-use crate::termination;
 use crate::vigil::{Halt, Target};
+use crate::{Error, resolution, security, termination};
 
 impl Halt for xebec_container::Container {
     fn ask(&self) {
@@ -122,9 +121,11 @@ impl Slot {
         spec.env.extend(env.iter().map(|(key, value)| format!("{key}={value}")));
         spec.working_dir = self.container.working_dir.clone().unwrap_or_else(|| own.working_dir.clone());
         spec.user = own.user.clone();
+        security::apply(&self.life.pod, &self.container, &mut spec)?;
         let host_network = self.life.spec().is_some_and(|spec| spec.host_network == Some(true));
         spec.hostname = (!host_network).then(|| self.hostname());
         spec.network = place.network.clone();
+        spec.user_namespace = place.users.clone();
         for mounted in self.mounts(place, env).await? {
             spec.mounts.push(Mount {
                 source: mounted.source,
@@ -132,6 +133,7 @@ impl Slot {
                 read_only: mounted.read_only,
             });
         }
+        self.add_names(place, &mut spec).await?;
         let file = self.message_file();
         termination::prepare(&file).await?;
         let target = self.container.termination_message_path.clone();
@@ -139,6 +141,32 @@ impl Slot {
         spec.mounts.push(Mount { source: file, target: target.into(), read_only: false });
         spec.resources = self.resources();
         Ok(spec)
+    }
+
+    /// Gives the container the files by which names are looked up, unless it brings its own.
+    async fn add_names(&self, place: &Place, spec: &mut ContainerSpec) -> Result<(), Error> {
+        if spec.network == Network::Host {
+            return Ok(());
+        }
+        let pod = &self.life.pod;
+        let machine = tokio::fs::read_to_string("/etc/resolv.conf").await.unwrap_or_default();
+        let files = [
+            ("etc-hosts", "/etc/hosts", resolution::hosts(pod, place.address, &self.hostname())),
+            ("resolv.conf", "/etc/resolv.conf", resolution::resolv_conf(pod, &machine)),
+        ];
+        for (name, target, content) in files {
+            if spec.mounts.iter().any(|mount| mount.target.as_os_str() == target) {
+                continue;
+            }
+            let source = self.life.folder.join(name);
+            // The file may be another container's already, which keeps what it holds.
+            if !source.exists() {
+                let failed = |error| Error::File { path: source.clone(), source: error };
+                tokio::fs::write(&source, content).await.map_err(failed)?;
+            }
+            spec.mounts.push(Mount { source, target: target.into(), read_only: spec.read_only_root });
+        }
+        Ok(())
     }
 
     fn hostname(&self) -> String {

@@ -311,6 +311,13 @@ async fn root_in_a_user_namespace_is_nobody_on_the_machine() {
         assert!(said.contains(&format!("{}      65536", user.first)), "{output:?}");
         // It is root over what is the namespace's, whoever that belongs to in it.
         assert!(said.ends_with("secret"), "{said}");
+        let talk = ["/guest", "talk"].map(str::to_owned);
+        let exec = container.exec_on_terminal(&talk, TerminalSize::default()).await.unwrap();
+        let mut terminal = exec.terminal.clone().unwrap_or_else(|| panic!("no terminal"));
+        terminal.write_all(b"bye\n").await.unwrap();
+        let mut said = String::new();
+        terminal.read_to_string(&mut said).await.unwrap();
+        assert!(said.contains("terminal true"), "{said:?}");
         container.delete().await.unwrap();
         runtime.remove_user_namespace(&pod).await.unwrap();
         assert!(runtime.user_namespaces().is_empty());

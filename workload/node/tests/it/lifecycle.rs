@@ -62,3 +62,49 @@ async fn a_container_that_fails_is_begun_again_after_a_pause() {
     assert_eq!(cluster.event("bad", "Started").await.count, Some(2));
     cluster.delete("bad").await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_container_runs_as_whom_its_context_says_and_knows_its_name() {
+    let Some(cluster) = Cluster::start("a_container_runs_as_whom_its_context_says_and_knows_its_name").await
+    else {
+        return;
+    };
+    let spec = json!({
+        "restartPolicy": "Never",
+        "securityContext": {"runAsUser": 1234, "fsGroup": 77, "supplementalGroups": [88]},
+        "hostAliases": [{"ip": "10.9.8.7", "hostnames": ["far"]}],
+        "volumes": [{"name": "data", "emptyDir": {}}],
+        "containers": [
+            {"name": "look", "args": ["look"], "volumeMounts": [{"name": "data", "mountPath": "/bound"}],
+             "securityContext": {"allowPrivilegeEscalation": false, "readOnlyRootFilesystem": true,
+                "capabilities": {"drop": ["ALL"]}}},
+            {"name": "names", "args": ["read", "/etc/hosts", "/etc/resolv.conf"]},
+        ],
+    });
+    cluster.run("web", spec).await;
+    let pod = cluster.until("web", "success", |pod| phase(pod) == "Succeeded").await;
+    let log = cluster.log(&pod, "look");
+    for expected in [
+        "Uid: 1234 1234 1234 1234",
+        "Gid: 1234 1234 1234 1234",
+        "Groups: 77 88 ",
+        "CapBnd: 0000000000000000",
+        "NoNewPrivs: 1",
+        "write bound true",
+        "write root false",
+    ] {
+        assert!(log.contains(&expected.to_owned()), "{expected:?} is not in {log:?}");
+    }
+    let names = cluster.log(&pod, "names").join("\n");
+    let address = pod.status.unwrap().pod_ip.unwrap();
+    assert!(names.contains("# Kubernetes-managed hosts file.") && names.contains("10.9.8.7\tfar"), "{names}");
+    assert!(names.contains(&format!("{address}\tweb")), "{names}");
+    cluster.delete("web").await;
+
+    let spec = json!({"securityContext": {"runAsNonRoot": true}, "containers": [{"name": "main"}]});
+    cluster.run("root", spec).await;
+    let pod =
+        cluster.until("root", "a refusal", |pod| waits(pod, "main").0 == "CreateContainerConfigError").await;
+    assert!(waits(&pod, "main").1.starts_with("container has runAsNonRoot and image will run as root"));
+    cluster.delete("root").await;
+}

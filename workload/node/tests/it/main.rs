@@ -11,4 +11,5 @@ mod node;
 mod probes;
 mod pulling;
 mod restart;
+mod users;
 mod volumes;
