@@ -6,6 +6,7 @@
 //! just another value. The loops are level-triggered: each pass reads what there is and takes the next step. Nothing here
 //! reaches the store: changes go through the Kubernetes API like anybody's, so [`run`] works on any cluster.
 
+pub mod autoscaler;
 pub mod cron_job;
 pub mod daemon_set;
 pub mod deployment;

@@ -14,8 +14,8 @@ use tokio_util::sync::CancellationToken;
 use crate::events::{self, Events};
 use crate::informer::Informer;
 use crate::{
-    cron_job, daemon_set, deployment, disruption, endpoints, garbage, job, namespace, quota, replica_set,
-    stateful_set,
+    autoscaler, cron_job, daemon_set, deployment, disruption, endpoints, garbage, job, namespace, quota,
+    replica_set, stateful_set,
 };
 
 /// What the controllers cannot find out from the API.
@@ -25,11 +25,17 @@ pub struct Settings {
     pub root_certificates: Option<String>,
     /// How long a Job waits after the first failure of a pod before it makes another; the wait doubles with each.
     pub pod_failure_wait: Duration,
+    /// How often autoscalers look at what pods use.
+    pub autoscaling_period: Duration,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { root_certificates: None, pod_failure_wait: Duration::from_secs(10) }
+        Self {
+            root_certificates: None,
+            pod_failure_wait: Duration::from_secs(10),
+            autoscaling_period: Duration::from_secs(15),
+        }
     }
 }
 
@@ -89,6 +95,7 @@ pub async fn run_with(client: Client, settings: Settings, shutdown: Cancellation
     running.spawn(daemon_set::run(world.clone()));
     running.spawn(disruption::run(world.clone()));
     running.spawn(quota::run(world.clone()));
+    running.spawn(autoscaler::run(world.clone()));
     running.spawn(job::run(world.clone()));
     running.spawn(cron_job::run(world.clone()));
     running.spawn(endpoints::run(world.clone()));

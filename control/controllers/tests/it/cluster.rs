@@ -121,6 +121,7 @@ impl Cluster {
         let settings = Settings {
             root_certificates: Some(CERTIFICATES.to_owned()),
             pod_failure_wait: Duration::from_millis(20),
+            autoscaling_period: Duration::from_millis(100),
         };
         let running = tokio::spawn(run_with(self.flawed.clone(), settings, stop.clone()));
         self.controllers = Some((stop, running));

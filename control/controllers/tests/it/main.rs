@@ -7,6 +7,7 @@ mod cluster;
 mod faults;
 mod node;
 
+mod autoscaler;
 mod cron_job;
 mod daemon_set;
 mod deployment;
