@@ -5,12 +5,14 @@ pub(crate) mod functions;
 use std::sync::Arc;
 
 use crate::cost::{self, Cost};
+use crate::effort;
 use crate::function::Function;
 use crate::library::collections;
 use crate::names;
 use crate::program::{Attribute, Call, Evaluation, Fold, Index, Node, Program, Qualifier, Root, list_index};
 use crate::schema::{ListKind, Shape};
 use crate::value::{Entries, Evaluated, EvaluationError, List, Map, Text, Value, equal, fail};
+use crate::wellknown;
 
 /// Runs `program`.
 pub(crate) fn evaluate<'a>(program: &Program, bindings: &[Option<Value<'a>>], limit: u64) -> Evaluation<'a> {
@@ -21,7 +23,7 @@ pub(crate) fn evaluate<'a>(program: &Program, bindings: &[Option<Value<'a>>], li
         cost: 0,
         limit: i64::try_from(limit).unwrap_or(i64::MAX),
     };
-    let result = run.eval(&program.root);
+    let result = effort::bounded(|| run.eval(&program.root));
     Evaluation { result, cost: u64::try_from(run.cost).unwrap_or(0) }
 }
 
@@ -331,6 +333,9 @@ impl<'p, 'a> Run<'p, '_, 'a> {
             }
         });
         self.constructed(made, 40)?;
+        if wellknown::fields(name).is_some() {
+            return wellknown::build(name, &map);
+        }
         Ok(Value::Map(Map::Object(name.clone(), map.into())))
     }
 
@@ -469,6 +474,7 @@ fn native_name(value: &Value<'_>) -> &'static str {
 /// keyed, keeps each element but once.
 pub(crate) fn concatenate<'a>(a: Value<'a>, b: &List<'a>) -> Evaluated<Value<'a>> {
     let Value::List(a) = a else { return Err(EvaluationError::no_such_overload()) };
+    effort::make_list(b.len())?;
     if let List::Typed(_, schema) = &a
         && let Shape::List(_, kind) = &schema.shape
         && *kind != ListKind::Atomic
@@ -481,6 +487,7 @@ pub(crate) fn concatenate<'a>(a: Value<'a>, b: &List<'a>) -> Evaluated<Value<'a>
                 extend(owned, b)?;
                 return Ok(Value::List(List::Values(values)));
             }
+            effort::make_list(values.len())?;
             Vec::clone(&values)
         }
         other => other.values()?,

@@ -27,7 +27,10 @@ fn invoke_any<'a>(call: &Call, args: &mut [Value<'a>]) -> Evaluated<Value<'a>> {
     let none = || EvaluationError::no_such_overload();
     match (call.function, &mut *args) {
         (F::Equals, [a, b]) => equal(a, b).map(Value::Bool),
-        (F::NotEquals, [a, b]) => Ok(Value::Bool(!equal(a, b).unwrap_or(false))),
+        (F::NotEquals, [a, b]) => match equal(a, b) {
+            Err(err) if err.is_cancelled() => Err(err),
+            same => Ok(Value::Bool(!same.unwrap_or(false))),
+        },
         (F::Not, [a]) => a.bool().map(|value| Value::Bool(!value)),
         (F::Negate, [a]) => arithmetic::negate(a),
         (F::Add, [a, Value::List(b)]) => concatenate(std::mem::replace(a, Value::Null), b),
@@ -207,9 +210,9 @@ fn of_library<'a>(call: &Call, args: &[Value<'a>]) -> Evaluated<Value<'a>> {
         (F::LowerAscii, [text]) => Ok(text.str()?.to_ascii_lowercase().into()),
         (F::UpperAscii, [text]) => Ok(text.str()?.to_ascii_uppercase().into()),
         (F::Trim, [text]) => Ok(strings::trim(text.str()?)),
-        (F::Replace, [text, old, new]) => Ok(strings::replace(text.str()?, old.str()?, new.str()?, -1)),
+        (F::Replace, [text, old, new]) => strings::replace(text.str()?, old.str()?, new.str()?, -1),
         (F::Replace, [text, old, new, limit]) => {
-            Ok(strings::replace(text.str()?, old.str()?, new.str()?, limit.int()?))
+            strings::replace(text.str()?, old.str()?, new.str()?, limit.int()?)
         }
         (F::Split, [text, separator]) => Ok(strings::split(text.str()?, separator.str()?, -1)),
         (F::Split, [text, separator, limit]) => {

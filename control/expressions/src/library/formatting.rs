@@ -2,7 +2,7 @@
 
 use crate::types::Type;
 use crate::value::{Evaluated, EvaluationError, List, Map, Value};
-use crate::{duration, timestamp};
+use crate::{duration, effort, timestamp};
 
 /// The digits after the point where a clause does not say.
 const USUAL_PRECISION: usize = 6;
@@ -153,8 +153,11 @@ pub(crate) fn format<'a>(template: &str, given: &Value<'a>) -> Evaluated<Value<'
             Piece::Plain(text) => out.push_str(text),
             Piece::Clause(clause) => {
                 let value = given.get(pieces.used - 1).unwrap_or(Ok(Value::Null))?;
-                let text = fill(clause, &value)
-                    .map_err(|reason| EvaluationError::new(format!("error during formatting: {reason}")))?;
+                let text = fill(clause, &value).map_err(|reason| match EvaluationError::over_limit() {
+                    limit if limit.message() == reason => limit,
+                    _ => EvaluationError::new(format!("error during formatting: {reason}")),
+                })?;
+                effort::make_text(text.len())?;
                 out.push_str(&text);
             }
         }
@@ -292,6 +295,7 @@ fn text(value: &Value<'_>) -> Option<Result<String, String>> {
 
 /// The text of a value inside of a list or map, quoted as an expression would write it.
 fn inner(value: &Value<'_>) -> Result<String, String> {
+    effort::look().map_err(|err| err.message().to_owned())?;
     Ok(match value {
         Value::String(text) => format!("{:?}", text.as_str()),
         Value::Bytes(bytes) => format!("b{:?}", String::from_utf8_lossy(bytes)),

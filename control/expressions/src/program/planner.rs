@@ -286,7 +286,7 @@ fn conditional(args: Vec<Node>) -> Planned<Node> {
 /// `value in [constants]` is looked up at no cost of its own, as the reference implementation has it.
 fn in_constant(mut args: Vec<Node>) -> Result<Node, Vec<Node>> {
     let Some(Node::Constant(list @ Value::List(values))) = args.get(1) else { return Err(args) };
-    if values.len() == 0 {
+    if values.is_empty() {
         return Ok(Node::Constant(Value::Bool(false)));
     }
     let primitive = |value: &Value<'_>| {
