@@ -320,8 +320,7 @@ impl<'a> Value<'a> {
             Self::List(list) => list.is_empty(),
             Self::Map(map) => map.is_empty(),
             Self::Timestamp(time) => *time == Timestamp::ZERO,
-            Self::Optional(value) => value.as_ref().is_none_or(|value| value.is_zero()),
-            Self::Type(_) | Self::Library(_) | Self::Fields(_) => false,
+            Self::Optional(_) | Self::Type(_) | Self::Library(_) | Self::Fields(_) => false,
         }
     }
 
