@@ -78,7 +78,7 @@ func main() {
 		if q.Schema != nil {
 			a = judgeRules(q)
 		} else {
-			a = judgeExpression(q)
+			a = judgeSafely(q)
 		}
 		if err := encoder.Encode(a); err != nil {
 			fmt.Fprintln(os.Stderr, err)

@@ -95,6 +95,7 @@ func specQuestion(test *conformance.SimpleTest) (c specCase, ok bool) {
 	return c, ok && !failed && a.Value == value
 }
 
+// judgeSafely tells where the reference implementation itself panics.
 func judgeSafely(q question) (a answer) {
 	defer func() {
 		if recover() != nil {

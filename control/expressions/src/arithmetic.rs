@@ -2,7 +2,7 @@
 
 use crate::cost::Cost;
 use crate::value::{Evaluated, EvaluationError, Text, Value};
-use crate::{duration, timestamp};
+use crate::{duration, effort, timestamp};
 
 fn int_overflow() -> EvaluationError {
     EvaluationError::new("integer overflow")
@@ -19,6 +19,7 @@ pub(crate) fn add<'a>(a: &Value<'a>, b: &Value<'a>) -> Evaluated<Value<'a>> {
         (Value::Double(a), Value::Double(b)) => Value::Double(a + b),
         (Value::String(a), Value::String(b)) => {
             let (a, b) = (a.as_str(), b.as_str());
+            effort::make_text(a.len() + b.len())?;
             let mut text = String::with_capacity(a.len() + b.len());
             text.push_str(a);
             text.push_str(b);

@@ -8,7 +8,8 @@ use crate::declaration::{self, Declaration};
 use crate::environment::Environment;
 use crate::source::Issues;
 use crate::syntax::{Comprehension, Entry, Expr, Initializer, Kind, Literal, NodeId, Tree, operator};
-use crate::types::{StructType, Substitution, Type, most_general};
+use crate::types::{FieldKnowledge, StructType, Substitution, Type, most_general};
+use crate::wellknown;
 
 /// What a name or call means.
 #[derive(Debug, Clone)]
@@ -183,6 +184,7 @@ impl Checker<'_> {
             Type::Map(entry) => entry.1.clone(),
             Type::Struct(object) => match object.fields.get(field) {
                 Some(t) => t.clone(),
+                None if object.known == FieldKnowledge::Any => Type::Dyn,
                 None => {
                     self.report(expr.id, no_field(object, field));
                     Type::Error
@@ -368,6 +370,16 @@ impl Checker<'_> {
     }
 
     fn check_struct(&mut self, expr: &Expr, name: &str, fields: &[Initializer]) {
+        if let Some(known) = wellknown::fields(name.strip_prefix('.').unwrap_or(name)) {
+            let known = known.into_iter().map(|(field, t)| (field.to_owned(), t)).collect();
+            // Such a message is the plain value that it holds, or null.
+            self.check_fields(
+                fields,
+                Some(&StructType { name: name.to_owned(), fields: known, known: FieldKnowledge::All }),
+            );
+            self.set(expr, Type::Dyn);
+            return;
+        }
         let found = match self.lookup(name) {
             None => {
                 self.undeclared(expr, name);
@@ -386,11 +398,16 @@ impl Checker<'_> {
             }
         };
         self.set(expr, found.clone().map_or(Type::Error, Type::Struct));
+        self.check_fields(fields, found.as_deref());
+    }
+
+    fn check_fields(&mut self, fields: &[Initializer], object: Option<&StructType>) {
         for initializer in fields {
             self.check(&initializer.value);
-            let Some(object) = &found else { continue };
+            let Some(object) = object else { continue };
             let expected = match object.fields.get(&*initializer.field) {
                 Some(t) => t.clone(),
+                None if object.known == FieldKnowledge::Any => Type::Dyn,
                 None => {
                     self.report(initializer.id, format!("undefined field '{}'", initializer.field));
                     Type::Error
@@ -457,7 +474,7 @@ impl Checker<'_> {
 }
 
 fn no_field(object: &StructType, field: &str) -> String {
-    if object.closed {
+    if object.known == FieldKnowledge::None {
         return format!("unexpected failed resolution of '{}'", object.name);
     }
     format!("undefined field '{field}'")

@@ -1,5 +1,6 @@
 //! What calls cost when they are made: the units of the reference implementation and of Kubernetes' libraries.
 
+use crate::effort;
 use crate::function::Function;
 use crate::value::{Evaluated, Library, Value};
 
@@ -197,14 +198,22 @@ fn value_size(value: &Value<'_>) -> u64 {
     }
 }
 
+/// More than any limit.
+const ENDLESS: i64 = i64::MAX / 1_000_000_000;
+
 fn traversal(value: &Value<'_>) -> i64 {
+    if effort::look().is_err() {
+        return ENDLESS;
+    }
     match value {
         Value::String(text) => (text.as_str().len() as f64 * 0.1) as i64,
         Value::Bytes(bytes) => (bytes.len() as f64 * 0.1) as i64,
-        Value::List(list) => list.iter().map(|item| item.map_or(1, |item| traversal(&item))).sum(),
+        Value::List(list) => {
+            list.iter().map(|item| item.map_or(1, |item| traversal(&item))).fold(0, i64::saturating_add)
+        }
         Value::Map(map) => {
             let entries = map.entries().unwrap_or_default();
-            entries.iter().map(|(key, value)| traversal(key) + traversal(value)).sum()
+            entries.iter().map(|(key, value)| traversal(key) + traversal(value)).fold(0, i64::saturating_add)
         }
         _ => 1,
     }

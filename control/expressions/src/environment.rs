@@ -6,7 +6,7 @@ use crate::declaration::{self, Declaration};
 use crate::program::Program;
 use crate::source::Issues;
 use crate::types::Type;
-use crate::{checker, parser};
+use crate::{admission, checker, parser};
 
 /// Why an expression has no program.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -24,6 +24,7 @@ pub enum CompileError {
 pub struct Environment {
     variables: Vec<(String, Type)>,
     types: HashMap<String, Type>,
+    open_types: Vec<String>,
     json_patch: bool,
     uniform_literals: bool,
 }
@@ -31,8 +32,13 @@ pub struct Environment {
 impl Environment {
     /// The environment of Kubernetes 1.36, still without variables.
     pub fn kubernetes() -> Self {
-        let types = crate::library::OBJECT_TYPES.map(|name| (name.to_owned(), Type::named(name))).into();
-        Self { variables: Vec::new(), types, json_patch: false, uniform_literals: true }
+        Self {
+            variables: Vec::new(),
+            types: HashMap::new(),
+            open_types: Vec::new(),
+            json_patch: false,
+            uniform_literals: true,
+        }
     }
 
     /// Declares a variable. Bindings give variables in the order of their declaration.
@@ -48,6 +54,13 @@ impl Environment {
         if let Type::Struct(object) = &t {
             self.types.insert(object.name.clone(), t);
         }
+        self
+    }
+
+    /// Makes known the object type `name` and all those whose names begin with it and a dot; their fields may be anything.
+    #[must_use]
+    pub(crate) fn open_type(mut self, name: &str) -> Self {
+        self.open_types.push(name.to_owned());
         self
     }
 
@@ -98,7 +111,8 @@ impl Environment {
     }
 
     pub(crate) fn type_named(&self, name: &str) -> Option<Type> {
-        self.types.get(name).cloned()
+        let open = || self.open_types.iter().find_map(|open| admission::open_type(open, name));
+        self.types.get(name).cloned().or_else(open)
     }
 
     pub(crate) fn function(&self, name: &str) -> Option<&'static Declaration> {

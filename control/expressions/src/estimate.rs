@@ -100,6 +100,17 @@ struct Part<'e, 's> {
     size: Option<Estimate>,
 }
 
+/// A call with what is known of its parts.
+#[derive(Debug, Clone, Copy)]
+struct Site<'x, 'e, 's> {
+    expr: &'e Expr,
+    name: &'x str,
+    overload: &'x str,
+    target: Option<Part<'e, 's>>,
+    args: &'x [Part<'e, 's>],
+    costs: &'x [Estimate],
+}
+
 /// The cost of a call and the size of its result.
 #[derive(Debug, Clone, Copy)]
 struct CallEstimate {
@@ -301,7 +312,7 @@ impl<'e, 's> Estimator<'e, 's> {
         let mut cost = Estimate::NEUTRAL;
         let mut size: Option<Estimate> = None;
         for overload in overloads {
-            let estimate = self.function(expr, name, overload, target, &parts, &costs);
+            let estimate = self.function(&Site { expr, name, overload, target, args: &parts, costs: &costs });
             cost = cost.union(estimate.cost);
             if let Some(result) = estimate.size {
                 size = Some(size.map_or(result, |size| size.union(result)));
@@ -331,24 +342,17 @@ impl<'e, 's> Estimator<'e, 's> {
         }
     }
 
-    fn function(
-        &mut self,
-        expr: &'e Expr,
-        name: &str,
-        overload: &str,
-        target: Option<Part<'e, 's>>,
-        args: &[Part<'e, 's>],
-        costs: &[Estimate],
-    ) -> CallEstimate {
+    fn function(&mut self, site: &Site<'_, 'e, 's>) -> CallEstimate {
+        let Site { expr, overload, target, args, costs, .. } = *site;
         let sum = costs.iter().fold(Estimate::ZERO, |sum, cost| sum.plus(*cost));
         let with_args = |mut estimate: CallEstimate| {
             estimate.cost = estimate.cost.plus(sum);
             estimate
         };
-        if let Some(estimate) = self.collection_call(overload, target, args) {
+        if let Some(estimate) = self.collection_call(site) {
             return with_args(estimate);
         }
-        if let Some(estimate) = self.library_call(name, overload, target, args) {
+        if let Some(estimate) = self.library_call(site) {
             return with_args(estimate);
         }
         let size = |place: usize| args.get(place).and_then(|arg| arg.size).unwrap_or(Estimate::UNKNOWN);

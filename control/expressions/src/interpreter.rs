@@ -5,12 +5,14 @@ pub(crate) mod functions;
 use std::sync::Arc;
 
 use crate::cost::{self, Cost};
+use crate::effort;
 use crate::function::Function;
 use crate::library::collections;
 use crate::names;
 use crate::program::{Attribute, Call, Evaluation, Fold, Index, Node, Program, Qualifier, Root, list_index};
 use crate::schema::{ListKind, Shape};
 use crate::value::{Entries, Evaluated, EvaluationError, List, Map, Text, Value, equal, fail};
+use crate::wellknown;
 
 /// Runs `program`.
 pub(crate) fn evaluate<'a>(program: &Program, bindings: &[Option<Value<'a>>], limit: u64) -> Evaluation<'a> {
@@ -21,7 +23,7 @@ pub(crate) fn evaluate<'a>(program: &Program, bindings: &[Option<Value<'a>>], li
         cost: 0,
         limit: i64::try_from(limit).unwrap_or(i64::MAX),
     };
-    let result = run.eval(&program.root);
+    let result = effort::bounded(|| run.eval(&program.root));
     Evaluation { result, cost: u64::try_from(run.cost).unwrap_or(0) }
 }
 
@@ -201,6 +203,9 @@ impl<'p, 'a> Run<'p, '_, 'a> {
             Index::Constant(index) => pick_value(value, index, lenient),
             Index::Attribute(attribute) => {
                 let index = self.resolve(attribute)?;
+                if !is_index(&index) {
+                    fail!("invalid qualifier type: {}", raw_name(&index));
+                }
                 pick_value(value, &index, lenient)
             }
             Index::Computed(node) => {
@@ -216,6 +221,7 @@ impl<'p, 'a> Run<'p, '_, 'a> {
         }
         match &call.args[..] {
             [] => self.invoke(call, &mut []),
+            args if call.one_by_one => self.one_by_one(call, args),
             [one] => match self.eval(one) {
                 Ok(value) => self.invoke(call, &mut [value]),
                 Err(err) => self.failed(call, &[None], err),
@@ -233,11 +239,24 @@ impl<'p, 'a> Run<'p, '_, 'a> {
                     (Err(err), Err(_)) => self.failed(call, &[None, None], err),
                 }
             }
-            args => {
-                let mut values = args.iter().map(|arg| self.eval(arg)).collect::<Evaluated<Vec<_>>>()?;
-                self.invoke(call, &mut values)
+            args => self.one_by_one(call, args),
+        }
+    }
+
+    /// Calls with arguments of which the first without a value ends the call, at no cost unless it is the last.
+    fn one_by_one(&mut self, call: &'p Call, args: &'p [Node]) -> Evaluated<Value<'a>> {
+        let mut values = Vec::with_capacity(args.len());
+        for arg in args {
+            match self.eval(arg) {
+                Ok(value) => values.push(value),
+                Err(err) if values.len() + 1 == args.len() => {
+                    let known: Vec<Option<&Value<'a>>> = values.iter().map(Some).chain([None]).collect();
+                    return self.failed(call, &known, err);
+                }
+                Err(err) => return Err(err),
             }
         }
+        self.invoke(call, &mut values)
     }
 
     fn invoke(&mut self, call: &'p Call, args: &mut [Value<'a>]) -> Evaluated<Value<'a>> {
@@ -267,8 +286,10 @@ impl<'p, 'a> Run<'p, '_, 'a> {
         if err.is_cancelled() {
             return Err(err);
         }
-        self.charge(cost::before(call.cost, args))?;
-        Err(err)
+        let cost = cost::before(call.cost, args);
+        let failed = Err(err);
+        self.charge(cost.saturating_add(cost::after(call.cost, &failed)))?;
+        failed
     }
 
     fn not_strictly_false(&mut self, call: &'p Call) -> Evaluated<Value<'a>> {
@@ -305,13 +326,14 @@ impl<'p, 'a> Run<'p, '_, 'a> {
         let made: Evaluated<()> = entries.iter().try_for_each(|(key, value, optional)| {
             let key = self.eval(key)?;
             match self.eval(value)? {
-                Value::Optional(None) if *optional => Ok(()),
+                Value::Optional(None) if *optional => {}
                 Value::Optional(Some(value)) if *optional => map.set(key, Arc::unwrap_or_clone(value)),
                 value if *optional => {
                     fail!("cannot initialize optional entry '{key}' from non-optional value {value}")
                 }
                 value => map.set(key, value),
             }
+            Ok(())
         });
         self.constructed(made, 30)?;
         Ok(Value::Map(Map::Entries(map.into())))
@@ -322,15 +344,19 @@ impl<'p, 'a> Run<'p, '_, 'a> {
         let made: Evaluated<()> = fields.iter().try_for_each(|(field, value, optional)| {
             let key = Value::String(Text::Shared(field.clone()));
             match self.eval(value)? {
-                Value::Optional(None) if *optional => Ok(()),
+                Value::Optional(None) if *optional => {}
                 Value::Optional(Some(value)) if *optional => map.set(key, Arc::unwrap_or_clone(value)),
                 value if *optional => {
                     fail!("cannot initialize optional entry '{field}' from non-optional value {value}")
                 }
                 value => map.set(key, value),
             }
+            Ok(())
         });
         self.constructed(made, 40)?;
+        if wellknown::fields(name).is_some() {
+            return wellknown::build(name, &map);
+        }
         Ok(Value::Map(Map::Object(name.clone(), map.into())))
     }
 
@@ -423,6 +449,9 @@ fn pick_field<'a>(value: &Value<'a>, name: &str, lenient: bool) -> Evaluated<Opt
 }
 
 fn pick_value<'a>(value: &Value<'a>, index: &Value<'a>, lenient: bool) -> Evaluated<Option<Value<'a>>> {
+    if !is_index(index) {
+        fail!("invalid qualifier type: {}", native_name(index));
+    }
     match value {
         Value::Map(map) => {
             let found = map.find(index)?;
@@ -447,8 +476,13 @@ fn pick_value<'a>(value: &Value<'a>, index: &Value<'a>, lenient: bool) -> Evalua
     }
 }
 
+/// Whether such a value can pick something.
+pub(crate) fn is_index(value: &Value<'_>) -> bool {
+    matches!(value, Value::String(_) | Value::Int(_) | Value::Uint(_) | Value::Double(_) | Value::Bool(_))
+}
+
 /// What the reference implementation calls the kind of a value in a few errors.
-fn native_name(value: &Value<'_>) -> &'static str {
+pub(crate) fn native_name(value: &Value<'_>) -> &'static str {
     match value {
         Value::Null => "types.Null",
         Value::Bool(_) => "types.Bool",
@@ -461,7 +495,19 @@ fn native_name(value: &Value<'_>) -> &'static str {
         Value::Duration(_) => "types.Duration",
         Value::Type(_) => "*types.Type",
         Value::Optional(_) => "*types.Optional",
+        Value::List(_) => "*types.baseList",
+        Value::Map(_) => "*types.baseMap",
         _ => "ref.Val",
+    }
+}
+
+/// The same of a value that comes from a variable as it is.
+fn raw_name(value: &Value<'_>) -> &'static str {
+    match value {
+        Value::Null => "<nil>",
+        Value::List(List::Json(_)) => "[]interface {}",
+        Value::Map(Map::Json(_)) => "map[string]interface {}",
+        _ => native_name(value),
     }
 }
 
@@ -469,6 +515,7 @@ fn native_name(value: &Value<'_>) -> &'static str {
 /// keyed, keeps each element but once.
 pub(crate) fn concatenate<'a>(a: Value<'a>, b: &List<'a>) -> Evaluated<Value<'a>> {
     let Value::List(a) = a else { return Err(EvaluationError::no_such_overload()) };
+    effort::make_list(b.len())?;
     if let List::Typed(_, schema) = &a
         && let Shape::List(_, kind) = &schema.shape
         && *kind != ListKind::Atomic
@@ -481,6 +528,7 @@ pub(crate) fn concatenate<'a>(a: Value<'a>, b: &List<'a>) -> Evaluated<Value<'a>
                 extend(owned, b)?;
                 return Ok(Value::List(List::Values(values)));
             }
+            effort::make_list(values.len())?;
             Vec::clone(&values)
         }
         other => other.values()?,

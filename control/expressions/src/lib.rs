@@ -26,6 +26,7 @@
 //! # Ok::<(), xebec_expressions::CompileError>(())
 //! ```
 
+pub mod admission;
 pub mod authorization;
 pub mod names;
 pub mod rules;
@@ -35,6 +36,7 @@ mod checker;
 mod cost;
 mod declaration;
 mod duration;
+mod effort;
 mod environment;
 mod estimate;
 mod function;
@@ -52,6 +54,7 @@ mod syntax;
 mod timestamp;
 mod types;
 mod value;
+mod wellknown;
 
 pub use environment::{CompileError, Environment};
 pub use estimate::Estimate;
@@ -60,7 +63,7 @@ pub use program::{Evaluation, Program};
 pub use schema::{LARGEST_REQUEST, ListKind, Schema};
 pub use source::{Issue, Issues, Location};
 pub use timestamp::Timestamp;
-pub use types::{StructType, Type};
+pub use types::{FieldKnowledge, StructType, Type};
 pub use value::{EvaluationError, Fields, Library, List, Map, Text, Value};
 
 /// What one evaluation may cost.

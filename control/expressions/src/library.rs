@@ -10,6 +10,3 @@ pub(crate) mod quantity;
 pub(crate) mod semver;
 pub(crate) mod strings;
 pub(crate) mod url;
-
-/// The object types of the libraries, by the names that expressions may use.
-pub(crate) const OBJECT_TYPES: [&str; 0] = [];

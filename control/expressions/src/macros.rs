@@ -302,6 +302,7 @@ impl Maker<'_> {
     fn copy(&mut self, expr: &Expr) -> Expr {
         let position = self.place(expr);
         let kind = match &expr.kind {
+            _ if self.nodes.full => Kind::Wrong,
             Kind::Wrong => Kind::Wrong,
             Kind::Literal(literal) => Kind::Literal(literal.clone()),
             Kind::Ident(name) => Kind::Ident(name.clone()),

@@ -18,6 +18,9 @@ pub const LONGEST_EXPRESSION: usize = 100_000;
 /// The deepest nesting of an expression.
 pub const DEEPEST_NESTING: u32 = 250;
 
+/// The most nodes, macros expanded: a macro that uses its target twice copies it.
+const MOST_NODES: usize = 200_000;
+
 /// The deepest tree, macros expanded: a loop is three nodes deep.
 const DEEPEST_TREE: u32 = 400;
 
@@ -74,15 +77,19 @@ pub(crate) fn parse(source: &str) -> Result<Tree, Issues> {
         nesting: 0,
         closers: Vec::new(),
         recovering: false,
-        nodes: Nodes { positions: Vec::new() },
+        nodes: Nodes { positions: Vec::new(), full: false },
         issues,
     };
     let parsed = parser.whole();
-    let Parser { nodes, issues, .. } = parser;
+    let Parser { nodes, mut issues, .. } = parser;
+    if nodes.full {
+        let message =
+            format!("expression size exceeds limit once its macros are expanded: limit {MOST_NODES}");
+        issues.report(Location::WHOLE, message);
+    }
     match parsed {
         Ok(root) if issues.is_empty() => {
             if too_deep(&root) {
-                let mut issues = issues;
                 issues.report(Location::WHOLE, "max recursion depth exceeded");
                 return Err(issues);
             }
@@ -108,11 +115,14 @@ fn too_deep(root: &Expr) -> bool {
 #[derive(Debug)]
 pub(crate) struct Nodes {
     pub(crate) positions: Vec<u32>,
+    /// Whether there are more than may be; what is made then is thrown away.
+    pub(crate) full: bool,
 }
 
 impl Nodes {
     pub(crate) fn id(&mut self, position: u32) -> NodeId {
         self.positions.push(position);
+        self.full |= self.positions.len() > MOST_NODES;
         NodeId((self.positions.len() - 1) as u32)
     }
 

@@ -112,6 +112,8 @@ pub(crate) struct Call {
     pub(crate) args: Vec<Node>,
     pub(crate) cost: Cost,
     pub(crate) pattern: Option<Regex>,
+    /// Whether the first argument without a value ends the call before the others are looked at.
+    pub(crate) one_by_one: bool,
 }
 
 /// Something with fields or elements picked from it.

@@ -60,6 +60,8 @@ fn translate(pattern: &str) -> String {
                 }
                 _ => out.push(c),
             }
+        } else if c == '{' && !is_repeat(rest) {
+            out.push_str("\\{");
         } else {
             out.push(c);
             if c == '[' {
@@ -79,6 +81,13 @@ fn translate(pattern: &str) -> String {
         rest = &rest[taken..];
     }
     out
+}
+
+/// Whether a brace counts repetitions; any other stands for itself.
+fn is_repeat(rest: &str) -> bool {
+    let Some((counts, _)) = rest[1..].split_once('}') else { return false };
+    let (least, most) = counts.split_once(',').unwrap_or((counts, ""));
+    !least.is_empty() && least.bytes().chain(most.bytes()).all(|b| b.is_ascii_digit())
 }
 
 /// What the crate would take but RE2 refuses.
@@ -143,6 +152,7 @@ mod tests {
         assert!(matches(r"^[\w.-]+$", "a-b.c") && !matches(r"^\w+$", "é"));
         assert!(matches(r"^[a&&b]+$", "a&b"));
         assert!(matches(r"^[]a]+$", "]a"));
+        assert!(matches(r"^{}$", "{}") && matches(r"^a{1,2}{x}$", "aa{x}"));
         assert!(matches(r"^\Qa.b\E$", "a.b") && !matches(r"^\Qa.b\E$", "axb"));
     }
 

@@ -50,8 +50,20 @@ pub struct StructType {
     pub name: String,
     /// Its fields by the names that expressions use.
     pub fields: BTreeMap<String, Type>,
-    /// Whether nothing is known of its fields.
-    pub closed: bool,
+    /// What is known of the fields that are not named.
+    pub known: FieldKnowledge,
+}
+
+/// What is known of an object's fields.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum FieldKnowledge {
+    /// There are no others.
+    #[default]
+    All,
+    /// None can be selected.
+    None,
+    /// There may be any, of any type.
+    Any,
 }
 
 impl PartialEq for StructType {
@@ -80,12 +92,16 @@ impl Type {
 
     /// An object type without fields that expressions could select.
     pub fn named(name: &str) -> Self {
-        Self::Struct(Arc::new(StructType { name: name.to_owned(), fields: BTreeMap::new(), closed: true }))
+        Self::Struct(Arc::new(StructType {
+            name: name.to_owned(),
+            fields: BTreeMap::new(),
+            known: FieldKnowledge::None,
+        }))
     }
 
     /// An object type.
     pub fn structure(name: impl Into<String>, fields: BTreeMap<String, Self>) -> Self {
-        Self::Struct(Arc::new(StructType { name: name.into(), fields, closed: false }))
+        Self::Struct(Arc::new(StructType { name: name.into(), fields, known: FieldKnowledge::All }))
     }
 
     pub(crate) fn opaque(name: &str) -> Self {

@@ -317,11 +317,10 @@ impl<'a> Value<'a> {
             Self::Bytes(bytes) => bytes.is_empty(),
             // What a schema describes does not tell whether it is zero.
             Self::List(List::Typed(..)) | Self::Map(Map::Typed(..)) => false,
-            Self::List(list) => list.len() == 0,
-            Self::Map(map) => map.len() == 0,
+            Self::List(list) => list.is_empty(),
+            Self::Map(map) => map.is_empty(),
             Self::Timestamp(time) => *time == Timestamp::ZERO,
-            Self::Optional(value) => value.as_ref().is_none_or(|value| value.is_zero()),
-            Self::Type(_) | Self::Library(_) | Self::Fields(_) => false,
+            Self::Optional(_) | Self::Type(_) | Self::Library(_) | Self::Fields(_) => false,
         }
     }
 

@@ -83,9 +83,29 @@ impl Judge<'_> {
             return;
         }
         let types: Vec<&Type> = elements.iter().map(|element| self.checked.type_of(element)).collect();
-        if let Err((argument, message)) = formatting::check(text, &types) {
-            let place = argument.and_then(|i| elements.get(i)).unwrap_or(expr);
-            self.report(place, message);
+        let part = |i: usize| {
+            let bad = elements.get(i).and_then(|element| self.without_text(element))?;
+            Some(self.checked.type_of(bad).name().to_owned())
+        };
+        if let Err(wrong) = formatting::check(text, &types, part) {
+            let value = wrong.value.and_then(|i| elements.get(i));
+            let part = value.filter(|_| wrong.of_text).and_then(|value| self.without_text(value));
+            self.report(part.or(value).unwrap_or(expr), wrong.message);
+        }
+    }
+
+    /// The part of a literal that `%s` can not show.
+    fn without_text<'e>(&self, expr: &'e Expr) -> Option<&'e Expr> {
+        let t = self.checked.type_of(expr);
+        if !t.is_dyn() && !formatting::has_text(t) {
+            return Some(expr);
+        }
+        match &expr.kind {
+            Kind::List { elements, .. } => elements.iter().find_map(|element| self.without_text(element)),
+            Kind::Map { entries } => entries
+                .iter()
+                .find_map(|entry| self.without_text(&entry.key).or_else(|| self.without_text(&entry.value))),
+            _ => None,
         }
     }
 

@@ -1,6 +1,6 @@
 //! What calls of the libraries can cost.
 
-use super::{CallEstimate, Estimate, Estimator, Part, Place};
+use super::{CallEstimate, Estimate, Estimator, Part, Place, Site};
 use crate::syntax::{Kind, Literal};
 use crate::types::Type;
 
@@ -19,12 +19,8 @@ impl<'e, 's> Estimator<'e, 's> {
     }
 
     /// Functions that make, sort and compare lists.
-    pub(super) fn collection_call(
-        &self,
-        overload: &str,
-        target: Option<Part<'e, 's>>,
-        args: &[Part<'e, 's>],
-    ) -> Option<CallEstimate> {
+    pub(super) fn collection_call(&self, site: &Site<'_, 'e, 's>) -> Option<CallEstimate> {
+        let Site { overload, target, args, .. } = *site;
         let new_list = |factor: f64, size: Estimate| {
             let cost = size.scaled(factor).plus(Estimate::exactly(11));
             Some(CallEstimate { cost, size: Some(size) })
@@ -65,13 +61,8 @@ impl<'e, 's> Estimator<'e, 's> {
     }
 
     /// Kubernetes' functions and those that it has its own costs for.
-    pub(super) fn library_call(
-        &self,
-        name: &str,
-        overload: &str,
-        target: Option<Part<'e, 's>>,
-        args: &[Part<'e, 's>],
-    ) -> Option<CallEstimate> {
+    pub(super) fn library_call(&self, site: &Site<'_, 'e, 's>) -> Option<CallEstimate> {
+        let Site { name, overload, target, args, .. } = *site;
         let first = || args.first().map(|arg| self.part_size(*arg));
         let target_size = || target.map(|target| self.part_size(target));
         let same_size = |size: Estimate| CallEstimate { cost: size.scaled(0.1), size: Some(size) };

@@ -2,6 +2,8 @@
 
 mod refusal;
 
+pub(crate) use refusal::is_open;
+
 use std::cmp::Ordering;
 use std::sync::Arc;
 
@@ -18,8 +20,10 @@ use crate::{arithmetic, value};
 
 /// Calls a function. Its first argument may be used up.
 pub(crate) fn invoke<'a>(call: &Call, args: &mut [Value<'a>]) -> Evaluated<Value<'a>> {
-    invoke_any(call, args)
-        .map_err(|err| if err.is_no_such_overload() { refusal::of(call, args) } else { err })
+    invoke_any(call, args).map_err(|err| {
+        let refused = err.is_no_such_overload() || refusal::is_guarded(call, args) && !err.is_cancelled();
+        if refused { refusal::of(call, args) } else { err }
+    })
 }
 
 fn invoke_any<'a>(call: &Call, args: &mut [Value<'a>]) -> Evaluated<Value<'a>> {
@@ -27,10 +31,13 @@ fn invoke_any<'a>(call: &Call, args: &mut [Value<'a>]) -> Evaluated<Value<'a>> {
     let none = || EvaluationError::no_such_overload();
     match (call.function, &mut *args) {
         (F::Equals, [a, b]) => equal(a, b).map(Value::Bool),
-        (F::NotEquals, [a, b]) => Ok(Value::Bool(!equal(a, b).unwrap_or(false))),
+        (F::NotEquals, [a, b]) => match equal(a, b) {
+            Err(err) if err.is_cancelled() => Err(err),
+            same => Ok(Value::Bool(!same.unwrap_or(false))),
+        },
         (F::Not, [a]) => a.bool().map(|value| Value::Bool(!value)),
         (F::Negate, [a]) => arithmetic::negate(a),
-        (F::Add, [a, Value::List(b)]) => concatenate(std::mem::replace(a, Value::Null), b),
+        (F::Add, [a @ Value::List(_), Value::List(b)]) => concatenate(std::mem::replace(a, Value::Null), b),
         (F::Add, [a, b]) => arithmetic::add(a, b),
         (F::Subtract, [a, b]) => arithmetic::subtract(a, b),
         (F::Multiply, [a, b]) => arithmetic::multiply(a, b),
@@ -85,7 +92,7 @@ fn insert<'a>(map: Value<'a>, more: &[Value<'a>]) -> Evaluated<Value<'a>> {
         Value::Map(other) => {
             let mut entries = Entries::default();
             for (key, value) in other.entries()? {
-                entries.set(key, value)?;
+                entries.set(key, value);
             }
             entries
         }
@@ -95,7 +102,8 @@ fn insert<'a>(map: Value<'a>, more: &[Value<'a>]) -> Evaluated<Value<'a>> {
         if Key::of(&key).is_some() && entries.find(&key).is_some() {
             fail!("insert failed: key {key} already exists");
         }
-        entries.set(key, value)
+        entries.set(key, value);
+        Ok(())
     };
     match more {
         [key, value] => add(key.clone(), value.clone())?,
@@ -207,9 +215,9 @@ fn of_library<'a>(call: &Call, args: &[Value<'a>]) -> Evaluated<Value<'a>> {
         (F::LowerAscii, [text]) => Ok(text.str()?.to_ascii_lowercase().into()),
         (F::UpperAscii, [text]) => Ok(text.str()?.to_ascii_uppercase().into()),
         (F::Trim, [text]) => Ok(strings::trim(text.str()?)),
-        (F::Replace, [text, old, new]) => Ok(strings::replace(text.str()?, old.str()?, new.str()?, -1)),
+        (F::Replace, [text, old, new]) => strings::replace(text.str()?, old.str()?, new.str()?, -1),
         (F::Replace, [text, old, new, limit]) => {
-            Ok(strings::replace(text.str()?, old.str()?, new.str()?, limit.int()?))
+            strings::replace(text.str()?, old.str()?, new.str()?, limit.int()?)
         }
         (F::Split, [text, separator]) => Ok(strings::split(text.str()?, separator.str()?, -1)),
         (F::Split, [text, separator, limit]) => {

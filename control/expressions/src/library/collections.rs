@@ -2,6 +2,7 @@
 
 use std::cmp::Ordering;
 
+use crate::effort;
 use crate::value::{Evaluated, EvaluationError, List, Value, compare, equal, fail};
 
 pub(crate) fn is_sorted<'a>(list: &Value<'a>) -> Evaluated<Value<'a>> {
@@ -28,6 +29,7 @@ pub(crate) fn extreme<'a>(list: &Value<'a>, name: &str, better: Ordering) -> Eva
 }
 
 pub(crate) fn index_of<'a>(list: &List<'a>, item: &Value<'a>, last: bool) -> Evaluated<Value<'a>> {
+    effort::make_list(list.len() / 8)?;
     let places: Vec<usize> = if last { (0..list.len()).rev().collect() } else { (0..list.len()).collect() };
     for place in places {
         if let Some(element) = list.get(place)
@@ -50,6 +52,7 @@ pub(crate) fn slice<'a>(list: &Value<'a>, start: i64, end: i64) -> Evaluated<Val
     if (list.len() as i64) < end {
         fail!("cannot slice({start}, {end}), list is length {}", list.len());
     }
+    effort::make_list((end - start) as usize)?;
     Ok(Value::list((start..end).filter_map(|i| list.get(i as usize)).collect::<Evaluated<_>>()?))
 }
 
@@ -66,7 +69,10 @@ fn flatten_into<'a>(list: &List<'a>, depth: i64, flat: &mut Vec<Value<'a>>) -> E
     for item in list.iter() {
         match item? {
             Value::List(nested) if depth > 0 => flatten_into(&nested, depth - 1, flat)?,
-            other => flat.push(other),
+            other => {
+                effort::make_list(1)?;
+                flat.push(other);
+            }
         }
     }
     Ok(())
@@ -77,7 +83,9 @@ pub(crate) fn range<'a>(count: i64) -> Evaluated<Value<'a>> {
 }
 
 pub(crate) fn reverse<'a>(list: &Value<'a>) -> Evaluated<Value<'a>> {
-    let mut items = list.as_list()?.values()?;
+    let list = list.as_list()?;
+    effort::make_list(list.len())?;
+    let mut items = list.values()?;
     items.reverse();
     Ok(Value::list(items))
 }
@@ -86,6 +94,7 @@ pub(crate) fn distinct<'a>(list: &Value<'a>) -> Evaluated<Value<'a>> {
     let mut kept: Vec<Value<'a>> = Vec::new();
     for item in list.as_list()?.iter() {
         let item = item?;
+        effort::make_list(1)?;
         if !kept.iter().any(|have| equal(&item, have).unwrap_or(false)) {
             kept.push(item);
         }
@@ -94,6 +103,7 @@ pub(crate) fn distinct<'a>(list: &Value<'a>) -> Evaluated<Value<'a>> {
 }
 
 pub(crate) fn sort<'a>(list: &Value<'a>, keys: &Value<'a>) -> Evaluated<Value<'a>> {
+    effort::make_list(list.as_list()?.len())?;
     let (items, keys) = (list.as_list()?.values()?, keys.as_list()?.values()?);
     if items.len() != keys.len() {
         fail!(
@@ -126,9 +136,11 @@ pub(crate) fn sort<'a>(list: &Value<'a>, keys: &Value<'a>) -> Evaluated<Value<'a
 pub(crate) fn contains<'a>(list: &List<'a>, item: &Value<'a>) -> Evaluated<bool> {
     let mut refused = None;
     for element in list.iter() {
+        effort::look()?;
         match element.and_then(|element| equal(item, &element)) {
             Ok(true) => return Ok(true),
             Ok(false) => {}
+            Err(err) if err.is_cancelled() => return Err(err),
             Err(err) => refused = Some(err),
         }
     }

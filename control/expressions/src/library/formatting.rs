@@ -2,7 +2,7 @@
 
 use crate::types::Type;
 use crate::value::{Evaluated, EvaluationError, List, Map, Value};
-use crate::{duration, timestamp};
+use crate::{duration, effort, timestamp};
 
 /// The digits after the point where a clause does not say.
 const USUAL_PRECISION: usize = 6;
@@ -115,30 +115,58 @@ fn refusal(clause: Clause, given: &str) -> String {
     format!("{allowed}, was given {given}")
 }
 
-/// Judges a constant template by the types of its values: which value is wrong (none for the template) and why.
-pub(crate) fn check(template: &str, given: &[&Type]) -> Result<(), (Option<usize>, String)> {
+/// What is wrong with a constant template and its values.
+#[derive(Debug)]
+pub(crate) struct Wrong {
+    /// The value; none for the template.
+    pub(crate) value: Option<usize>,
+    /// Whether text was asked for, so that a part of the value may be to blame.
+    pub(crate) of_text: bool,
+    pub(crate) message: String,
+}
+
+/// Whether `%s` can show values of that type.
+pub(crate) fn has_text(t: &Type) -> bool {
+    !matches!(t, Type::Opaque(..) | Type::Struct(_) | Type::Error | Type::Param(_))
+}
+
+/// Judges a constant template by the types of its values, where `part` tells the type of a part of a value that has no text.
+pub(crate) fn check(
+    template: &str,
+    given: &[&Type],
+    part: impl Fn(usize) -> Option<String>,
+) -> Result<(), Wrong> {
+    let of_template = |message| Wrong { value: None, of_text: false, message };
     let mut pieces = Pieces::new(template, given.len());
     while let Some(piece) = pieces.next() {
-        let Piece::Clause(clause) = piece.map_err(|message| (None, message))? else { continue };
+        let Piece::Clause(clause) = piece.map_err(of_template)? else { continue };
         let place = pieces.used - 1;
         let t = given[place];
-        let fits = match clause {
-            _ if t.is_dyn() => true,
-            Clause::Text => !matches!(t, Type::Opaque(..) | Type::Struct(_) | Type::Error | Type::Param(_)),
-            Clause::Decimal | Clause::Octal => matches!(t, Type::Int | Type::Uint),
-            Clause::Fixed(_) | Clause::Scientific(_) => matches!(t, Type::Double | Type::String),
-            Clause::Binary => matches!(t, Type::Int | Type::Uint | Type::Bool),
-            Clause::Hex(_) => matches!(t, Type::Int | Type::Uint | Type::String | Type::Bytes),
+        let bad = match clause {
+            Clause::Text => part(place),
+            _ if t.is_dyn() => None,
+            Clause::Decimal | Clause::Octal => {
+                (!matches!(t, Type::Int | Type::Uint)).then(|| t.name().to_owned())
+            }
+            Clause::Fixed(_) | Clause::Scientific(_) => {
+                (!matches!(t, Type::Double | Type::String)).then(|| t.name().to_owned())
+            }
+            Clause::Binary => {
+                (!matches!(t, Type::Int | Type::Uint | Type::Bool)).then(|| t.name().to_owned())
+            }
+            Clause::Hex(_) => (!matches!(t, Type::Int | Type::Uint | Type::String | Type::Bytes))
+                .then(|| t.name().to_owned()),
         };
-        if !fits {
-            return Err((Some(place), format!("error during formatting: {}", refusal(clause, t.name()))));
+        if let Some(bad) = bad {
+            let message = format!("error during formatting: {}", refusal(clause, &bad));
+            return Err(Wrong { value: Some(place), of_text: clause == Clause::Text, message });
         }
     }
     if given.len() > pieces.used {
         let (expected, got) = (pieces.used, given.len());
         let message =
             format!("too many arguments supplied to string.format (expected {expected}, got {got})");
-        return Err((None, message));
+        return Err(of_template(message));
     }
     Ok(())
 }
@@ -153,8 +181,11 @@ pub(crate) fn format<'a>(template: &str, given: &Value<'a>) -> Evaluated<Value<'
             Piece::Plain(text) => out.push_str(text),
             Piece::Clause(clause) => {
                 let value = given.get(pieces.used - 1).unwrap_or(Ok(Value::Null))?;
-                let text = fill(clause, &value)
-                    .map_err(|reason| EvaluationError::new(format!("error during formatting: {reason}")))?;
+                let text = fill(clause, &value).map_err(|reason| match EvaluationError::over_limit() {
+                    limit if limit.message() == reason => limit,
+                    _ => EvaluationError::new(format!("error during formatting: {reason}")),
+                })?;
+                effort::make_text(text.len())?;
                 out.push_str(&text);
             }
         }
@@ -292,6 +323,7 @@ fn text(value: &Value<'_>) -> Option<Result<String, String>> {
 
 /// The text of a value inside of a list or map, quoted as an expression would write it.
 fn inner(value: &Value<'_>) -> Result<String, String> {
+    effort::look().map_err(|err| err.message().to_owned())?;
     Ok(match value {
         Value::String(text) => format!("{:?}", text.as_str()),
         Value::Bytes(bytes) => format!("b{:?}", String::from_utf8_lossy(bytes)),

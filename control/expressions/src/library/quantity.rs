@@ -11,6 +11,8 @@ pub struct Quantity {
     /// Billionths.
     nanos: i128,
     notation: Notation,
+    /// Value and power of ten, if upstream would keep it so; only such quantities are ever integers.
+    short: Option<(i64, i64)>,
 }
 
 const BILLION: i128 = 1_000_000_000;
@@ -18,16 +20,17 @@ const BILLION: i128 = 1_000_000_000;
 impl Quantity {
     /// A whole number.
     pub(crate) fn whole(value: i64) -> Self {
-        Self { nanos: i128::from(value) * BILLION, notation: Notation::Exponent }
+        Self { nanos: i128::from(value) * BILLION, notation: Notation::Exponent, short: Some((value, 0)) }
     }
 
     pub(crate) fn sign(&self) -> i64 {
         self.nanos.signum() as i64
     }
 
-    /// The value, if it is a whole number of 64 bits.
+    /// The value, if it is written as a whole number of 64 bits.
     pub(crate) fn integer(&self) -> Option<i64> {
-        (self.nanos % BILLION == 0).then(|| i64::try_from(self.nanos / BILLION).ok()).flatten()
+        let (value, power) = self.short?;
+        value.checked_mul(10i64.checked_pow(u32::try_from(power).ok()?)?)
     }
 
     pub(crate) fn float(&self) -> f64 {
@@ -39,14 +42,48 @@ impl Quantity {
     }
 
     pub(crate) fn add(&self, other: &Self) -> Self {
-        let notation = if self.nanos == 0 { other.notation } else { self.notation };
-        Self { nanos: self.nanos.saturating_add(other.nanos), notation }
+        let short = self.short.zip(other.short).and_then(|(a, b)| sum(a, b));
+        Self { nanos: self.nanos.saturating_add(other.nanos), notation: self.notation_with(other), short }
     }
 
     pub(crate) fn subtract(&self, other: &Self) -> Self {
-        let notation = if self.nanos == 0 { other.notation } else { self.notation };
-        Self { nanos: self.nanos.saturating_sub(other.nanos), notation }
+        let negated = other.short.and_then(|(value, power)| Some((value.checked_neg()?, power)));
+        let short = self.short.zip(negated).and_then(|(a, b)| sum(a, b));
+        Self { nanos: self.nanos.saturating_sub(other.nanos), notation: self.notation_with(other), short }
     }
+
+    fn notation_with(&self, other: &Self) -> Notation {
+        if self.nanos == 0 { other.notation } else { self.notation }
+    }
+}
+
+/// The sum with the smaller power.
+fn sum(a: (i64, i64), b: (i64, i64)) -> Option<(i64, i64)> {
+    if a.0 == 0 || b.0 == 0 {
+        return Some(if a.0 == 0 { b } else { a });
+    }
+    let power = a.1.min(b.1);
+    let value =
+        |(value, own): (i64, i64)| value.checked_mul(10i64.checked_pow(u32::try_from(own - power).ok()?)?);
+    Some((value(a)?.checked_add(value(b)?)?, power))
+}
+
+/// Value and power of ten, if 18 digits hold them.
+fn short(whole: &str, fraction: &str, base: u32, power: i64) -> Option<(i64, i64)> {
+    let digits = (whole.len() + fraction.len()) as i64;
+    let (room, factor, power) = match base {
+        10 => (18 - digits, 1, power),
+        _ if fraction.is_empty() => {
+            (14 - digits - power * 3 / 10, 1i64.checked_shl(u32::try_from(power).ok()?)?, 0)
+        }
+        _ => return None,
+    };
+    let power = power - fraction.len() as i64;
+    if room < 0 || power < -9 {
+        return None;
+    }
+    let value: i64 = format!("0{whole}{fraction}").parse().ok()?;
+    Some((value.checked_mul(factor)?, power))
 }
 
 const NO_QUANTITY: &str =
@@ -80,7 +117,9 @@ pub(crate) fn parse(text: &str) -> Result<Quantity, &'static str> {
     let exact = fraction.len() as i64 <= kept_fraction
         || fraction.bytes().skip(kept_fraction.max(0) as usize).all(|b| b == b'0');
     let nanos = scale(mantissa, 9 - kept_fraction, base, power, !exact);
-    Ok(Quantity { nanos: if negative { -nanos } else { nanos }, notation })
+    let short = short(whole, fraction, base, power)
+        .map(|(value, power)| (if negative { -value } else { value }, power));
+    Ok(Quantity { nanos: if negative { -nanos } else { nanos }, notation, short })
 }
 
 /// `mantissa · 10^tens · base^power`, rounded up.

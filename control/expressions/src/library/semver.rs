@@ -68,7 +68,7 @@ fn number(text: &str, name: &str) -> Result<u64, String> {
     let lower = name.to_lowercase();
     if text.is_empty() || !text.bytes().all(|b| b.is_ascii_digit()) {
         return Err(if text.is_empty() {
-            format!("strconv.ParseUint: parsing \"\": invalid syntax")
+            "strconv.ParseUint: parsing \"\": invalid syntax".to_owned()
         } else {
             format!("Invalid character(s) found in {lower} number {text:?}")
         });

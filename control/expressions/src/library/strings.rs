@@ -2,6 +2,7 @@
 
 use regex::Regex;
 
+use crate::effort;
 use crate::value::{Evaluated, EvaluationError, Value, fail};
 
 fn out_of_range(index: i64) -> EvaluationError {
@@ -70,11 +71,11 @@ pub(crate) fn last_index_of<'a>(text: &str, sought: &str, offset: Option<i64>) -
     Ok(Value::Int(found.map_or(-1, |at| text[..at].chars().count() as i64)))
 }
 
-pub(crate) fn replace<'a>(text: &str, old: &str, new: &str, limit: i64) -> Value<'a> {
-    match usize::try_from(limit) {
-        Ok(limit) => text.replacen(old, new, limit).into(),
-        Err(_) => text.replace(old, new).into(),
-    }
+pub(crate) fn replace<'a>(text: &str, old: &str, new: &str, limit: i64) -> Evaluated<Value<'a>> {
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    let count = text.matches(old).take(limit).count();
+    effort::make_text(text.len().saturating_add(count.saturating_mul(new.len())))?;
+    Ok(text.replacen(old, new, limit).into())
 }
 
 /// The pieces between the separators, at most `limit` of them if that is not negative.
@@ -131,14 +132,19 @@ pub(crate) fn quote<'a>(text: &str) -> Value<'a> {
 }
 
 pub(crate) fn join<'a>(list: &Value<'_>, separator: &str) -> Evaluated<Value<'a>> {
+    let list = list.as_list()?;
     let mut joined = String::new();
-    for (i, item) in list.as_list()?.iter().enumerate() {
+    for (i, item) in list.iter().enumerate() {
         if i > 0 {
+            effort::make_text(separator.len())?;
             joined.push_str(separator);
         }
         let item = item?;
         match item.as_str() {
-            Some(text) => joined.push_str(text),
+            Some(text) => {
+                effort::make_text(text.len())?;
+                joined.push_str(text);
+            }
             None => fail!("join: invalid input: {item}"),
         }
     }

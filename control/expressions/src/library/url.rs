@@ -218,8 +218,7 @@ impl Url {
         }
         let mut entries = Entries::default();
         for (name, values) in parameters {
-            // A text is always a key.
-            let _ = entries.set(name.into(), Value::list(values));
+            entries.set(name.into(), Value::list(values));
         }
         Value::Map(Map::Entries(entries.into()))
     }

@@ -7,7 +7,7 @@ use crate::checker::{Checked, Reference};
 use crate::cost;
 use crate::declaration::Declaration;
 use crate::function::Function;
-use crate::interpreter::functions;
+use crate::interpreter::{functions, is_index, native_name};
 use crate::regular;
 use crate::syntax::{ACCUMULATOR, Comprehension, Entry, Expr, Kind, Literal};
 use crate::value::{Entries, Map, Text, Value, double_to_int};
@@ -111,7 +111,10 @@ impl Planner<'_> {
                 let attribute = self.plan(operand)?;
                 let index = match self.plan(index)? {
                     Node::Constant(Value::String(Text::Shared(name))) => Index::Field(name),
-                    Node::Constant(value) => Index::Constant(value),
+                    Node::Constant(value) if is_index(&value) => Index::Constant(value),
+                    Node::Constant(value) => {
+                        return Err(format!("invalid qualifier type: {}", native_name(&value)));
+                    }
                     Node::Attribute(attribute) => Index::Attribute(attribute),
                     other => Index::Computed(other),
                 };
@@ -159,11 +162,13 @@ impl Planner<'_> {
             args: planned,
             cost: cost::of(kind, overload),
             pattern: None,
+            one_by_one: kind == Function::Format || overload.is_none() && !functions::is_open(kind),
         };
         if matches!(kind, Function::Matches | Function::Find | Function::FindAll)
             && let Some(Node::Constant(Value::String(pattern))) = call.args.get(1)
         {
             call.pattern = Some(regular::compile(pattern.as_str())?);
+            call.one_by_one = true;
         }
         fold_conversion(call)
     }
@@ -206,7 +211,7 @@ impl Planner<'_> {
         let mut entries = Entries::default();
         for (key, value, _) in planned {
             if let (Some(key), Some(value)) = (constant_of(key), constant_of(value)) {
-                entries.set(key, value).map_err(|err| err.message().to_owned())?;
+                entries.set(key, value);
             }
         }
         Ok(Node::Constant(Value::Map(Map::Entries(entries.into()))))
@@ -286,7 +291,7 @@ fn conditional(args: Vec<Node>) -> Planned<Node> {
 /// `value in [constants]` is looked up at no cost of its own, as the reference implementation has it.
 fn in_constant(mut args: Vec<Node>) -> Result<Node, Vec<Node>> {
     let Some(Node::Constant(list @ Value::List(values))) = args.get(1) else { return Err(args) };
-    if values.len() == 0 {
+    if values.is_empty() {
         return Ok(Node::Constant(Value::Bool(false)));
     }
     let primitive = |value: &Value<'_>| {

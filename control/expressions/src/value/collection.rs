@@ -67,6 +67,9 @@ pub(crate) enum Key {
     /// A float without an integer's value, by its bits.
     Fraction(u64),
     String(Arc<str>),
+    Null,
+    Duration(i64),
+    Timestamp(i64, u32),
 }
 
 impl Key {
@@ -81,6 +84,9 @@ impl Key {
             Value::Double(value) => Self::Fraction(value.to_bits()),
             Value::String(Text::Shared(text)) => Self::String(text.clone()),
             Value::String(text) => Self::String(text.as_str().into()),
+            Value::Null => Self::Null,
+            Value::Duration(nanoseconds) => Self::Duration(*nanoseconds),
+            Value::Timestamp(time) => Self::Timestamp(time.seconds, time.nanoseconds),
             _ => return None,
         })
     }
@@ -94,10 +100,12 @@ pub struct Entries<'a> {
 }
 
 impl<'a> Entries<'a> {
-    /// Sets the value of `key`; an error where no key can be such a value.
-    pub(crate) fn set(&mut self, key: Value<'a>, value: Value<'a>) -> Evaluated<()> {
-        let place = Key::of(&key)
-            .ok_or_else(|| EvaluationError::new(format!("unsupported key type: {}", key.type_name())))?;
+    /// Sets the value of `key`. A key that is no plain value is like no other.
+    pub(crate) fn set(&mut self, key: Value<'a>, value: Value<'a>) {
+        let Some(place) = Key::of(&key) else {
+            self.entries.push((key, value));
+            return;
+        };
         match self.places.get(&place) {
             Some(place) => self.entries[*place].1 = value,
             None => {
@@ -105,7 +113,6 @@ impl<'a> Entries<'a> {
                 self.entries.push((key, value));
             }
         }
-        Ok(())
     }
 
     pub(crate) fn find(&self, key: &Value<'_>) -> Option<&Value<'a>> {
@@ -202,6 +209,9 @@ impl<'a> Map<'a> {
 
     /// The entries as values.
     pub fn entries(&self) -> Result<Vec<(Value<'a>, Value<'a>)>, EvaluationError> {
+        if let Self::Entries(entries) | Self::Object(_, entries) = self {
+            return Ok(entries.entries.clone());
+        }
         let mut entries = Vec::with_capacity(self.len());
         for key in self.keys() {
             if let Some(value) = self.find(&key)? {

@@ -91,7 +91,7 @@ pub(crate) fn double_to_int(value: f64) -> Evaluated<i64> {
 
 /// The integer part of a float that is not negative.
 pub(crate) fn double_to_uint(value: f64) -> Evaluated<u64> {
-    if !value.is_finite() || value < 0.0 || value >= 18_446_744_073_709_551_616.0 {
+    if !(0.0..18_446_744_073_709_551_616.0).contains(&value) {
         return Err(EvaluationError::new("unsigned integer overflow"));
     }
     Ok(value as u64)

@@ -5,6 +5,7 @@ use std::cmp::Ordering;
 use serde_json::Value as Json;
 
 use super::{Evaluated, EvaluationError, Library, List, Map, Value};
+use crate::effort;
 use crate::schema::{ListKind, Schema, Shape};
 
 /// Whether two values are equal; values of different kinds are not, but an error where a library says so.
@@ -64,6 +65,7 @@ fn equal_lists(a: &List<'_>, b: &List<'_>) -> Evaluated<bool> {
         }
     }
     for (a, b) in a.iter().zip(b.iter()) {
+        effort::look()?;
         if !equal(&a?, &b?)? {
             return Ok(false);
         }
@@ -75,6 +77,7 @@ fn contains_all(a: &List<'_>, b: &List<'_>) -> Evaluated<bool> {
     let have = a.values()?;
     for wanted in b.iter() {
         let wanted = wanted?;
+        effort::look()?;
         if !have.iter().any(|value| equal(value, &wanted).unwrap_or(false)) {
             return Ok(false);
         }
@@ -121,6 +124,7 @@ fn equal_maps(a: &Map<'_>, b: &Map<'_>) -> Evaluated<bool> {
         return Ok(false);
     }
     for key in a.keys() {
+        effort::look()?;
         match (a.find(&key)?, b.find(&key)?) {
             (Some(a), Some(b)) if equal(&a, &b)? => {}
             (None, None) => {}

@@ -68,8 +68,17 @@ impl std::fmt::Display for Value<'_> {
     }
 }
 
-/// The JSON of a value.
+/// The most values that are copied into JSON.
+const LARGEST_JSON: u32 = 1_000_000;
+
+/// The JSON of a value; none where it has none or a far too large one.
 pub(super) fn to_json(value: &Value<'_>) -> Option<Json> {
+    let mut left = LARGEST_JSON;
+    copy(value, &mut left)
+}
+
+fn copy(value: &Value<'_>, left: &mut u32) -> Option<Json> {
+    *left = left.checked_sub(1)?;
     Some(match value {
         Value::Null => Json::Null,
         Value::Bool(value) => Json::Bool(*value),
@@ -78,17 +87,17 @@ pub(super) fn to_json(value: &Value<'_>) -> Option<Json> {
         Value::Double(value) => Json::Number(Number::from_f64(*value)?),
         Value::Bytes(bytes) => Json::String(base64::engine::general_purpose::STANDARD.encode(bytes)),
         Value::List(list) => {
-            Json::Array(list.iter().map(|item| to_json(&item.ok()?)).collect::<Option<Vec<Json>>>()?)
+            Json::Array(list.iter().map(|item| copy(&item.ok()?, left)).collect::<Option<Vec<Json>>>()?)
         }
         Value::Map(map) => {
             let mut object = JsonMap::new();
             for (key, value) in map.entries().ok()? {
-                object.insert(plain(&key)?, to_json(&value)?);
+                object.insert(plain(&key)?, copy(&value, left)?);
             }
             Json::Object(object)
         }
         Value::Library(Library::Quantity(quantity)) => Json::String(quantity.to_string()),
-        Value::Optional(Some(value)) => to_json(value)?,
+        Value::Optional(Some(value)) => copy(value, left)?,
         Value::Optional(None) => Json::Null,
         _ => Json::String(plain(value)?),
     })

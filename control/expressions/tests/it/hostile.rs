@@ -79,6 +79,32 @@ fn what_costs_too_much_is_stopped() {
 }
 
 #[test]
+fn what_grows_without_cost_is_stopped_too() {
+    let doubled = format!("[[1]]{}", ".map(a, a + a)".repeat(40));
+    let shared = format!("[dyn([1])]{}", ".map(a, dyn([a, a]))".repeat(40));
+    let text = format!("'{}'", "a".repeat(3_000));
+    for expression in [
+        format!("{doubled}.size() > 0"),
+        format!("{shared} == {shared}"),
+        format!("{shared} != {shared}"),
+        format!("{shared}[0] in [{shared}[0]]"),
+        format!("'%s'.format([{shared}]).size() > 0"),
+        format!("{text}.replace('a', {text}).replace('a', {text}).size() > 0"),
+        format!("lists.range(1000).map(i, {text}.replace('a', {text})).join().size() > 0"),
+    ] {
+        let err = outcome(expression.clone()).unwrap_err();
+        let shown: String = expression.chars().take(80).collect();
+        assert!(err.contains("operation cancelled: actual cost limit exceeded"), "{shown}: {err}");
+    }
+}
+
+#[test]
+fn macros_that_copy_their_target_do_not_fill_the_memory() {
+    let err = outcome(format!("optional.of(1){}", ".optMap(a, a + 1)".repeat(60))).unwrap_err();
+    assert!(err.contains("once its macros are expanded"), "{err}");
+}
+
+#[test]
 fn a_cancelled_evaluation_is_not_absorbed() {
     let program = Environment::kubernetes().compile("true || [1].all(x, true)").unwrap();
     assert_eq!(program.evaluate(&[], 0).result.unwrap().to_string(), "true");

@@ -1,5 +1,7 @@
 //! Whole expressions and rules against what Kubernetes says of them.
 
+#![allow(clippy::unwrap_used, reason = "what a helper unwraps ends its test")]
+
 #[path = "../../examples/answer/answering.rs"]
 mod answering;
 mod gateway;

@@ -12,6 +12,9 @@ pub(super) fn of(call: &Call, args: &[Value<'_>]) -> EvaluationError {
     let plain = EvaluationError::refused;
     let Some(first) = args.first() else { return plain() };
     let name = call.declaration.name;
+    if call.pattern.is_some() {
+        return plain();
+    }
     let able = match call.function {
         F::Add => matches!(first, Value::List(_)) || is_number(first) || is_text(first) || is_time(first),
         F::Subtract => is_number(first) || is_time(first),
@@ -47,6 +50,42 @@ pub(super) fn of(call: &Call, args: &[Value<'_>]) -> EvaluationError {
         return plain();
     }
     EvaluationError::new(format!("no such overload: {name}"))
+}
+
+/// Whether the reference implementation looks at the values before it calls the function, and would not call it.
+pub(super) fn is_guarded(call: &Call, args: &[Value<'_>]) -> bool {
+    call.pattern.is_none() && !args.is_empty() && !is_open(call.function) && !takes(call, args)
+}
+
+/// Functions that judge their values themselves.
+pub(crate) fn is_open(function: Function) -> bool {
+    use Function as F;
+    matches!(
+        function,
+        F::Add
+            | F::Subtract
+            | F::Multiply
+            | F::Divide
+            | F::Modulo
+            | F::Negate
+            | F::Less
+            | F::LessEquals
+            | F::Greater
+            | F::GreaterEquals
+            | F::Size
+            | F::Matches
+            | F::Sort
+            | F::SortBy
+            | F::Not
+            | F::In
+            | F::Equals
+            | F::NotEquals
+            | F::Contains
+            | F::StartsWith
+            | F::EndsWith
+            | F::Flatten
+            | F::MapInsert
+    )
 }
 
 /// Whether an overload of the function takes such values.
