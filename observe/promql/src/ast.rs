@@ -50,7 +50,7 @@ pub enum Expr {
     /// `"text"`
     String(StringLiteral),
     /// `metric{label="value"}`
-    Vector(VectorSelector),
+    Vector(Box<VectorSelector>),
     /// `metric[5m]`
     Matrix(Box<MatrixSelector>),
     /// `expression[1h:1m]`
@@ -64,7 +64,7 @@ pub enum Expr {
     /// `sum by (label) (expression)`
     Aggregate(Box<Aggregate>),
     /// `rate(metric[5m])`
-    Call(Call),
+    Call(Box<Call>),
     /// An expression with the same result at every step, evaluated once. The parser never makes one.
     StepInvariant(Box<Expr>),
 }

@@ -11,7 +11,7 @@ mod strings;
 
 use std::sync::Arc;
 
-use crate::ast::{Aggregate, Aggregator, Call, Expr, NumberLiteral, Paren, StringLiteral, Unary};
+use crate::ast::{Aggregate, Aggregator, BinaryOp, Call, Expr, NumberLiteral, Paren, StringLiteral, Unary};
 use crate::duration::Duration;
 use crate::error::ParseError;
 use crate::functions::function;
@@ -25,8 +25,10 @@ pub(crate) use strings::unquote;
 
 /// The longest query, in bytes.
 pub const MAX_LENGTH: usize = 1 << 20;
-/// The deepest tree.
-pub const MAX_DEPTH: usize = 400;
+/// The deepest nesting.
+pub const MAX_DEPTH: usize = 100;
+/// The highest tree; chains of operators are trees as high as they are long.
+pub const MAX_HEIGHT: usize = 300;
 
 /// Parts of the language that upstream holds behind feature flags.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -105,6 +107,9 @@ struct Parser<'q> {
     /// How many aggregations are being read; within one, errors say so.
     aggregations: usize,
     depth: usize,
+    /// The height of the tree that was read last.
+    height: usize,
+    duration_operators: usize,
 }
 
 impl<'q> Parser<'q> {
@@ -125,6 +130,8 @@ impl<'q> Parser<'q> {
             last_closing: 0,
             aggregations: 0,
             depth: 0,
+            height: 0,
+            duration_operators: 0,
         })
     }
 
@@ -198,37 +205,25 @@ impl<'q> Parser<'q> {
         parsed
     }
 
+    /// Notes the height of a tree that has been put together.
+    fn raise(&mut self, height: usize) -> Parsed<()> {
+        self.height = height;
+        if height <= MAX_HEIGHT {
+            return Ok(());
+        }
+        let position = self.peek()?.position();
+        self.refuse(position, format!("query chains more than {MAX_HEIGHT} operations; simplify it"))
+    }
+
     fn operand(&mut self) -> Parsed<Expr> {
         let token = self.peek()?;
+        self.height = 1;
         match token.kind {
             Kind::Number | Kind::Duration => Ok(Expr::Number(self.number_or_duration()?)),
-            Kind::String => {
-                self.next()?;
-                let value = self.unquoted(token)?;
-                let bytes = strings::unquote_bytes(token.text).unwrap_or_default();
-                let bytes = (bytes != value.as_bytes()).then(|| bytes.into());
-                Ok(Expr::String(StringLiteral { value, bytes, position: token.position() }))
-            }
-            Kind::LeftParen => {
-                self.next()?;
-                let expr = self.nested(|parser| parser.expression(0))?;
-                let end = self.expect(Kind::RightParen)?.position().end;
-                Ok(Expr::Paren(Box::new(Paren { expr, position: Position::new(token.start, end) })))
-            }
-            Kind::LeftBrace => Ok(Expr::Vector(self.vector_selector(None)?)),
-            Kind::Operator(op @ (crate::ast::BinaryOp::Add | crate::ast::BinaryOp::Sub)) => {
-                self.next()?;
-                let negative = op == crate::ast::BinaryOp::Sub;
-                let expr = self.nested(|parser| parser.expression(op_precedence_of_sign()))?;
-                Ok(match expr {
-                    Expr::Number(number) => Expr::Number(NumberLiteral {
-                        value: if negative { -number.value } else { number.value },
-                        position: Position::new(token.start, number.position.end),
-                        ..number
-                    }),
-                    expr => Expr::Unary(Box::new(Unary { negative, expr, start: token.start })),
-                })
-            }
+            Kind::String => self.string(token),
+            Kind::LeftParen => self.nested(Self::paren),
+            Kind::LeftBrace => Ok(Expr::Vector(Box::new(self.vector_selector(None)?))),
+            Kind::Operator(BinaryOp::Add | BinaryOp::Sub) => self.nested(Self::signed),
             Kind::Aggregator(aggregator) => {
                 self.next()?;
                 match self.peek()?.kind {
@@ -238,33 +233,69 @@ impl<'q> Parser<'q> {
                         self.aggregations -= 1;
                         aggregate
                     }
-                    _ => Ok(Expr::Vector(self.vector_selector(Some(token))?)),
+                    _ => Ok(Expr::Vector(Box::new(self.vector_selector(Some(token))?))),
                 }
             }
             Kind::Identifier | Kind::Context(_) => {
                 self.next()?;
                 match self.peek()?.kind {
                     Kind::LeftParen => self.nested(|parser| parser.call(token)),
-                    _ => Ok(Expr::Vector(self.vector_selector(Some(token))?)),
+                    _ => Ok(Expr::Vector(Box::new(self.vector_selector(Some(token))?))),
                 }
             }
             _ if token.names_metric() => {
                 self.next()?;
-                Ok(Expr::Vector(self.vector_selector(Some(token))?))
+                Ok(Expr::Vector(Box::new(self.vector_selector(Some(token))?)))
             }
             _ => Err(self.unexpected("", "")),
         }
     }
 
+    fn string(&mut self, token: Token<'q>) -> Parsed<Expr> {
+        self.next()?;
+        let value = self.unquoted(token)?;
+        let bytes = strings::unquote_bytes(token.text).unwrap_or_default();
+        let bytes = (bytes != value.as_bytes()).then(|| bytes.into());
+        Ok(Expr::String(StringLiteral { value, bytes, position: token.position() }))
+    }
+
+    fn paren(&mut self) -> Parsed<Expr> {
+        let start = self.next()?.start;
+        let expr = self.expression(0)?;
+        self.raise(self.height + 1)?;
+        let end = self.expect(Kind::RightParen)?.position().end;
+        Ok(Expr::Paren(Box::new(Paren { expr, position: Position::new(start, end) })))
+    }
+
+    fn signed(&mut self) -> Parsed<Expr> {
+        let sign = self.next()?;
+        let negative = sign.kind == Kind::Operator(BinaryOp::Sub);
+        // Signs bind as multiplication does.
+        let expr = self.expression(BinaryOp::Mul.precedence() + 1)?;
+        if let Expr::Number(number) = expr {
+            return Ok(Expr::Number(NumberLiteral {
+                value: if negative { -number.value } else { number.value },
+                position: Position::new(sign.start, number.position.end),
+                ..number
+            }));
+        }
+        self.raise(self.height + 1)?;
+        Ok(Expr::Unary(Box::new(Unary { negative, expr, start: sign.start })))
+    }
+
     fn arguments(&mut self) -> Parsed<Vec<Expr>> {
         self.expect(Kind::LeftParen)?;
         let mut arguments = Vec::new();
+        let mut height = 1;
+        self.height = height;
         if self.next_if(Kind::RightParen)?.is_some() {
             return Ok(arguments);
         }
         loop {
             arguments.push(self.expression(0)?);
+            height = height.max(self.height + 1);
             if self.next_if(Kind::RightParen)?.is_some() {
+                self.raise(height)?;
                 return Ok(arguments);
             }
             let comma = self.expect(Kind::Comma)?;
@@ -283,7 +314,11 @@ impl<'q> Parser<'q> {
         if function.experimental && !self.options.experimental_functions {
             return self.refuse(name.position(), format!("function {} is not enabled", quoted(name.text)));
         }
-        Ok(Expr::Call(Call { function, args, position: Position::new(name.start, self.last_closing) }))
+        Ok(Expr::Call(Box::new(Call {
+            function,
+            args,
+            position: Position::new(name.start, self.last_closing),
+        })))
     }
 
     fn aggregate(&mut self, name: Token<'q>, op: Aggregator) -> Parsed<Expr> {
@@ -395,11 +430,6 @@ impl<'q> Parser<'q> {
             }
         }
     }
-}
-
-/// Signs bind as multiplication does.
-fn op_precedence_of_sign() -> u8 {
-    crate::ast::BinaryOp::Mul.precedence() + 1
 }
 
 /// Whether a word names something of the query's context.

@@ -77,7 +77,6 @@ impl<'q> Parser<'q> {
         least: u8,
         place: (&str, &str),
     ) -> Parsed<DurationExpr> {
-        let mut length = 0;
         loop {
             let token = self.peek()?;
             let op = match token.kind {
@@ -89,9 +88,10 @@ impl<'q> Parser<'q> {
                 return Ok(left);
             }
             self.next()?;
-            length += 1;
-            if length > super::MAX_DEPTH {
-                return self.refuse(token.position(), "duration expression is too long; simplify it");
+            self.duration_operators += 1;
+            if self.duration_operators > super::MAX_HEIGHT {
+                return self
+                    .refuse(token.position(), "durations are calculated in too many steps; simplify them");
             }
             let next = if op == BinaryOp::Pow { op.precedence() } else { op.precedence() + 1 };
             let right = self.nested(|parser| parser.duration(next, place))?;

@@ -1,6 +1,6 @@
 //! Binary operators with their modifiers, and what may follow an operand: ranges, `offset`, `@`, borders.
 
-use super::{MAX_DEPTH, Parsed, Parser};
+use super::{Parsed, Parser};
 use crate::ast::{
     At, Binary, BinaryOp, Borders, Cardinality, DurationExpr, Expr, Matching, MatrixSelector, Shift, Subquery,
 };
@@ -13,22 +13,22 @@ impl<'q> Parser<'q> {
     pub(super) fn expression(&mut self, least: u8) -> Parsed<Expr> {
         let mut left = self.operand()?;
         left = self.modifiers(left)?;
-        let mut length = 0;
+        let mut height = self.height;
         loop {
             let token = self.peek()?;
             let op = match token.kind {
                 Kind::Operator(op) if op.precedence() >= least => op,
-                _ => return Ok(left),
+                _ => {
+                    self.height = height;
+                    return Ok(left);
+                }
             };
             self.next()?;
-            length += 1;
-            if self.depth + length > MAX_DEPTH {
-                let message = format!("query chains more than {MAX_DEPTH} operators; simplify it");
-                return self.refuse(token.position(), message);
-            }
             let (return_bool, matching) = self.matching()?;
             let next = if op == BinaryOp::Pow { op.precedence() } else { op.precedence() + 1 };
             let right = self.nested(|parser| parser.expression(next))?;
+            height = height.max(self.height) + 1;
+            self.raise(height)?;
             let filled = matching.fill_left.is_some() || matching.fill_right.is_some();
             let binary = Binary { op, left, right, matching: Some(matching), return_bool };
             left = Expr::Binary(Box::new(binary));
@@ -99,17 +99,13 @@ impl<'q> Parser<'q> {
 
     /// What follows an operand, as long as something does.
     fn modifiers(&mut self, mut expr: Expr) -> Parsed<Expr> {
-        let mut length = 0;
         loop {
             let token = self.peek()?;
             match token.kind {
                 Kind::LeftBracket => {
-                    length += 1;
-                    if self.depth + length > MAX_DEPTH {
-                        let message = format!("query nests deeper than {MAX_DEPTH} levels; simplify it");
-                        return self.refuse(token.position(), message);
-                    }
+                    let height = self.height + 1;
                     expr = self.range(expr)?;
+                    self.raise(height)?;
                 }
                 Kind::Keyword(Keyword::Offset) => self.offset(&mut expr)?,
                 Kind::At => self.at(&mut expr)?,
@@ -169,7 +165,7 @@ impl<'q> Parser<'q> {
             return self.refuse(brackets, "no @ modifiers allowed before range");
         }
         let (range, range_expr) = settled(range);
-        Ok(Expr::Matrix(Box::new(MatrixSelector { selector, range, range_expr, end })))
+        Ok(Expr::Matrix(Box::new(MatrixSelector { selector: *selector, range, range_expr, end })))
     }
 
     fn offset(&mut self, expr: &mut Expr) -> Parsed<()> {
