@@ -7,13 +7,13 @@ use xebec_api::gateway::{
     ListenerStatus, ParentReference, PolicyAncestorStatus, PolicyStatus,
 };
 
-use crate::{CONTROLLER, ingress};
 use crate::address::Key;
 use crate::condition::{Conditions, Verdict};
 use crate::gateway::{GatewayPlan, SetPlan, acceptance};
 use crate::listener::{ListenerPlan, Owner};
 use crate::policy::PolicyPlan;
 use crate::snapshot::Snapshot;
+use crate::{CONTROLLER, ingress};
 
 /// The most ancestors that a policy's status has room for.
 const ANCESTORS: usize = 16;
