@@ -26,10 +26,11 @@ pub use grpc_route::{
     GrpcRule,
 };
 pub use http_route::{
-    CookieConfig, CookieLifetimeType, Cors, Fraction, HTTPRoute, HTTPRouteSpec, HeaderMatch, HeaderModifier,
-    HttpBackendRef, HttpFilter, HttpFilterType, HttpHeader, HttpMatch, HttpRule, MatchType, PathMatch,
-    PathMatchType, PathModifier, PathModifierType, QueryParamMatch, RequestMirror, RequestRedirect, Retry,
-    SessionPersistence, SessionPersistenceType, Timeouts, UrlRewrite,
+    CookieConfig, CookieLifetimeType, Cors, ExternalAuth, ExternalAuthProtocol, ForwardBody, Fraction,
+    HTTPRoute, HTTPRouteSpec, HeaderMatch, HeaderModifier, HttpAuth, HttpBackendRef, HttpFilter,
+    HttpFilterType, HttpHeader, HttpMatch, HttpRule, MatchType, PathMatch, PathMatchType, PathModifier,
+    PathModifierType, QueryParamMatch, RequestMirror, RequestRedirect, Retry, SessionPersistence,
+    SessionPersistenceType, Timeouts, UrlRewrite,
 };
 pub use listener::{
     AllowedListeners, AllowedRoutes, FromListenerNamespaces, FromNamespaces, FrontendTls, FrontendTlsConfig,

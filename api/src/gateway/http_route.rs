@@ -255,6 +255,60 @@ pub struct HttpFilter {
     /// A filter of the controller's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub extension_ref: Option<LocalObjectReference>,
+    /// Asks another service first; of the experimental channel.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(skip)]
+    pub external_auth: Option<ExternalAuth>,
+}
+
+/// A service that is asked whether a request may pass.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ExternalAuth {
+    /// What the service speaks.
+    pub protocol: ExternalAuthProtocol,
+    /// The service.
+    pub backend_ref: BackendRef,
+    /// How it is asked by HTTP.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub http: Option<HttpAuth>,
+    /// How much of the body it is shown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forward_body: Option<ForwardBody>,
+}
+
+/// What a service speaks that is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum ExternalAuthProtocol {
+    /// HTTP, where 200 lets pass.
+    Http,
+    /// Envoy's ext_authz.
+    Grpc,
+}
+
+/// How a service is asked by HTTP.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct HttpAuth {
+    /// What the request's path is put behind.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    /// Headers of the request that it is shown.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub allowed_headers: Vec<String>,
+    /// Headers of its answer that the request takes along; all where there are none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub allowed_response_headers: Vec<String>,
+}
+
+/// How much of a body is shown.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ForwardBody {
+    /// The largest body; none is shown where 0.
+    #[serde(default)]
+    pub max_size: u32,
 }
 
 /// What a filter does.

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use http::{HeaderName, HeaderValue};
 use xebec_api::gateway as api;
 use xebec_api::gateway::{
-    GrpcFilter, GrpcFilterType, HttpFilter, HttpFilterType, PathModifier, PathModifierType,
+    ExternalAuthProtocol, GrpcFilter, GrpcFilterType, HttpFilter, HttpFilterType, PathModifier,
+    PathModifierType,
 };
 use xebec_proxy::config::{
-    Cors, CorsList, Filter, HeaderModifier, Mirror, Origin, PathRewrite, Redirect, RedirectScheme,
-    RedirectStatus, UrlRewrite,
+    Authorization, Cors, CorsList, Filter, HeaderModifier, Mirror, Origin, PathRewrite, Redirect,
+    RedirectScheme, RedirectStatus, UrlRewrite,
 };
 
 use crate::backend::{Asker, Backends};
@@ -21,6 +22,7 @@ pub(crate) struct Filters {
     pub(crate) changes: Vec<Filter>,
     pub(crate) redirect: Option<Redirect>,
     pub(crate) cors: Option<Arc<Cors>>,
+    pub(crate) authorization: Option<Arc<Authorization>>,
 }
 
 /// Reads filters, which may refer to backends.
@@ -63,7 +65,11 @@ impl Reader<'_, '_> {
                 HttpFilterType::Cors => {
                     read.cors = Some(Arc::new(cors(filter.cors.as_ref().ok_or_else(absent)?)?));
                 }
-                HttpFilterType::ExtensionRef | HttpFilterType::ExternalAuth => {
+                HttpFilterType::ExternalAuth => {
+                    let wanted = filter.external_auth.as_ref().ok_or_else(absent)?;
+                    read.authorization = Some(Arc::new(self.authorization(wanted)?));
+                }
+                HttpFilterType::ExtensionRef => {
                     return Err(format!("filters of type {type_:?} are not supported; remove the filter"));
                 }
             }
@@ -93,6 +99,23 @@ impl Reader<'_, '_> {
             });
         }
         Ok(read)
+    }
+
+    fn authorization(&mut self, wanted: &api::ExternalAuth) -> Result<Authorization, String> {
+        if wanted.protocol != ExternalAuthProtocol::Http {
+            return Err("services are asked for authorization by HTTP alone; set protocol to HTTP".to_owned());
+        }
+        let backend = self.backends.backend(self.asker, &wanted.backend_ref, 1, self.resolved)?;
+        let http = wanted.http.clone().unwrap_or_default();
+        let names = |names: &[String]| names.iter().map(|header| name(header)).collect::<Result<_, _>>();
+        let most = wanted.forward_body.as_ref().map(|body| body.max_size).filter(|most| *most > 0);
+        Ok(Authorization {
+            backend: Arc::new(backend),
+            path_prefix: http.path.unwrap_or_default(),
+            shown: names(&http.allowed_headers)?,
+            taken: names(&http.allowed_response_headers)?,
+            body_bytes: most.map(|most| most as usize),
+        })
     }
 
     fn mirror(&mut self, wanted: &api::RequestMirror) -> Result<Filter, String> {

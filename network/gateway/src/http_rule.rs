@@ -59,6 +59,7 @@ pub(crate) fn compile<'a>(
                 retry: retry.clone(),
                 cors: changes.cors.clone(),
                 session: session.clone(),
+                authorization: changes.authorization.clone(),
             });
         }
     }
@@ -73,8 +74,9 @@ fn forward<'a>(
 ) -> Result<Vec<Backend>, String> {
     let compiled = rule.backend_refs.iter().map(|wanted| {
         let own = Reader { backends, asker, resolved: &mut *resolved }.http(&wanted.filters)?;
-        if own.redirect.is_some() || own.cors.is_some() {
-            return Err("redirects and CORS cannot stand at a backend; put them at the rule".to_owned());
+        if own.redirect.is_some() || own.cors.is_some() || own.authorization.is_some() {
+            return Err("redirects, CORS and authorization cannot stand at a backend; put them at the rule"
+                .to_owned());
         }
         let backend = backends.backend(asker, &wanted.backend, wanted.weight, resolved)?;
         Ok(Backend { filters: own.changes, ..backend })

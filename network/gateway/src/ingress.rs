@@ -11,7 +11,7 @@ use k8s_openapi::api::networking::v1::{
     HTTPIngressPath, Ingress, IngressBackend, IngressClass, IngressLoadBalancerIngress,
     IngressLoadBalancerStatus, IngressStatus,
 };
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::{Value, json};
 use xebec_api::gateway::{GROUP, Gateway, HTTPRoute, ListenerSet};
 
@@ -157,7 +157,7 @@ fn listener_set(namespace: &str, hosts: &BTreeMap<&str, &str>) -> Option<Listene
     }))
 }
 
-/// One route a host, as hosts stand at routes; what goes to the default backend comes last.
+/// One route a host, as hosts stand at routes, and one for the default backend.
 fn routes(ingress: &Ingress, snapshot: &Snapshot, secured: bool) -> Vec<HTTPRoute> {
     let (namespace, name) = names(&ingress.metadata);
     let Some(spec) = &ingress.spec else { return Vec::new() };
@@ -171,11 +171,7 @@ fn routes(ingress: &Ingress, snapshot: &Snapshot, secured: bool) -> Vec<HTTPRout
         let rules = by_host.entry(rule.host.as_deref().unwrap_or_default()).or_default();
         rules.extend(paths.map(|path| path_rule(path, namespace, snapshot)));
     }
-    if let Some(backend) = &spec.default_backend {
-        let rule = json!({"backendRefs": [reference(backend, namespace, snapshot)]});
-        by_host.entry("").or_default().push(rule);
-    }
-    let route = |(host, rules): (&str, Vec<Value>)| {
+    let route = |host: &str, rules: Vec<Value>, since: Option<Time>| {
         let hostnames: Vec<_> = (!host.is_empty()).then_some(host).into_iter().collect();
         let mut route: HTTPRoute = read(&json!({
             "apiVersion": format!("{GROUP}/v1"),
@@ -183,11 +179,18 @@ fn routes(ingress: &Ingress, snapshot: &Snapshot, secured: bool) -> Vec<HTTPRout
             "metadata": {"name": name, "namespace": namespace},
             "spec": {"parentRefs": parents, "hostnames": hostnames, "rules": rules},
         }))?;
-        let creation_timestamp = ingress.metadata.creation_timestamp.clone();
-        route.metadata = ObjectMeta { creation_timestamp, ..route.metadata };
+        route.metadata.creation_timestamp = since;
         Some(route)
     };
-    by_host.into_iter().filter_map(route).collect()
+    let since = &ingress.metadata.creation_timestamp;
+    let mut routes: Vec<_> =
+        by_host.into_iter().filter_map(|(host, rules)| route(host, rules, since.clone())).collect();
+    if let Some(backend) = &spec.default_backend {
+        let rule = json!({"backendRefs": [reference(backend, namespace, snapshot)]});
+        // Every rule of every Ingress has its say before.
+        routes.extend(route("", vec![rule], Some(Time(jiff::Timestamp::MAX))));
+    }
+    routes
 }
 
 fn path_rule(path: &HTTPIngressPath, namespace: &str, snapshot: &Snapshot) -> Value {

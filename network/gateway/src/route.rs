@@ -14,7 +14,7 @@ use crate::backend::{Asker, Backends};
 use crate::condition::{Conditions, Verdict};
 use crate::gateway::{GatewayPlan, Labels, selects};
 use crate::grant::Referrer;
-use crate::listener::{ListenerPlan, Owner};
+use crate::listener::{ListenerPlan, Owner, Speaks};
 use crate::translation::names;
 use crate::{CONTROLLER, grpc_rule, hostname, http_rule, stream_rule};
 
@@ -254,7 +254,12 @@ fn put(listener: &mut ListenerPlan<'_>, hosts: Vec<HostMatch>, served: &Served) 
             // Of several routes for one server name the oldest alone is served.
             Served::Streams(backends) => {
                 if listener.streams.iter().all(|stream| stream.host != host) {
-                    listener.streams.push(ServerNameRoute { host, backends: backends.clone() });
+                    let mut backends = backends.clone();
+                    if listener.speaks == Some(Speaks::TlsPassthrough) {
+                        // The client's own TLS goes on to the endpoint.
+                        backends.iter_mut().for_each(|backend| backend.tls = None);
+                    }
+                    listener.streams.push(ServerNameRoute { host, backends });
                 }
             }
         }

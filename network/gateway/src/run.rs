@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use xebec_api::gateway::{
     BackendTLSPolicy, GRPCRoute, Gateway, GatewayClass, HTTPRoute, ListenerSet, TCPRoute, TLSRoute, UDPRoute,
 };
-use xebec_proxy::config::{Config, Protocol, TrustRoots};
+use xebec_proxy::config::{Config, Listener, Protocol, TrustRoots};
 use xebec_proxy::proxy::{ListenError, Proxy};
 
 use crate::snapshot::{Place, Unbound};
@@ -58,22 +58,18 @@ pub async fn run(
         if world.listed().await.is_err() {
             return;
         }
-        let mut applied = Config::default();
         let mut unbound = BTreeMap::new();
         let mut wait = PASS_AGAIN.0;
         loop {
             let snapshot = world.snapshot(options, system_roots.clone(), unbound.clone());
-            let mut translation = translate(&snapshot);
-            if translation.config != applied || !unbound.is_empty() {
-                applied = translation.config.clone();
-                let failed = apply(&mut proxy, &translation).await;
-                if failed != unbound {
-                    unbound = failed;
-                    translation = translate(&Snapshot { unbound: unbound.clone(), ..snapshot });
-                }
+            let Translation { config, mut statuses, accounts } = translate(&snapshot);
+            let failed = apply(&mut proxy, config).await;
+            if failed != unbound {
+                unbound = failed;
+                statuses = translate(&Snapshot { unbound: unbound.clone(), ..snapshot }).statuses;
             }
-            let placed = place(&client, translation.accounts).await;
-            if write(&client, translation.statuses).await && placed && unbound.is_empty() {
+            let placed = place(&client, accounts).await;
+            if write(&client, statuses).await && placed && unbound.is_empty() {
                 wait = PASS_AGAIN.0;
                 world.changed().await;
             } else {
@@ -92,18 +88,23 @@ pub async fn run(
 }
 
 /// Applies a configuration and returns the places that could not be opened.
-async fn apply(proxy: &mut Proxy, translation: &Translation) -> BTreeMap<Place, Unbound> {
-    let places = translation.config.listeners.iter().map(|listener| Place {
+async fn apply(proxy: &mut Proxy, config: Config) -> BTreeMap<Place, Unbound> {
+    let place = |listener: &Listener| Place {
         address: listener.address,
         udp: matches!(listener.protocol, Protocol::Udp(_)),
-    });
-    let applied = proxy.apply(translation.config.clone()).await;
+    };
+    let places: Vec<_> = config.listeners.iter().map(place).collect();
+    let applied = proxy.apply(config).await;
     let unbound = |error: ListenError| {
         let foreign = matches!(&error, ListenError::Bind { source, .. }
             if source.kind() == std::io::ErrorKind::AddrNotAvailable);
         Unbound { reason: error.to_string(), foreign }
     };
-    places.zip(applied.listeners).filter_map(|(place, bound)| Some((place, unbound(bound.err()?)))).collect()
+    places
+        .into_iter()
+        .zip(applied.listeners)
+        .filter_map(|(place, bound)| Some((place, unbound(bound.err()?))))
+        .collect()
 }
 
 /// Whether all objects that are to be there were put there.

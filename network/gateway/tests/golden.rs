@@ -131,9 +131,10 @@ fn shown_hosts(hosts: &[VirtualHost]) -> Vec<String> {
                 if route.filters.is_empty() { String::new() } else { format!(" {:?}", route.filters) };
             let retry = route.retry.as_ref().map(|retry| format!(" {retry:?}")).unwrap_or_default();
             let cors = route.cors.as_ref().map(|cors| format!(" {cors:?}")).unwrap_or_default();
+            let asked = route.authorization.as_ref().map(|rules| format!(" {rules:?}")).unwrap_or_default();
             let session = route.session.as_ref().map(|session| format!(" {session:?}")).unwrap_or_default();
             routes.push(format!(
-                "{:?} {} {:?}{filters} {:?}{retry}{cors}{session} => {:?}",
+                "{:?} {} {:?}{filters} {:?}{retry}{cors}{session}{asked} => {:?}",
                 host.host, route.id, route.matcher, route.timeouts, route.action
             ));
         }

@@ -1,6 +1,7 @@
 //! The configuration value: plain data that a caller builds and the engine compiles. Values compare equal when they
 //! ask for the same, so that a caller can skip an [`apply`](crate::proxy::Proxy::apply) that would change nothing.
 
+mod authorization;
 mod backend;
 mod backend_tls;
 mod cors;
@@ -16,6 +17,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::StatusCode;
 
+pub use authorization::Authorization;
 pub use backend::{Backend, BackendProtocol, Target};
 pub(crate) use backend::{choose, spread};
 pub use backend_tls::{BackendTls, BackendTlsError, SubjectName};
@@ -130,6 +132,8 @@ pub struct Route {
     pub cors: Option<Arc<Cors>>,
     /// Whether requests of one session go to one endpoint, whatever the weights.
     pub session: Option<Arc<Session>>,
+    /// Who is asked whether a request may pass.
+    pub authorization: Option<Arc<Authorization>>,
 }
 
 impl Route {
@@ -145,6 +149,7 @@ impl Route {
             retry: None,
             cors: None,
             session: None,
+            authorization: None,
         }
     }
 }

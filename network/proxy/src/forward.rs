@@ -13,6 +13,7 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
 
 use crate::answer::{Refusal, text};
+use crate::authorization::Verdict;
 use crate::body::Body;
 use crate::carry::{Carrying, body_refusal, late};
 use crate::config::{Action, Backend, BackendProtocol, BackendTls, Retry, Route, Target, choose};
@@ -24,7 +25,7 @@ use crate::replay::{self, Kept};
 use crate::state::State;
 use crate::stream::Upstream;
 use crate::tasks::Tasks;
-use crate::{cors, filter, mirror, session};
+use crate::{authorization, cors, filter, mirror, session};
 
 /// The longest wait between two attempts.
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
@@ -149,7 +150,15 @@ impl Forwarder {
         answer
     }
 
-    async fn act(self: &Arc<Self>, route: &Route, asked: Asked<'_>) -> Answer {
+    async fn act(self: &Arc<Self>, route: &Route, mut asked: Asked<'_>) -> Answer {
+        if let Some(rules) = &route.authorization {
+            // Boxed, so that a request that needs none does not hold its room.
+            match Box::pin(authorization::ask(self, rules, &mut asked)).await {
+                Ok(Verdict::Passes(headers)) => authorization::take(headers, &mut asked.parts),
+                Ok(Verdict::Refused(response)) => return Answer::Response(*response),
+                Err(refusal) => return Answer::Response(refusal.into()),
+            }
+        }
         match &route.action {
             Action::Redirect(redirect) => {
                 let Parts { headers, uri, .. } = &asked.parts;

@@ -13,6 +13,7 @@
 #![allow(rustdoc::private_intra_doc_links)]
 
 mod answer;
+mod authorization;
 mod body;
 mod carry;
 pub mod config;

@@ -34,6 +34,11 @@ impl Running {
         Ok(Self { bound, shared, accept, closed })
     }
 
+    /// What is served at this moment.
+    pub(crate) fn state(&self) -> Arc<State> {
+        Arc::clone(&self.shared.state.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
     /// Serves by this from the next request on; TLS from the next connection on.
     pub(crate) fn swap(&self, state: State) {
         *self.shared.state.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(state);

@@ -49,13 +49,19 @@ pub struct Applied {
     pub listeners: Vec<Result<SocketAddr, ListenError>>,
 }
 
+/// A listener at work, and what was asked of it last: what has not changed is left alone.
+struct Served {
+    running: Running,
+    protocol: Protocol,
+}
+
 /// The engine. Dropping it cuts every connection; [`shutdown`](Self::shutdown) lets them end.
 pub struct Proxy {
     limits: Arc<Limits>,
     forwarder: Arc<Forwarder>,
     pool: Arc<Pool>,
     tasks: Tasks,
-    running: HashMap<SocketAddr, Running>,
+    running: HashMap<SocketAddr, Served>,
     datagrams: HashMap<SocketAddr, udp::Running>,
     /// Removed listeners, until they are drained.
     leaving: JoinSet<bool>,
@@ -81,7 +87,7 @@ impl Proxy {
     }
 
     /// Serves this configuration in place of the last: binds new listeners, swaps the routes and certificates of
-    /// kept ones, and drains removed ones within [`Limits::drain`]. A listener is the same if the address asked for
+    /// kept ones that changed, and drains removed ones within [`Limits::drain`]. A listener is the same if the address asked for
     /// is the same, and both or neither are for datagrams. A listener that cannot be bound leaves the others untouched.
     pub async fn apply(&mut self, config: Config) -> Applied {
         self.begin_sweeping();
@@ -94,7 +100,7 @@ impl Proxy {
             let wanted = if is_udp(listener) { &mut wanted_datagrams } else { &mut wanted };
             wanted.insert(listener.address);
         }
-        for (_, removed) in last.extract_if(|address, _| !wanted.contains(address)) {
+        for (_, Served { running: removed, .. }) in last.extract_if(|address, _| !wanted.contains(address)) {
             removed.stop();
             // A listener of this configuration may want an address that overlaps.
             removed.closed().await;
@@ -126,17 +132,20 @@ impl Proxy {
                 }
                 _ if self.running.contains_key(&address) => Err(ListenError::Duplicate { address }),
                 protocol => {
-                    let state = State::new(protocol);
                     let running = match last.remove(&address) {
-                        Some(kept) => {
-                            kept.swap(state);
-                            Ok(kept)
+                        Some(kept) if kept.protocol == protocol => Ok(kept.running),
+                        Some(Served { running, .. }) => {
+                            running.swap(State::new(protocol.clone(), Some(&running.state())));
+                            Ok(running)
                         }
-                        None => Running::start(address, self.shared(state)).await.map_err(bind),
+                        None => {
+                            let shared = self.shared(State::new(protocol.clone(), None));
+                            Running::start(address, shared).await.map_err(bind)
+                        }
                     };
                     running.map(|running| {
                         let bound = running.bound;
-                        self.running.insert(address, running);
+                        self.running.insert(address, Served { running, protocol });
                         bound
                     })
                 }
@@ -172,7 +181,7 @@ impl Proxy {
         stream: S,
         peer: SocketAddr,
     ) -> Option<impl Future<Output = ()> + Send + use<S>> {
-        let running = self.running.get(&listener)?;
+        let Served { running, .. } = self.running.get(&listener)?;
         Some(running.shared.clone().serve(other(stream), peer))
     }
 
@@ -180,7 +189,7 @@ impl Proxy {
     /// connections ended by themselves.
     pub async fn shutdown(mut self, deadline: Duration) -> bool {
         let end = Instant::now() + deadline;
-        for (_, running) in self.running.drain() {
+        for (_, Served { running, .. }) in self.running.drain() {
             running.stop();
             self.leaving.spawn(running.drained(end));
         }

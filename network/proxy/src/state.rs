@@ -6,7 +6,7 @@ use http::StatusCode;
 use rustls::ServerConfig;
 
 use crate::answer::Refusal;
-use crate::config::{Backend, Domain, Ending, Protocol, ServerNameRoute};
+use crate::config::{Backend, Domain, Ending, Protocol, ServerNameRoute, Tls};
 use crate::host_table::HostTable;
 use crate::table::RouteTable;
 use crate::tls;
@@ -18,7 +18,12 @@ pub(crate) type Backends = Arc<[Backend]>;
 pub(crate) struct State {
     pub(crate) inside: Inside,
     domains: HostTable<Served>,
+    /// What was made of the TLS settings, so that those that stay keep their sessions.
+    made: Vec<Made>,
 }
+
+/// TLS settings, whether HTTP is inside, and what was made of them.
+type Made = (Tls, bool, Option<Arc<ServerConfig>>);
 
 /// What connections begin with.
 pub(crate) enum Inside {
@@ -43,7 +48,19 @@ pub(crate) enum TlsServed {
 }
 
 impl State {
-    pub(crate) fn new(protocol: Protocol) -> Self {
+    /// Compiles a configuration that follows on `last`.
+    pub(crate) fn new(protocol: Protocol, last: Option<&Self>) -> Self {
+        let mut made = Vec::new();
+        let mut config = |tls: Tls, http: bool| {
+            let before = last.iter().flat_map(|last| &last.made);
+            let mut before = before.filter(|(known, inside, _)| *inside == http && *known == tls);
+            let config = match before.next() {
+                Some((_, _, config)) => config.clone(),
+                None => tls::server_config(&tls, http),
+            };
+            made.push((tls, http, config.clone()));
+            config
+        };
         let mut domains = HostTable::default();
         let mut number = 0;
         let mut serve = |domain: Domain| {
@@ -62,10 +79,11 @@ impl State {
                     let served = match domain.ending {
                         Ending::Http(tls, hosts) => {
                             serve(Domain { host: host.clone(), hosts });
-                            tls::server_config(&tls, true).map(TlsServed::Http)
+                            config(tls, true).map(TlsServed::Http)
                         }
-                        Ending::Tcp(tls, routes) => tls::server_config(&tls, false)
-                            .map(|config| TlsServed::Tcp(config, by_server_name(routes))),
+                        Ending::Tcp(tls, routes) => {
+                            config(tls, false).map(|config| TlsServed::Tcp(config, by_server_name(routes)))
+                        }
                         Ending::Passthrough(routes) => Some(TlsServed::Passthrough(by_server_name(routes))),
                     };
                     endings.entry(host, || served.unwrap_or(TlsServed::Refused));
@@ -74,7 +92,7 @@ impl State {
             }
             Protocol::Tcp(backends) | Protocol::Udp(backends) => Inside::Tcp(backends.into()),
         };
-        Self { inside, domains }
+        Self { inside, domains, made }
     }
 
     /// The routes for a request's host. Under TLS the host must be of the domain that the client's server name chose

@@ -9,7 +9,7 @@ async fn a_connection_takes_little_memory_beside_its_buffers() {
     let pool = Arc::new(Pool::new(&limits, tasks.child()));
     let hosts = vec![crate::config::VirtualHost { host: HostMatch::Any, routes: Vec::new() }];
     let address: SocketAddr = "127.0.0.1:0".parse().unwrap();
-    let state = State::new(Protocol::Http(vec![Domain::any(hosts)]));
+    let state = State::new(Protocol::Http(vec![Domain::any(hosts)]), None);
     let shared = Shared {
         forwarder: Arc::new(Forwarder::new(&limits, pool, tasks.child())),
         limits,

@@ -3,6 +3,7 @@
 // The helpers of an integration test stand outside its test functions.
 #![allow(clippy::unwrap_used)]
 
+mod authorization;
 mod domains;
 mod framing;
 mod fuzz;

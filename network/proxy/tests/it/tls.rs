@@ -1,6 +1,7 @@
 //! TLS that ends at a listener.
 
 use rcgen::generate_simple_self_signed;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use xebec_proxy::config::{
     Alpn, Backend, Certificate, CertificateError, Config, Ending, HostMatch, Listener, Protocol, Tls,
     TlsDomain, VirtualHost,
@@ -60,4 +61,41 @@ fn what_is_no_certificate_is_refused_with_the_cause() {
     assert!(matches!(made(&chain, "nothing"), Err(CertificateError::Key(_))));
     assert!(matches!(made(&chain, &other.signing_key.serialize_pem()), Err(CertificateError::Pair(_))));
     assert!(made(&chain, &key).is_ok());
+}
+
+#[tokio::test]
+async fn a_change_of_routes_leaves_tls_sessions_as_they_are() {
+    let ((one, _), (other, _)) = (upstream("one").await, upstream("other").await);
+    let (certificate, ca) = certificate("a.example");
+    let mut proxy = Proxy::new(Limits::default());
+    let wanted =
+        |endpoint| config(vec![certificate.clone()], vec![Alpn::Http1], backend("b", 1, vec![endpoint]));
+    let applied = proxy.apply(wanted(one)).await;
+    let port = applied.listeners[0].as_ref().unwrap().port();
+    let mut roots = rustls::RootCertStore::empty();
+    let pem = std::fs::read(ca.path()).unwrap();
+    roots.add(rustls::pki_types::pem::PemObject::from_pem_slice(&pem).unwrap()).unwrap();
+    let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
+    let client = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let connector = tokio_rustls::TlsConnector::from(std::sync::Arc::new(client));
+    let ask = async || {
+        let stream = tokio::net::TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+        let mut stream = connector.connect("a.example".try_into().unwrap(), stream).await.unwrap();
+        let request = b"GET / HTTP/1.1\r\nHost: a.example\r\nConnection: close\r\n\r\n";
+        stream.write_all(request).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        (stream.get_ref().1.handshake_kind().unwrap(), answer)
+    };
+    let (kind, answer) = ask().await;
+    assert!(answer.contains("\r\n\r\none"), "{answer}");
+    assert_eq!(kind, rustls::HandshakeKind::Full);
+    proxy.apply(wanted(other)).await;
+    let (kind, answer) = ask().await;
+    assert!(answer.contains("\r\n\r\nother"), "{answer}");
+    assert_eq!(kind, rustls::HandshakeKind::Resumed);
 }
