@@ -214,13 +214,9 @@ impl MemSeries {
             .collect()
     }
 
-    /// Whether the chunks within a span need no merging and lie within it: they go into a block as they are.
-    pub(crate) fn has_out_of_order(&self) -> bool {
-        self.out_of_order.is_some()
-    }
-
-    /// Forgets the samples before a time. Out-of-order ones are forgotten only when `late` says so.
-    pub(crate) fn truncate(&mut self, time: i64, late: bool) {
+    /// Forgets the samples before a time of transactions up to `visible`, which a running query sees. Of later ones,
+    /// only out-of-order samples are that old, and those are not in closed chunks before the query ends.
+    pub(crate) fn truncate(&mut self, time: i64, visible: u64) {
         self.closed.retain(|closed| closed.span.max >= time);
         self.closed.shrink_to_fit();
         let ended =
@@ -228,9 +224,9 @@ impl MemSeries {
         if ended {
             self.open = None;
         }
-        if late && let Some(out_of_order) = &mut self.out_of_order {
+        if let Some(out_of_order) = &mut self.out_of_order {
             out_of_order.closed.retain(|closed| closed.span.max >= time);
-            out_of_order.waiting.retain(|(sample, _)| sample.time >= time);
+            out_of_order.waiting.retain(|(sample, tx)| sample.time >= time || *tx > visible);
             if out_of_order.closed.is_empty() && out_of_order.waiting.is_empty() {
                 self.out_of_order = None;
             }
