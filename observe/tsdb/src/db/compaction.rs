@@ -87,6 +87,7 @@ impl Db {
     fn flush_head(&self, span: Interval, now: i64, done: &mut Compacted) -> Result<()> {
         // Nothing older than the span's end is taken in order from here on.
         let cut = self.cut(Some(span.max + 1))?;
+        self.flush_before(&cut, span.min, now, done)?;
         self.flush_span(&cut, span, now, None, done)?;
         self.forget(span.max + 1, &cut)
     }
@@ -94,19 +95,25 @@ impl Db {
     /// Out-of-order samples that belong to spans of time which have blocks already: more blocks beside those, which
     /// merging then brings together.
     fn flush_late(&self, now: i64, done: &mut Compacted) -> Result<()> {
-        let head = &self.shared.head;
-        let (begin, end, range) = (head.span().min, head.min_valid(), self.shared.options.block_range);
-        if begin >= end {
+        let end = self.shared.head.min_valid();
+        if self.shared.head.span().min >= end {
             return Ok(());
         }
         let cut = self.cut(None)?;
+        self.flush_before(&cut, end, now, done)?;
+        self.forget(end, &cut)
+    }
+
+    fn flush_before(&self, cut: &Cut, end: i64, now: i64, done: &mut Compacted) -> Result<()> {
+        let range = self.shared.options.block_range;
+        let begin = self.shared.head.span().min;
         let mut start = begin.div_euclid(range) * range;
-        while start < end {
+        while start < end && begin < end {
             let span = Interval { min: start, max: (start + range - 1).min(end - 1) };
-            self.flush_span(&cut, span, now, Some(LATE.into()), done)?;
+            self.flush_span(cut, span, now, Some(LATE.into()), done)?;
             start += range;
         }
-        self.forget(end, &cut)
+        Ok(())
     }
 
     /// Draws a line between what a block will have and what comes later.
