@@ -12,7 +12,7 @@ use std::{
     },
 };
 
-use crate::{Interval, Labels, Matcher, Result, Sample, Series, Value, interval::insert, matcher::select};
+use crate::{Interval, Labels, Matcher, Result, Sample, Series, Value, matcher::select};
 pub use exemplars::Exemplar;
 use exemplars::Exemplars;
 use index::{HeadIndex, NumberMap};
@@ -223,10 +223,8 @@ impl Head {
     /// Marks samples as deleted.
     pub(crate) fn delete(&self, numbers: &[u32], span: Interval) {
         for &number in numbers {
-            if let Some(series) = self.shard(number).get_mut(&number)
-                && series.span().is_some_and(|own| own.overlaps(span))
-            {
-                insert(series.deleted.get_or_insert_default(), span);
+            if let Some(series) = self.shard(number).get_mut(&number) {
+                series.delete(span);
             }
         }
     }

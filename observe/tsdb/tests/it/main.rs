@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "what a helper unwraps ends its test")]
 
+mod crash;
 mod model;
 mod promtool;
 
