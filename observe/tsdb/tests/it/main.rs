@@ -2,7 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "what a helper unwraps ends its test")]
 
+mod conformance;
 mod crash;
+mod fuzz;
 mod model;
 mod promtool;
 
