@@ -18,7 +18,7 @@ pub use writer::BlockWriter;
 
 use crate::{
     Interval, Labels, Matcher, Result, Series,
-    index::{ChunkMeta, IndexReader, LabelIndex},
+    index::{ChunkMeta, IndexReader, LabelIndex as _},
     matcher::{all_values, select},
     series::Part,
     source::{FileSource, Source},
@@ -70,10 +70,6 @@ impl Block {
     /// What its index and chunks take on disk.
     pub fn bytes(&self) -> u64 {
         self.bytes
-    }
-
-    pub(crate) fn index(&self) -> &dyn LabelIndex {
-        self.index.as_ref()
     }
 
     /// Every string of every label, ascending.

@@ -67,12 +67,6 @@ impl Chunk {
             Encoding::FloatHistogram => Kind::FloatHistogram(Box::new(HistogramReader::new(&self.data)?)),
         }))
     }
-
-    /// Whether it says that a counter began anew with its first sample, or never does.
-    pub(crate) fn is_reset_or_gauge(&self) -> bool {
-        let header = || self.data.get(2).map(|&byte| ResetHeader::from_byte(byte));
-        self.encoding != Encoding::Xor && matches!(header(), Some(ResetHeader::Reset | ResetHeader::Gauge))
-    }
 }
 
 /// Reads a chunk sample by sample.

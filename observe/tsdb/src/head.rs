@@ -12,7 +12,7 @@ use std::{
     },
 };
 
-use crate::{Interval, Labels, Matcher, Result, Sample, Series, Value, interval::insert, matcher::select};
+use crate::{Interval, Labels, Matcher, Result, Sample, Series, Value, matcher::select};
 pub use exemplars::Exemplar;
 use exemplars::Exemplars;
 use index::{HeadIndex, NumberMap};
@@ -223,34 +223,24 @@ impl Head {
     /// Marks samples as deleted.
     pub(crate) fn delete(&self, numbers: &[u32], span: Interval) {
         for &number in numbers {
-            if let Some(series) = self.shard(number).get_mut(&number)
-                && series.span().is_some_and(|own| own.overlaps(span))
-            {
-                insert(series.deleted.get_or_insert_default(), span);
+            if let Some(series) = self.shard(number).get_mut(&number) {
+                series.delete(span);
             }
         }
-    }
-
-    /// The deleted spans of a series.
-    pub(crate) fn deleted(&self, number: u32) -> Vec<Interval> {
-        self.shard(number)
-            .get(&number)
-            .and_then(|series| series.deleted.as_deref().cloned())
-            .unwrap_or_default()
     }
 
     pub(crate) fn metadata(&self, number: u32) -> Option<Arc<Metadata>> {
         self.metadata.read().unwrap_or_else(PoisonError::into_inner).get(&number).cloned()
     }
 
-    /// Forgets the samples before a time, which a block has by now, and series that have no others.
-    pub(crate) fn truncate(&self, time: i64, late: bool) {
+    /// Forgets the samples before a time that a query sees, which blocks have by now, and series that have no others.
+    pub(crate) fn truncate(&self, time: i64, seen: &Snapshot) {
         self.set_min_valid(time);
         let mut gone = Vec::new();
         let mut span = Interval { min: i64::MAX, max: i64::MIN };
         for shard in &self.shards {
             lock(shard).retain(|&number, series| {
-                series.truncate(time, late);
+                series.truncate(time, seen.visible);
                 match series.span() {
                     Some(own) => span = Interval { min: span.min.min(own.min), max: span.max.max(own.max) },
                     None => gone.push(number),
@@ -324,15 +314,6 @@ impl Drop for Snapshot {
 impl Snapshot {
     /// The series that fulfil all matchers and have samples within a span of time, by their labels.
     pub(crate) fn select(&self, matchers: &[Matcher], within: Interval) -> Result<Vec<Series>> {
-        Ok(self.select_numbered(matchers, within)?.into_iter().map(|(_, series)| series).collect())
-    }
-
-    /// The same with their numbers, and whether they have out-of-order samples.
-    pub(crate) fn select_numbered(
-        &self,
-        matchers: &[Matcher],
-        within: Interval,
-    ) -> Result<Vec<((u32, bool), Series)>> {
         if !self.head.span().overlaps(within) {
             return Ok(Vec::new());
         }
@@ -340,18 +321,18 @@ impl Snapshot {
         let numbers = select(&*index, matchers)?;
         let mut found = Vec::with_capacity(numbers.len());
         for number in numbers {
-            let (parts, late) = match self.head.shard(number).get(&number) {
-                Some(series) => (series.parts(within, self.visible), series.has_out_of_order()),
+            let parts = match self.head.shard(number).get(&number) {
+                Some(series) => series.parts(within, self.visible),
                 None => continue,
             };
             if !parts.is_empty()
                 && let Some(labels) = index.labels(number)
             {
-                found.push(((number, late), Series { labels, parts }));
+                found.push(Series { labels, parts });
             }
         }
         drop(index);
-        found.sort_by(|a, b| a.1.labels.cmp(&b.1.labels));
+        found.sort_by(|a, b| a.labels.cmp(&b.labels));
         Ok(found)
     }
 }

@@ -10,6 +10,7 @@
 
 mod block;
 mod chunk;
+mod db;
 mod error;
 mod head;
 mod histogram;
@@ -26,6 +27,10 @@ mod wire;
 
 pub use block::{Block, BlockMeta, BlockStats, BlockWriter, Compaction, Parent, Ulid};
 pub use chunk::{Chunk, ChunkReader, Encoding, encode};
+pub use db::{
+    Appender, Cardinality, Committed, Compacted, Db, Opened, Options, Querier, RetentionRule, SeriesRef,
+    Statistics,
+};
 pub use error::{Error, Result};
 pub use head::{Exemplar, Metadata};
 pub use histogram::{

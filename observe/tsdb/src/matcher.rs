@@ -199,7 +199,7 @@ pub(crate) fn select(index: &dyn LabelIndex, matchers: &[Matcher]) -> Result<Vec
 /// The series that have the matcher's label at a value that is wanted.
 fn with_values(index: &dyn LabelIndex, matcher: &Matcher, wanted: &dyn Fn(&str) -> bool) -> Result<Vec<u32>> {
     // What is wanted is what the pattern says, or just what it does not say.
-    let by_pattern = !matcher.negated() == matcher_wants_matches(matcher);
+    let by_pattern = matcher.negated() != matcher_wants_matches(matcher);
     if by_pattern && let Pattern::Values(values) = &matcher.pattern {
         let values: Vec<&str> = values.iter().map(String::as_str).filter(|value| !value.is_empty()).collect();
         return index.series_with(&matcher.name, &values);

@@ -217,11 +217,10 @@ impl<I: Iterator<Item = Result<Series>>> Iterator for Merge<I> {
             match input.peek() {
                 None => {}
                 Some(Err(_)) => return input.next(),
-                Some(Ok(series)) => {
-                    if least.as_ref().is_none_or(|least| series.labels < *least) {
-                        least = Some(series.labels.clone());
-                    }
+                Some(Ok(series)) if least.as_ref().is_none_or(|least| series.labels < *least) => {
+                    least = Some(series.labels.clone());
                 }
+                Some(Ok(_)) => {}
             }
         }
         let least = least?;

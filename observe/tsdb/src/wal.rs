@@ -94,19 +94,25 @@ impl Files {
         let paths = self.paths()?;
         for (at, path) in paths.iter().enumerate() {
             let mut reader = PageReader::open(path)?;
-            let mut committed = 0;
+            let (mut committed, mut seen) = (0, 0);
             let mut damaged = Vec::new();
             loop {
                 match reader.next()? {
                     None => break,
-                    Some(Found::Damage { at, why }) => damaged.push((at, why)),
+                    Some(Found::Damage { at, why }) => {
+                        damaged.push((at, why));
+                        seen = reader.place();
+                    }
                     Some(Found::Record(bytes)) => match Record::decode(bytes) {
                         Ok(Record::Commit) => {
                             visit(std::mem::take(&mut pending))?;
-                            committed = reader.place();
+                            (committed, seen) = (reader.place(), reader.place());
                         }
                         Ok(Record::Other) => {}
-                        Ok(record) => pending.push(record),
+                        Ok(record) => {
+                            pending.push(record);
+                            seen = reader.place();
+                        }
                         Err(error) => {
                             repair.damaged.push(format!(
                                 "{} before {}: {error}",
@@ -122,7 +128,7 @@ impl Files {
                 pending.clear();
                 // What the crash tore is no damage: nobody was told that it is safe.
                 damaged.retain(|(at, _)| *at < committed);
-                repair.cut = reader.place() - committed;
+                repair.cut = seen - committed;
                 cut(path, committed)?;
             }
             repair
@@ -165,10 +171,6 @@ impl LogWriter {
 
     fn path(&self) -> PathBuf {
         self.directory.join(format!("{:08}", self.number))
-    }
-
-    pub(crate) fn number(&self) -> u64 {
-        self.number
     }
 
     /// Adds a record to what the next write brings.

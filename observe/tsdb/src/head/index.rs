@@ -228,6 +228,11 @@ impl HeadIndex {
         )
     }
 
+    /// Whether a number is that of a series.
+    pub(crate) fn knows(&self, number: u32) -> bool {
+        self.labels.contains_key(&number)
+    }
+
     /// The labels of a series.
     pub(crate) fn labels(&self, number: u32) -> Option<Labels> {
         self.labels.get(&number).map(|pairs| self.resolve(pairs))

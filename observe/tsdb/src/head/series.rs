@@ -5,6 +5,7 @@ use bytes::Bytes;
 use crate::{
     Chunk, Encoding, Error, Interval, Result, Sample, Value,
     chunk::{ChunkWriter, Push, encode},
+    interval::insert,
     series::{Part, Place},
 };
 
@@ -46,6 +47,14 @@ pub(crate) struct Closed {
     pub(crate) data: Bytes,
 }
 
+/// Transactions with how many samples each brought. Few series have any: a thin pointer stands for it.
+#[derive(Debug, Default)]
+struct Older(Vec<(u64, u32)>);
+
+/// Deleted spans of time, which few series have.
+#[derive(Debug, Default)]
+struct Deleted(Vec<Interval>);
+
 /// A series' samples in memory.
 #[derive(Debug, Default)]
 pub(crate) struct MemSeries {
@@ -53,9 +62,9 @@ pub(crate) struct MemSeries {
     open: Option<(i64, ChunkWriter)>,
     /// The transactions of the newest samples, as far back as a query may not see all of them.
     newest: (u64, u32),
-    older: Option<Box<Vec<(u64, u32)>>>,
+    older: Option<Box<Older>>,
     out_of_order: Option<Box<OutOfOrder>>,
-    pub(crate) deleted: Option<Box<Vec<Interval>>>,
+    deleted: Option<Box<Deleted>>,
 }
 
 #[derive(Debug, Default)]
@@ -131,10 +140,17 @@ impl MemSeries {
         }
     }
 
+    /// Hides the samples of a span of time.
+    pub(crate) fn delete(&mut self, span: Interval) {
+        if self.span().is_some_and(|own| own.overlaps(span)) {
+            insert(&mut self.deleted.get_or_insert_default().0, span);
+        }
+    }
+
     fn note(&mut self, tx: u64, seen: u64) {
         if let Some(older) = &mut self.older {
-            older.retain(|(tx, _)| *tx > seen);
-            if older.is_empty() {
+            older.0.retain(|(tx, _)| *tx > seen);
+            if older.0.is_empty() {
                 self.older = None;
             }
         }
@@ -143,7 +159,7 @@ impl MemSeries {
             return;
         }
         if self.newest.0 > seen {
-            self.older.get_or_insert_default().push(self.newest);
+            self.older.get_or_insert_default().0.push(self.newest);
         }
         self.newest = (tx, 1);
     }
@@ -164,7 +180,7 @@ impl MemSeries {
 
     /// How many of the newest samples a query may not see.
     fn hidden(&self, visible: u64) -> usize {
-        let all = self.older.iter().flat_map(|older| older.iter()).chain([&self.newest]);
+        let all = self.older.iter().flat_map(|older| older.0.iter()).chain([&self.newest]);
         all.filter(|(tx, _)| *tx > visible).map(|(_, count)| *count as usize).sum()
     }
 
@@ -208,19 +224,15 @@ impl MemSeries {
             );
         }
         let deleted: std::sync::Arc<[Interval]> =
-            self.deleted.as_deref().map_or(&[][..], Vec::as_slice).into();
+            self.deleted.as_ref().map_or(&[][..], |deleted| &deleted.0).into();
         let each = parts.into_iter().filter(|(span, _)| span.overlaps(within));
         each.map(|(span, chunk)| Part { span, place: Place::Memory(chunk), deleted: deleted.clone() })
             .collect()
     }
 
-    /// Whether the chunks within a span need no merging and lie within it: they go into a block as they are.
-    pub(crate) fn has_out_of_order(&self) -> bool {
-        self.out_of_order.is_some()
-    }
-
-    /// Forgets the samples before a time. Out-of-order ones are forgotten only when `late` says so.
-    pub(crate) fn truncate(&mut self, time: i64, late: bool) {
+    /// Forgets the samples before a time of transactions up to `visible`, which a running query sees. Of later ones,
+    /// only out-of-order samples are that old, and those are not in closed chunks before the query ends.
+    pub(crate) fn truncate(&mut self, time: i64, visible: u64) {
         self.closed.retain(|closed| closed.span.max >= time);
         self.closed.shrink_to_fit();
         let ended =
@@ -228,9 +240,9 @@ impl MemSeries {
         if ended {
             self.open = None;
         }
-        if late && let Some(out_of_order) = &mut self.out_of_order {
+        if let Some(out_of_order) = &mut self.out_of_order {
             out_of_order.closed.retain(|closed| closed.span.max >= time);
-            out_of_order.waiting.retain(|(sample, _)| sample.time >= time);
+            out_of_order.waiting.retain(|(sample, tx)| sample.time >= time || *tx > visible);
             if out_of_order.closed.is_empty() && out_of_order.waiting.is_empty() {
                 self.out_of_order = None;
             }

@@ -107,7 +107,7 @@ impl PageReader {
             }
             match self.fragment() {
                 Ok(None) => {}
-                Ok(Some(kind)) if matches!(kind, FULL | LAST) => {
+                Ok(Some(FULL | LAST)) => {
                     self.open = false;
                     return Ok(Some(Found::Record(&self.record)));
                 }

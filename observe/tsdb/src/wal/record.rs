@@ -102,7 +102,7 @@ fn base(out: &mut Vec<u8>, number: u32, time: i64) -> impl Fn(&mut Vec<u8>, u32,
     }
 }
 
-fn exemplars(all: &[(u32, Exemplar)]) -> Vec<u8> {
+pub(crate) fn exemplars(all: &[(u32, Exemplar)]) -> Vec<u8> {
     let mut out = vec![EXEMPLARS];
     let Some((number, first)) = all.first() else { return out };
     let entry = base(&mut out, *number, first.time);
@@ -147,6 +147,13 @@ fn samples(all: &[(u32, Sample)], late: bool, records: &mut Vec<Vec<u8>>) {
             records.push(out);
         }
     }
+}
+
+/// Records of samples that stay in a checkpoint.
+pub(crate) fn samples_of(all: Vec<(u32, Sample)>, late: bool) -> Vec<Vec<u8>> {
+    let mut records = Vec::new();
+    samples(&all, late, &mut records);
+    records
 }
 
 /// The records of a transaction but for its series and its end.

@@ -2,6 +2,10 @@
 
 #![allow(clippy::unwrap_used, reason = "what a helper unwraps ends its test")]
 
+mod conformance;
+mod crash;
+mod fuzz;
+mod model;
 mod promtool;
 
 use xebec_tsdb::{CUSTOM_BUCKETS, CounterReset, Histogram, HistogramOf, Labels, Layout, Sample, Span, Value};
