@@ -17,7 +17,7 @@ use tokio::runtime::Runtime as Executor;
 use tokio_util::sync::CancellationToken;
 use xebec_apiserver::api::Api as ApiServer;
 use xebec_apiserver::authenticate::Tokens;
-use xebec_apiserver::authorizer::{ADMINISTRATORS, User};
+use xebec_apiserver::user::{ADMINISTRATORS, User};
 use xebec_apiserver::catalog::Catalog;
 use xebec_apiserver::cluster_ip::{ClusterIps, Range};
 use xebec_apiserver::pods::NoPods;
@@ -276,7 +276,7 @@ async fn serve(folder: &Path, stop: &CancellationToken) -> Client {
     let api = ApiServer::new(Storage::new(store), catalog, ClusterIps::new(range), stop.clone());
     api.prepare(6443).await.unwrap();
     let service = Service::new(api, Tokens::default(), Arc::new(NoPods), "127.0.0.1:6443".into());
-    let user = User { name: "tester".to_owned(), groups: vec![ADMINISTRATORS.to_owned()] };
+    let user = User::new("tester", [ADMINISTRATORS]);
     let service =
         tower::util::MapRequest::new(service, move |mut request: http::Request<kube::client::Body>| {
             request.extensions_mut().insert(user.clone());

@@ -41,7 +41,7 @@ fn with_box() -> Option<Cluster> {
         return None;
     }
     let cluster = Cluster::start()?;
-    let root = tempfile::tempdir().unwrap();
+    let root = tempfile::tempdir().expect("a temporary directory");
     fill(root.path());
     let built = xebec()
         .args(["image", "build", "--tag", "tools/busybox:1", "--rootfs"])
@@ -49,7 +49,7 @@ fn with_box() -> Option<Cluster> {
         .arg("--data")
         .arg(cluster.data())
         .output()
-        .unwrap();
+        .expect("the binary starts");
     assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
     cluster.apply(BOX);
     let phase = until("the pod to run, or to be refused", || {
@@ -68,14 +68,15 @@ fn with_box() -> Option<Cluster> {
 
 fn fill(root: &Path) {
     for folder in ["bin", "www", "tmp"] {
-        fs::create_dir(root.join(folder)).unwrap();
+        fs::create_dir(root.join(folder)).expect("a new folder");
     }
-    let path = Command::new("sh").args(["-c", "command -v busybox"]).output().unwrap();
-    fs::copy(String::from_utf8(path.stdout).unwrap().trim(), root.join("bin/busybox")).unwrap();
+    let path = Command::new("sh").args(["-c", "command -v busybox"]).output().expect("a shell");
+    let path = String::from_utf8(path.stdout).expect("a path is text");
+    fs::copy(path.trim(), root.join("bin/busybox")).expect("BusyBox is copied");
     for applet in APPLETS {
-        symlink("busybox", root.join("bin").join(applet)).unwrap();
+        symlink("busybox", root.join("bin").join(applet)).expect("a link");
     }
-    fs::write(root.join("www/page"), "served from within\n").unwrap();
+    fs::write(root.join("www/page"), "served from within\n").expect("a file is written");
 }
 
 #[test]
@@ -154,12 +155,12 @@ fn a_forwarded_port_reaches_what_listens_within_the_pod_alone() {
 
 /// The whole answer; nothing where the connection is closed without one.
 fn fetch(port: &str, path: &str) -> String {
-    let mut stream = std::net::TcpStream::connect(format!("127.0.0.1:{port}")).unwrap();
-    write!(stream, "GET {path} HTTP/1.0\r\n\r\n").unwrap();
+    let mut stream = std::net::TcpStream::connect(format!("127.0.0.1:{port}")).expect("kubectl listens");
+    write!(stream, "GET {path} HTTP/1.0\r\n\r\n").expect("kubectl takes a request");
     let mut answer = Vec::new();
     // A reset is an end, too.
     let _read = std::io::Read::read_to_end(&mut stream, &mut answer);
-    String::from_utf8(answer).unwrap()
+    String::from_utf8(answer).expect("an answer is text")
 }
 
 #[test]
