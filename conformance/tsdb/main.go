@@ -77,7 +77,7 @@ func counter(step, series int64, custom bool) *histogram.Histogram {
 
 func write(dir string) {
 	check(os.MkdirAll(dir, 0o777))
-	w, err := tsdb.NewBlockWriter(slog.New(slog.DiscardHandler), dir, 2*3600*1000)
+	w, err := tsdb.NewBlockWriter(slog.New(slog.DiscardHandler), dir, 4*3600*1000)
 	check(err)
 	ctx := context.Background()
 	for series := int64(0); series < 60; series++ {
