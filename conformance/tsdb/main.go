@@ -80,11 +80,11 @@ func write(dir string) {
 	w, err := tsdb.NewBlockWriter(slog.New(slog.DiscardHandler), dir, 4*3600*1000)
 	check(err)
 	ctx := context.Background()
-	for series := int64(0); series < 60; series++ {
+	for step := int64(0); step < 400; step++ {
 		app := w.Appender(ctx)
-		kind := series % 6
-		l := labels.FromStrings("__name__", fmt.Sprint("m", kind), "i", fmt.Sprint(series), "é.ü", "ö\"\\\n")
-		for step := int64(0); step < 400; step++ {
+		for series := int64(0); series < 60; series++ {
+			kind := series % 6
+			l := labels.FromStrings("__name__", fmt.Sprint("m", kind), "i", fmt.Sprint(series), "é.ü", "ö\"\\\n")
 			t := 1_700_000_000_000/7_200_000*7_200_000 + step*15_000 + series*step%3
 			stale := step%61 == 60
 			switch kind {

@@ -9,11 +9,7 @@ mod statistics;
 use std::{
     fs::{self, File},
     path::{Path, PathBuf},
-    sync::{
-        Arc, Mutex, PoisonError, RwLock,
-        atomic::{AtomicU64, Ordering},
-        mpsc,
-    },
+    sync::{Arc, Mutex, PoisonError, RwLock, atomic::AtomicU64, mpsc},
 };
 
 pub use appender::{Appender, Committed, SeriesRef};
@@ -195,12 +191,6 @@ impl Db {
         let transaction = Transaction { batch: Batch::default(), deleted, records };
         self.shared.committer.commit(head, transaction, || Ok(()))?;
         Ok(())
-    }
-
-    /// The number of transactions that made series go away, for tests of references.
-    #[doc(hidden)]
-    pub fn generation(&self) -> u64 {
-        self.shared.generation.load(Ordering::Acquire)
     }
 }
 

@@ -224,7 +224,7 @@ impl MemSeries {
             );
         }
         let deleted: std::sync::Arc<[Interval]> =
-            self.deleted.as_ref().map_or(&[][..], |deleted| &deleted.0).into();
+            self.deleted.as_ref().map_or(&[][..], |deleted| deleted.0.as_slice()).into();
         let each = parts.into_iter().filter(|(span, _)| span.overlaps(within));
         each.map(|(span, chunk)| Part { span, place: Place::Memory(chunk), deleted: deleted.clone() })
             .collect()

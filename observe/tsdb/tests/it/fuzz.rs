@@ -114,13 +114,12 @@ fn files(directory: &Path, found: &mut Vec<std::path::PathBuf>) {
     }
 }
 
-/// The checksums are made right again where there are few of them, or the fuzzer would come no further.
 #[test]
 fn fuzz_blocks() {
     let directory = tempfile::tempdir().unwrap();
     database(directory.path(), true);
-    let block = fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().path());
-    let block = block.into_iter().find(|path| path.join("meta.json").exists()).unwrap();
+    let mut entries = fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().path());
+    let block = entries.find(|path| path.join("meta.json").exists()).unwrap();
     let mut paths = Vec::new();
     files(&block, &mut paths);
     let sound: Vec<Vec<u8>> = paths.iter().map(|path| fs::read(path).unwrap()).collect();
