@@ -81,7 +81,7 @@ pub(crate) fn query(selector: &LabelSelector) -> String {
 pub(crate) fn suitors<T>(
     object: &impl Resource,
     owners: &Store<T>,
-    selector: impl Fn(&T) -> Option<&LabelSelector>,
+    selector: impl Fn(&T) -> Option<LabelSelector>,
 ) -> Vec<ObjectRef<T>>
 where
     T: Resource<DynamicType = ()> + Clone + 'static,
@@ -91,7 +91,10 @@ where
     }
     let here = |owner: &&Arc<T>| owner.meta().namespace == object.meta().namespace;
     let matching = |owner: &&Arc<T>| {
-        selector(owner).and_then(selector_of).is_some_and(|selector| selector.matches(object.labels()))
+        selector(owner)
+            .as_ref()
+            .and_then(selector_of)
+            .is_some_and(|selector| selector.matches(object.labels()))
     };
     let owners = owners.state();
     owners.iter().filter(here).filter(matching).map(|owner| ObjectRef::from_obj(&**owner)).collect()

@@ -33,8 +33,8 @@ pub(crate) async fn run(world: Arc<World>) {
         world,
         move |sets: Store<DaemonSet>| {
             let all = sets.clone();
-            let orphans =
-                pods.triggers(move |pod| suitors(pod, &sets, |set: &DaemonSet| Some(&set.spec.selector)));
+            let orphans = pods
+                .triggers(move |pod| suitors(pod, &sets, |set: &DaemonSet| Some(set.spec.selector.clone())));
             let of_nodes = nodes.triggers(move |_| {
                 all.state().iter().map(|set| ObjectRef::from_obj(&**set)).collect::<Vec<_>>()
             });

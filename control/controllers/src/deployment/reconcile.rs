@@ -42,7 +42,7 @@ pub(crate) async fn run(world: Arc<World>) {
         world,
         move |deployments: Store<Deployment>| {
             let orphans = sets.triggers(move |set| {
-                suitors(set, &deployments, |deployment: &Deployment| Some(&deployment.spec.selector))
+                suitors(set, &deployments, |deployment: &Deployment| Some(deployment.spec.selector.clone()))
             });
             let owned = sets.controllers();
             // A Deployment that recreates its pods waits for the last old one to go.

@@ -33,7 +33,7 @@ pub(crate) async fn run(world: Arc<World>) {
         world.clone(),
         move |jobs: Store<Job>| {
             let orphans = pods.triggers(move |pod| {
-                suitors(pod, &jobs, |job: &Job| job.spec.as_ref().and_then(|spec| spec.selector.as_ref()))
+                suitors(pod, &jobs, |job: &Job| job.spec.as_ref().and_then(|spec| spec.selector.clone()))
             });
             select(pods.controllers(), orphans)
         },

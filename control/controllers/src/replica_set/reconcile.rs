@@ -1,14 +1,22 @@
-//! The loop of ReplicaSets.
+//! The loop of ReplicaSets, and of the ReplicationControllers that they came from.
 
+use std::borrow::Cow;
+use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::join;
 use futures::stream::select;
 use jiff::Timestamp;
-use k8s_openapi::api::apps::v1::ReplicaSet;
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::apps::v1::{ReplicaSet, ReplicaSetSpec, ReplicaSetStatus};
+use k8s_openapi::api::core::v1::{Pod, ReplicationController, ReplicationControllerStatus};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use kube::core::NamespaceResourceScope;
 use kube::runtime::controller::Action;
-use kube::{Api, ResourceExt as _};
+use kube::runtime::reflector::Store;
+use kube::{Api, Resource, ResourceExt as _};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use super::status::{Failure, status};
 use super::{Plan, plan};
@@ -20,37 +28,104 @@ use crate::run::World;
 
 /// How many pods are made or deleted in one pass.
 const BURST: usize = 500;
-const MANAGER: &str = "replicaset-controller";
 
-/// Runs until the world ends.
+/// A kind whose objects each keep a number of equal pods.
+pub(crate) trait Replicated:
+    Resource<DynamicType = (), Scope = NamespaceResourceScope>
+    + Clone
+    + Debug
+    + DeserializeOwned
+    + Send
+    + Sync
+    + 'static
+{
+    /// Its status.
+    type Status: Serialize + DeserializeOwned + PartialEq + Send + Sync;
+    /// As whom its controller writes.
+    const MANAGER: &'static str;
+    /// The object as a ReplicaSet.
+    fn as_set(&self) -> Cow<'_, ReplicaSet>;
+    /// Its status as it was read.
+    fn status(&self) -> Option<&Self::Status>;
+}
+
+impl Replicated for ReplicaSet {
+    type Status = ReplicaSetStatus;
+    const MANAGER: &'static str = "replicaset-controller";
+
+    fn as_set(&self) -> Cow<'_, ReplicaSet> {
+        Cow::Borrowed(self)
+    }
+
+    fn status(&self) -> Option<&ReplicaSetStatus> {
+        self.status.as_ref()
+    }
+}
+
+/// Older than ReplicaSets, and the same but for a selector without expressions.
+impl Replicated for ReplicationController {
+    type Status = ReplicationControllerStatus;
+    const MANAGER: &'static str = "replication-controller";
+
+    fn as_set(&self) -> Cow<'_, ReplicaSet> {
+        let spec = self.spec.clone().unwrap_or_default();
+        let labels = spec.template.as_ref().and_then(|template| template.metadata.as_ref()?.labels.clone());
+        // Without a selector it means the pods of its template, not all pods.
+        let match_labels = spec.selector.filter(|selector| !selector.is_empty()).or(labels);
+        let selector = LabelSelector { match_labels, ..LabelSelector::default() };
+        // The fields of both statuses have the same names.
+        let status = self.status.as_ref().and_then(|status| serde_json::to_value(status).ok());
+        Cow::Owned(ReplicaSet {
+            metadata: self.metadata.clone(),
+            spec: ReplicaSetSpec {
+                replicas: spec.replicas,
+                min_ready_seconds: spec.min_ready_seconds,
+                selector,
+                template: spec.template,
+            },
+            status: status.and_then(|status| serde_json::from_value(status).ok()),
+        })
+    }
+
+    fn status(&self) -> Option<&ReplicationControllerStatus> {
+        self.status.as_ref()
+    }
+}
+
+/// Runs the controllers of ReplicaSets and ReplicationControllers until the world ends.
 pub(crate) async fn run(world: Arc<World>) {
+    join(run_for::<ReplicaSet>(world.clone()), run_for::<ReplicationController>(world)).await;
+}
+
+async fn run_for<K: Replicated>(world: Arc<World>) {
     let pods = world.pods.clone();
     drive(
         world,
-        move |sets| {
-            let orphans =
-                pods.triggers(move |pod| suitors(pod, &sets, |set: &ReplicaSet| Some(&set.spec.selector)));
-            select(pods.controllers(), orphans)
+        move |sets: Store<K>| {
+            let orphans = pods
+                .triggers(move |pod| suitors(pod, &sets, |set: &K| Some(set.as_set().spec.selector.clone())));
+            select(pods.controllers::<K>(), orphans)
         },
-        reconcile,
+        reconcile::<K>,
     )
     .await;
 }
 
-async fn reconcile(set: Arc<ReplicaSet>, world: Arc<World>) -> Result<Action, Error> {
-    let namespace = set.namespace().ok_or(Error::Incomplete { kind: "ReplicaSet", field: "namespace" })?;
-    let sets: Api<ReplicaSet> = Api::namespaced(world.client.clone(), &namespace);
+async fn reconcile<K: Replicated>(object: Arc<K>, world: Arc<World>) -> Result<Action, Error> {
+    let namespace = object.namespace().ok_or(Error::Incomplete { kind: "ReplicaSet", field: "namespace" })?;
+    let objects: Api<K> = Api::namespaced(world.client.clone(), &namespace);
     let pods: Api<Pod> = Api::namespaced(world.client.clone(), &namespace);
     // The newest state, since acting on an older one could make pods twice.
-    let Some(set) = sets.get_opt(&set.name_any()).await? else { return Ok(Action::await_change()) };
-    let known = world.pods.controlled_by(&namespace, &set.uid().unwrap_or_default());
-    let mut owned = claim_all(&pods, &set, &set.spec.selector, known, is_active).await?;
+    let Some(object) = objects.get_opt(&object.name_any()).await? else { return Ok(Action::await_change()) };
+    let set = object.as_set();
+    let known = world.pods.controlled_by(&namespace, &object.uid().unwrap_or_default());
+    let mut owned = claim_all(&pods, &object, &set.spec.selector, known, is_active).await?;
 
     let mut busy = false;
     let mut outcome = Ok(());
     let mut failure = None;
-    if !is_ending(&set) {
-        let voice = world.events.about(MANAGER, &set);
+    if !is_ending(&object) {
+        let voice = world.events.about(K::MANAGER, &object);
         let wanted = usize::try_from(set.spec.replicas.unwrap_or(1)).unwrap_or(0);
         let planned = match plan(wanted, &owned) {
             Plan::Keep => Planned::Nothing,
@@ -62,9 +137,9 @@ async fn reconcile(set: Arc<ReplicaSet>, world: Arc<World>) -> Result<Action, Er
             Planned::Create(missing) => {
                 busy = missing > BURST;
                 let template = set.spec.template.clone().unwrap_or_default();
-                let new = vec![from_template(&set, &template); missing.min(BURST)];
+                let new = vec![from_template(&object, &template); missing.min(BURST)];
                 let made;
-                (made, outcome) = create_all(&pods, new, MANAGER, &voice).await;
+                (made, outcome) = create_all(&pods, new, K::MANAGER, &voice).await;
                 owned.extend(made);
                 failure = outcome.as_ref().err().map(|error| Failure::create(error.text()));
             }
@@ -80,8 +155,8 @@ async fn reconcile(set: Arc<ReplicaSet>, world: Arc<World>) -> Result<Action, Er
         }
     }
     let now = Timestamp::now();
-    let new = status(&set, &owned, failure, now);
-    write_status(&sets, &set, MANAGER, set.status.as_ref(), &new).await?;
+    let new: K::Status = serde_json::from_value(serde_json::to_value(status(&set, &owned, failure, now))?)?;
+    write_status(&objects, &object, K::MANAGER, object.status(), &new).await?;
     outcome?;
     let least = set.spec.min_ready_seconds.unwrap_or(0);
     let soon = next_available(owned.iter().filter(|pod| is_active(pod)), least, now);

@@ -35,8 +35,9 @@ pub(crate) async fn run(world: Arc<World>) {
     drive(
         world,
         move |sets: Store<StatefulSet>| {
-            let orphans =
-                pods.triggers(move |pod| suitors(pod, &sets, |set: &StatefulSet| Some(&set.spec.selector)));
+            let orphans = pods.triggers(move |pod| {
+                suitors(pod, &sets, |set: &StatefulSet| Some(set.spec.selector.clone()))
+            });
             select_all([orphans.boxed(), pods.controllers().boxed(), revisions.controllers().boxed()])
         },
         reconcile,

@@ -1,7 +1,7 @@
 //! Deployments, ReplicaSets and their pods when requests fail and watches break.
 
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
-use k8s_openapi::api::core::v1::{Event, Pod};
+use k8s_openapi::api::core::v1::{Event, Pod, ReplicationController};
 use kube::ResourceExt as _;
 use kube::api::DeleteParams;
 use serde_json::{Value, json};
@@ -257,4 +257,21 @@ async fn history_is_limited_and_what_was_done_is_told() {
                 && told(events, &name, "SuccessfulDelete", &format!("Deleted pod: {name}-"))
         })
         .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replication_controller_keeps_its_number_of_pods() {
+    let cluster = Cluster::in_storm(31, STORM).await;
+    let auditor = Auditor::of(&cluster, "app=web").await;
+    auditor.promise(3, 0);
+    let spec = json!({"replicas": 3, "selector": {"app": "web"}, "template": template("shop:1")});
+    cluster.create::<ReplicationController>(json!({"metadata": {"name": "web"}, "spec": spec})).await;
+    let ready =
+        |web: &ReplicationController| web.status.as_ref().and_then(|status| status.ready_replicas) == Some(3);
+    cluster.until::<ReplicationController>("web", ready).await;
+    cluster.change::<ReplicationController>("web", json!({"spec": {"replicas": 1}})).await;
+    cluster.until_all::<Pod>(|pods| pods.len() == 1).await;
+    let pod = cluster.list::<Pod>("").await.remove(0);
+    assert_eq!(pod.owner_references()[0].kind, "ReplicationController");
+    auditor.check();
 }
