@@ -4,6 +4,7 @@
 //! prints; what the parts do is theirs.
 
 mod api;
+mod berth;
 mod cli;
 mod data_dir;
 mod demo;

@@ -20,15 +20,13 @@ use xebec_oci::client::ClientOptions;
 use xebec_wasm::{Host, HostOptions};
 
 use crate::MONITOR;
+use crate::berth::Berth;
 use crate::data_dir::DataDir;
-
-/// The addresses of pods that have a network namespace.
-const PODS: &str = "10.244.0.0/24";
-const BRIDGE: &str = "xebec0";
 
 /// What the node runs with, and what it can run here.
 pub(crate) async fn options(
     data: &DataDir,
+    berth: Arc<Berth>,
     store: Arc<Store>,
     registry: Option<SocketAddr>,
 ) -> Result<Options> {
@@ -41,12 +39,13 @@ pub(crate) async fn options(
         Ok(Options {
             name: name(),
             address: Ipv4Addr::LOCALHOST,
+            loopback: berth.loopback(),
             folder: root.join("pods"),
             store,
             registry,
             registries: ClientOptions::default(),
             host,
-            containers: containers(&folder),
+            containers: containers(&folder, &berth),
         })
     })
     .await
@@ -54,15 +53,15 @@ pub(crate) async fn options(
 }
 
 /// What runs containers here, or why nothing can.
-fn containers(folder: &std::path::Path) -> Result<Containers, String> {
+fn containers(folder: &std::path::Path, berth: &Berth) -> Result<Containers, String> {
     let privilege = xebec_container::check(folder)?;
     let program = std::env::current_exe().map_err(|error| error.to_string())?;
     let monitor = MonitorCommand { program, args: vec![MONITOR.into()] };
     let runtime =
         Runtime::open(folder.join("runtime"), monitor, privilege).map_err(|error| error.to_string())?;
-    let range = PODS.parse().map_err(|error: xebec_container::Error| error.to_string())?;
-    let network =
-        PodNetwork::open(folder.join("network"), BRIDGE, range).map_err(|error| error.to_string())?;
+    let range = berth.pods().parse().map_err(|error: xebec_container::Error| error.to_string())?;
+    let network = PodNetwork::open(folder.join("network"), &berth.bridge(), range)
+        .map_err(|error| error.to_string())?;
     Ok(Containers { runtime: Arc::new(runtime), network: Arc::new(network) })
 }
 

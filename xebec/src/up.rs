@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use xebec_oci::{Limits, Registry, Store};
 
 use crate::api;
+use crate::berth::Berth;
 use crate::cli::{Part, UpArgs};
 use crate::data_dir::{DataDir, Endpoints};
 use crate::node::{self, Logs};
@@ -32,6 +33,7 @@ pub(crate) async fn run(args: UpArgs, with_demo: bool) -> Result<()> {
     }
     let stop = shutdown::on_signals()?;
     let data = DataDir::hold(&args.data)?;
+    let berth = Arc::new(Berth::take(data.path())?);
     let mut running = JoinSet::new();
     let mut endpoints = Endpoints::new();
     let logs = Arc::new(Logs::new(&data));
@@ -70,7 +72,7 @@ pub(crate) async fn run(args: UpArgs, with_demo: bool) -> Result<()> {
                     );
                 };
                 let registry = endpoints.get(Part::Registry.name()).copied();
-                let options = node::options(&data, store.clone(), registry).await?;
+                let options = node::options(&data, berth.clone(), store.clone(), registry).await?;
                 if with_demo {
                     demo::load(store, options.containers.is_ok()).await?;
                 }

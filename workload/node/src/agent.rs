@@ -45,6 +45,8 @@ pub struct Options {
     pub name: String,
     /// The node's address.
     pub address: Ipv4Addr,
+    /// The first address of the loopback network (65,536 addresses) of pods that have no network namespace.
+    pub loopback: Ipv4Addr,
     /// Where pods keep their files.
     pub folder: PathBuf,
     /// The images.
@@ -88,7 +90,7 @@ impl Node {
         let free = || (1..0xFFFF_u32).find(|number| !addresses.contains_key(number)).unwrap_or(1);
         let number = own.unwrap_or(if next < 0xFFFF { next } else { free() });
         addresses.insert(number, uid);
-        loopback(number)
+        Ipv4Addr::from(u32::from(self.options.loopback) + number)
     }
 
     pub(crate) fn release(&self, pod: &Pod) {
@@ -102,11 +104,6 @@ impl Node {
         let removed = tokio::task::spawn_blocking(move || volumes::remove(&path)).await?;
         removed.map_err(|source| Error::File { path: folder.to_owned(), source })
     }
-}
-
-/// Where a pod without a network namespace of its own is reached: the loopback network has room for all.
-fn loopback(number: u32) -> Ipv4Addr {
-    Ipv4Addr::from(u32::from(Ipv4Addr::new(127, 64, 0, 0)) + number)
 }
 
 struct Running {

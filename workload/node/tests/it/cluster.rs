@@ -99,6 +99,7 @@ impl Cluster {
         Options {
             name: NODE.to_owned(),
             address: Ipv4Addr::LOCALHOST,
+            loopback: Ipv4Addr::new(127, 200, self.number, 0),
             folder: folder.join("pods"),
             store: self.store.clone(),
             registry: None,
