@@ -99,7 +99,7 @@ impl Cluster {
         Options {
             name: NODE.to_owned(),
             address: Ipv4Addr::LOCALHOST,
-            loopback: Ipv4Addr::new(127, 249, 0, 0),
+            loopback: Ipv4Addr::new(127, 249, self.number, 0),
             folder: folder.join("pods"),
             store: self.store.clone(),
             registry: None,
