@@ -137,9 +137,7 @@ impl PodNetwork {
         let index = match netlink.index(&self.bridge)? {
             Some(index) => index,
             None => {
-                let [a, b, c, d] = self.range.gateway().octets();
-                // Locally administered (the second-lowest bit of the first byte).
-                netlink.add_bridge(&self.bridge, [0x02, 0x78, a, b, c, d])?;
+                netlink.add_bridge(&self.bridge, hardware(self.range.gateway()))?;
                 netlink.existing(&self.bridge)?
             }
         };
@@ -183,7 +181,7 @@ impl PodNetwork {
         }
         if netlink.index(&name)?.is_none() {
             let file = File::open(namespace)?;
-            netlink.add_pair(&name, INTERFACE, std::os::fd::AsFd::as_fd(&file))?;
+            netlink.add_pair(&name, INTERFACE, hardware(address), std::os::fd::AsFd::as_fd(&file))?;
         }
         let (index, bridge) = (netlink.existing(&name)?, netlink.existing(&self.bridge)?);
         netlink.set_bridge(index, bridge)?;
@@ -286,6 +284,13 @@ fn failed(what: String) -> impl FnOnce(io::Error) -> Error {
 
 fn at(path: &Path) -> impl FnOnce(io::Error) -> Error {
     move |source| Error::Disk { path: path.to_owned(), source }
+}
+
+/// The hardware address of whoever has the address: neighbours that knew the one who had it before reach the next.
+fn hardware(address: Ipv4Addr) -> [u8; 6] {
+    let [a, b, c, d] = address.octets();
+    // Locally administered (the second-lowest bit of the first byte).
+    [0x02, 0x78, a, b, c, d]
 }
 
 #[cfg(test)]

@@ -90,7 +90,14 @@ async fn a_taint_drives_out_the_pods_that_do_not_tolerate_it() {
     };
     let pod = |tolerations: Value| json!({"containers": [{"name": "main", "args": ["polite"]}], "tolerations": tolerations});
     cluster.run("leaves", pod(json!([]))).await;
-    cluster.run("lingers", pod(json!([{"key": "down", "operator": "Exists", "tolerationSeconds": 3}]))).await;
+    cluster
+        .run(
+            "lingers",
+            pod(
+                json!([{"key": "down", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 3}]),
+            ),
+        )
+        .await;
     cluster.run("stays", pod(json!([{"key": "down", "operator": "Exists"}]))).await;
     for name in ["leaves", "lingers", "stays"] {
         cluster.ready(name).await;
