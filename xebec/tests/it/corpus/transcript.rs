@@ -98,7 +98,11 @@ pub(crate) fn settled(output: &str) -> String {
         .lines()
         .map(|line| {
             let body = line.trim_start_matches(' ');
-            let mut text = format!("{body}\n");
+            // The order of an object's keys means nothing.
+            let mut text = match serde_json::from_str::<serde_json::Value>(body) {
+                Ok(value @ (serde_json::Value::Object(_) | serde_json::Value::Array(_))) => format!("{value}\n"),
+                _ => format!("{body}\n"),
+            };
             for (pattern, instead) in &*RULES {
                 if let std::borrow::Cow::Owned(changed) = pattern.replace_all(&text, *instead) {
                     text = changed;
