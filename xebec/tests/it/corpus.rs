@@ -1,7 +1,7 @@
-//! kubectl's corpus: commands whose transcripts were recorded from upstream's own API server, run against ours.
+//! The corpora of clients: commands whose transcripts were recorded from upstream's own API server, run against ours.
 //!
-//! `conformance/kubectl/cases/NAME` holds commands, each behind `$ ` with what belongs to it on the lines below;
-//! `recorded/VERSION/NAME` what each printed, two spaces in, for that version of kubectl.
+//! `conformance/SUITE/cases/NAME` holds commands, each behind `$ ` with what belongs to it on the lines below;
+//! `recorded/VERSION/NAME` what each printed, two spaces in, for that version of the client.
 
 mod transcript;
 
@@ -16,26 +16,56 @@ use crate::running::{Running, on_free_ports};
 /// How long one command may take before `timeout` ends it.
 const PATIENCE: &str = "60";
 
-fn folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../conformance/kubectl")
+/// One client in one version, and its cases.
+struct Suite {
+    /// `conformance/kubectl`, say.
+    folder: PathBuf,
+    /// What counts are printed as: `kubectl-1.37`.
+    name: String,
+    version: String,
+    /// The programs, by name, that its cases run.
+    programs: Vec<(String, PathBuf)>,
 }
 
-/// A shell in which `kubectl` is the one asked for, talking to one server, in a namespace of the file's own.
+impl Suite {
+    /// The suite that `XEBEC_SUITE` names by client and version, with the programs of `XEBEC_CLIENTS`, `NAME=PATH` each.
+    fn asked() -> Self {
+        let variable = |name: &str| std::env::var(name).unwrap_or_else(|_| panic!("{name} is set"));
+        let name = variable("XEBEC_SUITE");
+        let (client, version) = name.split_once('-').expect("a client and its version");
+        let programs = variable("XEBEC_CLIENTS");
+        let programs = programs.split(',').map(|program| {
+            let (name, path) = program.split_once('=').expect("a program is NAME=PATH");
+            (name.to_owned(), PathBuf::from(path))
+        });
+        Self {
+            folder: Path::new(env!("CARGO_MANIFEST_DIR")).join("../conformance").join(client),
+            version: version.to_owned(),
+            programs: programs.collect(),
+            name,
+        }
+    }
+}
+
+/// A shell with the suite's programs, talking to one server, in a namespace of the file's own.
 struct Shell {
     folder: tempfile::TempDir,
+    suite: PathBuf,
     path: String,
 }
 
 impl Shell {
-    fn new(kubectl: &Path, kubeconfig: &Path, namespace: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
+    fn new(suite: &Suite, kubeconfig: &Path, namespace: &str) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
         let bin = folder.path().join("bin");
-        fs::create_dir(&bin).unwrap();
-        std::os::unix::fs::symlink(kubectl, bin.join("kubectl")).unwrap();
-        fs::create_dir(folder.path().join("work")).unwrap();
-        fs::copy(kubeconfig, folder.path().join("kubeconfig")).unwrap();
+        fs::create_dir(&bin).expect("a folder");
+        for (name, path) in &suite.programs {
+            std::os::unix::fs::symlink(path, bin.join(name)).expect("a link");
+        }
+        fs::create_dir(folder.path().join("work")).expect("a folder");
+        fs::copy(kubeconfig, folder.path().join("kubeconfig")).expect("the kubeconfig is there");
         let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap_or_default());
-        let shell = Self { folder, path };
+        let shell = Self { folder, suite: suite.folder.canonicalize().expect("the suite is there"), path };
         for prepare in [
             format!("kubectl create namespace {namespace}"),
             format!("kubectl config set-context --current --namespace={namespace}"),
@@ -56,6 +86,7 @@ impl Shell {
             .current_dir(home.join("work"))
             .env("PATH", &self.path)
             .env("HOME", home)
+            .env("SUITE", &self.suite)
             .env("KUBECONFIG", home.join("kubeconfig"))
             .env("TZ", "UTC")
             .stdin(Stdio::null())
@@ -72,16 +103,15 @@ impl Shell {
     }
 }
 
-/// `XEBEC_KUBECTL` is the client and `XEBEC_KUBECTL_VERSION` whose transcripts; `XEBEC_CORPUS` picks files by name. With
-/// `XEBEC_RECORD`, a kubeconfig, the transcripts are written from that server's answers instead of compared.
+/// `XEBEC_CORPUS` picks files by name. With `XEBEC_RECORD`, a kubeconfig, the transcripts are written from that server's
+/// answers instead of compared.
 #[test]
-#[ignore = "conformance/kubectl/run says which kubectl"]
-fn kubectl_prints_what_it_prints_of_upstreams_server() {
-    let kubectl = PathBuf::from(std::env::var("XEBEC_KUBECTL").expect("XEBEC_KUBECTL names the client"));
-    let version = std::env::var("XEBEC_KUBECTL_VERSION").expect("XEBEC_KUBECTL_VERSION is set");
+#[ignore = "conformance/kubectl/run and conformance/helm/run say which client"]
+fn clients_print_what_they_print_of_upstreams_server() {
+    let suite = Suite::asked();
     let only = std::env::var("XEBEC_CORPUS").unwrap_or_default();
     let record = std::env::var("XEBEC_RECORD").ok().map(PathBuf::from);
-    let mut names: Vec<String> = fs::read_dir(folder().join("cases"))
+    let mut names: Vec<String> = fs::read_dir(suite.folder.join("cases"))
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .filter(|name| only.is_empty() || only.split(',').any(|part| part == name))
@@ -89,10 +119,11 @@ fn kubectl_prints_what_it_prints_of_upstreams_server() {
     names.sort();
     let (mut passed, mut of) = (0, 0);
     for name in names {
-        let commands = transcript::commands(&fs::read_to_string(folder().join("cases").join(&name)).unwrap());
-        let place = folder().join("recorded").join(&version).join(&name);
+        let commands =
+            transcript::commands(&fs::read_to_string(suite.folder.join("cases").join(&name)).unwrap());
+        let place = suite.folder.join("recorded").join(&suite.version).join(&name);
         if let Some(server) = &record {
-            let shell = Shell::new(&kubectl, server, &name);
+            let shell = Shell::new(&suite, server, &name);
             let cases: Vec<Case> = commands.into_iter().map(|command| told(&shell, command)).collect();
             fs::create_dir_all(place.parent().unwrap()).unwrap();
             fs::write(place, transcript::write(&cases)).unwrap();
@@ -106,7 +137,7 @@ fn kubectl_prints_what_it_prints_of_upstreams_server() {
         let mut up = on_free_ports(&["up", "--without", "node,gateway,registry"], data.path());
         up.env("RUST_LOG", "warn");
         let _server = Running::start_with(up, data.path());
-        let shell = Shell::new(&kubectl, &data.path().join("kubeconfig"), &name);
+        let shell = Shell::new(&suite, &data.path().join("kubeconfig"), &name);
         for case in recorded {
             let ours = told(&shell, case.command.clone());
             of += 1;
@@ -120,7 +151,7 @@ fn kubectl_prints_what_it_prints_of_upstreams_server() {
             }
         }
     }
-    println!("kubectl-{version}: {passed} of {of} passed");
+    println!("{}: {passed} of {of} passed", suite.name);
 }
 
 fn told(shell: &Shell, command: String) -> Case {

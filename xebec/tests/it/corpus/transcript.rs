@@ -75,6 +75,8 @@ pub(crate) fn settled(output: &str) -> String {
         [
             (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)", "<time>"),
             (r"(Mon|Tue|Wed|Thu|Fri|Sat|Sun), \d\d \w{3} \d{4} \d\d:\d\d:\d\d \+0000", "<time>"),
+            (r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(\.\d+)? \+0000 UTC", "<time>"),
+            (r"(Mon|Tue|Wed|Thu|Fri|Sat|Sun) \w{3} +\d+ \d\d:\d\d:\d\d \d{4}", "<time>"),
             (r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", "<uid>"),
             (r#"(resourceVersion"?: ?)"\d+""#, "$1\"<version>\""),
             (r"\beyJ[\w-]+\.[\w-]+\.[\w-]+", "<token>"),
@@ -100,7 +102,9 @@ pub(crate) fn settled(output: &str) -> String {
             let body = line.trim_start_matches(' ');
             // The order of an object's keys means nothing.
             let mut text = match serde_json::from_str::<serde_json::Value>(body) {
-                Ok(value @ (serde_json::Value::Object(_) | serde_json::Value::Array(_))) => format!("{value}\n"),
+                Ok(value @ (serde_json::Value::Object(_) | serde_json::Value::Array(_))) => {
+                    format!("{value}\n")
+                }
                 _ => format!("{body}\n"),
             };
             for (pattern, instead) in &*RULES {
