@@ -12,11 +12,13 @@
 pub mod api;
 pub mod authenticate;
 pub mod authorizer;
+mod backoff;
 mod bootstrap;
 pub mod call;
 pub mod catalog;
 pub mod cluster_ip;
 pub mod codec;
+mod completion;
 pub mod convert;
 pub mod definitions;
 pub mod delete;

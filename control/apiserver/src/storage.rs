@@ -34,6 +34,11 @@ impl Storage {
         self.store.revision()
     }
 
+    /// The most bytes that an object may have.
+    pub fn value_limit(&self) -> usize {
+        self.store.value_limit()
+    }
+
     /// The object of this name, if it is there.
     pub fn find(
         &self,

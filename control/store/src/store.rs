@@ -90,6 +90,11 @@ impl Store {
         self.inner.shared.index().compacted()
     }
 
+    /// The largest value that the store takes, in bytes.
+    pub fn value_limit(&self) -> usize {
+        self.inner.limits.value_bytes
+    }
+
     /// A key as it is now.
     ///
     /// # Errors

@@ -8,3 +8,4 @@ mod identity;
 mod rbac;
 mod server;
 mod service_accounts;
+mod services;
