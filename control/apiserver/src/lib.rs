@@ -24,6 +24,7 @@ pub mod definitions;
 pub mod delete;
 pub mod error;
 mod escalation;
+mod eviction;
 pub mod impersonation;
 mod intake;
 pub mod jwt;
