@@ -136,7 +136,7 @@ pub fn refusal(error: &Error, resource: &Resource, name: &str) -> Status {
         Error::Lagged { .. } => Status::expired(error.to_string()),
         Error::ValueTooLarge { limit, .. } => Status::too_large(*limit),
         Error::KeyLength { .. } | Error::Transaction { .. } => Status::bad_request(error.to_string()),
-        Error::Storage { .. } | Error::Closed => Status::unavailable(error.to_string()),
+        Error::Full { .. } | Error::Storage { .. } | Error::Closed => Status::unavailable(error.to_string()),
         _ => Status::internal(&error.to_string()),
     }
 }
