@@ -4,7 +4,10 @@
 
 mod bad_input;
 mod custom_resources;
+mod evictions;
 mod identity;
 mod rbac;
 mod server;
 mod service_accounts;
+mod services;
+mod verbs;
