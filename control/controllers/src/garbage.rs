@@ -196,7 +196,7 @@ impl Collector {
             && let Some(uid) = self.queue.pop(now)
         {
             let Some(visit) = Visit::of(&self.graph, &uid) else {
-                self.queue.finish(&uid, now);
+                self.queue.finish(&uid);
                 continue;
             };
             let (world, kinds) = (self.world.clone(), self.kinds.clone());
@@ -221,7 +221,7 @@ impl Collector {
                 self.discover_at = self.discover_at.min(now + Duration::from_secs(1));
             }
         }
-        self.queue.finish(&uid, now);
+        self.queue.finish(&uid);
     }
 }
 

@@ -6,10 +6,11 @@ use futures::StreamExt as _;
 use kube::api::{DeleteParams, ListParams};
 use kube::core::PartialObjectMeta;
 use kube::core::{ApiResource, DynamicObject};
-use kube::discovery::{Discovery, Scope, verbs};
+use kube::discovery::{Scope, verbs};
 use kube::{Api, Client, ResourceExt as _};
 
 use crate::Error;
+use crate::served::{self, qualified};
 
 /// How many kinds are emptied at a time.
 const AT_ONCE: usize = 8;
@@ -36,22 +37,16 @@ impl Remaining {
 
 /// Deletes everything in a namespace; tells what is left. What fails for one kind does not hold up the others.
 pub(super) async fn empty(client: &Client, namespace: &str) -> Remaining {
-    let discovery = match Discovery::new(client.clone()).run_aggregated().await {
-        Ok(discovery) => discovery,
-        Err(error) => {
-            return Remaining { discovery: Some(Error::from(error).text()), ..Remaining::default() };
-        }
+    let mut resources = match served::resources(client).await {
+        Ok(resources) => resources,
+        Err(error) => return Remaining { discovery: Some(error.text()), ..Remaining::default() },
     };
-    let mut resources = Vec::new();
-    for group in discovery.groups() {
-        for (resource, capabilities) in group.recommended_resources() {
-            let deletable = capabilities.supports_operation(verbs::LIST)
-                && capabilities.supports_operation(verbs::DELETE_COLLECTION);
-            if capabilities.scope == Scope::Namespaced && deletable {
-                resources.push(resource);
-            }
-        }
-    }
+    resources.retain(|(_, capabilities)| {
+        capabilities.scope == Scope::Namespaced
+            && capabilities.supports_operation(verbs::LIST)
+            && capabilities.supports_operation(verbs::DELETE_COLLECTION)
+    });
+    let resources = resources.into_iter().map(|(resource, _)| resource);
     let emptied = futures::stream::iter(resources)
         .map(|resource| async move { (resource.clone(), empty_of(client, namespace, &resource).await) })
         .buffer_unordered(AT_ONCE);
@@ -87,11 +82,4 @@ async fn empty_of(
         return Ok(objects.list_metadata(&ListParams::default()).await?.items);
     }
     Ok(there)
-}
-
-fn qualified(resource: &ApiResource) -> String {
-    if resource.group.is_empty() {
-        return resource.plural.clone();
-    }
-    format!("{}.{}", resource.plural, resource.group)
 }
