@@ -26,6 +26,8 @@ pub(super) struct Remaining {
     pub(super) discovery: Option<String>,
     /// Why objects could not be deleted.
     pub(super) failures: Vec<String>,
+    /// The resources that are to be looked at again.
+    pub(super) resources: Vec<ApiResource>,
 }
 
 impl Remaining {
@@ -35,7 +37,7 @@ impl Remaining {
     }
 }
 
-/// Deletes everything in a namespace; tells what is left. What fails for one kind does not hold up the others.
+/// Deletes everything in a namespace; tells what is left.
 pub(super) async fn empty(client: &Client, namespace: &str) -> Remaining {
     let mut resources = match served::resources(client).await {
         Ok(resources) => resources,
@@ -47,15 +49,23 @@ pub(super) async fn empty(client: &Client, namespace: &str) -> Remaining {
             && capabilities.supports_operation(verbs::DELETE_COLLECTION)
     });
     let resources = resources.into_iter().map(|(resource, _)| resource);
+    empty_all_of(client, namespace, resources.collect()).await
+}
+
+/// Deletes all objects of these resources; tells what is left. What fails for one does not hold up the others.
+pub(super) async fn empty_all_of(client: &Client, namespace: &str, resources: Vec<ApiResource>) -> Remaining {
     let emptied = futures::stream::iter(resources)
-        .map(|resource| async move { (resource.clone(), empty_of(client, namespace, &resource).await) })
-        .buffer_unordered(AT_ONCE);
+        .map(|resource| async move {
+            let outcome = empty_of(client, namespace, &resource).await;
+            (resource, outcome)
+        })
+        .buffered(AT_ONCE);
     let outcomes: Vec<_> = emptied.collect().await;
     let mut remaining = Remaining::default();
     for (resource, outcome) in outcomes {
         let name = qualified(&resource);
         match outcome {
-            Ok(left) if left.is_empty() => {}
+            Ok(left) if left.is_empty() => continue,
             Ok(left) => {
                 remaining.objects.insert(name, left.len());
                 for finalizer in left.iter().flat_map(|object| object.finalizers()) {
@@ -64,6 +74,7 @@ pub(super) async fn empty(client: &Client, namespace: &str) -> Remaining {
             }
             Err(error) => remaining.failures.push(format!("{name}: {}", error.text())),
         }
+        remaining.resources.push(resource);
     }
     remaining.failures.sort();
     remaining

@@ -75,6 +75,28 @@ pub(crate) async fn eventually(what: &str, holds: impl AsyncFn() -> bool) {
     tokio::time::timeout(LONG, waiting).await.unwrap_or_else(|_| panic!("waited in vain for {what}"));
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_namespace_that_something_holds_costs_little_until_it_lets_go() {
+    let mut cluster = Cluster::quiet().await;
+    cluster.start_controllers();
+    let namespaces = cluster.all::<Namespace>();
+    let space = serde_json::from_value(json!({"metadata": {"name": "held"}})).unwrap();
+    namespaces.create(&PostParams::default(), &space).await.unwrap();
+    let maps = Api::<ConfigMap>::namespaced(cluster.client.clone(), "held");
+    let map = json!({"metadata": {"name": "held", "finalizers": ["test/keep"]}});
+    maps.create(&PostParams::default(), &serde_json::from_value(map).unwrap()).await.unwrap();
+    namespaces.delete("held", &DeleteParams::default()).await.unwrap();
+    tokio::time::sleep(std::time::Duration::from_secs(3)).await;
+    let before = cluster.faults.requests();
+    tokio::time::sleep(std::time::Duration::from_secs(3)).await;
+    // A look at everything takes more than that.
+    let asked = cluster.faults.requests() - before;
+    assert!(asked < 20, "{asked} requests in three seconds in which nothing happened");
+    let free = json!({"metadata": {"finalizers": null}});
+    maps.patch("held", &PatchParams::default(), &Patch::Merge(free)).await.unwrap();
+    eventually("the namespace gone", async || namespaces.get_opt("held").await.unwrap().is_none()).await;
+}
+
 /// A group whose preferred version leaves out one of its kinds, as that of the Gateway API does: its grants are v1beta1
 /// alone. Gives the API of those.
 async fn of_an_older_version(cluster: &Cluster) -> Api<DynamicObject> {
