@@ -26,7 +26,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use crate::drive::Patience;
+use crate::drive::{Patience, caught};
 use crate::run::World;
 use graph::{Graph, Uid};
 use kinds::{KindKey, Kinds, Served};
@@ -200,7 +200,13 @@ impl Collector {
                 continue;
             };
             let (world, kinds) = (self.world.clone(), self.kinds.clone());
-            self.visits.spawn(async move { (uid, visit.make(&world, &kinds).await) });
+            self.visits.spawn(async move {
+                let outcome = caught(visit.make(&world, &kinds)).await.unwrap_or_else(|error| {
+                    tracing::error!(uid, %error, "a visit of the garbage collector failed");
+                    Outcome::Again
+                });
+                (uid, outcome)
+            });
         }
     }
 
