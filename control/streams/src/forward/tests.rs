@@ -114,3 +114,21 @@ async fn a_stream_for_no_port_ends_the_connection() {
     client.ask(&[("streamType", "data"), ("port", "zero"), ("requestID", "0")]).await;
     assert!(matches!(serving.await.unwrap(), Err(Error::Protocol(_))));
 }
+
+#[tokio::test]
+async fn a_tunnel_carries_much_in_a_message() {
+    let (ours, theirs) = duplex(1 << 16);
+    let (mut near, _tunnel) = tunnel::open(theirs);
+    let mut client = WebSocketStream::from_raw_socket(ours, Role::Client, None).await;
+    let writing = tokio::spawn(async move {
+        near.write_all(&vec![7; 1 << 20]).await.unwrap();
+        near
+    });
+    let (mut bytes, mut messages) = (0, 0);
+    while bytes < 1 << 20 {
+        let Some(Ok(Message::Binary(message))) = client.next().await else { panic!("{bytes} bytes came") };
+        (bytes, messages) = (bytes + message.len(), messages + 1);
+    }
+    assert!(messages < 256, "a mebibyte came in {messages} messages");
+    drop(writing.await.unwrap());
+}
