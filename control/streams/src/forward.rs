@@ -78,6 +78,8 @@ async fn pump(input: &mut Input, output: &Output, connection: impl Io) -> Result
     tokio::select! {
         // The pod has said all: what the client still sends reaches nobody.
         ended = from_pod => ended,
+        // The client wants no more, though the pod may have nothing to say for hours.
+        () = output.ended() => Err(Error::Gone),
         ended = async {
             match to_pod.as_mut().await {
                 Ok(()) => std::future::pending().await,

@@ -109,6 +109,14 @@ impl Output {
             Way::Channel { .. } => Ok(()),
         }
     }
+
+    /// Waits until nobody wants anything more of it.
+    pub(crate) async fn ended(&self) {
+        match &self.0 {
+            Way::Spdy(writer) => writer.ended().await,
+            Way::Channel { messages, .. } => messages.closed().await,
+        }
+    }
 }
 
 /// A client that is connected to the streams of a process.

@@ -116,6 +116,33 @@ async fn a_stream_for_no_port_ends_the_connection() {
 }
 
 #[tokio::test]
+async fn the_connection_to_a_pod_ends_when_the_client_resets_its_stream() {
+    let (ours, theirs) = duplex(1 << 16);
+    let (left, mut leaving) = mpsc::channel::<()>(1);
+    let dial = move |_| {
+        let left = left.clone();
+        async move {
+            let (ours, mut theirs) = duplex(64);
+            tokio::spawn(async move {
+                // It says nothing, and hears the end.
+                _ = theirs.read_to_end(&mut Vec::new()).await;
+                while theirs.write_all(b"x").await.is_ok() {}
+                left.send(()).await.unwrap();
+            });
+            Ok::<_, io::Error>(ours)
+        }
+    };
+    let serving = tokio::spawn(serve(theirs, Accepted::over(Transport::Spdy), &[], dial));
+    let mut client = Client::new(ours);
+    let (data, _) = pair(&mut client, "80", "0").await;
+    client.reset(data).await;
+    let ended = tokio::time::timeout(Duration::from_secs(10), leaving.recv());
+    assert_eq!(ended.await.expect("the connection to the pod ends"), Some(()));
+    drop(client);
+    serving.await.unwrap().unwrap();
+}
+
+#[tokio::test]
 async fn a_tunnel_carries_much_in_a_message() {
     let (ours, theirs) = duplex(1 << 16);
     let (mut near, _tunnel) = tunnel::open(theirs);

@@ -1,17 +1,19 @@
 //! One connection: a task reads its frames and gives each stream its own, another writes what all streams send.
 
 use std::collections::HashMap;
+use std::sync::{Arc, Weak};
 
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, ReadHalf, WriteHalf};
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::frame::{Frame, Reset, take};
 use super::headers::{Deflater, Headers, Inflater};
 use crate::{Error, Io};
 
-/// The most streams that are open at once.
+/// The most streams that are open at once, on either side.
 const STREAMS: usize = 1024;
 /// The pieces of data that wait for the reader of a stream.
 const WAITING: usize = 8;
@@ -39,11 +41,17 @@ impl Stream {
 /// What comes on a stream; ends when the client sends no more.
 pub(crate) type Reader = mpsc::Receiver<Bytes>;
 
-/// What is sent on a stream. Dropping it without [`Writer::finish`] leaves the stream open.
+/// What is sent on a stream. Dropping it without [`Writer::finish`] leaves the stream open for the client.
 #[derive(Debug, Clone)]
-pub(crate) struct Writer {
+pub(crate) struct Writer(Arc<Writing>);
+
+/// The side of a stream that is written here.
+#[derive(Debug)]
+struct Writing {
     stream: u32,
     frames: mpsc::Sender<Frame>,
+    /// Nothing more is sent: it was said so, or the client wants nothing more.
+    ended: CancellationToken,
 }
 
 impl Writer {
@@ -51,18 +59,35 @@ impl Writer {
     pub(crate) async fn write(&self, mut data: Bytes) -> Result<(), Error> {
         while !data.is_empty() {
             let piece = data.split_to(data.len().min(PIECE));
-            self.send(Frame::Data { stream: self.stream, last: false, data: piece }).await?;
+            let Writing { stream, frames, ended } = &*self.0;
+            tokio::select! {
+                biased;
+                () = ended.cancelled() => return Err(Error::Gone),
+                sent = frames.send(Frame::Data { stream: *stream, last: false, data: piece }) => {
+                    sent.map_err(|_| Error::Gone)?;
+                }
+            }
         }
         Ok(())
     }
 
-    /// Says that no more comes.
+    /// Says that no more comes, if that was not said and the client still listens.
     pub(crate) async fn finish(&self) -> Result<(), Error> {
-        self.send(Frame::Data { stream: self.stream, last: true, data: Bytes::new() }).await
+        let Writing { stream, frames, ended } = &*self.0;
+        if ended.is_cancelled() {
+            return Ok(());
+        }
+        ended.cancel();
+        let last = Frame::Data { stream: *stream, last: true, data: Bytes::new() };
+        frames.send(last).await.map_err(|_| Error::Gone)
     }
 
-    async fn send(&self, frame: Frame) -> Result<(), Error> {
-        self.frames.send(frame).await.map_err(|_| Error::Gone)
+    /// Waits until nothing more can be sent.
+    pub(crate) async fn ended(&self) {
+        tokio::select! {
+            () = self.0.ended.cancelled() => {}
+            () = self.0.frames.closed() => {}
+        }
     }
 }
 
@@ -109,10 +134,23 @@ async fn send(mut write: WriteHalf<impl Io>, mut frames: mpsc::Receiver<Frame>) 
 struct Receiver {
     frames: mpsc::Sender<Frame>,
     streams: mpsc::Sender<Stream>,
-    /// The streams on which the client may still send.
-    open: HashMap<u32, mpsc::Sender<Bytes>>,
+    /// The streams that have not ended on both sides.
+    open: HashMap<u32, Open>,
     inflater: Inflater,
     deflater: Deflater,
+}
+
+/// A stream that has not ended on both sides.
+struct Open {
+    /// For what the client sends; absent once it sends no more.
+    reader: Option<mpsc::Sender<Bytes>>,
+    writing: Weak<Writing>,
+}
+
+impl Open {
+    fn is_live(&self) -> bool {
+        self.reader.is_some() || self.writing.upgrade().is_some_and(|writing| !writing.ended.is_cancelled())
+    }
 }
 
 impl Receiver {
@@ -140,7 +178,7 @@ impl Receiver {
             }
             Frame::Reply { headers, .. } => drop(self.inflater.read(&headers)?),
             Frame::Data { stream, last, data } => {
-                if let Some(reader) = self.open.get(&stream)
+                if let Some(Open { reader: Some(reader), .. }) = self.open.get(&stream)
                     && !data.is_empty()
                 {
                     // Who reads no more has no use for it; the stream may still be written.
@@ -148,7 +186,12 @@ impl Receiver {
                 }
                 self.end(stream, last);
             }
-            Frame::Reset { stream, .. } => self.end(stream, true),
+            Frame::Reset { stream, .. } => {
+                let open = self.open.remove(&stream);
+                if let Some(writing) = open.and_then(|open| open.writing.upgrade()) {
+                    writing.ended.cancel();
+                }
+            }
             // Clients count with odd numbers; others answer a ping of ours.
             Frame::Ping(id) if id % 2 == 1 => self.send(Frame::Ping(id)).await?,
             Frame::Ping(_) => {}
@@ -159,19 +202,22 @@ impl Receiver {
 
     async fn open(&mut self, stream: u32, last: bool, headers: &[u8]) -> Result<(), Error> {
         let headers = self.inflater.read(headers)?;
-        if stream.is_multiple_of(2) || self.open.contains_key(&stream) {
+        if stream.is_multiple_of(2) || self.open.get(&stream).is_some_and(Open::is_live) {
             return self.send(Frame::Reset { stream, code: Reset::Protocol as u32 }).await;
+        }
+        if self.open.len() >= STREAMS {
+            self.open.retain(|_, open| open.is_live());
         }
         if self.open.len() >= STREAMS {
             return self.send(Frame::Reset { stream, code: Reset::Refused as u32 }).await;
         }
         let (sender, reader) = mpsc::channel(WAITING);
-        if !last {
-            self.open.insert(stream, sender);
-        }
+        let writing = Writing { stream, frames: self.frames.clone(), ended: CancellationToken::new() };
+        let writer = Writer(Arc::new(writing));
+        let reading = (!last).then_some(sender);
+        self.open.insert(stream, Open { reader: reading, writing: Arc::downgrade(&writer.0) });
         let reply = self.deflater.write(&[])?;
         self.send(Frame::Reply { stream, headers: reply }).await?;
-        let writer = Writer { stream, frames: self.frames.clone() };
         if self.streams.send(Stream { headers, reader, writer }).await.is_err() {
             self.open.remove(&stream);
             self.send(Frame::Reset { stream, code: Reset::Cancel as u32 }).await?;
@@ -180,8 +226,11 @@ impl Receiver {
     }
 
     fn end(&mut self, stream: u32, last: bool) {
-        if last {
-            self.open.remove(&stream);
+        if last && let Some(open) = self.open.get_mut(&stream) {
+            open.reader = None;
+            if !open.is_live() {
+                self.open.remove(&stream);
+            }
         }
     }
 
