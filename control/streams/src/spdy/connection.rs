@@ -2,10 +2,12 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, ReadHalf, WriteHalf};
 use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -19,6 +21,11 @@ const STREAMS: usize = 1024;
 const WAITING: usize = 8;
 /// The frames that wait for the socket.
 const LEAVING: usize = 16;
+/// How often a client is asked for a sign of life while what it sends is not read: the connection is not read then either,
+/// and only a write shows that nobody is there.
+const SIGN: Duration = Duration::from_secs(5);
+/// The number of our pings; clients have the odd ones.
+const PING: u32 = 2;
 /// The most data in one frame.
 const PIECE: usize = 64 << 10;
 
@@ -105,11 +112,18 @@ pub(crate) fn serve(io: impl Io) -> (mpsc::Receiver<Stream>, AbortOnDropHandle<(
             inflater: Inflater::new(),
             deflater: Deflater::new(),
         };
-        // Once nobody can send anything any more, what was sent still goes out.
-        let ((), ended) = tokio::join!(send(write, leaving), receiver.receive(read));
+        let sending = send(write, leaving);
+        tokio::pin!(sending);
+        let ended = tokio::select! {
+            ended = receiver.receive(read) => ended,
+            // Nobody is there any more, whatever waits to be read.
+            () = &mut sending => return,
+        };
         if let Err(error) = ended {
             tracing::debug!(%error, "a SPDY connection ended");
         }
+        // Once nobody can send anything any more, what was sent still goes out.
+        sending.await;
     });
     (opened, AbortOnDropHandle::new(task))
 }
@@ -181,8 +195,7 @@ impl Receiver {
                 if let Some(Open { reader: Some(reader), .. }) = self.open.get(&stream)
                     && !data.is_empty()
                 {
-                    // Who reads no more has no use for it; the stream may still be written.
-                    _ = reader.send(data).await;
+                    self.hand_on(reader, data).await?;
                 }
                 self.end(stream, last);
             }
@@ -221,6 +234,20 @@ impl Receiver {
         if self.streams.send(Stream { headers, reader, writer }).await.is_err() {
             self.open.remove(&stream);
             self.send(Frame::Reset { stream, code: Reset::Cancel as u32 }).await?;
+        }
+        Ok(())
+    }
+
+    /// Gives data to the reader of a stream; fails if the client leaves while it waits to be read. Who reads no more has no
+    /// use for it; the stream may still be written.
+    async fn hand_on(&self, reader: &mpsc::Sender<Bytes>, data: Bytes) -> Result<(), Error> {
+        let sending = reader.send(data);
+        tokio::pin!(sending);
+        while tokio::time::timeout(SIGN, &mut sending).await.is_err() {
+            // A full queue is a sign that is on its way.
+            if let Err(TrySendError::Closed(_)) = self.frames.try_send(Frame::Ping(PING)) {
+                return Err(Error::Gone);
+            }
         }
         Ok(())
     }

@@ -1,5 +1,4 @@
 use super::*;
-use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, duplex};
 
 /// The client's side of a connection, for tests.
