@@ -121,6 +121,7 @@ impl Forwarder {
     /// Answers a request, whose host header is known to be one.
     pub(crate) async fn answer(self: &Arc<Self>, state: &State, mut asked: Asked<'_>) -> Answer {
         let parts = &mut asked.parts;
+        hop::strip_named(&mut parts.headers);
         // RFC 9112 section 3.2.2: the authority of an absolute target replaces the host header.
         if let Some(authority) = parts.uri.authority()
             && let Ok(value) = HeaderValue::from_str(authority.as_str())
@@ -154,7 +155,7 @@ impl Forwarder {
         if let Some(rules) = &route.authorization {
             // Boxed, so that a request that needs none does not hold its room.
             match Box::pin(authorization::ask(self, rules, &mut asked)).await {
-                Ok(Verdict::Passes(headers)) => authorization::take(headers, &mut asked.parts),
+                Ok(Verdict::Passes(headers)) => authorization::take(rules, headers, &mut asked.parts),
                 Ok(Verdict::Refused(response)) => return Answer::Response(*response),
                 Err(refusal) => return Answer::Response(refusal.into()),
             }
