@@ -9,6 +9,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 
@@ -40,7 +41,7 @@ impl Scheme {
 /// Removes what belongs to one hop (RFC 9110 section 7.6.1), with what `Connection` names.
 pub(crate) fn strip(headers: &mut HeaderMap) {
     strip_named(headers);
-    for name in [KEEP_ALIVE, PROXY_CONNECTION, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION] {
+    for name in [HTTP2_SETTINGS, KEEP_ALIVE, PROXY_CONNECTION, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION] {
         headers.remove(name);
     }
     for name in [TE, UPGRADE, TRANSFER_ENCODING, EXPECT] {

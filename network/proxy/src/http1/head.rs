@@ -26,7 +26,7 @@ pub(crate) struct RequestHead {
     pub(crate) keep_alive: bool,
     /// The client waits for 100 before it sends the body.
     pub(crate) expects: bool,
-    /// The client asks for another protocol.
+    /// The client asks for WebSocket.
     pub(crate) upgrade: bool,
 }
 
@@ -135,7 +135,11 @@ pub(crate) fn request(
             && headers
                 .get(EXPECT)
                 .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue")),
-        upgrade: minor == 1 && connection.upgrade && body.is_done() && headers.contains_key(UPGRADE),
+        upgrade: minor == 1
+            && connection.upgrade
+            && method == Method::GET
+            && body.is_done()
+            && names_websocket(&headers),
         request: message(Request::new(()), method, target, minor, headers),
         body,
     };
@@ -291,6 +295,14 @@ fn check_host(headers: &HeaderMap, target: &Uri) -> Result<(), Refusal> {
         return Err(bad("a host has no user before it"));
     }
     Ok(())
+}
+
+/// Whether `Upgrade` names WebSocket and nothing else. Other protocols are not switched to: inside h2c, requests would
+/// reach the endpoint unseen by the routes.
+pub(crate) fn names_websocket(headers: &HeaderMap) -> bool {
+    let mut names = headers.get_all(UPGRADE).iter();
+    let (Some(name), None) = (names.next(), names.next()) else { return false };
+    name.as_bytes().eq_ignore_ascii_case(b"websocket")
 }
 
 /// What `Connection` asks for.
