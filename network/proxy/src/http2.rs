@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use http::header::HOST;
-use http::uri::Authority;
 use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::server::conn::http2;
@@ -17,7 +16,7 @@ use crate::body::{Body, Http2Request};
 use crate::connection::Site;
 use crate::forward::{Answer, Asked};
 use crate::http1::client::Ask;
-use crate::http1::head::content_length;
+use crate::http1::head::{check_authority, content_length};
 use crate::limits::Limits;
 use crate::stream::Stream;
 
@@ -108,15 +107,16 @@ async fn answer(site: &Site, request: Request<Incoming>) -> Result<Response<Body
         let reason = format!("the request's target is longer than the {} bytes allowed", limits.target_bytes);
         return Err(Refusal::new(StatusCode::URI_TOO_LONG, reason));
     }
-    if parts.uri.authority().is_none() {
+    if let Some(authority) = parts.uri.authority() {
+        check_authority(authority.as_str().as_bytes())?;
+        // RFC 9113 section 8.3.1: the authority is the host; another beside it has no say.
+        parts.headers.remove(HOST);
+    } else {
         let mut hosts = parts.headers.get_all(HOST).iter();
         let (Some(host), None) = (hosts.next(), hosts.next()) else {
             return Err(bad("a request needs exactly one authority or host"));
         };
-        Authority::try_from(host.as_bytes()).map_err(|_| bad("the host header is malformed"))?;
-    } else {
-        // RFC 9113 section 8.3.1: the authority is the host; another beside it has no say.
-        parts.headers.remove(HOST);
+        check_authority(host.as_bytes())?;
     }
     let allowed = limits.body_bytes.unwrap_or(u64::MAX);
     let length = content_length(&parts.headers).map_err(bad)?;

@@ -289,9 +289,14 @@ fn check_host(headers: &HeaderMap, target: &Uri) -> Result<(), Refusal> {
     let (Some(host), None) = (hosts.next(), hosts.next()) else {
         return Err(bad("a request needs exactly one Host header"));
     };
-    let host = Authority::try_from(host.as_bytes()).map_err(|_| bad("the Host header is malformed"))?;
-    let named = target.authority().map_or(host.as_str(), Authority::as_str);
-    if host.as_str().contains('@') || named.contains('@') {
+    check_authority(host.as_bytes())?;
+    target.authority().map_or(Ok(()), |named| check_authority(named.as_str().as_bytes()))
+}
+
+/// RFC 9110 section 4.2.4: a host has no user before it, by which it could be taken for another.
+pub(crate) fn check_authority(host: &[u8]) -> Result<(), Refusal> {
+    let host = Authority::try_from(host).map_err(|_| bad("the request's host is malformed"))?;
+    if host.as_str().contains('@') {
         return Err(bad("a host has no user before it"));
     }
     Ok(())

@@ -224,3 +224,12 @@ async fn a_body_that_fails_on_its_way_to_an_http2_endpoint_is_the_clients_fault(
         assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{body}: {answer}");
     }
 }
+
+#[tokio::test]
+async fn an_authority_with_a_user_before_it_is_refused() {
+    let (address, _) = upstream("a").await;
+    let (_proxy, front) = serving(vec![backend("a", 1, vec![address])]).await;
+    let request = Request::get("http://user@a.example.com/").body(frames(Vec::new(), None)).unwrap();
+    let response = client(front).await.send_request(request).await.unwrap();
+    assert_eq!(response.status(), 400);
+}
