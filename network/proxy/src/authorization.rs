@@ -31,7 +31,7 @@ pub(crate) async fn ask(
 ) -> Result<Verdict, Refusal> {
     let body = match rules.body_bytes {
         None => Bytes::new(),
-        Some(most) => match replay::keep(std::mem::replace(&mut asked.body, Body::Empty), most).await {
+        Some(most) => match replay::keep(asked.body.take(), most, forwarder.client_idle()).await {
             Ok(Kept::Whole(body)) => {
                 asked.body = if body.is_empty() { Body::Empty } else { Body::Full(body.clone()) };
                 body

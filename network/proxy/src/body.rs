@@ -60,6 +60,8 @@ pub(crate) enum StreamError {
     TooLarge,
     #[error("nothing moved for too long")]
     Stalled,
+    #[error("the client sent nothing more of the body for too long")]
+    Unsent,
     #[error("the route's time limit passed")]
     Late,
     #[error("{0}")]
@@ -107,6 +109,11 @@ impl Body {
             return self;
         }
         Self::Told(Box::new(Told { body: self, fault: Arc::clone(fault) }))
+    }
+
+    /// The body; what is left has none.
+    pub(crate) fn take(&mut self) -> Self {
+        std::mem::replace(self, Self::Empty)
     }
 
     /// Cuts the body at this moment.

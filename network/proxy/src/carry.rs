@@ -195,6 +195,7 @@ fn refusal(cause: &Cause) -> Refusal {
 pub(crate) fn body_refusal(error: &StreamError) -> Refusal {
     let status = match error {
         StreamError::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        StreamError::Unsent => StatusCode::REQUEST_TIMEOUT,
         _ => StatusCode::BAD_REQUEST,
     };
     Refusal::new(status, error.to_string())
