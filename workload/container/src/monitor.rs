@@ -160,12 +160,13 @@ impl Created {
             }
             (None, Root::Copy) => (folder.to_owned(), request.spec.clone()),
         };
-        let text = |path| rootfs.read(path).map_err(|error| format!("{path} of the image: {error}"));
+        let files = rootfs.open().map_err(|error| format!("the container's files: {error}"))?;
+        let text = |path| files.read(path).map_err(|error| format!("{path} of the image: {error}"));
         let user = user::resolve(&request.spec.user, &text("/etc/passwd")?, &text("/etc/group")?)?;
         let working_dir = PathBuf::from(&request.spec.working_dir);
         let made = match &spec.user_namespace {
-            Some(user) => stage::as_root_of(user, || rootfs.make_folder(&working_dir)),
-            None => rootfs.make_folder(&working_dir),
+            Some(user) => stage::as_root_of(user, || files.make_folder(&working_dir)),
+            None => files.make_folder(&working_dir),
         };
         made.map_err(|error| format!("working directory {working_dir:?}: {error}"))?;
         let config = runtime_config(&spec, &user, &request.cgroup);
