@@ -9,7 +9,7 @@ use std::{
 
 use libcontainer::syscall::{
     Syscall as _,
-    linux::{AT_EMPTY_PATH, AT_RECURSIVE, LinuxSyscall, MountAttr},
+    linux::{AT_EMPTY_PATH, AT_RECURSIVE, LinuxSyscall, MOUNT_ATTR_NODEV, MountAttr},
 };
 use rustix::{
     fs::CWD,
@@ -22,13 +22,24 @@ const MOUNT_ATTR_IDMAP: u64 = 0x0010_0000;
 pub(crate) fn clone(path: &Path, user: BorrowedFd<'_>, deep: bool) -> io::Result<OwnedFd> {
     let tree = copy(path, deep)?;
     let number = u64::try_from(user.as_raw_fd()).map_err(io::Error::other)?;
-    let attributes = MountAttr { attr_set: MOUNT_ATTR_IDMAP, attr_clr: 0, propagation: 0, userns_fd: number };
-    let flags = AT_EMPTY_PATH | if deep { AT_RECURSIVE } else { 0 };
-    let size = size_of::<MountAttr>();
-    LinuxSyscall
-        .mount_setattr(tree.as_fd(), Path::new(""), flags, &attributes, size)
+    set(&tree, deep, MOUNT_ATTR_IDMAP | MOUNT_ATTR_NODEV, number)
         .map_err(|error| io::Error::other(format!("{}: {error}", path.display())))?;
     Ok(tree)
+}
+
+/// Mounts a directory on itself, so that devices in it are of no use.
+pub(crate) fn without_devices(path: &Path) -> io::Result<()> {
+    let tree = copy(path, false)?;
+    set(&tree, false, MOUNT_ATTR_NODEV, 0)?;
+    attach(&tree, path)
+}
+
+fn set(tree: &OwnedFd, deep: bool, attributes: u64, user: u64) -> io::Result<()> {
+    let attributes = MountAttr { attr_set: attributes, attr_clr: 0, propagation: 0, userns_fd: user };
+    let flags = AT_EMPTY_PATH | if deep { AT_RECURSIVE } else { 0 };
+    let set =
+        LinuxSyscall.mount_setattr(tree.as_fd(), Path::new(""), flags, &attributes, size_of::<MountAttr>());
+    set.map_err(io::Error::other)
 }
 
 /// A copy of the mount at `path`, nowhere attached yet.

@@ -45,6 +45,7 @@ use crate::{
     config::runtime_config,
     entry,
     exec::EXEC,
+    idmap,
     log::{LONGEST, Lines, LogFile, Stream},
     process::Process,
     rootfs::{Root, Rootfs, own_mounts},
@@ -158,7 +159,11 @@ impl Created {
                 rootfs.mount(layers).map_err(|error| format!("the image cannot be mounted: {error}"))?;
                 (folder.to_owned(), request.spec.clone())
             }
-            (None, Root::Copy) => (folder.to_owned(), request.spec.clone()),
+            (None, Root::Copy) => {
+                idmap::without_devices(&rootfs.path())
+                    .map_err(|error| format!("the image's copy cannot be mounted: {error}"))?;
+                (folder.to_owned(), request.spec.clone())
+            }
         };
         let files = rootfs.open().map_err(|error| format!("the container's files: {error}"))?;
         let text = |path| files.read(path).map_err(|error| format!("{path} of the image: {error}"));

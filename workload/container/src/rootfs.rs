@@ -140,7 +140,7 @@ pub(crate) fn mount_overlay(layers: &[PathBuf], upper: &Path, work: &Path, targe
     fsconfig_set_string(&overlay, "upperdir", upper)?;
     fsconfig_set_string(&overlay, "workdir", work)?;
     fsconfig_create(&overlay)?;
-    let mount = fsmount(&overlay, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty())?;
+    let mount = fsmount(&overlay, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::MOUNT_ATTR_NODEV)?;
     move_mount(&mount, "", CWD, target, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?;
     Ok(())
 }

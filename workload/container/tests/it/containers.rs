@@ -254,6 +254,46 @@ async fn a_command_reads_what_it_is_told_with_and_without_a_terminal() {
 }
 
 #[tokio::test]
+async fn the_machines_devices_are_out_of_reach() {
+    let Some(mut house) = house("the_machines_devices_are_out_of_reach") else { return };
+    let bound = house.folder.path().join("bound");
+    std::fs::create_dir(&bound).unwrap();
+    for (overlay, read_only_root) in
+        [(house.privilege.overlay, false), (house.privilege.overlay, true), (false, false)]
+    {
+        house.privilege.overlay = overlay;
+        let runtime = house.runtime();
+        let spec = ContainerSpec {
+            mounts: vec![Mount { source: bound.clone(), target: "/bound".into(), read_only: false }],
+            read_only_root,
+            ..house.spec(&["read", "/proc/self/status", "/proc/self/mounts"])
+        };
+        let container = house.started(&runtime, "look", &spec).await;
+        assert_eq!(container.wait().await.unwrap().code, 0);
+        container.delete().await.unwrap();
+        let lines: Vec<_> = house.log().into_iter().map(|line| line.replace("stdout F ", "")).collect();
+        let held = lines.iter().rev().find_map(|line| line.strip_prefix("CapBnd:\t")).unwrap();
+        // CAP_MKNOD is the 27th (capability.h).
+        assert_eq!(u64::from_str_radix(held, 16).unwrap() >> 27 & 1, 0, "{held}");
+        for place in ["/", "/bound"] {
+            let mut mounts = lines.iter().rev().map(|line| line.split(' ').collect::<Vec<_>>());
+            let mount = mounts.find(|fields| fields.len() == 6 && fields[1] == place).unwrap();
+            assert!(mount[3].split(',').any(|option| option == "nodev"), "{mount:?}");
+        }
+    }
+    // Where control groups do not keep devices away, nobody may make them as the machine's root.
+    house.privilege.devices = false;
+    let capabilities = Some(vec!["CAP_MKNOD".to_owned()]);
+    let spec = ContainerSpec { capabilities, ..house.spec(&["exit", "0"]) };
+    let refused = house.runtime().create(&"mknod".parse().unwrap(), &house.image, &spec).await.unwrap_err();
+    assert!(refused.to_string().contains("hostUsers"), "{refused}");
+    house.privilege.devices = true;
+    let container = house.started(&house.runtime(), "mknod", &spec).await;
+    container.wait().await.unwrap();
+    container.delete().await.unwrap();
+}
+
+#[tokio::test]
 async fn root_in_a_user_namespace_is_nobody_on_the_machine() {
     let Some(mut house) = house("root_in_a_user_namespace_is_nobody_on_the_machine") else { return };
     for overlay in [house.privilege.overlay, false] {
