@@ -182,7 +182,12 @@ mod tests {
         let spec = ContainerSpec {
             hostname: Some("pod".to_owned()),
             network: Network::Namespace("/run/ns".into()),
-            mounts: vec![Mount { source: "/a".into(), target: "/b".into(), read_only: true }],
+            mounts: vec![Mount {
+                source: "/a".into(),
+                part: "".into(),
+                target: "/b".into(),
+                read_only: true,
+            }],
             resources: Resources {
                 memory_bytes: Some(64 << 20),
                 cpu_millis: Some(250),

@@ -45,12 +45,11 @@ use crate::{
     config::runtime_config,
     entry,
     exec::EXEC,
-    idmap,
     log::{LONGEST, Lines, LogFile, Stream},
     process::Process,
     rootfs::{Root, Rootfs, own_mounts},
     spec::{ContainerId, ContainerSpec, Exit},
-    stage, user,
+    stage, tree, user,
     user_namespace::{self, NAMESPACES},
 };
 
@@ -152,17 +151,18 @@ impl Created {
     fn make(folder: &Path, request: &Request) -> Result<Self, String> {
         let rootfs = Rootfs(folder);
         own_mounts().map_err(|error| format!("mounts of its own: {error}"))?;
+        let volumes = |error: io::Error| format!("volumes: {error}");
         let (bundle, spec) = match (&request.spec.user_namespace, &request.root) {
             (Some(user), root) => stage::build(folder, root, &request.spec, user)
                 .map_err(|error| format!("files for a user namespace: {error}"))?,
             (None, Root::Overlay(layers)) => {
                 rootfs.mount(layers).map_err(|error| format!("the image cannot be mounted: {error}"))?;
-                (folder.to_owned(), request.spec.clone())
+                (folder.to_owned(), stage::plain(folder, &request.spec).map_err(volumes)?)
             }
             (None, Root::Copy) => {
-                idmap::without_devices(&rootfs.path())
+                tree::show(&rootfs.path(), None, &rootfs.path())
                     .map_err(|error| format!("the image's copy cannot be mounted: {error}"))?;
-                (folder.to_owned(), request.spec.clone())
+                (folder.to_owned(), stage::plain(folder, &request.spec).map_err(volumes)?)
             }
         };
         let files = rootfs.open().map_err(|error| format!("the container's files: {error}"))?;
