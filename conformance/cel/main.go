@@ -1,7 +1,7 @@
 // Command cel answers expressions with Kubernetes' own Common Expression Language environment: one JSON document a line
 // in, one answer a line out. A question is either {"expr": …, "vars": …}, judged in the environment that every use in
 // Kubernetes starts from with its variables declared as dyn, or {"schema": …, "rules": …, "self": …, "oldSelf": …},
-// judged as the x-kubernetes-validations of a custom resource. The tests of control/expressions compare with the answers.
+// judged as the x-kubernetes-validations of a custom resource, or {"definition": …}, a schema that is to be created. The tests of control/expressions compare with the answers.
 package main
 
 import (
@@ -26,7 +26,9 @@ type question struct {
 	Rules   json.RawMessage `json:"rules"`
 	Self    json.RawMessage `json:"self"`
 	OldSelf json.RawMessage `json:"oldSelf"`
-	// Like is the number, from one, of an earlier question whose schema and self this one has too.
+	// Definition is the schema of a definition that is to be created.
+	Definition json.RawMessage `json:"definition"`
+	// Like is the number, from one, of an earlier question whose vars, schema and self this one has too.
 	Like int `json:"like"`
 }
 
@@ -71,11 +73,14 @@ func main() {
 			os.Exit(1)
 		}
 		if 0 < q.Like && q.Like <= len(asked) {
-			q.Schema, q.Self = asked[q.Like-1].Schema, asked[q.Like-1].Self
+			like := asked[q.Like-1]
+			q.Vars, q.Schema, q.Self = like.Vars, like.Schema, like.Self
 		}
 		asked = append(asked, q)
 		var a answer
-		if q.Schema != nil {
+		if q.Definition != nil {
+			a = judgeDefinition(q.Definition)
+		} else if q.Schema != nil {
 			a = judgeRules(q)
 		} else {
 			a = judgeSafely(q)

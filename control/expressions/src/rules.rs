@@ -31,12 +31,14 @@ pub enum Reason {
     Required,
     /// A value is there twice.
     Duplicate,
+    /// It can not be judged.
+    Internal,
 }
 
 /// Something wrong with the rules of a schema.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
-    /// Where, below the schema: `properties[spec].x-kubernetes-validations[0].rule`.
+    /// Where: the path that was given for the schema, and below it `properties[spec].x-kubernetes-validations[0].rule`.
     pub path: String,
     /// Of what kind.
     pub reason: Reason,
@@ -101,8 +103,6 @@ struct Place {
     /// For the elements of a list or the values of a map.
     items: Option<Box<Place>>,
     all_of: Vec<Place>,
-    /// Whether the values of an object can be told from those of the old one.
-    correlated: bool,
 }
 
 impl Place {
@@ -119,14 +119,15 @@ pub struct RuleSet {
 }
 
 impl RuleSet {
-    /// Compiles the rules of `openapi`, the schema of a whole object, and tells what is wrong with them.
-    pub fn compile(openapi: &Json) -> (Self, Vec<Problem>) {
-        compile::compile(openapi, true)
+    /// Compiles the rules of `openapi`, the schema of a whole object, and tells what is wrong with them. `path` is where the
+    /// schema stands, for errors.
+    pub fn compile(openapi: &Json, path: &str) -> (Self, Vec<Problem>) {
+        compile::compile(openapi, path, true)
     }
 
     /// Like [`Self::compile`] for the schema of any value.
-    pub fn compile_part(openapi: &Json) -> (Self, Vec<Problem>) {
-        compile::compile(openapi, false)
+    pub fn compile_part(openapi: &Json, path: &str) -> (Self, Vec<Problem>) {
+        compile::compile(openapi, path, false)
     }
 
     /// Whether there are no rules.

@@ -137,7 +137,12 @@ pub(crate) fn contains<'a>(list: &List<'a>, item: &Value<'a>) -> Evaluated<bool>
     let mut refused = None;
     for element in list.iter() {
         effort::look()?;
-        match element.and_then(|element| equal(item, &element)) {
+        // A list that a schema describes asks its elements, any other asks the item.
+        let same = element.and_then(|element| match list {
+            List::Typed(..) => equal(&element, item),
+            _ => equal(item, &element),
+        });
+        match same {
             Ok(true) => return Ok(true),
             Ok(false) => {}
             Err(err) if err.is_cancelled() => return Err(err),

@@ -20,13 +20,13 @@ pub const MOST_SCHEMA_COST: u64 = 100_000_000;
 const NAMED_RULES: usize = 4;
 
 /// Compiles the rules of `openapi`.
-pub(super) fn compile(openapi: &Json, whole: bool) -> (RuleSet, Vec<Problem>) {
+pub(super) fn compile(openapi: &Json, path: &str, whole: bool) -> (RuleSet, Vec<Problem>) {
     let mut compiler = Compiler { problems: Vec::new(), costs: Vec::new() };
     let schema = Schema::from_openapi(openapi, whole).map(Arc::new);
-    let at = At { path: String::new(), cardinality: Some(1), uncorrelated: None };
+    let at = At { path: path.to_owned(), cardinality: Some(1), uncorrelated: None };
     let root = compiler.place(openapi, openapi, schema, &at);
     let Compiler { mut problems, costs } = compiler;
-    problems.extend(too_much_together(&costs));
+    problems.extend(too_much_together(&costs, path));
     (RuleSet { root: root.filter(|root| !root.is_empty()), costs }, problems)
 }
 
@@ -72,12 +72,9 @@ impl Compiler {
             _ => Some(1),
         };
         let cardinality = at.cardinality.zip(factor).map(|(count, factor)| count.saturating_mul(factor));
-        let atomic = node.get("x-kubernetes-map-type").and_then(Json::as_str) == Some("atomic");
         let mut below = At { cardinality, ..at.clone() };
-        let uncorrelated = match type_name.as_str() {
-            "array" => node.get("x-kubernetes-list-type").and_then(Json::as_str) != Some("map"),
-            _ => atomic,
-        };
+        let uncorrelated =
+            type_name == "array" && node.get("x-kubernetes-list-type").and_then(Json::as_str) != Some("map");
         if uncorrelated && below.uncorrelated.is_none() {
             below.uncorrelated = Some(at.path.clone());
         }
@@ -111,8 +108,7 @@ impl Compiler {
         }
         let declared = declared(validation);
         let rules = self.rules(declared, schema.as_deref(), at);
-        let place =
-            Place { schema: schema?, type_name, rules, properties, items, all_of, correlated: !atomic };
+        let place = Place { schema: schema?, type_name, rules, properties, items, all_of };
         (!place.is_empty()).then_some(place)
     }
 
@@ -124,8 +120,8 @@ impl Compiler {
             let path = at.child("x-kubernetes-validations").path;
             self.report(
                 path,
-                Reason::Invalid,
-                "internal error: failed to retrieve type information for x-kubernetes-validations",
+                Reason::Internal,
+                "internal error: failed to construct type information for x-kubernetes-validations rules: unable to convert structural schema to CEL declarations",
             );
             return Vec::new();
         };
@@ -243,18 +239,20 @@ fn declared(validation: &Json) -> Vec<Rule> {
 }
 
 fn compile_as(environment: &Environment, expression: &str, wanted: &Type) -> Result<Program, String> {
+    let unwanted = || match wanted {
+        Type::Bool => "cel expression must evaluate to a bool".to_owned(),
+        _ => "must evaluate to a string".to_owned(),
+    };
     let program = environment.compile(expression).map_err(|err| match err {
         CompileError::Issues(issues) => format!("compilation failed: {issues}"),
-        CompileError::Program(reason) if *wanted == Type::Bool => {
+        CompileError::Program { output, .. } if output != *wanted => unwanted(),
+        CompileError::Program { reason, .. } if *wanted == Type::Bool => {
             format!("program instantiation failed: {reason}")
         }
-        CompileError::Program(reason) => format!("instantiation failed: {reason}"),
+        CompileError::Program { reason, .. } => format!("instantiation failed: {reason}"),
     })?;
     if program.output_type() != wanted {
-        return Err(match wanted {
-            Type::Bool => "cel expression must evaluate to a bool".to_owned(),
-            _ => "must evaluate to a string".to_owned(),
-        });
+        return Err(unwanted());
     }
     Ok(program)
 }
@@ -273,7 +271,7 @@ fn too_much(name: &str, cost: u64, limit: u64) -> String {
     )
 }
 
-fn too_much_together(costs: &[RuleCost]) -> Vec<Problem> {
+fn too_much_together(costs: &[RuleCost], path: &str) -> Vec<Problem> {
     let total = costs.iter().fold(0u64, |sum, rule| sum.saturating_add(rule.total));
     if total <= MOST_SCHEMA_COST {
         return Vec::new();
@@ -289,7 +287,7 @@ fn too_much_together(costs: &[RuleCost]) -> Vec<Problem> {
         .collect();
     let name = "x-kubernetes-validations estimated rule cost total for entire OpenAPIv3 schema";
     let detail = too_much(name, total, MOST_SCHEMA_COST);
-    problems.push(Problem { path: String::new(), reason: Reason::Forbidden, detail });
+    problems.push(Problem { path: path.to_owned(), reason: Reason::Forbidden, detail });
     problems
 }
 

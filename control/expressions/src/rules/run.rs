@@ -53,7 +53,7 @@ impl Run {
             Json::Array(items) => self.list(place, items, old, &at),
             Json::Object(map) => {
                 for (name, value) in map {
-                    let old = old.filter(|_| place.correlated).and_then(|old| old.get(name));
+                    let old = old.and_then(|old| old.get(name));
                     if let Some(values) = &place.items {
                         let at = At { path: format!("{}[{name}]", at.path), unchanged };
                         self.place(values, value, old, &at)?;
