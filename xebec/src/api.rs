@@ -8,23 +8,24 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
-use tokio::task::JoinSet;
-use tokio_util::sync::CancellationToken;
 use xebec_apiserver::api::Api;
 use xebec_apiserver::authenticate::Tokens;
-use xebec_apiserver::authorizer::{ADMINISTRATORS, User};
 use xebec_apiserver::catalog::Catalog;
 use xebec_apiserver::cluster_ip::{ClusterIps, Range};
+use xebec_apiserver::jwt::Signer;
 use xebec_apiserver::pki::{Authority, write_kubeconfig};
 use xebec_apiserver::pods::Pods;
 use xebec_apiserver::serve::{serve, tls};
 use xebec_apiserver::service::Service;
 use xebec_apiserver::storage::Storage;
+use xebec_apiserver::user::{ADMINISTRATORS, AUTHENTICATED, User};
 use xebec_machinery::builtin;
 use xebec_store::{Options, Store};
 
 use crate::cli::UpArgs;
 use crate::data_dir::DataDir;
+use crate::metrics::Metrics;
+use crate::parts::Stage;
 use crate::up::bind;
 
 /// The addresses of services: a /16 of private space, as kubeadm has it.
@@ -35,10 +36,11 @@ const SERVICES: (Ipv4Addr, u8) = (Ipv4Addr::new(10, 96, 0, 0), 16);
 pub(crate) async fn start(
     args: &UpArgs,
     data: &DataDir,
-    stop: &CancellationToken,
-    running: &mut JoinSet<&'static str>,
+    servers: &mut Stage,
     pods: Arc<dyn Pods>,
+    metrics: &Arc<Metrics>,
 ) -> Result<(SocketAddr, kube::Client)> {
+    let stop = servers.stop();
     let listener = bind("api", args.api).await?;
     let address = listener.local_addr().context("the API's address cannot be read")?;
     let directory = data.path().join("store");
@@ -60,16 +62,17 @@ pub(crate) async fn start(
     api.prepare(address.port()).await.context("the API's first objects cannot be made")?;
 
     let mut tokens = Tokens::default();
-    let admin = User { name: "admin".to_owned(), groups: vec![ADMINISTRATORS.to_owned()] };
+    let admin = User::new("admin", [ADMINISTRATORS]);
     tokens.add(&token(data.path())?, admin);
+    tokens
+        .set_signer(Signer::open(data.path()).context("the key of service account tokens cannot be opened")?);
     let reached = reachable(address);
     let service = Service::new(api.clone(), tokens, pods, reached.to_string());
+    let service = metrics.measure(api.clone(), service);
     let embedded = service.clone();
     let client = kube::Client::new(
         tower::util::MapRequest::new(embedded, |mut request: http::Request<kube::client::Body>| {
-            request
-                .extensions_mut()
-                .insert(User { name: "system:xebec".to_owned(), groups: vec![ADMINISTRATORS.to_owned()] });
+            request.extensions_mut().insert(User::new("system:xebec", [ADMINISTRATORS, AUTHENTICATED]));
             request
         }),
         "default",
@@ -79,17 +82,13 @@ pub(crate) async fn start(
     let kubeconfig = data.path().join("kubeconfig");
     write_kubeconfig(&kubeconfig, &format!("https://{reached}"), &authority, &credential)?;
 
-    running.spawn({
-        let stop = stop.clone();
-        async move {
-            let definitions = tokio::spawn(async move { api.serve_definitions().await });
-            serve(listener, tls, service, stop).await;
-            if let Err(error) = definitions.await {
-                tracing::error!(%error, "serving custom resources failed");
-            }
-            store.close().await;
-            "api"
+    servers.spawn("api", async move {
+        let upkeep = tokio::spawn(async move { tokio::join!(api.serve_definitions(), api.serve_roles()) });
+        serve(listener, tls, service, stop).await;
+        if let Err(error) = upkeep.await {
+            tracing::error!(%error, "keeping custom resources and roles in step failed");
         }
+        store.close().await;
     });
     Ok((address, client))
 }

@@ -7,6 +7,8 @@ use anyhow::Result;
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
+use crate::demo::Demo;
+use crate::output::OutputArgs;
 use crate::{image, pull, push, status, up};
 
 /// The cloud-native platform in one program.
@@ -24,8 +26,8 @@ enum Command {
     /// When everything asked for serves, `ready in N ms` is printed, and below it one line a part with its address.
     /// The addresses also stand in DIR/endpoints.json while the platform runs.
     Up(UpArgs),
-    /// Run the platform with a sample application: two versions of a service behind one gateway
-    Demo(UpArgs),
+    /// Run the platform with a sample application: two versions of a service behind one gateway.
+    Demo(DemoArgs),
     /// Say which parts of a running instance answer, and where.
     Status(StatusArgs),
     /// Make images and bring them into a registry.
@@ -54,6 +56,9 @@ pub(crate) struct UpArgs {
     /// Where the image registry listens; port 0 picks a free one.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:5000")]
     pub(crate) registry: SocketAddr,
+    /// Where metrics and health are served; port 0 picks a free one.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9080")]
+    pub(crate) console: SocketAddr,
     /// The parts to run, all others being left out.
     #[arg(long, value_name = "LIST", value_delimiter = ',', conflicts_with = "without")]
     pub(crate) only: Vec<Part>,
@@ -62,25 +67,24 @@ pub(crate) struct UpArgs {
     pub(crate) without: Vec<Part>,
 }
 
+/// What `demo` takes.
+#[derive(Debug, Args)]
+pub(crate) struct DemoArgs {
+    #[command(flatten)]
+    up: UpArgs,
+    /// The port of the demo's gateway; 0 picks a free one [default: 8080, or what the Gateway has from the last time]
+    #[arg(long, value_name = "PORT")]
+    port: Option<u16>,
+}
+
 /// What `status` takes.
 #[derive(Debug, Args)]
 pub(crate) struct StatusArgs {
     /// The data directory of the instance.
     #[arg(long, value_name = "DIR", default_value = ".xebec")]
     pub(crate) data: PathBuf,
-    /// How to print.
-    #[arg(short, long, value_enum, default_value_t)]
-    pub(crate) output: Output,
-}
-
-/// How a command prints.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Output {
-    /// For people.
-    #[default]
-    Text,
-    /// For programs.
-    Json,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
 }
 
 /// A part of the platform that can be left out.
@@ -88,6 +92,8 @@ pub(crate) enum Output {
 pub(crate) enum Part {
     /// The Kubernetes API and its controllers.
     Api,
+    /// Metrics and health over HTTP.
+    Console,
     /// Gateways and routes of the Gateway API; needs the API.
     Gateway,
     /// Pods on this machine; needs the API and the registry.
@@ -98,12 +104,13 @@ pub(crate) enum Part {
 
 impl Part {
     /// Every part, in the order in which they start.
-    const ALL: &[Self] = &[Self::Registry, Self::Api, Self::Gateway, Self::Node];
+    pub(crate) const ALL: &[Self] = &[Self::Console, Self::Registry, Self::Api, Self::Gateway, Self::Node];
 
     /// The part's name in `endpoints.json`.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Api => "api",
+            Self::Console => "console",
             Self::Gateway => "gateway",
             Self::Node => "node",
             Self::Registry => "registry",
@@ -124,8 +131,8 @@ impl Cli {
     /// Does what was typed.
     pub(crate) async fn run(self) -> Result<()> {
         match self.command {
-            Command::Up(args) => up::run(args, false).await,
-            Command::Demo(args) => up::run(args, true).await,
+            Command::Up(args) => up::run(args, None).await,
+            Command::Demo(DemoArgs { up, port }) => up::run(up, Some(Demo { port })).await,
             Command::Status(args) => status::run(&args).await,
             Command::Image(command) => image::run(command).await,
             Command::Push(args) => push::run(args).await,

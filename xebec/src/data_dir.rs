@@ -26,7 +26,7 @@ impl DataDir {
             .recursive(true)
             .mode(0o700)
             .create(path)
-            .with_context(|| format!("cannot make the data directory {}", path.display()))?;
+            .with_context(|| unusable("make", path))?;
         let path = path.canonicalize().with_context(|| format!("cannot resolve {}", path.display()))?;
         let lock_path = path.join("lock");
         let lock = OpenOptions::new()
@@ -36,7 +36,7 @@ impl DataDir {
             .write(true)
             .mode(0o600)
             .open(&lock_path)
-            .with_context(|| format!("cannot open {}", lock_path.display()))?;
+            .with_context(|| unusable("use", &path))?;
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => bail!(
@@ -81,6 +81,13 @@ impl Drop for DataDir {
         // The file says where a running instance is; after this there is none.
         let _ = fs::remove_file(self.endpoints_file());
     }
+}
+
+fn unusable(what: &str, path: &Path) -> String {
+    format!(
+        "cannot {what} the data directory {}: make it a directory that you may write to, or choose another with --data DIR",
+        path.display()
+    )
 }
 
 /// Reads where the instance of this data directory listens.

@@ -1,15 +1,22 @@
 //! `xebec demo`: the sample application, put into a running platform as a user would put it there.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
-use kube::api::{DynamicObject, Patch, PatchParams};
+use kube::api::{DynamicObject, Patch, PatchParams, PostParams};
 use kube::core::{ApiResource, GroupVersionKind};
 use kube::{Api, Client};
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::timeout;
+use xebec_api::gateway::Gateway;
 use xebec_oci::Store;
 use xebec_oci::image::{BuildRequest, Platform, Rootfs, RunConfig, build, push_wasm};
+
+use crate::gateway;
 
 /// The first version: a WebAssembly component.
 const V1: &[u8] = include_bytes!("../../workload/wasm/fixtures/hello.wasm");
@@ -18,32 +25,120 @@ const V2: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/hello"));
 
 const REPOSITORY: &str = "demo/hello";
 const MANAGER: &str = "xebec-demo";
-/// Where the demo's gateway listens.
-pub(crate) const PORT: u16 = 8080;
+const NAMESPACE: &str = "default";
+const GATEWAY: &str = "demo";
+const LISTENER: &str = "http";
+/// The listener's port where neither a user nor an earlier start has chosen one.
+const PORT: u16 = 8080;
 /// How long the application may take to come up.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// How long the gateway may take to pass requests on to pods that are ready.
+const FIRST_ANSWER: Duration = Duration::from_secs(10);
+const PAUSE: Duration = Duration::from_millis(20);
 
-/// Puts both versions of the service into the registry. The second one is a component too where no containers run.
-pub(crate) async fn load(store: Arc<Store>, containers: bool) -> Result<()> {
-    tokio::task::spawn_blocking(move || {
-        let name = REPOSITORY.parse().context("the demo's repository is not one")?;
-        push_wasm(&store, &name, &"v1".parse()?, V1).context("cannot load the demo's first image")?;
-        if !containers {
-            push_wasm(&store, &name, &"v2".parse()?, V1).context("cannot load the demo's second image")?;
-            return Ok(());
+/// What was asked of the demo.
+#[derive(Debug)]
+pub(crate) struct Demo {
+    /// The gateway's port: 0 for a free one, none for the one that it has.
+    pub(crate) port: Option<u16>,
+}
+
+/// Where the demo's gateway listens.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Entrance {
+    /// The listener's port, as the Gateway has it.
+    port: u16,
+    /// Where that is served.
+    pub(crate) address: SocketAddr,
+}
+
+impl Demo {
+    /// Chooses where the gateway listens, before it does, and tells a Gateway of an earlier start.
+    pub(crate) async fn entrance(&self, client: &Client) -> Result<Entrance> {
+        let gateways: Api<Gateway> = Api::namespaced(client.clone(), NAMESPACE);
+        let mut existing = gateways.get_opt(GATEWAY).await?;
+        let own = existing
+            .as_mut()
+            .and_then(|gateway| gateway.spec.listeners.iter_mut().find(|listener| listener.name == LISTENER));
+        let stored = own.as_ref().and_then(|listener| u16::try_from(listener.port).ok());
+        let wanted = self.port.or(stored).unwrap_or(PORT);
+        let asked = gateway::served(wanted);
+        // Held for a moment only, to say at once what the gateway's status would say later.
+        let probe = TcpListener::bind(asked).await.with_context(|| {
+            format!(
+                "the demo's gateway cannot listen on {asked}: free the port, or choose another with --port PORT (0 picks one)"
+            )
+        })?;
+        let port = if wanted == 0 { probe.local_addr()?.port() } else { wanted };
+        drop(probe);
+        if let Some(listener) = own
+            && i32::from(port) != listener.port
+        {
+            listener.port = port.into();
+            if let Some(gateway) = existing {
+                let replaced = gateways.replace(GATEWAY, &PostParams::default(), &gateway).await;
+                replaced.context("cannot move the demo's Gateway to another port")?;
+            }
         }
-        let root = std::env::temp_dir().join(format!("xebec-demo-{}", std::process::id()));
-        let built = build_v2(&store, &root);
-        std::fs::remove_dir_all(&root).with_context(|| format!("cannot remove {}", root.display()))?;
-        built
-    })
-    .await
-    .context("loading the demo's images failed")?
+        Ok(Entrance { port, address: gateway::served(port) })
+    }
+
+    /// Puts both versions of the service into the registry. The second one is a component too where no containers run.
+    pub(crate) async fn load(&self, store: Arc<Store>, containers: bool) -> Result<()> {
+        tokio::task::spawn_blocking(move || {
+            let name = REPOSITORY.parse().context("the demo's repository is not one")?;
+            push_wasm(&store, &name, &"v1".parse()?, V1).context("cannot load the demo's first image")?;
+            if !containers {
+                push_wasm(&store, &name, &"v2".parse()?, V1)
+                    .context("cannot load the demo's second image")?;
+                return Ok(());
+            }
+            let root = tempfile::tempdir().context("cannot make a temporary directory; set TMPDIR")?;
+            build_v2(&store, root.path())
+        })
+        .await
+        .context("loading the demo's images failed")?
+    }
+
+    /// Declares the application, and waits until all of it is there and answers.
+    pub(crate) async fn apply(&self, client: &Client, entrance: Entrance) -> Result<()> {
+        for object in objects(entrance.port) {
+            put(client, object).await?;
+        }
+        let begun = Instant::now();
+        for version in ["v1", "v2"] {
+            wait_for(client, &format!("hello-{version}"), begun).await?;
+        }
+        // A user may have changed the route so that nothing answers here.
+        let answer = async {
+            while !matches!(status(entrance.address).await, Ok(200)) {
+                tokio::time::sleep(PAUSE).await;
+            }
+        };
+        if timeout(FIRST_ANSWER, answer).await.is_err() {
+            tracing::warn!(
+                "http://{}/ does not answer with 200; `kubectl describe gateway,httproute` says why",
+                entrance.address
+            );
+        }
+        Ok(())
+    }
+}
+
+/// The status with which an address answers `GET /`.
+async fn status(address: SocketAddr) -> std::io::Result<u16> {
+    let mut stream = TcpStream::connect(address).await?;
+    let request = format!("GET / HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await?;
+    // `HTTP/1.1 200`
+    let mut line = [0; 12];
+    stream.read_exact(&mut line).await?;
+    let code = std::str::from_utf8(&line[9..]).ok().and_then(|code| code.parse().ok());
+    code.ok_or_else(|| std::io::ErrorKind::InvalidData.into())
 }
 
 fn build_v2(store: &Store, root: &std::path::Path) -> Result<()> {
     use std::os::unix::fs::PermissionsExt as _;
-    std::fs::create_dir_all(root).with_context(|| format!("cannot make {}", root.display()))?;
     let program = root.join("hello");
     std::fs::write(&program, V2).with_context(|| format!("cannot write {}", program.display()))?;
     std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755))?;
@@ -52,18 +147,6 @@ fn build_v2(store: &Store, root: &std::path::Path) -> Result<()> {
         BuildRequest { rootfs: Rootfs::Directory(root.to_owned()), config, platform: Platform::host() };
     build(store, &REPOSITORY.parse()?, &"v2".parse()?, &request)
         .context("cannot build the demo's second image")?;
-    Ok(())
-}
-
-/// Declares the application, and waits until all of it is there.
-pub(crate) async fn apply(client: &Client) -> Result<()> {
-    for object in objects() {
-        put(client, object).await?;
-    }
-    let begun = Instant::now();
-    for version in ["v1", "v2"] {
-        wait_for(client, &format!("hello-{version}"), begun).await?;
-    }
     Ok(())
 }
 
@@ -91,7 +174,7 @@ async fn put(client: &Client, object: Value) -> Result<()> {
 async fn wait_for(client: &Client, name: &str, begun: Instant) -> Result<()> {
     let kind = GroupVersionKind::gvk("apps", "v1", "Deployment");
     let api: Api<DynamicObject> =
-        Api::namespaced_with(client.clone(), "default", &ApiResource::from_gvk(&kind));
+        Api::namespaced_with(client.clone(), NAMESPACE, &ApiResource::from_gvk(&kind));
     loop {
         let found = api.get_opt(name).await?;
         let Some(found) = found else { return Ok(()) };
@@ -102,11 +185,11 @@ async fn wait_for(client: &Client, name: &str, begun: Instant) -> Result<()> {
         if begun.elapsed() > PATIENCE {
             bail!("the demo's Deployment {name:?} is not available; `kubectl describe pods` says why");
         }
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        tokio::time::sleep(PAUSE).await;
     }
 }
 
-fn objects() -> Vec<Value> {
+fn objects(port: u16) -> Vec<Value> {
     let mut objects = Vec::new();
     for version in ["v1", "v2"] {
         let name = format!("hello-{version}");
@@ -114,7 +197,7 @@ fn objects() -> Vec<Value> {
         objects.push(json!({
             "apiVersion": "apps/v1",
             "kind": "Deployment",
-            "metadata": {"name": name, "namespace": "default", "labels": labels},
+            "metadata": {"name": name, "namespace": NAMESPACE, "labels": labels},
             "spec": {
                 "replicas": 2,
                 "selector": {"matchLabels": labels},
@@ -133,7 +216,7 @@ fn objects() -> Vec<Value> {
         objects.push(json!({
             "apiVersion": "v1",
             "kind": "Service",
-            "metadata": {"name": name, "namespace": "default"},
+            "metadata": {"name": name, "namespace": NAMESPACE},
             "spec": {"selector": labels, "ports": [{"name": "http", "port": 80, "targetPort": "http"}]},
         }));
     }
@@ -147,18 +230,19 @@ fn objects() -> Vec<Value> {
     objects.push(json!({
         "apiVersion": gateway,
         "kind": "Gateway",
-        "metadata": {"name": "demo", "namespace": "default"},
+        "metadata": {"name": GATEWAY, "namespace": NAMESPACE},
         "spec": {
             "gatewayClassName": "xebec",
-            "listeners": [{"name": "http", "protocol": "HTTP", "port": PORT}],
+            "addresses": [{"type": "IPAddress", "value": "127.0.0.1"}],
+            "listeners": [{"name": LISTENER, "protocol": "HTTP", "port": port}],
         },
     }));
     objects.push(json!({
         "apiVersion": gateway,
         "kind": "HTTPRoute",
-        "metadata": {"name": "hello", "namespace": "default"},
+        "metadata": {"name": "hello", "namespace": NAMESPACE},
         "spec": {
-            "parentRefs": [{"name": "demo"}],
+            "parentRefs": [{"name": GATEWAY}],
             "rules": [{"backendRefs": [
                 {"name": "hello-v1", "port": 80, "weight": 3},
                 {"name": "hello-v2", "port": 80, "weight": 1},

@@ -5,42 +5,44 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use anyhow::{Context as _, Result};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{Patch, PatchParams};
-use kube::{Api, Client, CustomResourceExt as _, ResourceExt as _};
+use kube::{Api, Client, ResourceExt as _};
 use tokio_util::sync::CancellationToken;
-use xebec_api::gateway::{Gateway, GatewayClass, HTTPRoute, ReferenceGrant};
-use xebec_gateway::Options;
-
+use xebec_api::gateway::definitions;
+use xebec_gateway::{Options, Pool};
+use xebec_proxy::config::TrustRoots;
 use xebec_proxy::proxy::{Limits, Proxy};
-
-use crate::demo;
 
 const MANAGER: &str = "xebec";
 
-/// Where listeners are served.
-const ADDRESS: Ipv4Addr = Ipv4Addr::LOCALHOST;
+/// Where distributions keep the list of the authorities that a machine believes.
+const AUTHORITIES: [&str; 3] =
+    ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem"];
 
-/// Where the demo's gateway answers.
-pub(crate) fn address() -> SocketAddr {
-    SocketAddr::new(IpAddr::V4(ADDRESS), demo::PORT)
+/// The right to open ports below 1024.
+const NET_BIND_SERVICE: u32 = 10;
+
+/// Where a listener of the demo's Gateway with this port is served.
+pub(crate) fn served(port: u16) -> SocketAddr {
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), options(Ipv4Addr::LOCALHOST).served(port))
 }
 
 /// Makes the Gateway API's kinds known, where a user has not brought their own definitions.
 pub(crate) async fn define(client: &Client) -> Result<()> {
-    let definitions: Api<CustomResourceDefinition> = Api::all(client.clone());
-    for definition in [GatewayClass::crd(), Gateway::crd(), HTTPRoute::crd(), ReferenceGrant::crd()] {
+    let known: Api<CustomResourceDefinition> = Api::all(client.clone());
+    for definition in definitions() {
         let name = definition.name_any();
-        if definitions.get_opt(&name).await?.is_some() {
+        if known.get_opt(&name).await?.is_some() {
             continue;
         }
         let parameters = PatchParams::apply(MANAGER);
-        definitions
+        known
             .patch(&name, &parameters, &Patch::Apply(&definition))
             .await
             .with_context(|| format!("cannot define {name}"))?;
     }
     // A definition is served as soon as its status says so, which takes a moment.
     for _ in 0..200 {
-        let list = definitions.list(&kube::api::ListParams::default()).await?;
+        let list = known.list(&kube::api::ListParams::default()).await?;
         let served = |definition: &CustomResourceDefinition| {
             let conditions = definition.status.iter().flat_map(|status| status.conditions.iter().flatten());
             conditions.into_iter().any(|own| own.type_ == "Established" && own.status == "True")
@@ -54,7 +56,27 @@ pub(crate) async fn define(client: &Client) -> Result<()> {
 }
 
 /// Serves gateways until the platform stops.
-pub(crate) async fn run(client: Client, stop: CancellationToken) {
-    let options = Options { address: IpAddr::V4(ADDRESS), privileged: false };
-    xebec_gateway::run(client, Proxy::new(Limits::default()), options, stop).await;
+pub(crate) async fn run(client: Client, pool: Ipv4Addr, stop: CancellationToken) {
+    xebec_gateway::run(client, Proxy::new(Limits::default()), options(pool), system_roots(), stop).await;
+}
+
+fn options(pool: Ipv4Addr) -> Options {
+    // 2^14 addresses.
+    Options { pool: Pool::new(pool, 18), privileged: opens_low_ports() }
+}
+
+fn system_roots() -> Option<TrustRoots> {
+    let named = std::env::var_os("SSL_CERT_FILE").map(std::path::PathBuf::from);
+    let usual = AUTHORITIES.iter().map(std::path::PathBuf::from);
+    named.into_iter().chain(usual).find_map(|file| TrustRoots::from_pem(&std::fs::read(file).ok()?).ok())
+}
+
+/// Whether ports below 1024 may be opened: by capability, or because the kernel reserves none.
+fn opens_low_ports() -> bool {
+    let reserved = std::fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start");
+    let unreserved = reserved.ok().and_then(|first| first.trim().parse::<u16>().ok()) == Some(0);
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    let effective = effective.and_then(|bits| u64::from_str_radix(bits.trim(), 16).ok()).unwrap_or_default();
+    unreserved || effective >> NET_BIND_SERVICE & 1 == 1
 }

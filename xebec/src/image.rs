@@ -2,12 +2,18 @@
 
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use clap::{Args, Subcommand};
+use serde_json::json;
 use xebec_oci::Reference;
+use xebec_oci::client::{Client, ClientOptions, Kind, Listed};
 use xebec_oci::image::{BuildRequest, LoadLimits, Platform, Rootfs, RunConfig, build, load};
 
-use crate::image_registry::{Workbench, reference};
+use crate::image_registry::{Workbench, built_in, reference};
+use crate::output::{OutputArgs, bytes, table};
+
+/// No listing is longer.
+const MOST_LISTED: usize = 10_000;
 
 /// What `image` does.
 #[derive(Debug, Subcommand)]
@@ -19,6 +25,8 @@ pub(crate) enum ImageCommand {
     Build(BuildArgs),
     /// Push the image of an archive: an OCI layout as tar, or the output of `docker save`.
     Load(LoadArgs),
+    /// List the images of the built-in registry.
+    List(ListArgs),
 }
 
 /// What `image build` takes.
@@ -45,6 +53,8 @@ pub(crate) struct BuildArgs {
     /// The data directory of the instance.
     #[arg(long, value_name = "DIR", default_value = ".xebec")]
     data: PathBuf,
+    #[command(flatten)]
+    output: OutputArgs,
 }
 
 /// What `image load` takes.
@@ -58,6 +68,18 @@ pub(crate) struct LoadArgs {
     /// The data directory of the instance.
     #[arg(long, value_name = "DIR", default_value = ".xebec")]
     data: PathBuf,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+/// What `image list` takes.
+#[derive(Debug, Args)]
+pub(crate) struct ListArgs {
+    /// The data directory of the instance.
+    #[arg(long, value_name = "DIR", default_value = ".xebec")]
+    data: PathBuf,
+    #[command(flatten)]
+    output: OutputArgs,
 }
 
 fn variable(text: &str) -> Result<String, String> {
@@ -82,13 +104,48 @@ pub(crate) async fn run(command: ImageCommand) -> Result<()> {
             };
             let request = BuildRequest { rootfs, config, platform: Platform::host() };
             let make = move |store: &_, name: &_, tag: &_| Ok(build(store, name, tag, &request)?);
-            Workbench::new()?.send(args.tag, &args.data, make).await
+            Workbench::new()?.send(args.tag, &args.data, args.output, make).await
         }
         ImageCommand::Load(args) => {
             let file = args.file;
-            let make =
-                move |store: &_, name: &_, tag: &_| Ok(load(store, name, tag, &file, LoadLimits::default())?);
-            Workbench::new()?.send(args.tag, &args.data, make).await
+            let make = move |store: &_, name: &_, tag: &_| {
+                load(store, name, tag, &file, LoadLimits::default())
+                    .with_context(|| format!("cannot load {}", file.display()))
+            };
+            Workbench::new()?.send(args.tag, &args.data, args.output, make).await
         }
+        ImageCommand::List(args) => list(&args).await,
     }
+}
+
+async fn list(args: &ListArgs) -> Result<()> {
+    let registry = built_in(&args.data)?.to_string();
+    let listed = Client::new(ClientOptions::default())
+        .list(&registry, MOST_LISTED)
+        .await
+        .with_context(|| format!("cannot list the registry {registry}"))?;
+    if listed.len() == MOST_LISTED {
+        eprintln!("only the first {MOST_LISTED} images are shown");
+    }
+    let kind = |one: &Listed| match one.kind {
+        Kind::Container => "container",
+        Kind::Wasm => "wasm",
+        Kind::Index => "index",
+    };
+    let value = |one: &Listed| {
+        json!({
+            "repository": one.image.name.as_str(),
+            "tag": one.image.selector().to_string(),
+            "digest": one.digest.to_string(),
+            "kind": kind(one),
+            "bytes": one.bytes,
+        })
+    };
+    args.output.print(&listed.iter().map(value).collect::<Vec<_>>(), || {
+        let row = |one: &Listed| {
+            let (name, tag) = (one.image.name.to_string(), one.image.selector().to_string());
+            [name, tag, kind(one).to_owned(), bytes(one.bytes), one.digest.to_string()]
+        };
+        table(["REPOSITORY", "TAG", "KIND", "SIZE", "DIGEST"], &listed.iter().map(row).collect::<Vec<_>>())
+    })
 }

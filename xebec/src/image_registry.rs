@@ -5,11 +5,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail};
+use serde_json::json;
 use tempfile::TempDir;
 use xebec_oci::client::{Client, ClientOptions};
 use xebec_oci::{Digest, Limits, Reference, RepositoryName, Selector, Store, Tag};
 
 use crate::data_dir::endpoints_of;
+use crate::output::OutputArgs;
+use crate::progress::Bar;
 
 /// Reads a reference; one that names no registry has an empty one until [`place`] fills it in.
 pub(crate) fn reference(text: &str) -> Result<Reference, xebec_oci::Error> {
@@ -54,6 +57,7 @@ impl Workbench {
         self,
         to: Reference,
         data: &Path,
+        output: OutputArgs,
         make: impl FnOnce(&Store, &RepositoryName, &Tag) -> Result<Digest> + Send + 'static,
     ) -> Result<()> {
         let Selector::Tag(tag) = to.selector() else {
@@ -62,12 +66,17 @@ impl Workbench {
         // Found first, so that nothing is made in vain.
         let to = place(to, data)?;
         let (store, name, made) = (Arc::clone(&self.store), to.name.clone(), tag.clone());
+        let bar = Bar::new("making the image");
         let digest = tokio::task::spawn_blocking(move || make(&store, &name, &made)).await??;
-        Client::new(ClientOptions::default())
+        bar.turn_to("pushing");
+        Client::with_watcher(ClientOptions::default(), bar.watcher())
             .push(&self.store, &to.name, &Selector::Tag(tag.clone()), &to)
             .await
             .with_context(|| format!("cannot push to the registry {}", to.registry))?;
-        println!("{}/{}:{tag}@{digest}", to.registry, to.name);
-        Ok(())
+        drop(bar);
+        let image = Reference { tag: Some(tag), digest: None, ..to };
+        output.print(&json!({"image": image.to_string(), "digest": digest.to_string()}), || {
+            format!("{image}@{digest}")
+        })
     }
 }

@@ -4,13 +4,20 @@
 //! prints; what the parts do is theirs.
 
 mod api;
+mod berth;
 mod cli;
+mod console;
 mod data_dir;
 mod demo;
 mod gateway;
 mod image;
 mod image_registry;
+mod metrics;
 mod node;
+mod output;
+mod parts;
+mod pods;
+mod progress;
 mod pull;
 mod push;
 mod shutdown;
@@ -32,6 +39,9 @@ fn main() -> ExitCode {
         return xebec_container::monitor(rest);
     }
     let cli = cli::Cli::parse();
+    if std::env::var_os("RUST_BACKTRACE").is_none() {
+        std::panic::set_hook(Box::new(log_panic));
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -42,8 +52,41 @@ fn main() -> ExitCode {
     match runtime.block_on(cli.run()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            eprintln!("error: {}", message(&error));
             ExitCode::FAILURE
         }
+    }
+}
+
+/// A panic is a defect, and whoever waits for what panicked says what comes of it: one line of the log will do.
+fn log_panic(panic: &std::panic::PanicHookInfo<'_>) {
+    let place = panic.location().map(ToString::to_string).unwrap_or_default();
+    let reason = panic.payload_as_str().unwrap_or("no reason");
+    tracing::error!("a defect at {place}: {reason} (RUST_BACKTRACE=1 shows more)");
+}
+
+/// An error and its causes on one line, without those that the one before has quoted.
+fn message(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if text.is_empty() {
+            text = cause;
+        } else if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::{Context as _, anyhow};
+
+    #[test]
+    fn an_error_is_one_line_that_says_each_thing_once() {
+        let error = anyhow!("disk\nfull").context("cannot write: disk\nfull").context("cannot start");
+        assert_eq!(super::message(&error), "cannot start: cannot write: disk full");
+        let other = Err::<(), _>(anyhow!("no such file")).context("cannot read x");
+        assert_eq!(super::message(&other.unwrap_err()), "cannot read x: no such file");
     }
 }

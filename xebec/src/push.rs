@@ -8,6 +8,7 @@ use xebec_oci::Reference;
 use xebec_oci::image::push_wasm;
 
 use crate::image_registry::{Workbench, reference};
+use crate::output::OutputArgs;
 
 /// Files larger than this are not WebAssembly that anything here would run.
 const MOST_BYTES: u64 = 1 << 30;
@@ -24,6 +25,8 @@ pub(crate) struct PushArgs {
     /// The data directory of the instance.
     #[arg(long, value_name = "DIR", default_value = ".xebec")]
     data: PathBuf,
+    #[command(flatten)]
+    output: OutputArgs,
 }
 
 /// Pushes the file and prints the reference with its digest.
@@ -35,5 +38,5 @@ pub(crate) async fn run(args: PushArgs) -> Result<()> {
         let wasm = std::fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?;
         push_wasm(store, name, tag, &wasm).with_context(|| format!("cannot push {}", file.display()))
     };
-    Workbench::new()?.send(args.image, &args.data, make).await
+    Workbench::new()?.send(args.image, &args.data, args.output, make).await
 }

@@ -1,5 +1,6 @@
 //! `xebec status`: which parts of a running instance answer.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
@@ -7,8 +8,9 @@ use serde_json::json;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::cli::{Output, StatusArgs};
+use crate::cli::StatusArgs;
 use crate::data_dir::endpoints_of;
+use crate::output::table;
 
 /// A part on the same machine that takes longer than this to accept a connection does not answer.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -20,20 +22,17 @@ pub(crate) async fn run(args: &StatusArgs) -> Result<()> {
         let answers = matches!(timeout(PATIENCE, TcpStream::connect(address)).await, Ok(Ok(_)));
         rows.push((part, address, answers));
     }
-    match args.output {
-        Output::Text => {
-            for (part, address, answers) in &rows {
-                println!("{part:<12} {address:<22} {}", if *answers { "serving" } else { "does not answer" });
-            }
-        }
-        Output::Json => {
-            let rows: Vec<_> = rows
-                .iter()
-                .map(|(part, address, answers)| json!({"part": part, "address": address, "serving": answers}))
-                .collect();
-            println!("{}", serde_json::to_string_pretty(&rows)?);
-        }
-    }
+    let values: Vec<_> = rows
+        .iter()
+        .map(|(part, address, answers)| json!({"part": part, "address": address, "serving": answers}))
+        .collect();
+    args.output.print(&values, || {
+        let row = |(part, address, answers): &(String, SocketAddr, bool)| {
+            let state = if *answers { "serving" } else { "does not answer" };
+            [part.clone(), address.to_string(), state.to_owned()]
+        };
+        table(["PART", "ADDRESS", "STATE"], &rows.iter().map(row).collect::<Vec<_>>())
+    })?;
     let silent: Vec<&str> =
         rows.iter().filter(|(.., answers)| !answers).map(|(part, ..)| part.as_str()).collect();
     if !silent.is_empty() {

@@ -7,48 +7,78 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 use tokio::net::TcpListener;
-use tokio::task::JoinSet;
-use tokio::time::timeout;
-use tokio_util::sync::CancellationToken;
 use xebec_oci::{Limits, Registry, Store};
 
-use crate::api;
+use crate::berth::Berth;
 use crate::cli::{Part, UpArgs};
 use crate::data_dir::{DataDir, Endpoints};
-use crate::node::{self, Logs};
-use crate::shutdown;
-use crate::{demo, gateway};
-
-/// What parts have to end in after they were asked to.
-const GRACE: Duration = Duration::from_secs(10);
+use crate::demo::Demo;
+use crate::metrics::Metrics;
+use crate::node;
+use crate::parts::{Parts, Stage};
+use crate::pods::LocalPods;
+use crate::{api, console, gateway, shutdown};
 
 /// Runs the platform until a signal ends it, or a part ends on its own.
-pub(crate) async fn run(args: UpArgs, with_demo: bool) -> Result<()> {
-    let begun = Instant::now();
+pub(crate) async fn run(args: UpArgs, demo: Option<Demo>) -> Result<()> {
     start_log()?;
-    let parts = args.parts();
-    if parts.is_empty() {
-        bail!("nothing is left to run: --only and --without exclude every part");
-    }
     let stop = shutdown::on_signals()?;
     let data = DataDir::hold(&args.data)?;
-    let mut running = JoinSet::new();
+    let mut parts = Parts::new();
+    let ended = tokio::select! {
+        // A part that ends because it was asked to has not ended early.
+        biased;
+        () = stop.cancelled() => Ok(()),
+        Err(error) = serve(&args, &data, demo, &mut parts) => Err(error),
+    };
+    parts.end().await;
+    ended
+}
+
+/// Starts everything, says so, and returns only when something goes wrong.
+async fn serve(
+    args: &UpArgs,
+    data: &DataDir,
+    demo: Option<Demo>,
+    parts: &mut Parts,
+) -> Result<std::convert::Infallible> {
+    let begun = Instant::now();
+    let wanted = args.parts();
+    if wanted.is_empty() {
+        bail!("nothing is left to run: --only and --without exclude every part");
+    }
+    let lacks = |part: &&Part| !wanted.contains(part) && **part != Part::Console;
+    if let (Some(_), Some(part)) = (&demo, Part::ALL.iter().find(lacks)) {
+        bail!("the demo needs the part {}: add it to --only, or take it out of --without", part.name());
+    }
+    let metrics = Metrics::new();
     let mut endpoints = Endpoints::new();
-    let logs = Arc::new(Logs::new(&data));
+    let mut notes = Vec::new();
+    let berth = Arc::new(Berth::take(data.path())?);
+    let pods = Arc::new(LocalPods::new(data));
     let mut store = None;
     let mut client = None;
-    let mut notes = Vec::new();
-    for part in parts {
+    let mut entrance = None;
+    for part in wanted {
         let address = match part {
             Part::Api => {
-                let (address, own) = api::start(&args, &data, &stop, &mut running, logs.clone()).await?;
-                logs.connect(own.clone());
-                running.spawn(ended("controllers", xebec_controllers::run(own.clone(), stop.clone())));
+                let (address, own) =
+                    api::start(args, data, &mut parts.servers, pods.clone(), &metrics).await?;
+                pods.connect(own.clone());
+                let stop = parts.clients.stop();
+                parts.clients.spawn("controllers", xebec_controllers::run(own.clone(), stop));
                 client = Some(own);
                 address
             }
+            Part::Console => {
+                let listener = bind("console", args.console).await?;
+                let address = listener.local_addr().context("the console's address cannot be read")?;
+                let stop = parts.servers.stop();
+                parts.servers.spawn("console", console::serve(listener, Arc::clone(&metrics), stop));
+                address
+            }
             Part::Registry => {
-                let (address, own) = start_registry(&args, &data, &stop, &mut running).await?;
+                let (address, own) = start_registry(args, data, &mut parts.servers).await?;
                 store = Some(own);
                 address
             }
@@ -57,10 +87,13 @@ pub(crate) async fn run(args: UpArgs, with_demo: bool) -> Result<()> {
                     bail!("the gateway needs the API: add it to --only, or leave the gateway out too");
                 };
                 gateway::define(&client).await?;
-                running.spawn(ended("gateway", gateway::run(client, stop.clone())));
-                if with_demo {
-                    endpoints.insert(part.name().to_owned(), gateway::address());
+                if let Some(demo) = &demo {
+                    let chosen = demo.entrance(&client).await?;
+                    endpoints.insert(part.name().to_owned(), chosen.address);
+                    entrance = Some(chosen);
                 }
+                let stop = parts.clients.stop();
+                parts.clients.spawn("gateway", gateway::run(client, berth.gateways(), stop));
                 continue;
             }
             Part::Node => {
@@ -69,51 +102,33 @@ pub(crate) async fn run(args: UpArgs, with_demo: bool) -> Result<()> {
                         "the node needs the API and the registry: add them to --only, or leave the node out too"
                     );
                 };
-                let options = node::options(&data, store.clone()).await?;
-                if with_demo {
-                    demo::load(store, options.containers.is_ok()).await?;
+                let registry = endpoints.get(Part::Registry.name()).copied();
+                let node = node::prepare(data, berth.clone(), store.clone(), registry).await?;
+                node.serve(&pods);
+                if let Some(demo) = &demo {
+                    demo.load(store, node.runs_containers()).await?;
                 }
-                notes.push(match &options.containers {
-                    Ok(_) => "containers  on".to_owned(),
-                    Err(why) => format!("containers  off: {why}; WebAssembly pods run"),
-                });
-                running.spawn(ended("node", xebec_node::run(client, options, stop.clone())));
+                notes.push(format!("containers  {}", node.containers()));
+                let stop = parts.clients.stop();
+                parts.clients.spawn("node", node.run(client, stop));
                 continue;
             }
         };
         endpoints.insert(part.name().to_owned(), address);
     }
-    if with_demo {
-        let Some(client) = &client else { bail!("the demo needs the API: add it to --only") };
+    if let (Some(demo), Some(client), Some(entrance)) = (&demo, &client, entrance) {
         eprintln!("starting the demo's pods …");
-        demo::apply(client).await?;
-    }
-    data.write_endpoints(&endpoints)?;
-    if with_demo {
-        notes.push(format!("try         curl http://{}/", gateway::address()));
+        demo.apply(client, entrance).await?;
+        notes.push(format!("try         curl http://{}/", entrance.address));
         notes.push(format!(
             "and         kubectl --kubeconfig {} get pods,svc,gateways,httproutes -A",
             args.data.join("kubeconfig").display()
         ));
     }
+    data.write_endpoints(&endpoints)?;
+    metrics.set_ready();
     announce(begun.elapsed(), &endpoints, &notes)?;
-
-    let ended_early = tokio::select! {
-        // A part that ends because it was asked to has not ended early.
-        biased;
-        () = stop.cancelled() => None,
-        ended = running.join_next() => ended,
-    };
-    stop.cancel();
-    let drained = timeout(GRACE, async { while running.join_next().await.is_some() {} }).await;
-    if drained.is_err() {
-        tracing::warn!("parts were still busy after {} s and were cut off", GRACE.as_secs());
-    }
-    match ended_early {
-        None => Ok(()),
-        Some(Ok(part)) => bail!("{part} ended on its own; its log lines above say why"),
-        Some(Err(error)) => Err(error).context("a part failed"),
-    }
+    Err(parts.ended_early().await)
 }
 
 /// Logs go to stderr; `RUST_LOG` chooses which.
@@ -128,17 +143,10 @@ fn start_log() -> Result<()> {
     Ok(())
 }
 
-/// A part that says its name when it has ended.
-async fn ended(name: &'static str, part: impl Future<Output = ()>) -> &'static str {
-    part.await;
-    name
-}
-
 async fn start_registry(
     args: &UpArgs,
     data: &DataDir,
-    stop: &CancellationToken,
-    running: &mut JoinSet<&'static str>,
+    servers: &mut Stage,
 ) -> Result<(SocketAddr, Arc<Store>)> {
     let listener = bind("registry", args.registry).await?;
     let address = listener.local_addr().context("the registry's address cannot be read")?;
@@ -146,16 +154,11 @@ async fn start_registry(
         .context("the registry cannot be opened")?;
     let store = Arc::new(store);
     let registry = Arc::new(Registry::new(store.clone()));
-    running.spawn({
-        let stop = stop.clone();
-        async move {
-            registry.serve(listener, stop.cancelled_owned()).await;
-            "registry"
-        }
-    });
+    servers.spawn("registry", registry.serve(listener, servers.stop().cancelled_owned()));
     Ok((address, store))
 }
 
+/// Listens for a part whose address the flag of its name gives.
 pub(crate) async fn bind(part: &str, address: SocketAddr) -> Result<TcpListener> {
     TcpListener::bind(address).await.with_context(|| {
         format!("the {part} cannot listen on {address}: free the port, or choose another with --{part} ADDR (port 0 picks one)")

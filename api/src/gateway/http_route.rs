@@ -68,6 +68,75 @@ pub struct HttpRule {
     /// How long it may take.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeouts: Option<Timeouts>,
+    /// When it is sent again; of the experimental channel.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(skip)]
+    pub retry: Option<Retry>,
+    /// Where requests of one session go; of the experimental channel.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(skip)]
+    pub session_persistence: Option<SessionPersistence>,
+}
+
+/// When a request is sent again.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Retry {
+    /// Statuses that are tried again.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub codes: Vec<u16>,
+    /// How often at most.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attempts: Option<i32>,
+    /// The least wait between two tries, as a Gateway API duration.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backoff: Option<String>,
+}
+
+/// Where requests of one session go.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SessionPersistence {
+    /// The name of the cookie or header.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session_name: Option<String>,
+    /// What bears the session.
+    #[serde(rename = "type", default)]
+    pub type_: SessionPersistenceType,
+    /// How long a session lasts at most, as a Gateway API duration.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub absolute_timeout: Option<String>,
+    /// How a cookie lives.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cookie_config: Option<CookieConfig>,
+}
+
+/// What bears a session.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum SessionPersistenceType {
+    /// A cookie.
+    #[default]
+    Cookie,
+    /// A header.
+    Header,
+}
+
+/// How a cookie lives.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CookieConfig {
+    /// As long as the client, or as long as the session.
+    #[serde(default)]
+    pub lifetime_type: CookieLifetimeType,
+}
+
+/// How long a cookie lives.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum CookieLifetimeType {
+    /// As long as the client.
+    #[default]
+    Session,
+    /// As long as the session's absolute timeout.
+    Permanent,
 }
 
 /// What a request must have; all of it.
@@ -186,6 +255,60 @@ pub struct HttpFilter {
     /// A filter of the controller's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub extension_ref: Option<LocalObjectReference>,
+    /// Asks another service first; of the experimental channel.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(skip)]
+    pub external_auth: Option<ExternalAuth>,
+}
+
+/// A service that is asked whether a request may pass.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ExternalAuth {
+    /// What the service speaks.
+    pub protocol: ExternalAuthProtocol,
+    /// The service.
+    pub backend_ref: BackendRef,
+    /// How it is asked by HTTP.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub http: Option<HttpAuth>,
+    /// How much of the body it is shown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forward_body: Option<ForwardBody>,
+}
+
+/// What a service speaks that is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum ExternalAuthProtocol {
+    /// HTTP, where 200 lets pass.
+    Http,
+    /// Envoy's ext_authz.
+    Grpc,
+}
+
+/// How a service is asked by HTTP.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct HttpAuth {
+    /// What the request's path is put behind.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    /// Headers of the request that it is shown.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub allowed_headers: Vec<String>,
+    /// Headers of its answer that the request takes along; all where there are none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub allowed_response_headers: Vec<String>,
+}
+
+/// How much of a body is shown.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ForwardBody {
+    /// The largest body; none is shown where 0.
+    #[serde(default)]
+    pub max_size: u32,
 }
 
 /// What a filter does.
@@ -207,6 +330,9 @@ pub enum HttpFilterType {
     /// Answers for other origins.
     #[serde(rename = "CORS")]
     Cors,
+    /// Asks another service first; of the experimental channel.
+    #[schemars(skip)]
+    ExternalAuth,
 }
 
 /// How headers are changed: first removed, then set, then added.

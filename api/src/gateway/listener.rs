@@ -5,7 +5,7 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::reference::{LocalObjectReference, SecretReference};
+use super::reference::{LocalObjectReference, ObjectReference, SecretReference};
 
 /// Places where traffic enters.
 #[derive(CustomResource, Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -45,6 +45,117 @@ pub struct GatewaySpec {
     /// What the controller puts on the objects that it makes for this Gateway.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub infrastructure: Option<Infrastructure>,
+    /// TLS with clients and backends, beyond what listeners say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<GatewayTls>,
+    /// Which ListenerSets may join; none where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allowed_listeners: Option<AllowedListeners>,
+}
+
+/// Which ListenerSets may join a Gateway.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct AllowedListeners {
+    /// The namespaces that they may come from.
+    #[serde(default)]
+    pub namespaces: ListenerNamespaces,
+}
+
+/// Namespaces that ListenerSets may come from.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ListenerNamespaces {
+    /// How they are chosen.
+    #[serde(default)]
+    pub from: FromListenerNamespaces,
+    /// Their labels, for [`FromListenerNamespaces::Selector`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub selector: Option<LabelSelector>,
+}
+
+/// How namespaces of ListenerSets are chosen.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum FromListenerNamespaces {
+    /// All of them.
+    All,
+    /// Those that a selector picks.
+    Selector,
+    /// The Gateway's own.
+    Same,
+    /// None of them.
+    #[default]
+    None,
+}
+
+/// TLS of a whole Gateway.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct GatewayTls {
+    /// With backends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backend: Option<GatewayBackendTls>,
+    /// With clients.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub frontend: Option<FrontendTls>,
+}
+
+/// What backends are shown.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct GatewayBackendTls {
+    /// A certificate for backends that ask for one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_certificate_ref: Option<SecretReference>,
+}
+
+/// What clients must show.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct FrontendTls {
+    /// On every port that is not named below.
+    pub default: FrontendTlsConfig,
+    /// On single ports.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    pub per_port: Vec<PortTls>,
+}
+
+/// What clients must show on one port.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PortTls {
+    /// The port.
+    #[schemars(range(min = 1, max = 65535))]
+    pub port: i32,
+    /// What is asked of clients there.
+    pub tls: FrontendTlsConfig,
+}
+
+/// What is asked of clients.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct FrontendTlsConfig {
+    /// Their certificates; none are asked for where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub validation: Option<FrontendValidation>,
+}
+
+/// Which certificates of clients are believed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct FrontendValidation {
+    /// Objects that hold the authorities, in `ca.crt`.
+    #[schemars(length(min = 1, max = 16))]
+    pub ca_certificate_refs: Vec<ObjectReference>,
+    /// What becomes of clients without such a certificate.
+    #[serde(default)]
+    pub mode: FrontendValidationMode,
+}
+
+/// What becomes of clients without a certificate that is believed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum FrontendValidationMode {
+    /// They are refused.
+    #[default]
+    AllowValidOnly,
+    /// They are let in.
+    AllowInsecureFallback,
 }
 
 /// One port, protocol and hostname.
@@ -196,6 +307,9 @@ pub struct GatewayStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
     pub listeners: Vec<ListenerStatus>,
+    /// How many ListenerSets have joined.
+    #[serde(default, rename = "attachedListenerSets", skip_serializing_if = "Option::is_none")]
+    pub attached_listener_sets: Option<i32>,
 }
 
 /// An address that a Gateway is served on.

@@ -68,6 +68,40 @@ fn service_kind() -> String {
     "Service".to_owned()
 }
 
+/// A backend and its share of the traffic.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub struct WeightedBackendRef {
+    /// The backend.
+    #[serde(flatten)]
+    pub backend: BackendRef,
+    /// Its share: this part of the sum of all weights of the rule.
+    #[serde(default = "one")]
+    #[schemars(range(min = 0, max = 1_000_000))]
+    pub weight: i32,
+}
+
+fn one() -> i32 {
+    1
+}
+
+/// An object, perhaps of another namespace.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub struct ObjectReference {
+    /// The API group; `""` is the core group.
+    #[schemars(length(max = 253))]
+    pub group: String,
+    /// The kind.
+    #[schemars(length(min = 1, max = 63))]
+    pub kind: String,
+    /// The name.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+    /// The namespace; the referrer's own where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63))]
+    pub namespace: Option<String>,
+}
+
 /// An object in the referrer's own namespace.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub struct LocalObjectReference {

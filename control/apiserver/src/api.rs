@@ -6,6 +6,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::catalog::Catalog;
 use crate::cluster_ip::ClusterIps;
+use crate::policy::Policy;
 use crate::storage::Storage;
 
 /// The API over one store. Cheap to clone.
@@ -18,6 +19,7 @@ struct Parts {
     storage: Storage,
     catalog: Catalog,
     cluster_ips: ClusterIps,
+    policy: Policy,
     shutdown: CancellationToken,
 }
 
@@ -29,7 +31,8 @@ impl Api {
         cluster_ips: ClusterIps,
         shutdown: CancellationToken,
     ) -> Self {
-        Self { parts: Arc::new(Parts { storage, catalog, cluster_ips, shutdown }) }
+        let policy = Policy::new(storage.clone());
+        Self { parts: Arc::new(Parts { storage, catalog, cluster_ips, policy, shutdown }) }
     }
 
     /// Where objects rest.
@@ -40,6 +43,11 @@ impl Api {
     /// What is served.
     pub fn catalog(&self) -> &Catalog {
         &self.parts.catalog
+    }
+
+    /// Who may do what.
+    pub fn policy(&self) -> &Policy {
+        &self.parts.policy
     }
 
     /// The addresses of services.

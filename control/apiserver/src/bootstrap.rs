@@ -4,11 +4,11 @@ use serde_json::{Value, json};
 use xebec_machinery::status::Status;
 
 use crate::api::Api;
-use crate::authorizer::{ADMINISTRATORS, User};
 use crate::call::Call;
 use crate::codec::Decoded;
 use crate::options::Options;
 use crate::request::{ResourceRequest, Verb};
+use crate::user::{ADMINISTRATORS, User};
 
 const NAMESPACES: [&str; 4] = ["default", "kube-node-lease", "kube-public", "kube-system"];
 
@@ -18,9 +18,15 @@ impl Api {
     pub async fn prepare(&self, port: u16) -> Result<(), Status> {
         self.load_definitions()?;
         self.note_addresses()?;
+        let namespaces = self.own_call("", "v1", "namespaces", None)?;
         for name in NAMESPACES {
             let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
-            self.ensure("namespaces", None, namespace).await?;
+            self.ensure(&namespaces, namespace).await?;
+        }
+        self.prepare_roles().await?;
+        let services = self.own_call("", "v1", "services", Some("default"))?;
+        if self.storage().find(&services.resource, Some("default"), "kubernetes")?.is_some() {
+            return Ok(());
         }
         let service = json!({
             "apiVersion": "v1",
@@ -35,14 +41,21 @@ impl Api {
                 "ports": [{"name": "https", "port": 443, "protocol": "TCP", "targetPort": port}],
             },
         });
-        self.ensure("services", Some("default"), service).await
+        self.ensure(&services, service).await
     }
 
-    async fn ensure(&self, plural: &str, namespace: Option<&str>, object: Value) -> Result<(), Status> {
+    /// A creation by the API itself.
+    pub(crate) fn own_call(
+        &self,
+        group: &str,
+        version: &str,
+        plural: &str,
+        namespace: Option<&str>,
+    ) -> Result<Call, Status> {
         let request = ResourceRequest {
             verb: Verb::Create,
-            group: String::new(),
-            version: "v1".to_owned(),
+            group: group.to_owned(),
+            version: version.to_owned(),
             resource: plural.to_owned(),
             namespace: namespace.map(str::to_owned),
             name: None,
@@ -50,17 +63,15 @@ impl Api {
             rest: None,
             options: Options::default(),
         };
-        let user = User { name: "system:apiserver".to_owned(), groups: vec![ADMINISTRATORS.to_owned()] };
-        let call = Call::new(request, &self.catalog().served(), user, "xebec")?;
-        match self.create(&call, Decoded { object, duplicates: Vec::new() }).await {
-            Err(status) if status.code() == 409 => Ok(()),
-            // The service's address is the API's own already.
-            Err(status) if status.code() == 422 && self.exists(&call, plural, namespace)? => Ok(()),
-            outcome => outcome.map(drop),
-        }
+        let user = User::new("system:apiserver", [ADMINISTRATORS]);
+        Call::new(request, &self.catalog().served(), user, "xebec")
     }
 
-    fn exists(&self, call: &Call, plural: &str, namespace: Option<&str>) -> Result<bool, Status> {
-        Ok(plural == "services" && self.storage().find(&call.resource, namespace, "kubernetes")?.is_some())
+    /// Makes an object that may be there already.
+    pub(crate) async fn ensure(&self, call: &Call, object: Value) -> Result<(), Status> {
+        match self.create(call, Decoded { object, doubled: Vec::new() }).await {
+            Err(status) if status.code() == 409 => Ok(()),
+            outcome => outcome.map(drop),
+        }
     }
 }

@@ -7,11 +7,11 @@ use serde_json::Value;
 use xebec_machinery::resource::{Resource, Version};
 use xebec_machinery::status::{Qualified, Status};
 
-use crate::authorizer::User;
 use crate::catalog::Served;
 use crate::convert;
 use crate::options::{FieldValidation, Options};
 use crate::request::ResourceRequest;
+use crate::user::User;
 
 /// A request for objects of a resource in one of its versions.
 #[derive(Debug, Clone)]

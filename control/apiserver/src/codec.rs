@@ -1,6 +1,5 @@
 //! Request bodies: how many bytes are read, in which encoding, and what is odd about them.
 
-use std::fmt;
 use std::io::Read;
 
 use bytes::Bytes;
@@ -8,25 +7,29 @@ use http::HeaderMap;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http_body::Body;
 use http_body_util::{BodyExt, Limited};
-use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
-use serde_json::{Map, Value};
+use serde_json::Value;
+use serde_saphyr::DuplicateKeyPolicy;
 use xebec_machinery::status::Status;
+use xebec_machinery::{decoding, protobuf};
+
+use crate::intake;
 
 /// The most bytes of a request body, as sent and when decompressed.
 pub const BODY_LIMIT: usize = 3 * 1024 * 1024;
 
-/// The media type of protobuf bodies.
-const PROTOBUF: &str = "application/vnd.kubernetes.protobuf";
+const UNDERSTOOD: [&str; 3] = ["application/json", "application/yaml", protobuf::MEDIA_TYPE];
 
-const UNDERSTOOD: [&str; 3] = ["application/json", "application/yaml", PROTOBUF];
+/// What upstream says of a protobuf body that does not begin as one.
+const NO_PROTOBUF: &str =
+    "provided data does not appear to be a protobuf message, expected prefix [107 56 115 0]";
 
 /// An object as it was sent.
 #[derive(Debug)]
 pub struct Decoded {
     /// The object.
     pub object: Value,
-    /// The paths of fields that were given twice; the last one won.
-    pub duplicates: Vec<String>,
+    /// The fields that were given twice, in the words of upstream; the last one won.
+    pub doubled: Vec<String>,
 }
 
 /// Reads a body whole, decompressed if need be.
@@ -71,167 +74,124 @@ pub fn media_type(headers: &HeaderMap) -> &str {
     if media.is_empty() { "application/json" } else { media }
 }
 
-/// Decodes an object in any of the encodings that the API takes.
-pub fn decode(media: &str, bytes: &[u8]) -> Result<Decoded, Status> {
+/// Decodes an object in any of the encodings that the API takes. `kind` is what it should be, which errors name.
+pub fn decode(media: &str, bytes: &[u8], kind: &str) -> Result<Decoded, Status> {
+    let unrecognized = |why: String| intake::unrecognized_bytes(kind, bytes, &why);
     match media {
-        "application/json" => json(bytes),
-        "application/yaml" | "application/x-yaml" | "text/yaml" => yaml(bytes),
-        PROTOBUF => {
-            let object = xebec_machinery::protobuf::decode(bytes)
-                .map_err(|error| Status::bad_request(format!("the protobuf body cannot be read: {error}")))?;
-            Ok(Decoded { object, duplicates: Vec::new() })
+        "application/json" => {
+            let (object, doubled) = decoding::parse(bytes).map_err(|error| {
+                unrecognized(format!("couldn't get version/kind; json parse error: {error}"))
+            })?;
+            checked(object, doubled, &unrecognized)
+        }
+        "application/yaml" | "application/x-yaml" | "text/yaml" => {
+            let (object, doubled) = read_yaml(bytes)
+                .map_err(|error| unrecognized(format!("error converting YAML to JSON: yaml: {error}")))?;
+            checked(object, doubled, &unrecognized)
+        }
+        protobuf::MEDIA_TYPE => {
+            let object = protobuf::decode(bytes).map_err(|error| match error {
+                protobuf::Error::TooLarge => Status::too_large(BODY_LIMIT),
+                protobuf::Error::NoEnvelope => unrecognized(NO_PROTOBUF.to_owned()),
+                protobuf::Error::UnknownKind { api_version, kind: found } => {
+                    intake::unregistered(&api_version, &found, kind)
+                }
+                error => unrecognized(error.to_string()),
+            })?;
+            Ok(Decoded { object, doubled: Vec::new() })
         }
         _ => Err(Status::unsupported_media_type(&UNDERSTOOD)),
     }
 }
 
-fn json(bytes: &[u8]) -> Result<Decoded, Status> {
-    let mut duplicates = Vec::new();
-    let mut reader = serde_json::Deserializer::from_slice(bytes);
-    let object = Seed { path: Trail::Root, duplicates: &mut duplicates }
-        .deserialize(&mut reader)
-        .and_then(|object| reader.end().map(|()| object))
-        .map_err(|error| Status::bad_request(format!("the body is not JSON: {error}")))?;
-    checked(object, duplicates)
-}
-
-/// Decodes YAML, whose duplicate keys are told by the parser itself.
+/// Decodes what is applied: YAML, of which JSON is a part.
 pub fn yaml(bytes: &[u8]) -> Result<Decoded, Status> {
-    let object = serde_saphyr::from_slice(bytes)
-        .map_err(|error| Status::bad_request(format!("error decoding YAML: {error}")))?;
-    checked(object, Vec::new())
+    let refused = |why: String| Status::bad_request(format!("error decoding YAML: {why}"));
+    let (object, doubled) = read_yaml(bytes).map_err(|error| refused(error.to_string()))?;
+    checked(object, doubled, &refused)
 }
 
-fn checked(object: Value, duplicates: Vec<String>) -> Result<Decoded, Status> {
-    if object.is_object() {
-        return Ok(Decoded { object, duplicates });
-    }
-    Err(Status::bad_request("the body is not an object; send one with apiVersion, kind and metadata"))
+/// Decodes a patch that is an object. `opening` stands before what is wrong with it.
+pub fn patch(bytes: &[u8], opening: &str) -> Result<Decoded, Status> {
+    let refused = |why: String| Status::bad_request(format!("{opening}{why}"));
+    let (object, doubled) = decoding::parse(bytes).map_err(|error| refused(error.to_string()))?;
+    checked(object, doubled, &refused)
 }
 
-/// Where in the document the reader is. Written out only when a duplicate is found.
-#[derive(Clone, Copy)]
-enum Trail<'a> {
-    Root,
-    Field(&'a Trail<'a>, &'a str),
-    Item(&'a Trail<'a>, usize),
+/// The fields that stand twice in a JSON patch.
+pub fn operations(bytes: &[u8]) -> Result<Vec<String>, Status> {
+    let refused = |why: String| Status::bad_request(format!("error decoding patch: {why}"));
+    let (list, doubled) = decoding::parse(bytes).map_err(|error| refused(error.to_string()))?;
+    if list.is_array() {
+        return Ok(doubled);
+    }
+    Err(refused("json: cannot unmarshal object into Go value of type jsonpatch.Patch".to_owned()))
 }
 
-impl fmt::Display for Trail<'_> {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Root => Ok(()),
-            Self::Field(Self::Root, name) => formatter.write_str(name),
-            Self::Field(parent, name) => write!(formatter, "{parent}.{name}"),
-            Self::Item(parent, at) => write!(formatter, "{parent}[{at}]"),
-        }
-    }
+fn read_yaml(bytes: &[u8]) -> Result<(Value, Vec<String>), serde_saphyr::Error> {
+    let options = serde_saphyr::options! { duplicate_keys: DuplicateKeyPolicy::LastWins };
+    serde_saphyr::with_deserializer_from_slice_with_options(bytes, options, |reader| decoding::value(reader))
 }
 
-/// Reads any value and notes the fields that come twice.
-struct Seed<'a> {
-    path: Trail<'a>,
-    duplicates: &'a mut Vec<String>,
-}
-
-impl<'de> DeserializeSeed<'de> for Seed<'_> {
-    type Value = Value;
-
-    fn deserialize<D: Deserializer<'de>>(self, reader: D) -> Result<Value, D::Error> {
-        reader.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Seed<'_> {
-    type Value = Value;
-
-    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("a JSON value")
-    }
-
-    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_string<E>(self, value: String) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_unit<E>(self) -> Result<Value, E> {
-        Ok(Value::Null)
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
-        let mut list = Vec::new();
-        while let Some(item) = items.next_element_seed(Seed {
-            path: Trail::Item(&self.path, list.len()),
-            duplicates: &mut *self.duplicates,
-        })? {
-            list.push(item);
-        }
-        Ok(Value::Array(list))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
-        let mut fields = Map::new();
-        while let Some(name) = entries.next_key::<String>()? {
-            let path = Trail::Field(&self.path, &name);
-            let value = entries.next_value_seed(Seed { path, duplicates: &mut *self.duplicates })?;
-            if fields.contains_key(&name) {
-                self.duplicates.push(path.to_string());
-            }
-            fields.insert(name, value);
-        }
-        Ok(Value::Object(fields))
-    }
+fn checked(
+    object: Value,
+    doubled: Vec<String>,
+    refused: &dyn Fn(String) -> Status,
+) -> Result<Decoded, Status> {
+    let word = match &object {
+        Value::Object(_) => return Ok(Decoded { object, doubled }),
+        Value::Null => return Err(refused("the body is empty; send an object".to_owned())),
+        Value::Bool(_) => "bool",
+        Value::Number(_) => "number",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+    };
+    Err(refused(format!("json: cannot unmarshal {word} into Go value of type map[string]interface {{}}")))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn refusal(media: &str, body: &str) -> Status {
+        decode(media, body.as_bytes(), "Pod").unwrap_err()
+    }
+
     #[test]
     fn a_field_given_twice_is_told_by_its_path() {
-        let decoded =
-            decode("application/json", br#"{"spec":{"items":[{"a":1,"a":2}]},"kind":"A"}"#).unwrap();
-        assert_eq!(decoded.duplicates, ["spec.items[0].a"]);
-        assert_eq!(decoded.object["spec"]["items"][0]["a"], 2);
+        let bodies = [
+            ("application/json", r#"{"spec":{"items":[{"a":1,"a":2}]},"kind":"A"}"#),
+            ("application/yaml", "spec:\n  items:\n  - a: 1\n    a: 2\nkind: A\n"),
+        ];
+        for (media, body) in bodies {
+            let decoded = decode(media, body.as_bytes(), "Pod").unwrap();
+            assert_eq!(decoded.doubled, [r#"duplicate field "spec.items[0].a""#], "{media}");
+            assert_eq!(decoded.object["spec"]["items"][0]["a"], 2, "{media}");
+        }
     }
 
     #[test]
     fn what_is_not_an_object_is_refused() {
         for (media, body) in [
             ("application/json", "[1]"),
+            ("application/json", ""),
             ("application/json", "{\"a\":"),
             ("application/json", "{} {}"),
             ("application/yaml", "- a"),
             ("application/yaml", "a: [b"),
+            ("application/yaml", ""),
         ] {
-            assert_eq!(decode(media, body.as_bytes()).unwrap_err().code(), 400, "{body}");
+            assert_eq!(refusal(media, body).code(), 400, "{body}");
         }
-        assert_eq!(decode("text/plain", b"{}").unwrap_err().code(), 415);
+        assert_eq!(refusal("text/plain", "{}").code(), 415);
     }
 
     #[test]
     fn a_deep_document_is_refused_without_a_crash() {
-        let deep = "{\"a\":".repeat(100_000);
-        assert_eq!(decode("application/json", deep.as_bytes()).unwrap_err().code(), 400);
+        for deep in ["{\"a\":".repeat(100_000), "[".repeat(100_000)] {
+            assert_eq!(refusal("application/json", &deep).code(), 400);
+            assert_eq!(refusal("application/yaml", &deep).code(), 400);
+        }
     }
 
     #[tokio::test]

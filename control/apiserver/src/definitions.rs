@@ -146,6 +146,19 @@ impl Api {
         superseded(self.storage().update(definitions, new, stored.revision).await.map(drop))
     }
 
+    /// The schema that a resource's definition gives for a version, with all its descriptions.
+    pub(crate) fn published(&self, resource: &Resource, version: &str) -> Option<Value> {
+        if !resource.custom {
+            return None;
+        }
+        let served = self.catalog().served();
+        let name = format!("{}.{}", resource.plural, resource.group);
+        let stored = self.storage().find(served.find(GROUP, PLURAL)?, None, &name).ok()??;
+        let versions = object::at_path(&stored.object, ".spec.versions")?.as_array()?;
+        let found = versions.iter().find(|one| one.get("name").is_some_and(|name| name == version))?;
+        object::at_path(found, ".schema.openAPIV3Schema").cloned()
+    }
+
     fn definitions(&self, definitions: &Resource) -> Result<Vec<Stored>, Status> {
         let prefix = key::prefix(GROUP, PLURAL, None);
         let page =

@@ -2,7 +2,9 @@
 
 use jiff::ToSpan;
 use serde_json::{Value, json};
-use xebec_machinery::status::Status;
+use xebec_machinery::decoding;
+use xebec_machinery::field::{FieldError, Path};
+use xebec_machinery::status::{Qualified, Status};
 
 use crate::api::Api;
 use crate::call::{Call, timestamp};
@@ -41,38 +43,35 @@ impl DeleteOptions {
             ..Self::default()
         };
         let Some(body) = body else { return Ok(options) };
-        match body.get("dryRun") {
-            None | Some(Value::Null) => {}
-            Some(Value::Array(list)) if list.is_empty() => {}
-            Some(Value::Array(list)) if list.iter().all(|item| item == "All") => options.dry_run = true,
-            Some(_) => {
-                return Err(Status::bad_request("dryRun of DeleteOptions must be [\"All\"] or absent"));
+        decoding::check("", "v1", "DeleteOptions", body)
+            .map_err(|why| decoding::unfit("v1", "DeleteOptions", &why))?;
+        let mut wrong = Vec::new();
+        for value in body.get("dryRun").and_then(Value::as_array).into_iter().flatten() {
+            if value == "All" {
+                options.dry_run = true;
+            } else {
+                let path = Path::ROOT.child("dryRun");
+                wrong.push(FieldError::not_supported(&path, value.clone(), &["All"]));
             }
         }
-        if let Some(grace) = body.get("gracePeriodSeconds").filter(|grace| !grace.is_null()) {
-            let refused = || {
-                Status::bad_request(
-                    "gracePeriodSeconds of DeleteOptions must be a whole number, zero or more",
-                )
-            };
-            options.grace = Some(grace.as_u64().ok_or_else(refused)?);
-        }
-        options.propagation = match body.get("propagationPolicy").and_then(Value::as_str) {
-            None | Some("") => match body.get("orphanDependents").and_then(Value::as_bool) {
-                Some(true) => Some(Propagation::Orphan),
-                Some(false) => Some(Propagation::Background),
-                None => options.propagation,
-            },
-            Some("Orphan") => Some(Propagation::Orphan),
-            Some("Background") => Some(Propagation::Background),
-            Some("Foreground") => Some(Propagation::Foreground),
-            Some(other) => {
-                let why = format!(
-                    "propagationPolicy {other:?} of DeleteOptions is not known; use Orphan, Background or Foreground"
-                );
-                return Err(Status::bad_request(why));
+        // Less than nothing is the least that there is.
+        let grace = body.get("gracePeriodSeconds").and_then(Value::as_i64);
+        options.grace = grace.map(|seconds| u64::try_from(seconds).unwrap_or(1)).or(options.grace);
+        let propagation = body.get("propagationPolicy").and_then(Value::as_str).unwrap_or_default();
+        match (Propagation::parse(propagation), body.get("orphanDependents").and_then(Value::as_bool)) {
+            (Ok(Some(_)), Some(_)) => {
+                let why = "orphanDependents and deletionPropagation cannot be both set";
+                wrong.push(FieldError::invalid(&Path::ROOT.child("propagationPolicy"), propagation, why));
             }
-        };
+            (Ok(Some(asked)), None) => options.propagation = Some(asked),
+            (Ok(None), Some(true)) => options.propagation = Some(Propagation::Orphan),
+            (Ok(None), Some(false)) => options.propagation = Some(Propagation::Background),
+            (Ok(None), None) => {}
+            (Err(error), _) => wrong.push(error),
+        }
+        if !wrong.is_empty() {
+            return Err(Status::invalid(Qualified::new("meta.k8s.io", "DeleteOptions"), "", &wrong));
+        }
         let condition = |field: &str| {
             let conditions = body.get("preconditions")?;
             conditions.get(field).and_then(Value::as_str).map(str::to_owned)

@@ -1,9 +1,10 @@
 //! What may be wrong with a request before any object is touched.
 
-use xebec_machinery::status::{Reason, Status};
+use xebec_machinery::field::FieldError;
+use xebec_machinery::status::{Qualified, Reason, Status};
 
 /// Why a request could not be understood.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum Error {
     /// No API is served at this path.
     #[error("no API is served at the path {path:?}; list what is served with GET /api and GET /apis")]
@@ -28,14 +29,38 @@ pub enum Error {
         path: String,
     },
     /// A query parameter is not what its name allows.
-    #[error("query parameter {name:?} has the value {value:?}: {why}")]
-    Parameter {
-        /// The parameter.
-        name: &'static str,
+    #[error("a query parameter has the value {value:?}: it must be UTF-8")]
+    Query {
+        /// Its value as it was sent.
+        value: String,
+    },
+    /// A number in the query is none.
+    #[error("strconv.{function}: parsing {value:?}: {why}")]
+    Number {
+        /// What reads such numbers upstream.
+        function: &'static str,
         /// Its value as it was sent.
         value: String,
         /// What it must be.
         why: &'static str,
+    },
+    /// The `resourceVersion` is no number.
+    #[error(
+        "invalid resource version: resourceVersion: Invalid value: {value:?}: strconv.ParseUint: parsing {value:?}: {why}"
+    )]
+    Revision {
+        /// Its value as it was sent.
+        value: String,
+        /// What it must be.
+        why: &'static str,
+    },
+    /// Query parameters break a rule.
+    #[error("{kind} is invalid")]
+    Options {
+        /// The kind of the verb's options.
+        kind: &'static str,
+        /// Each thing that is wrong.
+        errors: Vec<FieldError>,
     },
     /// The URL is longer than the server reads.
     #[error("the URL has {length} bytes and the limit is {limit}; send a shorter name or selector")]
@@ -52,9 +77,12 @@ impl From<&Error> for Status {
         match error {
             Error::UnknownPath { .. } => Self::no_such_resource(),
             Error::Method { .. } => Self::new(Reason::MethodNotAllowed, error.to_string()),
-            Error::Segment { .. } | Error::Parameter { .. } | Error::UrlTooLong { .. } => {
-                Self::bad_request(error.to_string())
-            }
+            Error::Options { kind, errors } => Self::invalid(Qualified::new("meta.k8s.io", kind), "", errors),
+            Error::Segment { .. }
+            | Error::Query { .. }
+            | Error::Number { .. }
+            | Error::Revision { .. }
+            | Error::UrlTooLong { .. } => Self::bad_request(error.to_string()),
         }
     }
 }

@@ -5,7 +5,7 @@
 //! an object from a request to the store; it must not know how objects are patched or validated (the machinery does) nor
 //! what controllers do with them. It follows the "Kubernetes API Concepts" reference and the API conventions.
 //!
-//! The way of a request: [`request`] reads its URL, [`authenticate`] and [`authorizer`] say who may, [`service`] picks the
+//! The way of a request: [`request`] reads its URL, [`authenticate`], [`impersonation`] and [`policy`] say who may, [`service`] picks the
 //! verb, [`codec`] reads its body, [`write`], [`patch`], [`delete`], [`read`] and [`watch`] do it over [`storage`], and
 //! [`view`] shows what came of it.
 
@@ -21,6 +21,10 @@ pub mod convert;
 pub mod definitions;
 pub mod delete;
 pub mod error;
+mod escalation;
+pub mod impersonation;
+mod intake;
+pub mod jwt;
 pub mod key;
 pub mod object;
 pub mod openapi;
@@ -28,16 +32,23 @@ pub mod options;
 pub mod patch;
 pub mod pki;
 pub mod pods;
+pub mod policy;
+pub mod rbac;
 pub mod read;
+mod relay;
 pub mod request;
-mod rules;
+pub mod review;
+mod roles;
 pub mod select;
 pub mod serve;
 pub mod service;
+pub mod service_account;
 mod service_address;
 pub mod storage;
 pub mod strategy;
+mod streams;
 pub mod subresource;
+pub mod user;
 pub mod view;
 pub mod watch;
 pub mod write;

@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 use bytes::Bytes;
 use xebec_machinery::negotiation::{Endpoint, Media, negotiate};
-use xebec_machinery::openapi::{Documents, fingerprint};
+use xebec_machinery::openapi::{Documents, Published, fingerprint};
 use xebec_machinery::status::Status;
 
 use crate::catalog::Served;
@@ -34,12 +34,18 @@ pub struct OpenApi {
 }
 
 impl OpenApi {
-    /// The document at a path below `/openapi/`.
+    /// The document at a path below `/openapi/`. `published` gives the schemas of custom resources as they were defined.
     ///
     /// # Errors
     ///
     /// `NotFound` where there is none, `NotAcceptable` where the client takes no form of it.
-    pub fn document(&self, served: &Served, path: &str, accept: &str) -> Result<Document, Status> {
+    pub fn document(
+        &self,
+        served: &Served,
+        published: Published<'_>,
+        path: &str,
+        accept: &str,
+    ) -> Result<Document, Status> {
         let forms: &[Media] =
             if path == "v2" { &[Media::Json, Media::OpenApiV2Protobuf] } else { &[Media::Json] };
         // Clients of version 3 ask for protobuf too, and take JSON where it is not offered.
@@ -58,7 +64,8 @@ impl OpenApi {
                 return Ok(document.clone());
             }
         }
-        let bytes = write(served, path, media)?;
+        let documents = Documents::new(served.resources()).with_published(published);
+        let bytes = write(documents, path, media)?;
         let document =
             Document { fingerprint: fingerprint(&bytes), bytes: bytes.into(), media: media.name() };
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
@@ -69,8 +76,7 @@ impl OpenApi {
     }
 }
 
-fn write(served: &Served, path: &str, media: Media) -> Result<Vec<u8>, Status> {
-    let documents = Documents::new(served.resources());
+fn write(documents: Documents<'_>, path: &str, media: Media) -> Result<Vec<u8>, Status> {
     let parts: Vec<&str> = path.split('/').collect();
     match parts.as_slice() {
         ["v2"] if media == Media::OpenApiV2Protobuf => documents.v2_protobuf(),

@@ -1,9 +1,10 @@
 //! Reading one object and pages of a collection.
 
-use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use base64::{DecodeError, Engine};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use xebec_machinery::decoding;
 use xebec_machinery::status::Status;
 use xebec_store::{ListRequest, Revision};
 
@@ -16,11 +17,17 @@ use crate::{key, storage};
 /// How many entries are looked through at a time while a selector picks from them.
 const STRIDE: usize = 500;
 
-/// Where the next page starts, and of which revision it is.
+/// The only form of tokens that there is, as they name it.
+const FORM: &str = "meta.k8s.io/v1";
+
+/// Where the next page starts within the collection, and of which revision it is.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Token {
-    #[serde(rename = "rv")]
+    #[serde(rename = "v", default)]
+    form: String,
+    #[serde(rename = "rv", default)]
     revision: u64,
+    #[serde(rename = "start", default)]
     after: String,
 }
 
@@ -30,9 +37,28 @@ impl Token {
     }
 
     fn read(text: &str) -> Result<Self, Status> {
-        let refused = || Status::bad_request("continue key is not valid: list again from the start");
-        let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| refused())?;
-        serde_json::from_slice(&bytes).map_err(|_| refused())
+        let refused = |why: &str| {
+            Status::bad_request(format!("invalid continue token: continue key is not valid: {why}"))
+        };
+        let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|error| {
+            let at = match error {
+                DecodeError::InvalidByte(at, _) | DecodeError::InvalidLastSymbol(at, _) => at,
+                _ => text.len(),
+            };
+            refused(&format!("illegal base64 data at input byte {at}"))
+        })?;
+        decoding::parse(&bytes).map_err(|why| refused(&why))?;
+        let token: Self = serde_json::from_slice(&bytes).map_err(|error| refused(&error.to_string()))?;
+        if token.form != FORM {
+            return Err(refused(&format!("server does not recognize this encoded version {:?}", token.form)));
+        }
+        if token.revision == 0 {
+            return Err(refused(&format!("incorrect encoded start resourceVersion (version {FORM})")));
+        }
+        if token.after.is_empty() {
+            return Err(refused(&format!("encoded start key empty (version {FORM})")));
+        }
+        Ok(token)
     }
 }
 
@@ -57,8 +83,7 @@ impl Api {
     fn reached(&self, call: &Call) -> Result<(), Status> {
         let (asked, current) = (call.options().resource_version.unwrap_or(0), self.storage().revision().0);
         if asked > current {
-            let why = format!("Too large resource version: {asked}, current: {current}");
-            return Err(Status::timeout(&why));
+            return Err(Status::too_large_revision(asked, current));
         }
         Ok(())
     }
@@ -69,18 +94,12 @@ impl Api {
         let selection = Selection::of(call)?;
         let prefix = self.prefix(call);
         let token = options.continue_token.as_deref().map(Token::read).transpose()?;
-        if token.as_ref().is_some_and(|token| !token.after.starts_with(&prefix)) {
-            return Err(Status::bad_request(
-                "continue key is of another collection: list again from the start",
-            ));
+        if token.is_some() && options.resource_version.is_some_and(|version| version != 0) {
+            let why = "specifying resource version is not allowed when using continue";
+            return Err(Status::bad_request(why));
         }
         let at = match (&token, options.version_match, options.resource_version) {
             (Some(token), _, _) => Some(Revision(token.revision)),
-            (None, Some(VersionMatch::Exact), Some(0)) => {
-                return Err(Status::bad_request(
-                    "resourceVersionMatch Exact is forbidden for resourceVersion 0",
-                ));
-            }
             (None, Some(VersionMatch::Exact), Some(exact)) => Some(Revision(exact)),
             // A page that was cut from an exact revision before `resourceVersionMatch` was known means that revision.
             _ => {
@@ -91,7 +110,7 @@ impl Api {
         let at = at.unwrap_or_else(|| self.storage().revision());
         let limit = options.limit.unwrap_or(usize::MAX);
         let mut items = Vec::new();
-        let mut after = token.map(|token| token.after);
+        let mut after = token.map(|token| format!("{prefix}{}", token.after));
         loop {
             let request = ListRequest {
                 prefix: &prefix,
@@ -109,9 +128,11 @@ impl Api {
             after = page.items.last().map(|entry| entry.key.to_string());
             if !page.more || items.len() >= limit {
                 let more = after.filter(|_| page.more);
+                let more = more.as_deref().and_then(|after| after.strip_prefix(&prefix));
                 let mut metadata = json!({"resourceVersion": at.to_string()});
                 if let Some(after) = more {
-                    metadata["continue"] = Token { revision: at.0, after }.write().into();
+                    let token = Token { form: FORM.to_owned(), revision: at.0, after: after.to_owned() };
+                    metadata["continue"] = token.write().into();
                     if selection.is_everything() {
                         metadata["remainingItemCount"] = page.remaining.into();
                     }
@@ -145,10 +166,23 @@ mod tests {
 
     #[test]
     fn a_token_comes_back_as_it_went_and_nothing_else_does() {
-        let token = Token { revision: 7, after: "/registry/core/pods/a/b".into() };
+        let token = Token { form: FORM.into(), revision: 7, after: "a/b".into() };
         assert_eq!(Token::read(&token.write()).unwrap(), token);
-        for text in ["", "x", "e30", "☃"] {
-            assert_eq!(Token::read(text).unwrap_err().code(), 400, "{text}");
+        let written = |text: &str| URL_SAFE_NO_PAD.encode(text);
+        for (text, why) in [
+            ("☃".to_owned(), "illegal base64 data at input byte 0"),
+            ("e".to_owned(), "illegal base64 data at input byte"),
+            (String::new(), "unexpected end of JSON input"),
+            (written("{}"), "server does not recognize this encoded version \"\""),
+            (
+                written(r#"{"v":"meta.k8s.io/v1","rv":0,"start":"a"}"#),
+                "incorrect encoded start resourceVersion (version meta.k8s.io/v1)",
+            ),
+            (written(r#"{"v":"meta.k8s.io/v1","rv":5}"#), "encoded start key empty (version meta.k8s.io/v1)"),
+        ] {
+            let status = Token::read(&text).unwrap_err();
+            assert_eq!(status.code(), 400, "{text}");
+            assert!(status.message.contains(why), "{text}: {}", status.message);
         }
     }
 }

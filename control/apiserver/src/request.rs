@@ -4,7 +4,7 @@ use http::{Method, Uri};
 use percent_encoding::percent_decode_str;
 
 use crate::Error;
-use crate::options::Options;
+use crate::options::{self, Options};
 
 /// The longest URL that is read.
 pub const URL_LIMIT: usize = 32 * 1024;
@@ -76,6 +76,10 @@ pub enum Target {
     Health,
     /// `/version`.
     Version,
+    /// `/.well-known/openid-configuration`: who signs the tokens of service accounts.
+    Issuer,
+    /// `/openid/v1/jwks`: the keys that the tokens of service accounts are checked with.
+    Keys,
     /// `/openapi/v2`, `/openapi/v3` and the documents below it: the path after `/openapi/`.
     OpenApi(String),
     /// `/api`: the versions of the core group.
@@ -108,6 +112,8 @@ pub fn parse(method: &Method, uri: &Uri) -> Result<Target, Error> {
     let target = match parts.as_slice() {
         ["livez" | "readyz" | "healthz", ..] => Target::Health,
         ["version"] => Target::Version,
+        [".well-known", "openid-configuration"] => Target::Issuer,
+        ["openid", "v1", "jwks"] => Target::Keys,
         ["openapi", rest @ ..] if !rest.is_empty() => Target::OpenApi(rest.join("/")),
         ["api"] => Target::CoreVersions,
         ["apis"] => Target::Groups,
@@ -156,9 +162,9 @@ fn resource(method: &Method, uri: &Uri, group: &str, version: &str, parts: &[&st
         }
         _ => return Err(unknown()),
     };
-    let options = Options::parse(uri.query().unwrap_or_default())?;
+    let query = uri.query().unwrap_or_default();
     let verb = match (method.as_str(), name.is_some()) {
-        ("GET" | "HEAD", _) if options.watch && subresource.is_none() => Verb::Watch,
+        ("GET" | "HEAD", _) if options::asks_for_watch(query) && subresource.is_none() => Verb::Watch,
         ("GET" | "HEAD", true) => Verb::Get,
         ("GET" | "HEAD", false) => Verb::List,
         ("POST", false) => Verb::Create,
@@ -169,6 +175,7 @@ fn resource(method: &Method, uri: &Uri, group: &str, version: &str, parts: &[&st
         ("DELETE", false) => Verb::DeleteCollection,
         _ => return Err(Error::Method { method: method.to_string(), path: uri.path().to_owned() }),
     };
+    let options = Options::parse(query, verb)?;
     Ok(Target::Resource(Box::new(ResourceRequest {
         verb,
         group: group.to_owned(),

@@ -20,12 +20,12 @@ impl Selection {
     pub fn of(call: &Call) -> Result<Self, Status> {
         let options = call.options();
         let labels = LabelSelector::parse(options.label_selector.as_deref().unwrap_or_default())
-            .map_err(|error| Status::bad_request(format!("unable to parse labelSelector: {error}")))?;
+            .map_err(|error| Status::bad_request(error.to_string()))?;
         let fields = FieldSelector::parse(options.field_selector.as_deref().unwrap_or_default())
             .map_err(|error| Status::bad_request(error.to_string()))?;
         for field in fields.fields() {
             if !selectable(call, field) {
-                return Err(Status::bad_request(format!("field label not supported: {field}")));
+                return Err(unselectable(call, field));
             }
         }
         Ok(Self { labels, fields, name: call.request.name.clone() })
@@ -67,6 +67,15 @@ fn alias(field: &str) -> &str {
         "status.successful" => "status.succeeded",
         _ => field,
     }
+}
+
+/// Kinds that have fields of their own to select by speak of the field, others of what there is.
+fn unselectable(call: &Call, field: &str) -> Status {
+    Status::bad_request(if call.resource.custom || !call.version().selectable.is_empty() {
+        format!("field label not supported: {field}")
+    } else {
+        format!("{field:?} is not a known field selector: only \"metadata.name\", \"metadata.namespace\"")
+    })
 }
 
 fn selectable(call: &Call, field: &str) -> bool {

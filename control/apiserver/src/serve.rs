@@ -1,10 +1,11 @@
 //! TLS sockets in front of the service.
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::Request;
+use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
@@ -18,11 +19,10 @@ use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tower::Service as _;
 
 use crate::authenticate::certificate_user;
 use crate::pki::Credential;
-use crate::service::Service;
+use crate::service::ResponseBody;
 
 /// How many clients may be connected at once.
 const CONNECTIONS: usize = 4096;
@@ -68,13 +68,14 @@ pub fn tls(server: &Credential, authority: &str) -> Result<Arc<ServerConfig>, Tl
     Ok(Arc::new(config))
 }
 
-/// Serves until `shutdown` is cancelled, then lets open requests end within some seconds.
-pub async fn serve(
-    listener: TcpListener,
-    tls: Arc<ServerConfig>,
-    service: Service,
-    shutdown: CancellationToken,
-) {
+/// Serves until `shutdown` is cancelled, then lets open requests end within some seconds. `service` is a
+/// [`Service`](crate::service::Service), or what a caller has wrapped round one.
+pub async fn serve<S>(listener: TcpListener, tls: Arc<ServerConfig>, service: S, shutdown: CancellationToken)
+where
+    S: tower::Service<Request<Incoming>, Response = Response<ResponseBody>, Error = Infallible>,
+    S: Clone + Send + 'static,
+    S::Future: Send + 'static,
+{
     let acceptor = TlsAcceptor::from(tls);
     let tracker = TaskTracker::new();
     let room = Arc::new(Semaphore::new(CONNECTIONS));
@@ -108,13 +109,17 @@ pub async fn serve(
     }
 }
 
-async fn connection(
+async fn connection<S>(
     stream: TcpStream,
     peer: SocketAddr,
     acceptor: TlsAcceptor,
-    service: Service,
+    service: S,
     shutdown: CancellationToken,
-) {
+) where
+    S: tower::Service<Request<Incoming>, Response = Response<ResponseBody>, Error = Infallible>,
+    S: Clone + Send + 'static,
+    S::Future: Send + 'static,
+{
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%peer, %error, "cannot turn off delays");
     }

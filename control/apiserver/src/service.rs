@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::future::Future;
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -17,25 +18,31 @@ use serde_json::{Value, json};
 use xebec_machinery::discovery::{self, Root};
 use xebec_machinery::negotiation::{self, Endpoint, Media};
 use xebec_machinery::patch;
-use xebec_machinery::resource::Scale;
+use xebec_machinery::resource::{Resource, Scale};
 use xebec_machinery::status::{Status, deleted};
 
 use crate::api::Api;
 use crate::authenticate::Tokens;
-use crate::authorizer::{User, authorize};
+use crate::authorizer::Asked;
 use crate::call::Call;
 use crate::codec::{self, Decoded};
 use crate::delete::{DeleteOptions, Deleted};
+use crate::impersonation;
+use crate::jwt::Signer;
 use crate::object;
 use crate::openapi::{Document, OpenApi};
 use crate::pods::Pods;
 use crate::request::{Target, Verb, parse};
+use crate::review;
+use crate::service_account;
 use crate::strategy::Part;
+use crate::streams::{self, Stream};
+use crate::user::User;
 use crate::view::View;
 use crate::write::Written;
 
-/// The body of an answer.
-pub type ResponseBody = UnsyncBoxBody<Bytes, Infallible>;
+/// The body of an answer. It fails where what it comes from does, such as a pod that a request was passed on to.
+pub type ResponseBody = UnsyncBoxBody<Bytes, io::Error>;
 
 /// The version that clients are told: whose behaviour this follows.
 const GIT_VERSION: &str = concat!("v1.36.0+xebec.", env!("CARGO_PKG_VERSION"));
@@ -80,7 +87,7 @@ impl Service {
 
     async fn answer<B>(self, request: Request<B>) -> Response<ResponseBody>
     where
-        B: Body<Data = Bytes> + Send,
+        B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         let pretty =
@@ -101,12 +108,27 @@ impl Service {
 
     async fn route<B>(&self, request: Request<B>) -> Result<Answer, Status>
     where
-        B: Body<Data = Bytes> + Send,
+        B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        let user = self.parts.tokens.user(request.headers(), request.extensions().get::<User>())?;
-        let target = parse(request.method(), request.uri()).map_err(|error| Status::from(&error))?;
-        authorize(&user, &target)?;
+        let certificate = request.extensions().get::<User>();
+        let own = [service_account::ISSUER.to_owned()];
+        let signed = |token: &str| self.bearer(token, &own).map(|(user, _)| user);
+        let user = self.parts.tokens.user(request.headers(), certificate, signed)?;
+        let policy = self.api().policy();
+        let user = impersonation::acting(user, request.headers(), |user, asked| policy.decide(user, asked))?;
+        let method = request.method().as_str().to_ascii_lowercase();
+        let path = request.uri().path();
+        let target = parse(request.method(), request.uri());
+        // Who may not ask for a path does not learn whether there is such a one.
+        let asked = target
+            .as_ref()
+            .map_or(Asked::Path { verb: &method, path }, |target| Asked::of(&method, path, target));
+        let decision = policy.decide(&user, &asked)?;
+        if !decision.allowed {
+            return Err(asked.refuse(&user, &decision.reason));
+        }
+        let target = target.map_err(|error| Status::from(&error))?;
         let served = self.api().catalog().served();
         let accept = accept_of(request.headers());
         let resources = served.resources();
@@ -114,8 +136,17 @@ impl Service {
         let document = match target {
             Target::Health => return Ok(Answer::Raw(plain(StatusCode::OK, "ok"))),
             Target::Version => version(),
+            Target::Issuer => service_account::discovery(self.signer()?, &self.parts.address),
+            Target::Keys => {
+                let mut response = written(200, &self.signer()?.key_set(), &[], false);
+                let media = HeaderValue::from_static("application/jwk-set+json");
+                response.headers_mut().insert(CONTENT_TYPE, media);
+                return Ok(Answer::Raw(response));
+            }
             Target::OpenApi(path) => {
-                let document = self.parts.openapi.document(&served, &path, &accept)?;
+                let api = self.api();
+                let published = |resource: &Resource, version: &str| api.published(resource, version);
+                let document = self.parts.openapi.document(&served, &published, &path, &accept)?;
                 return Ok(Answer::Raw(document_response(&document)));
             }
             Target::CoreVersions => match discover(&accept, resources, Root::Core)? {
@@ -140,11 +171,39 @@ impl Service {
         Ok(Answer::object(200, document))
     }
 
+    /// The user of a bearer token, and for whom of `audiences` the token is. One that is held here is for the API itself.
+    fn bearer(&self, token: &str, audiences: &[String]) -> Result<(User, Vec<String>), Status> {
+        match self.parts.tokens.bearer(token) {
+            Some(user) if audiences.iter().any(|audience| audience == service_account::ISSUER) => {
+                Ok((user, vec![service_account::ISSUER.to_owned()]))
+            }
+            Some(_) => Err(Status::unauthorized()),
+            None => {
+                let signer = self.parts.tokens.signer().ok_or_else(Status::unauthorized)?;
+                self.api().token_user(signer, token, audiences)
+            }
+        }
+    }
+
+    fn signer(&self) -> Result<&Signer, Status> {
+        let missing =
+            || Status::unavailable("this server has no key to sign the tokens of service accounts with");
+        self.parts.tokens.signer().ok_or_else(missing)
+    }
+
     async fn resource<B>(&self, mut call: Call, request: Request<B>) -> Result<Answer, Status>
     where
-        B: Body<Data = Bytes> + Send,
+        B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
+        let stream = call.request.subresource.as_deref().filter(|_| is_pod(&call)).and_then(Stream::of);
+        if let Some(stream) = stream {
+            let pod = self.api().read(&call)?;
+            return streams::begin(stream, pod, self.parts.pods.clone(), request).await.map(Answer::Raw);
+        }
+        if call.request.subresource.as_deref() == Some("proxy") && can_relay(&call) {
+            return self.api().relay(&call, request).await.map(Answer::Raw);
+        }
         let (head, body) = request.into_parts();
         let accept = accept_of(&head.headers);
         let include = parameter(head.uri.query().unwrap_or_default(), "includeObject");
@@ -177,7 +236,13 @@ impl Service {
             }
             Verb::Create => {
                 let bytes = codec::read(&head.headers, body).await?;
-                let decoded = codec::decode(codec::media_type(&head.headers), &bytes)?;
+                let decoded = codec::decode(codec::media_type(&head.headers), &bytes, &call.resource.kind)?;
+                if review::is_review(&call) {
+                    let authenticate = |token: &str, audiences: &[String]| self.bearer(token, audiences);
+                    let (object, warnings) =
+                        review::answer(&call, self.api().policy(), authenticate, decoded)?;
+                    return Ok(Answer::Object { code: 201, object, warnings });
+                }
                 if call.resource.namespaced() && call.request.namespace.is_none() {
                     call.request.namespace = object::namespace(&decoded.object).map(str::to_owned);
                 }
@@ -186,7 +251,7 @@ impl Service {
             }
             Verb::Update => {
                 let bytes = codec::read(&head.headers, body).await?;
-                let decoded = codec::decode(codec::media_type(&head.headers), &bytes)?;
+                let decoded = codec::decode(codec::media_type(&head.headers), &bytes, &call.resource.kind)?;
                 let view = View::negotiate(&call, &accept, &include, Endpoint::Object)?;
                 Ok(shown(&call, view, api.update(&call, Part::Main, decoded).await?))
             }
@@ -236,13 +301,15 @@ impl Service {
     ) -> Result<Answer, Status> {
         let api = self.api();
         let verb = call.request.verb;
-        let body = || codec::decode(codec::media_type(headers), bytes);
+        let body = |kind: &str| codec::decode(codec::media_type(headers), bytes, kind);
         let refused = || Status::method_not_allowed(call.qualified(), verb.as_str());
         let scale = call.version().scale.clone();
         match (name, verb) {
             ("status", _) if call.version().status => match verb {
                 Verb::Get => Ok(Answer::object(200, api.read(call)?)),
-                Verb::Update => Ok(plainly(api.update(call, Part::Status, body()?).await?)),
+                Verb::Update => {
+                    Ok(plainly(api.update(call, Part::Status, body(&call.resource.kind)?).await?))
+                }
                 Verb::Patch => {
                     let media = codec::media_type(headers);
                     Ok(plainly(api.patch(call, Part::Status, media, bytes).await?))
@@ -253,17 +320,21 @@ impl Service {
                 self.scale(call, &scale.ok_or_else(refused)?, headers, bytes).await
             }
             ("finalize", Verb::Update) if &*call.resource.plural == "namespaces" => {
-                Ok(plainly(api.finalize(call, body()?).await?))
+                Ok(plainly(api.finalize(call, body("Namespace")?).await?))
             }
             ("log", Verb::Get) if is_pod(call) => {
                 let pod = api.read(call)?;
                 self.parts.pods.logs(&pod, query.unwrap_or_default()).await.map(Answer::Raw)
             }
+            ("token", Verb::Create) if &*call.resource.plural == "serviceaccounts" => {
+                let request = body("TokenRequest")?;
+                Ok(Answer::object(201, api.request_token(call, self.signer()?, request)?))
+            }
             ("binding", Verb::Create) if is_pod(call) => {
-                Ok(Answer::object(201, api.bind(call, &body()?).await?))
+                Ok(Answer::object(201, api.bind(call, &body("Binding")?).await?))
             }
             ("eviction", Verb::Create) if is_pod(call) => {
-                Ok(Answer::object(201, api.evict(call, &body()?).await?))
+                Ok(Answer::object(201, api.evict(call, &body("Eviction")?).await?))
             }
             _ if call.version().subresources.iter().any(|own| *own.name == *name) => Err(refused()),
             _ => Err(Status::no_such_resource()),
@@ -281,7 +352,7 @@ impl Service {
         let object = match call.request.verb {
             Verb::Get => self.api().scale(call, scale)?,
             Verb::Update => {
-                let asked = codec::decode(media, bytes)?.object;
+                let asked = codec::decode(media, bytes, "Scale")?.object;
                 self.api().set_scale(call, scale, |_| Ok(asked.clone())).await?
             }
             Verb::Patch if media == "application/json-patch+json" => {
@@ -289,7 +360,7 @@ impl Service {
                 self.api().set_scale(call, scale, change).await?
             }
             Verb::Patch => {
-                let asked = codec::decode("application/json", bytes)?.object;
+                let asked = codec::patch(bytes, "error decoding patch: ")?.object;
                 let change = |mut old: Value| {
                     patch::merge(&mut old, asked.clone()).map_err(|error| error.status())?;
                     Ok(old)
@@ -303,13 +374,17 @@ impl Service {
 }
 
 fn document_response(document: &Document) -> Response<ResponseBody> {
-    let mut response = Response::new(Full::from(document.bytes.clone()).boxed_unsync());
+    let mut response = Response::new(whole(document.bytes.clone()));
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(document.media));
     if let Ok(tag) = HeaderValue::from_str(&format!("\"{}\"", document.fingerprint)) {
         headers.insert(http::header::ETAG, tag);
     }
     response
+}
+
+fn can_relay(call: &Call) -> bool {
+    matches!((&*call.resource.group, &*call.resource.plural), ("", "pods" | "services"))
 }
 
 fn is_pod(call: &Call) -> bool {
@@ -329,7 +404,7 @@ fn delete_options(call: &Call, headers: &HeaderMap, bytes: &[u8]) -> Result<Dele
     if bytes.is_empty() {
         return DeleteOptions::of(call, None);
     }
-    let Decoded { object, .. } = codec::decode(codec::media_type(headers), bytes)?;
+    let Decoded { object, .. } = codec::decode(codec::media_type(headers), bytes, "DeleteOptions")?;
     DeleteOptions::of(call, Some(&object))
 }
 
@@ -345,11 +420,7 @@ fn parameter(query: &str, name: &str) -> String {
 }
 
 /// Discovery of all groups at once, where the client knows that form.
-fn discover(
-    accept: &str,
-    resources: &[Arc<xebec_machinery::resource::Resource>],
-    root: Root,
-) -> Result<Option<Answer>, Status> {
+fn discover(accept: &str, resources: &[Arc<Resource>], root: Root) -> Result<Option<Answer>, Status> {
     let encoding = negotiation::negotiate(accept, Endpoint::Discovery, &[Media::Json])?;
     let negotiation::View::Aggregated(version) = encoding.view else { return Ok(None) };
     let document = discovery::aggregated(resources, root, version);
@@ -374,8 +445,13 @@ fn version() -> Value {
     })
 }
 
+/// A body that is there already.
+pub(crate) fn whole(bytes: impl Into<Bytes>) -> ResponseBody {
+    Full::new(bytes.into()).map_err(|never| match never {}).boxed_unsync()
+}
+
 fn plain(code: StatusCode, text: &'static str) -> Response<ResponseBody> {
-    let mut response = Response::new(Full::from(text).boxed_unsync());
+    let mut response = Response::new(whole(text));
     *response.status_mut() = code;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     response
@@ -383,7 +459,7 @@ fn plain(code: StatusCode, text: &'static str) -> Response<ResponseBody> {
 
 fn written(code: u16, object: &Value, warnings: &[String], pretty: bool) -> Response<ResponseBody> {
     let bytes = if pretty { serde_json::to_vec_pretty(object) } else { serde_json::to_vec(object) };
-    let mut response = Response::new(Full::from(bytes.unwrap_or_default()).boxed_unsync());
+    let mut response = Response::new(whole(bytes.unwrap_or_default()));
     *response.status_mut() = StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));

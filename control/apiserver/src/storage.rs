@@ -127,10 +127,7 @@ pub fn refusal(error: &Error, resource: &Resource, name: &str) -> Status {
         Error::Conflict { .. } => Status::modified(qualified, name),
         Error::NotFound { .. } => Status::not_found(qualified, name),
         Error::Compacted { requested, oldest } => Status::too_old(requested.0, oldest.0),
-        Error::Future { requested, current } => Status::new(
-            Reason::Timeout,
-            format!("Too large resource version: {requested}, current: {current}"),
-        ),
+        Error::Future { requested, current } => Status::too_large_revision(requested.0, current.0),
         Error::Lagged { .. } => Status::expired(error.to_string()),
         Error::ValueTooLarge { limit, .. } => Status::too_large(*limit),
         Error::KeyLength { .. } | Error::Transaction { .. } => Status::bad_request(error.to_string()),

@@ -52,7 +52,7 @@ impl Api {
         if node.is_empty() {
             return Err(Status::bad_request("target.name of the Binding is empty; name the node"));
         }
-        self.change(call, Part::Main, Books::Open, |old| {
+        self.change(call, Part::Binding, Books::Closed, |old| {
             if at_path(old, ".spec.nodeName").is_some_and(|there| *there != "") {
                 let why = format!("pod {} is already assigned to a node", call.name());
                 return Err(Status::conflict(call.qualified(), call.name(), &why));

@@ -5,15 +5,15 @@
 //! that ceases to match was deleted. Bookmarks tell a quiet watch how far it is.
 
 use std::collections::VecDeque;
-use std::convert::Infallible;
+use std::io;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures::{Stream, stream};
+use futures::{Stream, StreamExt as _, stream};
 use serde_json::{Value, json};
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
-use xebec_machinery::status::Status;
+use xebec_machinery::status::{Reason, Status};
 use xebec_store::{Error, Event, EventKind, ListRequest, Revision};
 
 use crate::api::Api;
@@ -60,24 +60,26 @@ impl Api {
         &self,
         call: &Call,
         view: View,
-    ) -> Result<impl Stream<Item = Result<Bytes, Infallible>> + Send + use<>, Status> {
+    ) -> Result<impl Stream<Item = Result<Bytes, io::Error>> + Send + use<>, Status> {
         let options = call.options();
         let selection = Selection::of(call)?;
         let prefix = self.prefix(call);
         let asked = options.resource_version.unwrap_or(0);
-        if options.send_initial_events == Some(true) && options.version_match.is_none() {
-            return Err(Status::bad_request(
-                "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
-            ));
-        }
         if asked > self.storage().revision().0 {
-            let why = format!("Too large resource version: {asked}, current: {}", self.storage().revision());
-            return Err(Status::timeout(&why));
+            return Err(Status::too_large_revision(asked, self.storage().revision().0));
         }
         let show = options.send_initial_events.unwrap_or(asked == 0);
         let at = self.storage().revision();
         let after = if show || asked == 0 { at } else { Revision(asked) };
-        let changes = self.storage().watch(&call.resource, &prefix, Some(after))?;
+        let changes = match self.storage().watch(&call.resource, &prefix, Some(after)) {
+            Ok(changes) => changes,
+            // Whatever a watch meets after its request was understood is told within its stream.
+            Err(status) if status.reason == Reason::Expired => {
+                let only = line("ERROR", &status.to_value());
+                return Ok(stream::once(async { Ok(only) }).left_stream());
+            }
+            Err(status) => return Err(status),
+        };
         let mark_end = options.send_initial_events == Some(true) && options.bookmarks;
         let initial = show.then_some(Initial { prefix, at, after: None, mark_end });
         let bookmarks = options.bookmarks.then(|| {
@@ -98,10 +100,11 @@ impl Api {
             shutdown: self.shutdown().clone(),
             over: false,
         };
-        Ok(stream::unfold(watching, |mut watching| async move {
+        let lines = stream::unfold(watching, |mut watching| async move {
             let line = watching.next().await?;
             Some((Ok(line), watching))
-        }))
+        });
+        Ok(lines.right_stream())
     }
 }
 
@@ -243,8 +246,12 @@ impl Watching {
     }
 
     fn line(&mut self, kind: &str, object: &Value) {
-        let mut line = json!({"type": kind, "object": object}).to_string();
-        line.push('\n');
-        self.ready.push_back(line.into());
+        self.ready.push_back(line(kind, object));
     }
+}
+
+fn line(kind: &str, object: &Value) -> Bytes {
+    let mut line = json!({"type": kind, "object": object}).to_string();
+    line.push('\n');
+    line.into()
 }

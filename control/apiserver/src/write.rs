@@ -6,10 +6,9 @@ use xebec_machinery::status::{Qualified, Reason, Status};
 use crate::api::Api;
 use crate::call::Call;
 use crate::codec::Decoded;
-use crate::options::FieldValidation;
 use crate::storage::{Stored, is_conflict};
 use crate::strategy::{self, Part};
-use crate::{convert, object};
+use crate::{convert, intake, object};
 
 /// How often a write that met another one is tried again before the client is told of the conflict.
 const ATTEMPTS: usize = 16;
@@ -36,9 +35,9 @@ impl Api {
     /// Makes an object.
     pub async fn create(&self, call: &Call, body: Decoded) -> Result<Written, Status> {
         let mut new = body.object;
-        let warnings = strategy::admit_fields(call, &mut new, &body.duplicates)?;
-        strategy::check_type(call, &new)?;
-        strategy::check_place(call, &mut new)?;
+        intake::check_type(call, &mut new)?;
+        let warnings = intake::admit_fields(call, &mut new, body.doubled)?;
+        intake::check_place(call, &mut new, None)?;
         self.check_namespace(call)?;
         let written = self.create_prepared(call, new, Books::Open).await?;
         Ok(Written { warnings, ..written })
@@ -62,6 +61,7 @@ impl Api {
             }
             strategy::validate_create(call, &candidate)?;
             self.admit_definition(call, None, &candidate)?;
+            self.check_grants(call, None, &candidate)?;
             convert::to_storage(&call.resource, &mut candidate);
             if call.options().dry_run {
                 if let Some(old) =
@@ -95,17 +95,15 @@ impl Api {
     /// Replaces an object, or a part of it.
     pub async fn update(&self, call: &Call, part: Part, body: Decoded) -> Result<Written, Status> {
         let mut new = body.object;
-        let warnings = strategy::admit_fields(call, &mut new, &body.duplicates)?;
-        strategy::check_type(call, &new)?;
-        strategy::check_place(call, &mut new)?;
-        if object::name(&new) != call.name() {
-            let why = format!(
-                "the name of the object ({}) does not match the name on the URL ({})",
-                object::name(&new),
+        intake::check_type(call, &mut new)?;
+        let warnings = intake::admit_fields(call, &mut new, body.doubled)?;
+        if object::name(&new).is_empty() {
+            return Err(Status::bad_request(format!(
+                "the name of the object ({} based on URL) was undeterminable: name must be provided",
                 call.name()
-            );
-            return Err(Status::bad_request(why));
+            )));
         }
+        intake::check_place(call, &mut new, Some(call.name()))?;
         let object = self.change(call, part, Books::Open, |_| Ok(new.clone())).await?;
         Ok(Written { object, created: false, warnings })
     }
@@ -171,6 +169,7 @@ impl Api {
         object::set_meta(&mut new, "resourceVersion", object::meta(&old, "resourceVersion"));
         strategy::validate_update(call, &old, &new, part)?;
         self.admit_definition(call, Some(&old), &new)?;
+        self.check_grants(call, Some(&old), &new)?;
         if new == old {
             return Ok(old);
         }
@@ -208,24 +207,5 @@ impl Api {
             return Err(Status::forbidden(call.qualified(), call.name(), &why));
         }
         Ok(())
-    }
-}
-
-/// The warnings or the error for fields that the schema does not know or that came twice.
-pub(crate) fn judge_fields(
-    call: &Call,
-    unknown: Vec<String>,
-    duplicates: &[String],
-) -> Result<Vec<String>, Status> {
-    let unknown = unknown.into_iter().map(|path| format!("unknown field {path:?}"));
-    let doubled = duplicates.iter().map(|path| format!("duplicate field {path:?}"));
-    let findings: Vec<String> = doubled.chain(unknown).collect();
-    match call.validation() {
-        FieldValidation::Ignore => Ok(Vec::new()),
-        FieldValidation::Warn => Ok(findings),
-        FieldValidation::Strict if findings.is_empty() => Ok(findings),
-        FieldValidation::Strict => {
-            Err(Status::bad_request(format!("strict decoding error: {}", findings.join(", "))))
-        }
     }
 }

@@ -1,203 +1,240 @@
 //! Garbage collection: what becomes of objects whose owners go.
 //!
-//! A pass looks at all objects' metadata. An object whose owners are all gone goes too. An owner that waits for its
-//! dependents (`foregroundDeletion`) goes when those that block it are gone; one that leaves them behind (`orphan`) is
-//! taken out of their references first.
+//! Watches of everything that is served keep a [`graph`] of who refers to whom. What a change makes worth a look is looked
+//! at: first in the graph, and before anything is done at the API itself, since the graph may lag behind. The
+//! [`verdict`] says what is to be done: an object whose owners are all gone goes too; an owner that waits for its dependents
+//! (`foregroundDeletion`) goes when those that block it are gone; one that leaves them behind (`orphan`) is taken out of
+//! their references first. Kinds that are defined later join within a second.
 
-use std::collections::HashMap;
+pub mod graph;
+mod kinds;
+mod queue;
+pub mod verdict;
+mod visit;
+
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt as _;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
-use kube::api::{DeleteParams, ListParams, Patch, PatchParams, Preconditions};
-use kube::core::{ApiResource, DynamicObject, PartialObjectMeta};
-use kube::discovery::{Discovery, Scope, verbs};
-use kube::{Api, Client, ResourceExt as _};
-use serde_json::json;
+use futures::stream::{BoxStream, SelectAll};
+use kube::Api;
+use kube::core::{DynamicObject, PartialObjectMeta};
+use kube::runtime::WatchStreamExt as _;
+use kube::runtime::watcher::{self, Event};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
 
-use crate::Error;
+use crate::drive::Patience;
 use crate::run::World;
+use graph::{Graph, Uid};
+use kinds::{KindKey, Kinds, Served};
+use queue::Queue;
+use visit::{Outcome, Visit};
 
-const ORPHAN: &str = "orphan";
-const FOREGROUND: &str = "foregroundDeletion";
-/// The pause between two passes.
-const PAUSE: Duration = Duration::from_millis(500);
+/// How many objects are visited at a time.
+const AT_ONCE: usize = 20;
+/// How often it is looked for new kinds, though nobody said that there are.
+const REDISCOVER: Duration = Duration::from_secs(30);
+/// How soon after a definition changed its kind is looked for.
+const NEW_KIND: Duration = Duration::from_millis(100);
+/// How long to wait for the first listing of every kind; then the collector starts with what it has.
+const FIRST_LISTING: Duration = Duration::from_secs(30);
+
+type Object = PartialObjectMeta<DynamicObject>;
+type Watched = (KindKey, watcher::Result<Event<Object>>);
 
 /// Runs until the world ends.
 pub(crate) async fn run(world: Arc<World>) {
-    loop {
-        tokio::select! {
-            () = world.shutdown.cancelled() => return,
-            () = tokio::time::sleep(PAUSE) => {}
-        }
-        if let Err(error) = pass(&world.client).await {
-            tracing::warn!(%error, "a pass of the garbage collector failed; it is tried again");
-        }
+    let shutdown = world.shutdown.clone();
+    let mut collector = Collector::new(world);
+    tokio::select! {
+        () = shutdown.cancelled() => {}
+        () = collector.collect() => {}
     }
 }
 
-/// An object as the collector sees it.
-struct Node {
-    resource: ApiResource,
-    namespaced: bool,
-    object: PartialObjectMeta<DynamicObject>,
+struct Collector {
+    world: Arc<World>,
+    graph: Graph,
+    kinds: Arc<Kinds>,
+    watches: SelectAll<BoxStream<'static, Watched>>,
+    ends: HashMap<KindKey, CancellationToken>,
+    /// What the first part of a watch has shown so far. It counts once it is whole: an owner that waits for its
+    /// dependents must not go because they stand later in the listing.
+    listed: HashMap<KindKey, Vec<graph::Node>>,
+    unlisted: HashSet<KindKey>,
+    queue: Queue,
+    visits: JoinSet<(Uid, Outcome)>,
+    discover_at: Instant,
+    start_at: Instant,
 }
 
-impl Node {
-    fn api(&self, client: &Client) -> Api<DynamicObject> {
-        match self.object.namespace() {
-            Some(namespace) if self.namespaced => {
-                Api::namespaced_with(client.clone(), &namespace, &self.resource)
-            }
-            _ => Api::all_with(client.clone(), &self.resource),
+impl Collector {
+    fn new(world: Arc<World>) -> Self {
+        let now = Instant::now();
+        Self {
+            world,
+            graph: Graph::default(),
+            kinds: Arc::default(),
+            watches: SelectAll::new(),
+            ends: HashMap::new(),
+            listed: HashMap::new(),
+            unlisted: HashSet::new(),
+            queue: Queue::default(),
+            visits: JoinSet::new(),
+            discover_at: now,
+            start_at: now + FIRST_LISTING,
         }
     }
 
-    fn holds(&self, finalizer: &str) -> bool {
-        self.object.finalizers().iter().any(|own| own == finalizer)
-    }
-}
-
-/// What is to be done about one object.
-#[derive(Debug, PartialEq)]
-enum Step {
-    Delete,
-    /// The references that stay.
-    Disown(Vec<OwnerReference>),
-    /// The finalizers that stay.
-    Release(Vec<String>),
-}
-
-async fn pass(client: &Client) -> Result<(), Error> {
-    let nodes = read(client).await?;
-    let steps = steps(&nodes);
-    futures::stream::iter(steps)
-        .for_each_concurrent(16, |(at, step)| {
-            let node = &nodes[at];
-            async move {
-                if let Err(error) = act(client, node, step).await {
-                    tracing::warn!(object = node.object.name_any(), %error, "cannot collect an object; it is tried again");
-                }
-            }
-        })
-        .await;
-    Ok(())
-}
-
-async fn read(client: &Client) -> Result<Vec<Node>, Error> {
-    let discovery = Discovery::new(client.clone()).run().await?;
-    let mut nodes = Vec::new();
-    for group in discovery.groups() {
-        for (resource, capabilities) in group.recommended_resources() {
-            let collectable = capabilities.supports_operation(verbs::LIST)
-                && capabilities.supports_operation(verbs::DELETE)
-                && capabilities.supports_operation(verbs::PATCH);
-            if !collectable || resource.kind == "Event" {
+    async fn collect(&mut self) {
+        loop {
+            let now = Instant::now();
+            if self.discover_at <= now {
+                self.discover().await;
                 continue;
             }
-            let namespaced = capabilities.scope == Scope::Namespaced;
-            let all: Api<DynamicObject> = Api::all_with(client.clone(), &resource);
-            for object in all.list_metadata(&ListParams::default()).await?.items {
-                nodes.push(Node { resource: resource.clone(), namespaced, object });
+            let started = !self.ends.is_empty() && (self.unlisted.is_empty() || self.start_at <= now);
+            if started {
+                self.visit_due(now);
+            }
+            let next_visit = self.queue.next_due().filter(|_| started && self.visits.len() < AT_ONCE);
+            let wake = next_visit.unwrap_or(self.start_at.max(now)).min(self.discover_at).max(now);
+            let wake = if started || self.start_at > now { wake } else { self.discover_at };
+            tokio::select! {
+                Some((kind, event)) = self.watches.next() => self.take(&kind, event),
+                Some(visited) = self.visits.join_next() => match visited {
+                    Ok((uid, outcome)) => self.conclude(uid, outcome),
+                    Err(error) => tracing::error!(%error, "a visit of the garbage collector failed"),
+                },
+                () = sleep_until(wake) => {}
             }
         }
     }
-    Ok(nodes)
+
+    /// Looks for the kinds that are served; begins to watch new ones and ceases to watch those that went.
+    async fn discover(&mut self) {
+        let kinds = match Kinds::discover(&self.world.client).await {
+            Ok(kinds) => kinds,
+            Err(error) => {
+                tracing::warn!(%error, "the garbage collector cannot find out what is served; it tries again");
+                self.discover_at = Instant::now() + Duration::from_millis(500);
+                return;
+            }
+        };
+        for (key, served) in kinds.collectable() {
+            if !self.ends.contains_key(key) {
+                let end = CancellationToken::new();
+                self.watches.push(watch(&self.world, key.clone(), served, end.clone()));
+                self.ends.insert(key.clone(), end);
+                self.unlisted.insert(key.clone());
+            }
+        }
+        let gone: Vec<KindKey> = self.ends.keys().filter(|key| !kinds.collects(key)).cloned().collect();
+        for key in gone {
+            if let Some(end) = self.ends.remove(&key) {
+                end.cancel();
+            }
+            self.unlisted.remove(&key);
+            let departed = self.graph.of_kind(&key);
+            departed.into_iter().for_each(|uid| self.depart(&uid));
+        }
+        self.kinds = Arc::new(kinds);
+        self.discover_at = Instant::now() + REDISCOVER;
+    }
+
+    fn take(&mut self, kind: &KindKey, event: watcher::Result<Event<Object>>) {
+        if !self.ends.contains_key(kind) {
+            return;
+        }
+        match event {
+            Ok(Event::Init) => drop(self.listed.insert(kind.clone(), Vec::new())),
+            Ok(Event::InitApply(object)) => {
+                if let Some(listed) = self.listed.get_mut(kind) {
+                    listed.extend(graph::Node::of(kind, &object.metadata));
+                }
+            }
+            Ok(Event::InitDone) => {
+                self.unlisted.remove(kind);
+                let listed = self.listed.remove(kind).unwrap_or_default();
+                let there: HashSet<Uid> = listed.iter().map(|node| node.uid.clone()).collect();
+                listed.into_iter().for_each(|node| self.observe(node));
+                // What the watch missed while it was broken.
+                let gone = self.graph.of_kind(kind).into_iter().filter(|uid| !there.contains(uid));
+                gone.collect::<Vec<_>>().into_iter().for_each(|uid| self.depart(&uid));
+            }
+            Ok(Event::Apply(object)) => {
+                graph::Node::of(kind, &object.metadata).into_iter().for_each(|node| self.observe(node))
+            }
+            Ok(Event::Delete(object)) => {
+                if let Some(uid) = object.metadata.uid {
+                    self.depart(&uid);
+                }
+            }
+            Err(error) => tracing::debug!(kind = kind.kind, %error, "a watch of the garbage collector broke"),
+        }
+        if kind.kind == "CustomResourceDefinition" || kind.kind == "APIService" {
+            self.discover_at = self.discover_at.min(Instant::now() + NEW_KIND);
+        }
+    }
+
+    fn observe(&mut self, node: graph::Node) {
+        let now = Instant::now();
+        self.graph.observe(node).into_iter().for_each(|uid| self.queue.push(uid, now));
+    }
+
+    fn depart(&mut self, uid: &Uid) {
+        let now = Instant::now();
+        self.queue.forget(uid);
+        self.graph.depart(uid).into_iter().for_each(|uid| self.queue.push(uid, now));
+    }
+
+    fn visit_due(&mut self, now: Instant) {
+        while self.visits.len() < AT_ONCE
+            && let Some(uid) = self.queue.pop(now)
+        {
+            let Some(visit) = Visit::of(&self.graph, &uid) else {
+                self.queue.finish(&uid, now);
+                continue;
+            };
+            let (world, kinds) = (self.world.clone(), self.kinds.clone());
+            self.visits.spawn(async move { (uid, visit.make(&world, &kinds).await) });
+        }
+    }
+
+    fn conclude(&mut self, uid: Uid, outcome: Outcome) {
+        let now = Instant::now();
+        match outcome {
+            Outcome::Done => self.queue.succeed(&uid),
+            Outcome::Departed => self.depart(&uid),
+            Outcome::Look(others) => {
+                self.queue.succeed(&uid);
+                others.into_iter().for_each(|other| self.queue.push(other, now));
+            }
+            Outcome::Again => {
+                self.queue.retry(&uid, now);
+            }
+            Outcome::UnknownKind => {
+                self.queue.retry(&uid, now);
+                self.discover_at = self.discover_at.min(now + Duration::from_secs(1));
+            }
+        }
+        self.queue.finish(&uid, now);
+    }
 }
 
-/// What to do, for each object that something is to be done about.
-fn steps(nodes: &[Node]) -> Vec<(usize, Step)> {
-    let owners: HashMap<String, &Node> =
-        nodes.iter().filter_map(|node| Some((node.object.uid()?, node))).collect();
-    let mut dependents: HashMap<&str, Vec<&Node>> = HashMap::new();
-    for node in nodes {
-        for owner in node.object.owner_references() {
-            dependents.entry(&owner.uid).or_default().push(node);
-        }
-    }
-    let of = |at: &usize| step(&nodes[*at], &owners, &dependents);
-    (0..nodes.len()).filter_map(|at| Some((at, of(&at)?))).collect()
-}
-
-fn step(
-    node: &Node,
-    owners: &HashMap<String, &Node>,
-    dependents: &HashMap<&str, Vec<&Node>>,
-) -> Option<Step> {
-    let uid = node.object.uid()?;
-    let ending = node.object.metadata.deletion_timestamp.is_some();
-    let mine = dependents.get(uid.as_str()).map_or(&[][..], Vec::as_slice);
-    let without = |finalizer: &str| {
-        let all = node.object.finalizers().iter();
-        Step::Release(all.filter(|own| *own != finalizer).cloned().collect())
-    };
-    if ending && node.holds(ORPHAN) && mine.is_empty() {
-        return Some(without(ORPHAN));
-    }
-    let blocks = |dependent: &&&Node| {
-        dependent
-            .object
-            .owner_references()
-            .iter()
-            .any(|owner| owner.uid == uid && owner.block_owner_deletion == Some(true))
-    };
-    if ending && node.holds(FOREGROUND) && !mine.iter().any(|dependent| blocks(&dependent)) {
-        return Some(without(FOREGROUND));
-    }
-    let references = node.object.owner_references();
-    if references.is_empty() {
-        return None;
-    }
-    let leaving = |owner: &&OwnerReference| {
-        owners
-            .get(&owner.uid)
-            .is_some_and(|owner| owner.object.metadata.deletion_timestamp.is_some() && owner.holds(ORPHAN))
-    };
-    if references.iter().any(|owner| leaving(&owner)) {
-        return Some(Step::Disown(references.iter().filter(|owner| !leaving(owner)).cloned().collect()));
-    }
-    if ending {
-        return None;
-    }
-    // Owners that are there and do not wait for this object to go.
-    let stays = |owner: &OwnerReference| {
-        owners.get(&owner.uid).is_some_and(|owner| {
-            !(owner.object.metadata.deletion_timestamp.is_some() && owner.holds(FOREGROUND))
-        })
-    };
-    (!references.iter().any(stays)).then_some(Step::Delete)
-}
-
-async fn act(client: &Client, node: &Node, step: Step) -> Result<(), Error> {
-    let api = node.api(client);
-    let name = node.object.name_any();
-    let outcome = match step {
-        Step::Delete => {
-            // The owner may have been made again since, which the object's version tells.
-            let preconditions =
-                Preconditions { uid: node.object.uid(), resource_version: node.object.resource_version() };
-            let parameters =
-                DeleteParams { preconditions: Some(preconditions), ..DeleteParams::background() };
-            api.delete(&name, &parameters).await.map(drop)
-        }
-        Step::Disown(references) => {
-            let patch = json!({"metadata": {"uid": node.object.uid(), "ownerReferences": references}});
-            api.patch(&name, &PatchParams::default(), &Patch::Merge(patch)).await.map(drop)
-        }
-        Step::Release(finalizers) => {
-            let metadata = json!({
-                "uid": node.object.uid(),
-                "resourceVersion": node.object.resource_version(),
-                "finalizers": finalizers,
-            });
-            api.patch(&name, &PatchParams::default(), &Patch::Merge(json!({"metadata": metadata})))
-                .await
-                .map(drop)
-        }
-    };
-    match outcome {
-        Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(()),
-        outcome => Ok(outcome?),
-    }
+fn watch(
+    world: &World,
+    key: KindKey,
+    served: &Served,
+    end: CancellationToken,
+) -> BoxStream<'static, Watched> {
+    let objects: Api<Object> = Api::all_with(world.client.clone(), &served.resource);
+    watcher::watcher(objects, watcher::Config::default())
+        .backoff(Patience::default())
+        .map(move |event| (key.clone(), event))
+        .take_until(async move { end.cancelled().await })
+        .boxed()
 }

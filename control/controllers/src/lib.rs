@@ -6,14 +6,27 @@
 //! just another value. The loops are level-triggered: each pass reads what there is and takes the next step. Nothing here
 //! reaches the store: changes go through the Kubernetes API like anybody's, so [`run`] works on any cluster.
 
+pub mod autoscaler;
+pub mod cron_job;
+pub mod daemon_set;
 pub mod deployment;
+pub mod disruption;
+mod drive;
 pub mod endpoints;
 mod error;
+mod events;
 pub mod garbage;
+mod informer;
+pub mod job;
 pub mod namespace;
 mod owner;
+mod pod;
+pub mod quota;
 pub mod replica_set;
+mod revision;
 mod run;
+pub mod stateful_set;
+mod time;
 
 pub use error::Error;
-pub use run::run;
+pub use run::{Settings, run, run_with};

@@ -4,6 +4,7 @@
 //! those whose loss costs least go first; [`plan`] gives the order that users of Kubernetes know.
 
 mod reconcile;
+pub mod status;
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -11,6 +12,8 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::core::v1::Pod;
 
 pub(crate) use reconcile::run;
+
+use crate::pod::{condition, is_active, is_ready, node_of, phase};
 
 /// An annotation by which users say which pods they would rather keep: the lower the number, the sooner a pod goes.
 pub const DELETION_COST: &str = "controller.kubernetes.io/pod-deletion-cost";
@@ -44,16 +47,6 @@ pub fn plan(wanted: usize, owned: &[Pod]) -> Plan<'_> {
     Plan::Delete(active)
 }
 
-/// Whether a pod still counts: it is neither ending nor ended.
-pub fn is_active(pod: &Pod) -> bool {
-    pod.metadata.deletion_timestamp.is_none() && !matches!(phase(pod), "Succeeded" | "Failed")
-}
-
-/// Whether a pod's `Ready` condition is true.
-pub fn is_ready(pod: &Pod) -> bool {
-    ready_since(pod).is_some()
-}
-
 /// The sort key of pods: what goes first is least.
 type Worth = (bool, u8, bool, i32, Reverse<usize>, Reverse<String>, Reverse<i32>, Reverse<String>, String);
 
@@ -81,19 +74,9 @@ fn worth(pod: &Pod, neighbours: &BTreeMap<&str, usize>) -> Worth {
     )
 }
 
-fn phase(pod: &Pod) -> &str {
-    pod.status.as_ref().and_then(|status| status.phase.as_deref()).unwrap_or("Pending")
-}
-
-fn node_of(pod: &Pod) -> Option<&str> {
-    pod.spec.as_ref()?.node_name.as_deref().filter(|node| !node.is_empty())
-}
-
 /// When the pod became ready, in a form that sorts by time; absent while it is not ready.
 fn ready_since(pod: &Pod) -> Option<String> {
-    let conditions = pod.status.as_ref()?.conditions.as_ref()?;
-    let ready =
-        conditions.iter().find(|condition| condition.type_ == "Ready" && condition.status == "True")?;
+    let ready = condition(pod, "Ready").filter(|ready| ready.status == "True")?;
     Some(ready.last_transition_time.as_ref().map(|time| time.0.to_string()).unwrap_or_default())
 }
 

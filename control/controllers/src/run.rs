@@ -1,25 +1,103 @@
 //! All controllers together.
 
+use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
+use k8s_openapi::api::apps::v1::ControllerRevision;
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::{ConfigMap, Pod, Service};
 use kube::Client;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::{deployment, endpoints, garbage, namespace, replica_set};
+use crate::events::{self, Events};
+use crate::informer::Informer;
+use crate::{
+    autoscaler, cron_job, daemon_set, deployment, disruption, endpoints, garbage, job, namespace, quota,
+    replica_set, stateful_set,
+};
+
+/// What the controllers cannot find out from the API.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The certificates, in PEM, by which pods know the API server. Published in each namespace as `kube-root-ca.crt`.
+    pub root_certificates: Option<String>,
+    /// How long a Job waits after the first failure of a pod before it makes another; the wait doubles with each.
+    pub pod_failure_wait: Duration,
+    /// How often autoscalers look at what pods use.
+    pub autoscaling_period: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            root_certificates: None,
+            pod_failure_wait: Duration::from_secs(10),
+            autoscaling_period: Duration::from_secs(15),
+        }
+    }
+}
 
 /// What every controller has.
 pub(crate) struct World {
     pub(crate) client: Client,
     pub(crate) shutdown: CancellationToken,
+    pub(crate) settings: Settings,
+    pub(crate) events: Events,
+    /// What several controllers mind, watched once for all of them.
+    pub(crate) pods: Informer<Pod>,
+    pub(crate) maps: Informer<ConfigMap>,
+    pub(crate) jobs: Informer<Job>,
+    pub(crate) revisions: Informer<ControllerRevision>,
+    pub(crate) services: Informer<Service>,
+}
+
+impl World {
+    /// Does work until the world ends.
+    pub(crate) async fn until_end(self: Arc<Self>, work: impl Future<Output = ()>) {
+        tokio::select! {
+            () = self.shutdown.cancelled() => {}
+            () = work => {}
+        }
+    }
 }
 
 /// Runs all controllers of the built-in kinds until `shutdown` is cancelled.
 pub async fn run(client: Client, shutdown: CancellationToken) {
-    let world = Arc::new(World { client, shutdown });
+    run_with(client, Settings::default(), shutdown).await;
+}
+
+/// Runs all controllers of the built-in kinds with these settings until `shutdown` is cancelled.
+pub async fn run_with(client: Client, settings: Settings, shutdown: CancellationToken) {
+    let (events, writer) = events::channel();
+    let world = Arc::new(World {
+        client: client.clone(),
+        shutdown,
+        settings,
+        events,
+        pods: Informer::new(),
+        maps: Informer::new(),
+        jobs: Informer::new(),
+        revisions: Informer::new(),
+        services: Informer::new(),
+    });
     let mut running = JoinSet::new();
+    running.spawn(world.clone().until_end(world.pods.clone().follow(client.clone())));
+    running.spawn(world.clone().until_end(world.maps.clone().follow(client.clone())));
+    running.spawn(world.clone().until_end(world.jobs.clone().follow(client.clone())));
+    running.spawn(world.clone().until_end(world.revisions.clone().follow(client.clone())));
+    running.spawn(world.clone().until_end(world.services.clone().follow(client.clone())));
+    running.spawn(world.clone().until_end(writer.write(client)));
     running.spawn(replica_set::run(world.clone()));
     running.spawn(deployment::run(world.clone()));
+    running.spawn(stateful_set::run(world.clone()));
+    running.spawn(daemon_set::run(world.clone()));
+    running.spawn(disruption::run(world.clone()));
+    running.spawn(quota::run(world.clone()));
+    running.spawn(autoscaler::run(world.clone()));
+    running.spawn(job::run(world.clone()));
+    running.spawn(cron_job::run(world.clone()));
     running.spawn(endpoints::run(world.clone()));
     running.spawn(namespace::run(world.clone()));
     running.spawn(garbage::run(world));

@@ -20,6 +20,14 @@ pub fn apply(group: &str, version: &str, kind: &str, object: &mut Value) {
     }
 }
 
+/// Brings the `metadata` of any object into its canonical form.
+pub fn metadata(object: &mut Value) {
+    let types = builtin::types();
+    if let (Some(at), Some(Value::Object(map))) = (types.object_meta(), object.get_mut("metadata")) {
+        message(&types.messages[at], map);
+    }
+}
+
 /// Brings a value of the message into its canonical form.
 fn message(of: &Message, map: &mut Map<String, Value>) {
     let mut known = Vec::with_capacity(of.fields.len() + 2);
@@ -119,6 +127,11 @@ fn one(of: Element, mut value: Value) -> Value {
                 *item = one(props, item.take());
             }
         }
+        (Element::Strings, Value::Array(list)) => {
+            for item in list.iter_mut().filter(|item| item.is_null()) {
+                *item = "".into();
+            }
+        }
         (Element::String, Value::Null) => return "".into(),
         (Element::Bool, Value::Null) => return false.into(),
         (Element::Int32 | Element::Int64 | Element::IntOrString, Value::Null) => return 0.into(),
@@ -193,6 +206,13 @@ mod tests {
             canonical("rbac.authorization.k8s.io", "Role", json!({})),
             json!({"metadata": {}, "rules": null})
         );
+    }
+
+    #[test]
+    fn a_null_among_strings_is_an_empty_one() {
+        let given = json!({"metadata": {}, "spec": {"extra": {"a": [null, "b"]}}});
+        let made = canonical("authorization.k8s.io", "SubjectAccessReview", given);
+        assert_eq!(made["spec"]["extra"], json!({"a": ["", "b"]}));
     }
 
     #[test]

@@ -3,6 +3,9 @@
 //! Go's decoder refuses the first value of a wrong type and, for `fieldValidation`, counts fields that are unknown or
 //! stand twice. The words are its own, because clients show them.
 
+mod syntax;
+
+use std::borrow::Cow;
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
@@ -18,19 +21,38 @@ use crate::timestamp::Timestamp;
 const FINDINGS_MAX: usize = 100;
 
 /// Reads JSON and finds the fields that stand twice in one object, as `duplicate field "spec.replicas"`; the last one
-/// counts.
+/// counts. Bytes that are no UTF-8 are replaced, as Go does it.
 ///
 /// ```
-/// let (value, doubled) = xebec_machinery::decoding::parse(br#"{"a": {"b": 1, "b": 2}}"#).unwrap();
+/// use xebec_machinery::decoding::parse;
+///
+/// let (value, doubled) = parse(br#"{"a": {"b": 1, "b": 2}}"#).unwrap();
 /// assert_eq!(value["a"]["b"], 2);
 /// assert_eq!(doubled, [r#"duplicate field "a.b""#]);
+/// assert_eq!(parse(b"{a: 1}").unwrap_err(), "invalid character 'a' looking for beginning of object key string");
 /// ```
 ///
 /// # Errors
 ///
-/// The bytes are no JSON, or more than one value.
-pub fn parse(bytes: &[u8]) -> Result<(Value, Vec<String>), serde_json::Error> {
-    let mut deserializer = serde_json::Deserializer::from_slice(bytes);
+/// What Go's reader says of bytes that are no JSON, more than one value, or nested too deep.
+pub fn parse(bytes: &[u8]) -> Result<(Value, Vec<String>), String> {
+    let text = String::from_utf8_lossy(bytes);
+    read(&text).map_err(|error| {
+        let text = match &text {
+            // Go tells of the byte that was there.
+            Cow::Owned(_) => bytes,
+            Cow::Borrowed(text) => text.as_bytes(),
+        };
+        syntax::fault(text).unwrap_or_else(|| {
+            // It is JSON; what is left are limits of our own.
+            let deep = error.to_string().contains("recursion limit");
+            if deep { "exceeded max depth".to_owned() } else { error.to_string() }
+        })
+    })
+}
+
+fn read(text: &str) -> Result<(Value, Vec<String>), serde_json::Error> {
+    let mut deserializer = serde_json::Deserializer::from_str(text);
     let read = value(&mut deserializer)?;
     deserializer.end()?;
     Ok(read)
@@ -203,6 +225,22 @@ pub fn check(group: &str, version: &str, kind: &str, object: &Value) -> Result<V
     if let Some(at) = types.object(group, version, kind) {
         let mut check = Check { types, unknown: &mut unknown };
         check.value(Element::Message(at), &Path::ROOT, None, object)?;
+    }
+    Ok(unknown)
+}
+
+/// [`check`] for the `metadata` of any object, which is all that is known of the types of a custom resource.
+///
+/// # Errors
+///
+/// What Go's decoder says of the first value that has the wrong type.
+pub fn check_metadata(object: &Value) -> Result<Vec<String>, String> {
+    let types = builtin::types();
+    let mut unknown = Vec::new();
+    if let (Some(at), Some(metadata)) = (types.object_meta(), object.get("metadata")) {
+        let mut check = Check { types, unknown: &mut unknown };
+        let name = &types.messages[at].name;
+        check.value(Element::Message(at), &Path::ROOT.key("metadata"), Some(name), metadata)?;
     }
     Ok(unknown)
 }

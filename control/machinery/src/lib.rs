@@ -7,7 +7,6 @@
 pub mod apply;
 pub mod builtin;
 pub mod canonical;
-pub mod conform;
 pub mod crd;
 pub mod decoding;
 pub mod defaults;

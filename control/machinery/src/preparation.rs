@@ -39,7 +39,7 @@ pub fn create(group: &str, version: &str, kind: &str, object: &mut Value) {
     defaults::apply(group, version, kind, object);
 }
 
-/// Prepares an object that replaces another: its status is the old one's.
+/// Prepares an object that replaces another: its status is the old one's, and so is what holds back a namespace.
 pub fn update(group: &str, version: &str, kind: &str, old: &Value, new: &mut Value) {
     let Value::Object(map) = new else { return };
     if has_status(group, version, kind) {
@@ -47,6 +47,15 @@ pub fn update(group: &str, version: &str, kind: &str, old: &Value, new: &mut Val
             Some(status) => map.insert("status".into(), status.clone()),
             None => map.remove("status"),
         };
+    }
+    if (group, kind) == ("", "Namespace") {
+        let finalizers = old.get("spec").and_then(|spec| spec.get("finalizers")).cloned();
+        if let Some(spec) = object(map, "spec") {
+            match finalizers {
+                Some(finalizers) => spec.insert("finalizers".into(), finalizers),
+                None => spec.remove("finalizers"),
+            };
+        }
     }
     if (group, kind) == ("apps", "DaemonSet") {
         let template = |of: Option<&Value>| of.and_then(|spec| spec.get("template")).cloned();
@@ -193,6 +202,9 @@ mod tests {
         let namespace = created("", "Namespace", json!({"metadata": {"name": "n"}}));
         assert_eq!(namespace["spec"]["finalizers"], json!(["kubernetes"]));
         assert_eq!(namespace["status"]["phase"], "Active");
+        let mut new = json!({"metadata": {"name": "n"}, "spec": {"finalizers": []}});
+        update("", "v1", "Namespace", &namespace, &mut new);
+        assert_eq!(new["spec"], namespace["spec"]);
         let set = created("apps", "DaemonSet", json!({"metadata": {}, "spec": {}}));
         let generation = |set: &Value| set["metadata"]["annotations"][TEMPLATE_GENERATION].clone();
         assert_eq!(generation(&set), "1");

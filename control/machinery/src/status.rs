@@ -332,6 +332,20 @@ impl Status {
         Self::new(Reason::Timeout, format!("Timeout: {why}"))
     }
 
+    /// `Timeout: Too large resource version: 9, current: 7`: what is asked for has not happened yet.
+    pub fn too_large_revision(asked: u64, current: u64) -> Self {
+        let cause = Cause {
+            reason: "ResourceVersionTooLarge".into(),
+            message: "Too large resource version".into(),
+            field: String::new(),
+        };
+        Self::timeout(&format!("Too large resource version: {asked}, current: {current}")).about(Details {
+            causes: vec![cause],
+            retry_after_seconds: 1,
+            ..Details::default()
+        })
+    }
+
     /// The operation could not be completed in time and may be tried again.
     pub fn server_timeout(resource: Qualified<'_>, verb: &str, retry_after_seconds: u32) -> Self {
         let message = format!(

@@ -25,7 +25,7 @@ use crate::field::FieldError;
 use crate::schema::{ListType, Node};
 
 pub use compile::{MAX_DEPTH, MAX_NODES, compile, compile_at};
-pub use merge_model::{envelope, object_meta};
+pub use merge_model::object_meta;
 pub use pattern::{Pattern, compile as compile_pattern};
 
 /// A compiled structural schema.

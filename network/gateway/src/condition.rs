@@ -26,12 +26,13 @@ pub(crate) struct Conditions<'a> {
     generation: Option<i64>,
     now: &'a Time,
     written: Vec<Condition>,
+    withdrawn: Vec<&'static str>,
 }
 
 impl<'a> Conditions<'a> {
     /// Begins from what was written last.
     pub(crate) fn new(last: &'a [Condition], generation: Option<i64>, now: &'a Time) -> Self {
-        Self { last, generation, now, written: Vec::new() }
+        Self { last, generation, now, written: Vec::new(), withdrawn: Vec::new() }
     }
 
     /// Adds a condition. Its time is that of the last one of the type if the status is the same.
@@ -49,10 +50,18 @@ impl<'a> Conditions<'a> {
         self
     }
 
+    /// Takes a condition away that is of no matter now.
+    pub(crate) fn without(mut self, type_: &'static str) -> Self {
+        self.withdrawn.push(type_);
+        self
+    }
+
     /// The conditions written; those of other types, which others may have written, stay.
     pub(crate) fn finish(self) -> Vec<Condition> {
         let mut written = self.written;
-        let others = self.last.iter().filter(|last| written.iter().all(|new| new.type_ != last.type_));
+        let others = self.last.iter().filter(|last| {
+            written.iter().all(|new| new.type_ != last.type_) && !self.withdrawn.contains(&&*last.type_)
+        });
         let others: Vec<_> = others.cloned().collect();
         written.extend(others);
         written

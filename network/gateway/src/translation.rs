@@ -1,22 +1,27 @@
 //! The translation as a whole.
 
-use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::collections::{BTreeMap, BTreeSet};
 
+use k8s_openapi::api::core::v1::ServiceAccount;
+use k8s_openapi::api::networking::v1::IngressStatus;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::Serialize;
 use xebec_api::gateway::{
-    Gateway, GatewayClass, GatewayClassStatus, GatewayStatus, GatewayStatusAddress, HTTPRoute,
-    ListenerStatus, RouteParentStatus, RouteStatus,
+    Gateway, GatewayClassStatus, GatewayStatus, ListenerSet, ListenerSetStatus, PolicyStatus, RouteStatus,
 };
-use xebec_proxy::config::{self, Config, HostMatch, Protocol, VirtualHost};
+use xebec_proxy::config::{Backend, Config, Domain, Ending, Listener, Protocol, TlsDomain, VirtualHost};
 
+use crate::address::assign;
 use crate::backend::Backends;
-use crate::condition::{Conditions, Verdict};
-use crate::gateway::{GatewayPlan, ListenerPlan, plan};
-use crate::route::{Labels, attach, gateway_of};
-use crate::rule::{Compiled, compile};
-use crate::{CONTROLLER, Snapshot};
+use crate::gateway::{GatewayPlan, Labels, Surroundings, names_gateway, plan};
+use crate::grant::Grants;
+use crate::ingress::{self, Ingresses};
+use crate::listener::{ListenerPlan, Speaks};
+use crate::material::Material;
+use crate::policy::Policies;
+use crate::route::Attaching;
+use crate::snapshot::Place;
+use crate::{CONTROLLER, Snapshot, account, class, status};
 
 /// What a snapshot asks for.
 #[derive(Clone, Debug, PartialEq)]
@@ -25,59 +30,63 @@ pub struct Translation {
     pub config: Config,
     /// The statuses that differ from those that the objects have.
     pub statuses: Vec<Status>,
+    /// Objects that are to be there and are not, or not so.
+    pub accounts: Vec<ServiceAccount>,
 }
 
 /// The status of one object.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-#[serde(tag = "kind")]
-#[non_exhaustive]
-pub enum Status {
-    /// Of a GatewayClass.
-    GatewayClass {
-        /// The object's name.
-        name: String,
-        /// Its status.
-        status: GatewayClassStatus,
-    },
-    /// Of a Gateway.
-    Gateway {
-        /// The object's namespace.
-        namespace: String,
-        /// The object's name.
-        name: String,
-        /// Its status.
-        status: GatewayStatus,
-    },
-    /// Of an HTTPRoute.
-    HTTPRoute {
-        /// The object's namespace.
-        namespace: String,
-        /// The object's name.
-        name: String,
-        /// Its status.
-        status: RouteStatus,
-    },
+pub struct Status {
+    /// The object's kind.
+    pub kind: &'static str,
+    /// Its namespace, if it is in one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
+    /// Its name.
+    pub name: String,
+    /// What is said of it.
+    pub status: Said,
 }
 
-type Hosts = Vec<(HostMatch, Vec<config::Route>)>;
+/// What is said of an object, by its kind.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(untagged)]
+#[non_exhaustive]
+pub enum Said {
+    /// Of a GatewayClass.
+    Class(GatewayClassStatus),
+    /// Of a Gateway.
+    Gateway(GatewayStatus),
+    /// Of a ListenerSet.
+    Listeners(ListenerSetStatus),
+    /// Of a route of any kind.
+    Route(RouteStatus),
+    /// Of a policy.
+    Policy(PolicyStatus),
+    /// Of an Ingress.
+    Ingress(IngressStatus),
+}
 
 /// Decides what is served and what is said of it. The order of the snapshot's objects does not matter.
 pub fn translate(snapshot: &Snapshot) -> Translation {
+    let ingresses = Ingresses::new(snapshot);
     let mut statuses = Vec::new();
     let mut classes: Vec<_> =
         snapshot.classes.iter().filter(|class| class.spec.controller_name == CONTROLLER).collect();
     classes.sort_by_key(|class| &class.metadata.name);
-    statuses.extend(classes.iter().filter_map(|class| class_status(class, snapshot)));
+    for class in &classes {
+        let name = names(&class.metadata).1.to_owned();
+        let said = class::status(class, &snapshot.now).map(Said::Class);
+        statuses.extend(said.map(|status| Status { kind: "GatewayClass", namespace: None, name, status }));
+    }
+    classes.retain(|class| class::accepted(class).holds);
     let ours = |gateway: &Gateway| {
         classes.iter().any(|class| class.metadata.name.as_ref() == Some(&gateway.spec.gateway_class_name))
     };
-    let gateways = snapshot.gateways.iter().filter(|gateway| ours(gateway));
-    let mut plans: BTreeMap<_, _> =
-        gateways.map(|gateway| (names(&gateway.metadata), plan(gateway, &snapshot.options))).collect();
-    let mut served = BTreeMap::<SocketAddr, Hosts>::new();
-    for address in plans.values().flat_map(|plan| plan.listeners.iter().filter_map(ListenerPlan::served)) {
-        served.entry(address).or_default();
-    }
+    let mut gateways: Vec<_> =
+        snapshot.gateways.iter().map(|gateway| &**gateway).filter(|gateway| ours(gateway)).collect();
+    gateways.sort_by_key(|gateway| (gateway.metadata.creation_timestamp.clone(), names(&gateway.metadata)));
+    gateways.extend(&ingresses.gateway);
     let labels: Labels<'_> = snapshot
         .namespaces
         .iter()
@@ -85,167 +94,124 @@ pub fn translate(snapshot: &Snapshot) -> Translation {
             Some((namespace.metadata.name.as_deref()?, namespace.metadata.labels.as_ref()?))
         })
         .collect();
-    let backends = Backends::new(snapshot);
-    let mut routes: Vec<_> = snapshot.routes.iter().map(|route| &**route).collect();
-    // Of equal matches the oldest route wins, then the first by name.
-    routes.sort_by_key(|route| {
-        let created = route.metadata.creation_timestamp.as_ref();
-        (created.is_none(), created, names(&route.metadata))
-    });
-    for route in routes {
-        let world = (snapshot, &backends, &labels);
-        statuses.extend(serve(route, world, &mut plans, &mut served));
+    let (grants, material) = (Grants::new(snapshot), Material::new(snapshot));
+    let around =
+        Surroundings { options: &snapshot.options, grants: &grants, material: &material, labels: &labels };
+    let mut plans = plans(snapshot, &gateways, &ingresses.listener_sets, around);
+    let policies = Policies::new(snapshot, &material, &grants);
+    let backends = Backends::new(snapshot, &grants, &policies);
+    let mut attaching =
+        Attaching { plans: &mut plans, backends: &backends, labels: &labels, now: &snapshot.now };
+    let said = [
+        ("HTTPRoute", attaching.all(snapshot.http_routes.iter().map(|route| &**route))),
+        ("GRPCRoute", attaching.all(snapshot.grpc_routes.iter().map(|route| &**route))),
+        ("TLSRoute", attaching.all(snapshot.tls_routes.iter().map(|route| &**route))),
+        ("TCPRoute", attaching.all(snapshot.tcp_routes.iter().map(|route| &**route))),
+        ("UDPRoute", attaching.all(snapshot.udp_routes.iter().map(|route| &**route))),
+    ];
+    // The routes of Ingresses have no status of their own.
+    let _ = attaching.all(ingresses.routes.iter());
+    for (kind, routes) in said {
+        statuses.extend(routes.into_iter().map(|(namespace, name, status)| Status {
+            kind,
+            namespace: Some(namespace),
+            name,
+            status: Said::Route(status),
+        }));
     }
-    statuses.extend(plans.values().filter_map(|plan| gateway_status(plan, snapshot)));
-    let listeners = served.into_iter().map(|(address, hosts)| config::Listener {
-        address,
-        protocol: Protocol::Http,
-        hosts: hosts.into_iter().map(|(host, routes)| VirtualHost { host, routes }).collect(),
-    });
-    Translation { config: Config { listeners: listeners.collect() }, statuses }
+    let said = |kind, metadata: &ObjectMeta, status| {
+        let (namespace, name) = names(metadata);
+        Status { kind, namespace: Some(namespace.to_owned()), name: name.to_owned(), status }
+    };
+    for (key, plan) in &plans {
+        if *key == ingress::KEY {
+            let statuses_of_ours = ingresses.statuses(&plan.addresses).into_iter();
+            statuses.extend(statuses_of_ours.map(|(namespace, name, status)| Status {
+                kind: "Ingress",
+                namespace: Some(namespace),
+                name,
+                status: Said::Ingress(status),
+            }));
+            continue;
+        }
+        let status = status::gateway(plan, snapshot).map(Said::Gateway);
+        statuses.extend(status.map(|status| said("Gateway", &plan.gateway.metadata, status)));
+        for (number, set) in plan.sets.iter().enumerate() {
+            let status = status::listener_set(plan, number, set, snapshot).map(Said::Listeners);
+            statuses.extend(status.map(|status| said("ListenerSet", &set.set.metadata, status)));
+        }
+    }
+    for (plan, gateways) in policies.plans() {
+        let status = status::policy(plan, &gateways, snapshot).map(Said::Policy);
+        statuses.extend(status.map(|status| said("BackendTLSPolicy", &plan.policy.metadata, status)));
+    }
+    let accounts = gateways.iter().filter_map(|gateway| account::wanted(gateway, snapshot)).collect();
+    Translation { config: Config { listeners: served(plans.into_values()) }, statuses, accounts }
 }
 
-fn names(metadata: &ObjectMeta) -> (&str, &str) {
+fn plans<'a>(
+    snapshot: &'a Snapshot,
+    gateways: &[&'a Gateway],
+    made: &'a [ListenerSet],
+    around: Surroundings<'_>,
+) -> BTreeMap<(&'a str, &'a str), GatewayPlan<'a>> {
+    let mut sets: Vec<&ListenerSet> = snapshot.listener_sets.iter().map(|set| &**set).chain(made).collect();
+    sets.sort_by_key(|set| (set.metadata.creation_timestamp.clone(), names(&set.metadata)));
+    let mut addresses = assign(gateways, &snapshot.options);
+    let mut taken = BTreeSet::new();
+    let mut plans = BTreeMap::new();
+    for gateway in gateways {
+        let key = names(&gateway.metadata);
+        let own: Vec<_> = sets.iter().filter(|set| names_gateway(set, gateway)).copied().collect();
+        let Some(addresses) = addresses.remove(&key) else { continue };
+        plans.insert(key, plan(gateway, &own, addresses, &mut taken, around));
+    }
+    plans
+}
+
+/// The proxy's listeners: one a place, with what all listeners of that place serve.
+fn served<'a>(plans: impl Iterator<Item = GatewayPlan<'a>>) -> Vec<Listener> {
+    let mut listeners = BTreeMap::<Place, Protocol>::new();
+    for listener in plans.flat_map(|plan| plan.listeners).filter(ListenerPlan::is_served) {
+        for place in &listener.places {
+            add(&listener, listeners.entry(*place).or_insert_with(|| empty(&listener)));
+        }
+    }
+    listeners.into_iter().map(|(place, protocol)| Listener { address: place.address, protocol }).collect()
+}
+
+fn empty(listener: &ListenerPlan<'_>) -> Protocol {
+    match listener.speaks {
+        Some(Speaks::Tcp) => Protocol::Tcp(Vec::new()),
+        Some(Speaks::Udp) => Protocol::Udp(Vec::new()),
+        Some(Speaks::Https | Speaks::TlsTerminate | Speaks::TlsPassthrough) => Protocol::Tls(Vec::new()),
+        Some(Speaks::Http) | None => Protocol::Http(Vec::new()),
+    }
+}
+
+fn add(listener: &ListenerPlan<'_>, protocol: &mut Protocol) {
+    let hosts = || {
+        let hosts = listener.hosts.iter().cloned();
+        hosts.map(|(host, routes)| VirtualHost { host, routes }).collect::<Vec<_>>()
+    };
+    let backends = || -> Vec<Backend> {
+        listener.streams.first().map(|stream| stream.backends.clone()).unwrap_or_default()
+    };
+    match protocol {
+        Protocol::Http(domains) => domains.push(Domain { host: listener.host(), hosts: hosts() }),
+        Protocol::Tls(domains) => {
+            let ending = match listener.speaks {
+                Some(Speaks::TlsPassthrough) => Ending::Passthrough(listener.streams.clone()),
+                Some(Speaks::TlsTerminate) => Ending::Tcp(listener.tls.clone(), listener.streams.clone()),
+                _ => Ending::Http(listener.tls.clone(), hosts()),
+            };
+            domains.push(TlsDomain { host: listener.host(), ending });
+        }
+        Protocol::Tcp(all) | Protocol::Udp(all) => *all = backends(),
+    }
+}
+
+/// The namespace and name of an object.
+pub(crate) fn names(metadata: &ObjectMeta) -> (&str, &str) {
     (metadata.namespace.as_deref().unwrap_or_default(), metadata.name.as_deref().unwrap_or_default())
-}
-
-fn class_status(class: &GatewayClass, snapshot: &Snapshot) -> Option<Status> {
-    let last = class.status.clone().unwrap_or_default();
-    let conditions = Conditions::new(&last.conditions, class.metadata.generation, &snapshot.now)
-        .with("Accepted", Verdict::yes("Accepted"))
-        .finish();
-    let status = GatewayClassStatus { conditions, supported_features: last.supported_features };
-    let name = names(&class.metadata).1.to_owned();
-    (class.status.as_ref() != Some(&status)).then_some(Status::GatewayClass { name, status })
-}
-
-/// Attaches a route to the Gateways of ours that it names; what others wrote in its status stays.
-fn serve<'a>(
-    route: &'a HTTPRoute,
-    (snapshot, backends, labels): (&Snapshot, &Backends<'_>, &Labels<'_>),
-    plans: &mut BTreeMap<(&'a str, &'a str), GatewayPlan<'a>>,
-    served: &mut BTreeMap<SocketAddr, Hosts>,
-) -> Option<Status> {
-    let last = route.status.as_ref().map(|status| &status.parents[..]).unwrap_or_default();
-    let mut parents: Vec<_> = last.iter().filter(|p| p.controller_name != CONTROLLER).cloned().collect();
-    let mut compiled: Option<Result<Compiled, String>> = None;
-    let mut taken = Vec::new();
-    for parent in &route.spec.parent_refs {
-        let Some(gateway) = gateway_of(parent, route).and_then(|key| plans.get_mut(&key)) else { continue };
-        let rules = compiled.get_or_insert_with(|| compile(route, backends));
-        let attachments = attach(route, parent, gateway, labels);
-        let (accepted, resolved) = match (rules, attachments) {
-            (Ok(rules), Err(verdict)) => (verdict, rules.resolved.clone()),
-            (Err(_), Err(verdict)) => (verdict, Verdict::yes("ResolvedRefs")),
-            (Err(unsupported), Ok(_)) => {
-                (Verdict::no("UnsupportedValue", unsupported.clone()), Verdict::yes("ResolvedRefs"))
-            }
-            (Ok(rules), Ok(attachments)) => {
-                for (index, hosts) in attachments {
-                    let Some(listener) = gateway.listeners.get_mut(index) else { continue };
-                    // Two references of a route may name one listener.
-                    let place = (names(&gateway.gateway.metadata), index);
-                    if taken.contains(&place) {
-                        continue;
-                    }
-                    taken.push(place);
-                    listener.attached += 1;
-                    let Some(address) = listener.served() else { continue };
-                    let table = served.entry(address).or_default();
-                    for host in hosts {
-                        append(table, host, &rules.routes);
-                    }
-                }
-                (Verdict::yes("Accepted"), rules.resolved.clone())
-            }
-        };
-        let before = last.iter().find(|p| p.controller_name == CONTROLLER && p.parent_ref == *parent);
-        let before = before.map(|parent| &parent.conditions[..]).unwrap_or_default();
-        parents.push(RouteParentStatus {
-            parent_ref: parent.clone(),
-            controller_name: CONTROLLER.to_owned(),
-            conditions: Conditions::new(before, route.metadata.generation, &snapshot.now)
-                .with("Accepted", accepted)
-                .with("ResolvedRefs", resolved)
-                .finish(),
-        });
-    }
-    // Entries have no order: writing ours last each time would quarrel with a controller that does the same.
-    let same = parents.len() == last.len() && parents.iter().all(|parent| last.contains(parent));
-    let (namespace, name) = names(&route.metadata);
-    (!same).then(|| Status::HTTPRoute {
-        namespace: namespace.to_owned(),
-        name: name.to_owned(),
-        status: RouteStatus { parents },
-    })
-}
-
-fn append(table: &mut Hosts, host: HostMatch, routes: &[config::Route]) {
-    match table.iter_mut().find(|(taken, _)| *taken == host) {
-        Some((_, all)) => all.extend_from_slice(routes),
-        None => table.push((host, routes.to_vec())),
-    }
-}
-
-fn gateway_status(plan: &GatewayPlan<'_>, snapshot: &Snapshot) -> Option<Status> {
-    let metadata = &plan.gateway.metadata;
-    let last = plan.gateway.status.clone().unwrap_or_default();
-    let mut listeners = Vec::new();
-    let mut programmed = Vec::new();
-    let mut failed = Vec::new();
-    for listener in &plan.listeners {
-        let verdict = programmed_verdict(listener, snapshot);
-        let name = &listener.listener.name;
-        (if verdict.holds { &mut programmed } else { &mut failed })
-            .push(format!("{name}: {}", verdict.message));
-        let before = last.listeners.iter().find(|last| last.name == *name);
-        let before = before.map(|last| &last.conditions[..]).unwrap_or_default();
-        listeners.push(ListenerStatus {
-            name: name.clone(),
-            supported_kinds: listener.kinds.clone(),
-            attached_routes: listener.attached,
-            conditions: Conditions::new(before, metadata.generation, &snapshot.now)
-                .with("Accepted", listener.accepted.clone())
-                .with("Programmed", verdict)
-                .with("ResolvedRefs", listener.resolved.clone())
-                .with("Conflicted", listener.conflicted.clone())
-                .finish(),
-        });
-    }
-    let verdict = if programmed.is_empty() {
-        Verdict::no("Invalid", failed.join("; "))
-    } else {
-        Verdict { holds: true, reason: "Programmed", message: programmed.join("; ") }
-    };
-    let address =
-        GatewayStatusAddress { type_: "IPAddress".to_owned(), value: snapshot.options.address.to_string() };
-    let addresses = if verdict.holds { vec![address] } else { Vec::new() };
-    let conditions = Conditions::new(&last.conditions, metadata.generation, &snapshot.now)
-        .with("Accepted", plan.accepted.clone())
-        .with("Programmed", verdict)
-        .finish();
-    let status = GatewayStatus { addresses, conditions, listeners };
-    let (namespace, name) = names(metadata);
-    (plan.gateway.status.as_ref() != Some(&status)).then(|| Status::Gateway {
-        namespace: namespace.to_owned(),
-        name: name.to_owned(),
-        status,
-    })
-}
-
-fn programmed_verdict(listener: &ListenerPlan<'_>, snapshot: &Snapshot) -> Verdict {
-    let Some(address) = listener.served() else {
-        return Verdict::no("Invalid", "the listener cannot be served; see its other conditions");
-    };
-    if let Some(reason) = snapshot.unbound.get(&address) {
-        return Verdict::no("Pending", reason.clone());
-    }
-    let port = listener.listener.port;
-    let moved = i32::from(address.port()) != port;
-    let message = if moved {
-        format!("port {port} is served at {address}, as ports below 1024 may not be opened")
-    } else {
-        format!("served at {address}")
-    };
-    Verdict { holds: true, reason: "Programmed", message }
 }

@@ -14,7 +14,7 @@ use kube::client::Body;
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
-use xebec_gateway::{Options, run};
+use xebec_gateway::{Options, Pool, run};
 use xebec_proxy::proxy::{Limits, Proxy};
 
 const UNDEFINED_FOR: usize = 3;
@@ -63,6 +63,7 @@ impl Api {
         json!({
             "gatewayClassName": "xebec",
             "controllerName": xebec_gateway::CONTROLLER,
+            "addresses": [{ "type": "IPAddress", "value": "127.0.0.1" }],
             "listeners": [{ "name": "http", "port": self.port, "protocol": "HTTP" }],
         })
     }
@@ -82,8 +83,8 @@ async fn a_gateway_is_opened_once_its_kind_is_defined_and_closed_at_the_shutdown
     let client =
         Client::new(tower::service_fn(move |request| Arc::clone(&answering).answer(request)), "default");
     let shutdown = CancellationToken::new();
-    let running =
-        tokio::spawn(run(client, Proxy::new(Limits::default()), Options::default(), shutdown.clone()));
+    let options = Options { pool: Pool::new("127.128.0.0".parse().unwrap(), 16), privileged: false };
+    let running = tokio::spawn(run(client, Proxy::new(Limits::default()), options, None, shutdown.clone()));
 
     let path = "/apis/gateway.networking.k8s.io/v1/namespaces/infra/gateways/web/status";
     let status = tokio::time::timeout(Duration::from_secs(10), async {

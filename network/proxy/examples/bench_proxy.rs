@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use xebec_proxy::config::{
-    Action, Backend, Config, HostMatch, Listener, Protocol, Route, RouteMatch, VirtualHost,
+    Action, Backend, Config, Domain, HostMatch, Listener, Protocol, Route, RouteMatch, VirtualHost,
 };
 use xebec_proxy::proxy::{Limits, Proxy};
 
@@ -30,7 +30,8 @@ fn serve(address: SocketAddr, upstream: SocketAddr) -> Result<(), Box<dyn std::e
     let backends = vec![Backend::new("upstream", 1, vec![upstream])];
     let routes = vec![Route::new("all", RouteMatch::default(), Action::Forward(backends))];
     let hosts = vec![VirtualHost { host: HostMatch::Any, routes }];
-    let config = Config { listeners: vec![Listener { address, protocol: Protocol::Http, hosts }] };
+    let protocol = Protocol::Http(vec![Domain::any(hosts)]);
+    let config = Config { listeners: vec![Listener { address, protocol }] };
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
         let mut proxy = Proxy::new(Limits::default());
         for listener in proxy.apply(config).await.listeners {

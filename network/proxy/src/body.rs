@@ -14,7 +14,9 @@ use tokio::time::Sleep;
 use crate::http1::client::ResponseBody;
 use crate::http1::framing::FramingError;
 use crate::http1::server::RequestBody;
+use crate::mirror::{Copied, Mirrored};
 use crate::pool::StreamGuard;
+use crate::replay::Chained;
 use crate::watchdog::Watchdog;
 
 /// A body of a request or response in flight. Dropping it gives back or closes what it came from.
@@ -35,6 +37,12 @@ pub(crate) enum Body {
     Limited(Box<Limited>),
     /// Read by a task that keeps its failure to itself.
     Told(Box<Told>),
+    /// Copied as it is read.
+    Mirrored(Box<Mirrored>),
+    /// Such a copy.
+    Copied(Copied),
+    /// Read in part already.
+    Chained(Box<Chained>),
 }
 
 /// Why a body ended early.
@@ -145,6 +153,9 @@ impl http_body::Body for Body {
                 }
                 sound => Poll::Ready(sound),
             },
+            Self::Mirrored(mirrored) => mirrored.poll_frame(cx),
+            Self::Copied(copied) => copied.poll_frame(cx),
+            Self::Chained(chained) => chained.poll_frame(cx),
         }
     }
 
@@ -158,6 +169,9 @@ impl http_body::Body for Body {
             Self::Http1Response(body) => body.is_done(),
             Self::Limited(limited) => limited.body.is_end_stream(),
             Self::Told(told) => told.body.is_end_stream(),
+            Self::Mirrored(mirrored) => mirrored.body().is_end_stream(),
+            Self::Copied(copied) => copied.is_ended(),
+            Self::Chained(chained) => chained.is_end(),
         }
     }
 
@@ -171,6 +185,9 @@ impl http_body::Body for Body {
             Self::Http1Response(body) => body.left().map_or_else(SizeHint::new, SizeHint::with_exact),
             Self::Limited(limited) => limited.body.size_hint(),
             Self::Told(told) => told.body.size_hint(),
+            Self::Mirrored(mirrored) => mirrored.body().size_hint(),
+            // The head says the length, where it is known.
+            Self::Copied(_) | Self::Chained(_) => SizeHint::new(),
         }
     }
 }

@@ -1,8 +1,13 @@
 //! The configuration value: plain data that a caller builds and the engine compiles. Values compare equal when they
 //! ask for the same, so that a caller can skip an [`apply`](crate::proxy::Proxy::apply) that would change nothing.
 
+mod authorization;
+mod backend;
+mod backend_tls;
+mod cors;
 mod filter;
 mod matcher;
+mod session;
 mod tls;
 
 use std::net::SocketAddr;
@@ -12,9 +17,18 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::StatusCode;
 
-pub use filter::{Filter, HeaderModifier, PathRewrite, Redirect, RedirectScheme, RedirectStatus, UrlRewrite};
+pub use authorization::Authorization;
+pub use backend::{Backend, BackendProtocol, Target};
+pub(crate) use backend::{choose, spread};
+pub use backend_tls::{BackendTls, BackendTlsError, SubjectName};
+pub use cors::{Cors, CorsList, Origin};
+pub use filter::{
+    Filter, HeaderModifier, Mirror, PathRewrite, Redirect, RedirectScheme, RedirectStatus, UrlRewrite,
+};
 pub use matcher::{HostMatch, PathMatch, Pattern, PatternError, RouteMatch, ValueMatch};
-pub use tls::{Alpn, Certificate, CertificateError, Tls};
+pub(crate) use session::mark;
+pub use session::{Bearer, Session};
+pub use tls::{Alpn, Certificate, CertificateError, ClientValidation, Tls, TrustError, TrustRoots};
 
 /// All that the engine serves at one time.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -23,25 +37,71 @@ pub struct Config {
     pub listeners: Vec<Listener>,
 }
 
-/// A listening address and the routes behind it.
+/// A listening address and what is behind it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Listener {
     /// Where to listen; port 0 takes a free port.
     pub address: SocketAddr,
-    /// What is spoken there.
+    /// What is served there.
     pub protocol: Protocol,
-    /// The virtual hosts served here.
+}
+
+/// What a listener speaks with its clients, and for whom. Of domains with the same pattern the first counts.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Protocol {
+    /// HTTP/1.1, and HTTP/2 from clients that begin with its preface ("prior knowledge").
+    Http(Vec<Domain>),
+    /// TLS; the client's server name chooses the domain.
+    Tls(Vec<TlsDomain>),
+    /// Bytes, carried as they are to one of these backends, chosen by weight.
+    Tcp(Vec<Backend>),
+    /// Datagrams: those of one client go to one endpoint until it has been quiet for a while.
+    Udp(Vec<Backend>),
+}
+
+/// Hosts that are served apart: a request for one of them is answered by the routes of the most specific domain alone.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Domain {
+    /// Which hosts these are.
+    pub host: HostMatch,
+    /// The virtual hosts among them.
     pub hosts: Vec<VirtualHost>,
 }
 
-/// What a listener speaks with its clients.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub enum Protocol {
-    /// HTTP/1.1, and HTTP/2 from clients that begin with its preface ("prior knowledge").
-    #[default]
-    Http,
-    /// The same under TLS, which ends here.
-    Https(Tls),
+impl Domain {
+    /// The only domain of a listener.
+    pub fn any(hosts: Vec<VirtualHost>) -> Self {
+        Self { host: HostMatch::Any, hosts }
+    }
+}
+
+/// Server names that are served apart.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TlsDomain {
+    /// Which server names these are; a client that names none is served where any is.
+    pub host: HostMatch,
+    /// What becomes of their connections.
+    pub ending: Ending,
+}
+
+/// Where TLS ends, and what is inside.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Ending {
+    /// Here; inside is HTTP/1.1 or HTTP/2. A request for a host of another domain is answered with 421.
+    Http(Tls, Vec<VirtualHost>),
+    /// Here; inside are bytes for the backends of the server name.
+    Tcp(Tls, Vec<ServerNameRoute>),
+    /// At the backends of the server name.
+    Passthrough(Vec<ServerNameRoute>),
+}
+
+/// Backends for server names.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ServerNameRoute {
+    /// Which server names.
+    pub host: HostMatch,
+    /// Where their connections go, by weight.
+    pub backends: Vec<Backend>,
 }
 
 /// Routes for one host pattern.
@@ -66,12 +126,31 @@ pub struct Route {
     pub action: Action,
     /// How long it may take.
     pub timeouts: Timeouts,
+    /// When it is tried again.
+    pub retry: Option<Retry>,
+    /// What scripts of other origins may do.
+    pub cors: Option<Arc<Cors>>,
+    /// Whether requests of one session go to one endpoint, whatever the weights.
+    pub session: Option<Arc<Session>>,
+    /// Who is asked whether a request may pass.
+    pub authorization: Option<Arc<Authorization>>,
 }
 
 impl Route {
-    /// A route without filters and time limits.
+    /// A route without filters, time limits and retries.
     pub fn new(id: impl Into<Arc<str>>, matcher: RouteMatch, action: Action) -> Self {
-        Self { id: id.into(), matcher, filters: Vec::new(), action, timeouts: Timeouts::default() }
+        let timeouts = Timeouts::default();
+        Self {
+            id: id.into(),
+            matcher,
+            filters: Vec::new(),
+            action,
+            timeouts,
+            retry: None,
+            cors: None,
+            session: None,
+            authorization: None,
+        }
     }
 }
 
@@ -83,6 +162,19 @@ pub struct Timeouts {
     pub request: Option<Duration>,
     /// From the choice of an endpoint to the head of its response, for each attempt; answered with 504.
     pub backend_request: Option<Duration>,
+}
+
+/// When a request is sent again: after an answer with one of the statuses, or none for want of a connection, of an
+/// answer, or of time ([`Timeouts::backend_request`]). A request whose body is larger than
+/// [`Limits::replayed_bytes`](crate::proxy::Limits::replayed_bytes) is sent once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Retry {
+    /// How often at most, after the first attempt.
+    pub attempts: u32,
+    /// The statuses that are tried again.
+    pub statuses: Vec<StatusCode>,
+    /// The wait before the first retry; it doubles with each.
+    pub backoff: Duration,
 }
 
 /// What is done with a matched request.
@@ -103,52 +195,4 @@ pub struct Respond {
     pub status: StatusCode,
     /// The body, plain text.
     pub body: Bytes,
-}
-
-/// A set of equal endpoints and its share of the traffic.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Backend {
-    /// The caller's name for the backend.
-    pub id: Arc<str>,
-    /// Its share; 0 gets nothing.
-    pub weight: u32,
-    /// What its endpoints speak.
-    pub protocol: BackendProtocol,
-    /// Changes to requests for and responses of this backend alone: after the route's for a request, before the
-    /// route's for a response.
-    pub filters: Vec<Filter>,
-    /// Where it is.
-    pub target: Target,
-}
-
-impl Backend {
-    /// A backend of HTTP/1.1 endpoints without filters.
-    pub fn new(id: impl Into<Arc<str>>, weight: u32, endpoints: impl Into<Arc<[SocketAddr]>>) -> Self {
-        let target = Target::Endpoints(endpoints.into());
-        Self { id: id.into(), weight, protocol: BackendProtocol::default(), filters: Vec::new(), target }
-    }
-
-    /// A share of the traffic that is answered with 500, as for a reference to nothing.
-    pub fn invalid(id: impl Into<Arc<str>>, weight: u32) -> Self {
-        Self { target: Target::Invalid, ..Self::new(id, weight, Vec::new()) }
-    }
-}
-
-/// Where a backend is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Target {
-    /// The endpoints that are ready; if there is none, its share of the requests is answered with 503.
-    Endpoints(Arc<[SocketAddr]>),
-    /// The reference is wrong: its share of the requests is answered with 500.
-    Invalid,
-}
-
-/// What the endpoints of a backend speak.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum BackendProtocol {
-    /// HTTP/1.1.
-    #[default]
-    Http1,
-    /// HTTP/2 without TLS, known in advance.
-    H2c,
 }

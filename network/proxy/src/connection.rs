@@ -5,41 +5,24 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use bytes::BytesMut;
 use http::HeaderValue;
-use rustls::ServerConfig;
 use tokio::io::AsyncReadExt;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{Listener, Protocol};
+use crate::config::Backend;
 use crate::forward::Forwarder;
 use crate::hop::{Origin, Scheme};
 use crate::http1::server::{Reader, Session};
 use crate::http2;
 use crate::limits::Limits;
+use crate::state::{Inside, State, TlsServed};
 use crate::stream::{Io, Rewound, Stream};
-use crate::table::RouteTable;
 use crate::tasks::Tasks;
-use crate::tls;
+use crate::{tls, tunnel};
 
 /// What HTTP/2 begins with where the client knows in advance (RFC 9113 section 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-
-/// What a listener serves now, swapped whole.
-pub(crate) struct State {
-    pub(crate) table: RouteTable,
-    tls: Option<Arc<ServerConfig>>,
-}
-
-impl State {
-    pub(crate) fn new(listener: Listener) -> Self {
-        let tls = match &listener.protocol {
-            Protocol::Http => None,
-            Protocol::Https(tls) => Some(tls::server_config(tls)),
-        };
-        Self { table: RouteTable::new(listener.hosts), tls }
-    }
-}
 
 /// What all connections of a listener share.
 #[derive(Clone)]
@@ -77,17 +60,49 @@ impl Site {
 impl Shared {
     /// Serves one connection to its end.
     pub(crate) async fn serve(self, io: Io, peer: SocketAddr) {
-        let tls = self.state.read().unwrap_or_else(PoisonError::into_inner).tls.clone();
+        let state = Arc::clone(&self.state.read().unwrap_or_else(PoisonError::into_inner));
+        match &state.inside {
+            Inside::Http => self.serve_plain(io, peer).await,
+            Inside::Tls(_) => Box::pin(self.serve_tls(state, io, peer)).await,
+            Inside::Tcp(backends) => {
+                let backends = Arc::clone(backends);
+                drop(state);
+                Box::pin(self.carry(io, &backends)).await;
+            }
+        }
+    }
+
+    /// Reads the server name, by which the state says where TLS ends.
+    async fn serve_tls(self, state: Arc<State>, mut io: Io, peer: SocketAddr) {
         let limit = self.limits.header_read_timeout;
-        let Some(tls) = tls else {
-            return self.serve_plain(io, peer).await;
+        let Ok(Ok(hello)) = timeout(limit, tls::hello(&mut io)).await else { return };
+        let name = hello.server_name.as_deref().unwrap_or_default();
+        let Inside::Tls(endings) = &state.inside else { return };
+        let io = Rewound::new(hello.read, io);
+        let (config, backends) = match endings.find(name) {
+            // No answer but the end: without a certificate there is nothing to say an alert with that is believed.
+            None | Some(TlsServed::Refused) => return,
+            Some(TlsServed::Http(config)) => (Arc::clone(config), None),
+            Some(TlsServed::Tcp(config, routes)) => {
+                let Some(backends) = routes.find(name) else { return };
+                (Arc::clone(config), Some(Arc::clone(backends)))
+            }
+            Some(TlsServed::Passthrough(routes)) => {
+                let Some(backends) = routes.find(name).map(Arc::clone) else { return };
+                drop(state);
+                return self.carry(io, &backends).await;
+            }
         };
+        drop(state);
         // A client that fails or stalls its handshake is left; rustls has sent it the alert.
-        let handshake = Box::pin(TlsAcceptor::from(tls).accept(io));
+        let handshake = Box::pin(TlsAcceptor::from(config).accept(io));
         let Ok(Ok(stream)) = timeout(limit, handshake).await else { return };
+        if let Some(backends) = backends {
+            return self.carry(stream, &backends).await;
+        }
         let http2 = stream.get_ref().1.alpn_protocol() == Some(tls::H2);
         let io = Io::Other(Box::new(stream));
-        let site = self.site(peer, Scheme::Https);
+        let site = self.site(peer, Scheme::Https, hello.server_name);
         if http2 {
             Box::pin(http2::serve(site, io)).await;
         } else {
@@ -95,8 +110,21 @@ impl Shared {
         }
     }
 
+    /// Joins the connection to an endpoint; it ends where there is none.
+    async fn carry(self, io: impl Stream, backends: &[Backend]) {
+        let Some(endpoint) = self.forwarder.reach(backends).await else { return };
+        let stopped = async {
+            self.stop.cancelled().await;
+            tokio::time::sleep(self.limits.drain).await;
+        };
+        tokio::select! {
+            () = tunnel::join(io, endpoint, self.limits.tunnel_idle) => {}
+            () = stopped => {}
+        }
+    }
+
     async fn serve_plain(self, mut io: Io, peer: SocketAddr) {
-        let site = self.site(peer, Scheme::Http);
+        let site = self.site(peer, Scheme::Http, None);
         let mut buffer = BytesMut::with_capacity(16 * 1024);
         let reading = async {
             while io.read_buf(&mut buffer).await.is_ok_and(|read| read > 0) {
@@ -120,7 +148,7 @@ impl Shared {
         }
     }
 
-    fn site(&self, peer: SocketAddr, scheme: Scheme) -> Arc<Site> {
+    fn site(&self, peer: SocketAddr, scheme: Scheme, server_name: Option<Box<str>>) -> Arc<Site> {
         let address = peer.ip().to_canonical().to_string();
         let address = HeaderValue::try_from(address).unwrap_or(HeaderValue::from_static("unknown"));
         Arc::new(Site {
@@ -128,7 +156,7 @@ impl Shared {
             forwarder: Arc::clone(&self.forwarder),
             // Its own, so that connections do not meet at one lock between their requests.
             stop: self.stop.child_token(),
-            origin: Origin { address, scheme },
+            origin: Origin { address, scheme, server_name },
             state: Arc::clone(&self.state),
             tasks: self.tasks.child(),
         })

@@ -10,7 +10,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Uri};
 use crate::answer::{Refusal, text};
 use crate::body::Body;
 use crate::config::{Filter, HeaderModifier, PathMatch, PathRewrite, Redirect, RedirectScheme, Route};
-use crate::hop::Scheme;
+use crate::hop::{Origin, Scheme};
 
 /// Applies the filters that change requests.
 pub(crate) fn change_request(filters: &[Filter], route: &Route, request: &mut Parts) -> Result<(), Refusal> {
@@ -26,7 +26,7 @@ pub(crate) fn change_request(filters: &[Filter], route: &Route, request: &mut Pa
                     request.uri = with_path(&request.uri, path)?;
                 }
             }
-            Filter::ResponseHeaders(_) => {}
+            Filter::ResponseHeaders(_) | Filter::Mirror(_) => {}
         }
     }
     Ok(())
@@ -89,10 +89,11 @@ pub(crate) fn redirect(
     redirect: &Redirect,
     route: &Route,
     host: &str,
-    scheme: Scheme,
+    origin: &Origin,
     target: &Uri,
 ) -> Response<Body> {
     let (name, asked_port) = split_port(host);
+    let scheme = origin.scheme;
     let scheme = match redirect.scheme {
         Some(RedirectScheme::Http) => Scheme::Http,
         Some(RedirectScheme::Https) => Scheme::Https,

@@ -17,6 +17,8 @@ const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection")
 pub(crate) struct Origin {
     pub(crate) address: HeaderValue,
     pub(crate) scheme: Scheme,
+    /// What the client's TLS named.
+    pub(crate) server_name: Option<Box<str>>,
 }
 
 /// What a client connected by.

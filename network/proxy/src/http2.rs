@@ -135,7 +135,7 @@ async fn answer(site: &Site, request: Request<Incoming>) -> Result<Response<Body
     let state = site.state();
     match site
         .forwarder
-        .answer(&state.table, Asked { origin: &site.origin, parts, body, ask: Ask::default() })
+        .answer(&state, Asked { origin: &site.origin, parts, body, ask: Ask::default() })
         .await
     {
         Answer::Response(response) => Ok(response),

@@ -13,21 +13,31 @@
 #![allow(rustdoc::private_intra_doc_links)]
 
 mod answer;
+mod authorization;
 mod body;
+mod carry;
 pub mod config;
 mod connection;
+mod cors;
 mod filter;
 mod forward;
 mod hop;
+mod host_table;
 mod http1;
 mod http2;
 mod limits;
 mod listener;
+mod mirror;
+mod origin_tls;
 mod pool;
 pub mod proxy;
+mod replay;
+mod session;
+mod state;
 mod stream;
 pub mod table;
 mod tasks;
 mod tls;
 mod tunnel;
+mod udp;
 mod watchdog;

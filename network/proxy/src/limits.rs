@@ -27,6 +27,14 @@ pub struct Limits {
     pub connect_timeout: Duration,
     /// How many endpoints of a backend are tried until one accepts the connection.
     pub connect_attempts: usize,
+    /// The largest request body that is kept for a retry.
+    pub replayed_bytes: usize,
+    /// The most copies of requests for mirrors at a time; above it requests are not copied.
+    pub mirrors: usize,
+    /// The most clients of a datagram listener at a time; those of others are dropped.
+    pub datagram_clients: usize,
+    /// How long a datagram client may be quiet until its endpoint is chosen anew.
+    pub datagram_idle: Duration,
     /// The most idle connections kept per endpoint.
     pub idle_per_endpoint: usize,
     /// How long an idle connection to an endpoint is kept.
@@ -54,6 +62,10 @@ impl Default for Limits {
             tunnel_idle: Duration::from_secs(3600),
             connect_timeout: Duration::from_secs(5),
             connect_attempts: 3,
+            replayed_bytes: 64 * 1024,
+            mirrors: 1_000,
+            datagram_clients: 10_000,
+            datagram_idle: Duration::from_secs(60),
             idle_per_endpoint: 64,
             endpoint_idle: Duration::from_secs(60),
             endpoint_age: Duration::from_secs(3600),

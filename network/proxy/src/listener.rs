@@ -11,7 +11,8 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use crate::connection::{Shared, State};
+use crate::connection::Shared;
+use crate::state::State;
 use crate::stream::Io;
 
 /// A listener at work. Dropping it cuts its connections.
@@ -31,6 +32,11 @@ impl Running {
         let closed = CancellationToken::new();
         let accept = tokio::spawn(accept(socket, shared.clone(), closed.clone().drop_guard()));
         Ok(Self { bound, shared, accept, closed })
+    }
+
+    /// What is served at this moment.
+    pub(crate) fn state(&self) -> Arc<State> {
+        Arc::clone(&self.shared.state.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Serves by this from the next request on; TLS from the next connection on.

@@ -1,6 +1,7 @@
 //! Connections to endpoints between their requests.
 
 use std::collections::HashMap;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,28 +9,42 @@ use std::time::Duration;
 
 use hyper::client::conn::http2::{self, SendRequest};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use rustls::ClientConfig;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
+use tokio_rustls::TlsConnector;
 
 use crate::body::Body;
+use crate::config::BackendTls;
 use crate::http1::client::Connection;
 use crate::limits::Limits;
+use crate::stream::Upstream;
 use crate::tasks::Tasks;
 
 /// Requests on one HTTP/2 connection before another is opened; endpoints commonly allow 100.
 const STREAMS: usize = 100;
 
+/// Which of a backend's TLS configurations a connection takes.
+pub(crate) type Speaking = fn(&BackendTls) -> &Arc<ClientConfig>;
+
 /// The idle HTTP/1.1 connections and the shared HTTP/2 connections of all endpoints.
 #[derive(Debug)]
 pub(crate) struct Pool {
-    idle: Mutex<HashMap<SocketAddr, Vec<Connection>>>,
-    shared: Mutex<HashMap<SocketAddr, Vec<Shared>>>,
+    idle: Mutex<HashMap<Destination, Vec<Connection>>>,
+    shared: Mutex<HashMap<Destination, Vec<Shared>>>,
     per_endpoint: usize,
     endpoint_idle: Duration,
     endpoint_age: Duration,
     exchange_idle: Duration,
     connect_timeout: Duration,
     tasks: Tasks,
+}
+
+/// An endpoint and how it is spoken to: connections to one serve no other.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Destination {
+    pub(crate) address: SocketAddr,
+    pub(crate) tls: Option<Arc<BackendTls>>,
 }
 
 /// An HTTP/2 connection to an endpoint.
@@ -76,18 +91,18 @@ impl Pool {
         }
     }
 
-    fn idle(&self) -> MutexGuard<'_, HashMap<SocketAddr, Vec<Connection>>> {
+    fn idle(&self) -> MutexGuard<'_, HashMap<Destination, Vec<Connection>>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn shared(&self) -> MutexGuard<'_, HashMap<SocketAddr, Vec<Shared>>> {
+    fn shared(&self) -> MutexGuard<'_, HashMap<Destination, Vec<Shared>>> {
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// An idle connection that is still good, the last used first: it is the likeliest to live.
-    pub(crate) fn take(&self, endpoint: SocketAddr) -> Option<Connection> {
+    pub(crate) fn take(&self, endpoint: &Destination) -> Option<Connection> {
         loop {
-            let connection = self.idle().get_mut(&endpoint)?.pop()?;
+            let connection = self.idle().get_mut(endpoint)?.pop()?;
             if connection.idle_since.elapsed() < self.endpoint_idle && connection.is_quiet() {
                 return Some(connection);
             }
@@ -102,29 +117,36 @@ impl Pool {
         }
         connection.idle_since = now;
         let mut idle = self.idle();
-        let kept = idle.entry(connection.endpoint).or_default();
+        let kept = idle.entry(connection.endpoint.clone()).or_default();
         if kept.len() < self.per_endpoint {
             kept.push(connection);
         }
     }
 
     /// A new connection to the endpoint.
-    pub(crate) async fn connect(&self, endpoint: SocketAddr) -> std::io::Result<Connection> {
-        let stream = self.reach(endpoint).await?;
-        Ok(Connection::new(endpoint, stream, self.exchange_idle))
+    pub(crate) async fn connect(&self, endpoint: &Destination) -> io::Result<Connection> {
+        let stream = self.reach(endpoint, BackendTls::http1).await?;
+        Ok(Connection::new(endpoint.clone(), stream, self.exchange_idle))
     }
 
-    async fn reach(&self, endpoint: SocketAddr) -> std::io::Result<TcpStream> {
-        let stream = tokio::time::timeout(self.connect_timeout, TcpStream::connect(endpoint)).await??;
-        // Failing to set the option costs latency only.
-        let _ = stream.set_nodelay(true);
-        Ok(stream)
+    /// A connection of its own to the endpoint.
+    pub(crate) async fn reach(&self, endpoint: &Destination, speaking: Speaking) -> io::Result<Upstream> {
+        let reaching = async {
+            let stream = TcpStream::connect(endpoint.address).await?;
+            // Failing to set the option costs latency only.
+            let _ = stream.set_nodelay(true);
+            let Some(tls) = &endpoint.tls else { return Ok(Upstream::Tcp(stream)) };
+            let connector = TlsConnector::from(Arc::clone(speaking(tls)));
+            let handshake = Box::pin(connector.connect(tls.server_name().clone(), stream));
+            Ok(Upstream::Tls(Box::new(handshake.await?)))
+        };
+        tokio::time::timeout(self.connect_timeout, reaching).await?
     }
 
     /// An HTTP/2 connection with a free place, if one is open.
-    pub(crate) fn take_shared(&self, endpoint: SocketAddr) -> Option<Shared> {
+    pub(crate) fn take_shared(&self, endpoint: &Destination) -> Option<Shared> {
         let mut shared = self.shared();
-        let connections = shared.get_mut(&endpoint)?;
+        let connections = shared.get_mut(endpoint)?;
         connections.retain(|connection| !connection.sender.is_closed());
         let free = connections.iter_mut().find(|connection| {
             connection.sender.is_ready()
@@ -136,15 +158,15 @@ impl Pool {
     }
 
     /// A new HTTP/2 connection, shared from now on unless the endpoint has enough of them.
-    pub(crate) async fn connect_shared(&self, endpoint: SocketAddr) -> std::io::Result<Shared> {
-        let stream = self.reach(endpoint).await?;
+    pub(crate) async fn connect_shared(&self, endpoint: &Destination) -> io::Result<Shared> {
+        let stream = self.reach(endpoint, BackendTls::http2).await?;
         let handshake = http2::Builder::new(self.tasks.clone())
             .timer(TokioTimer::new())
             .initial_stream_window_size(1024 * 1024)
             .initial_connection_window_size(4 * 1024 * 1024)
             .handshake(TokioIo::new(stream));
         let (sender, driver) =
-            tokio::time::timeout(self.connect_timeout, handshake).await?.map_err(std::io::Error::other)?;
+            tokio::time::timeout(self.connect_timeout, handshake).await?.map_err(io::Error::other)?;
         self.tasks.spawn(async move {
             // Its failure reaches every request on it.
             let _ = driver.await;
@@ -152,7 +174,7 @@ impl Pool {
         let now = Instant::now();
         let opened = Shared { sender, active: Arc::default(), created: now, idle_since: now };
         let mut shared = self.shared();
-        let connections = shared.entry(endpoint).or_default();
+        let connections = shared.entry(endpoint.clone()).or_default();
         if connections.len() < self.per_endpoint {
             connections.push(opened.clone());
         }

@@ -11,13 +11,15 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::Config;
-use crate::connection::{Shared, State, other};
+use crate::config::{Config, Listener, Protocol};
+use crate::connection::{Shared, other};
 use crate::forward::Forwarder;
 use crate::listener::Running;
 use crate::pool::Pool;
+use crate::state::State;
 use crate::stream::Stream;
 use crate::tasks::Tasks;
+use crate::udp;
 
 pub use crate::limits::Limits;
 
@@ -47,13 +49,20 @@ pub struct Applied {
     pub listeners: Vec<Result<SocketAddr, ListenError>>,
 }
 
+/// A listener at work, and what was asked of it last: what has not changed is left alone.
+struct Served {
+    running: Running,
+    protocol: Protocol,
+}
+
 /// The engine. Dropping it cuts every connection; [`shutdown`](Self::shutdown) lets them end.
 pub struct Proxy {
     limits: Arc<Limits>,
     forwarder: Arc<Forwarder>,
     pool: Arc<Pool>,
     tasks: Tasks,
-    running: HashMap<SocketAddr, Running>,
+    running: HashMap<SocketAddr, Served>,
+    datagrams: HashMap<SocketAddr, udp::Running>,
     /// Removed listeners, until they are drained.
     leaving: JoinSet<bool>,
     sweeps: bool,
@@ -64,44 +73,84 @@ impl Proxy {
     pub fn new(limits: Limits) -> Self {
         let tasks = Tasks::default();
         let pool = Arc::new(Pool::new(&limits, tasks.child()));
-        let forwarder = Arc::new(Forwarder::new(&limits, Arc::clone(&pool)));
-        let limits = Arc::new(limits);
-        let leaving = JoinSet::new();
-        Self { limits, forwarder, pool, tasks, running: HashMap::new(), leaving, sweeps: false }
+        let forwarder = Arc::new(Forwarder::new(&limits, Arc::clone(&pool), tasks.child()));
+        Self {
+            limits: Arc::new(limits),
+            forwarder,
+            pool,
+            tasks,
+            running: HashMap::new(),
+            datagrams: HashMap::new(),
+            leaving: JoinSet::new(),
+            sweeps: false,
+        }
     }
 
     /// Serves this configuration in place of the last: binds new listeners, swaps the routes and certificates of
-    /// kept ones, and drains removed ones within [`Limits::drain`]. A listener is the same if the address asked for
-    /// is the same. A listener that cannot be bound leaves the others untouched.
+    /// kept ones that changed, and drains removed ones within [`Limits::drain`]. A listener is the same if the address asked for
+    /// is the same, and both or neither are for datagrams. A listener that cannot be bound leaves the others untouched.
     pub async fn apply(&mut self, config: Config) -> Applied {
         self.begin_sweeping();
         while self.leaving.try_join_next().is_some() {}
-        let mut last = std::mem::take(&mut self.running);
+        let (mut last, mut last_datagrams) =
+            (std::mem::take(&mut self.running), std::mem::take(&mut self.datagrams));
         let deadline = Instant::now() + self.limits.drain;
-        let wanted = config.listeners.iter().map(|listener| listener.address).collect::<HashSet<_>>();
-        for (_, removed) in last.extract_if(|address, _| !wanted.contains(address)) {
+        let (mut wanted, mut wanted_datagrams) = (HashSet::new(), HashSet::new());
+        for listener in &config.listeners {
+            let wanted = if is_udp(listener) { &mut wanted_datagrams } else { &mut wanted };
+            wanted.insert(listener.address);
+        }
+        for (_, Served { running: removed, .. }) in last.extract_if(|address, _| !wanted.contains(address)) {
             removed.stop();
             // A listener of this configuration may want an address that overlaps.
             removed.closed().await;
             self.leaving.spawn(removed.drained(deadline));
         }
+        for (_, removed) in last_datagrams.extract_if(|address, _| !wanted_datagrams.contains(address)) {
+            removed.end().await;
+        }
         let mut listeners = Vec::with_capacity(config.listeners.len());
-        for listener in config.listeners {
-            let address = listener.address;
-            let applied = if self.running.contains_key(&address) {
-                Err(ListenError::Duplicate { address })
-            } else if let Some(kept) = last.remove(&address) {
-                kept.swap(State::new(listener));
-                Ok(kept)
-            } else {
-                let shared = self.shared(State::new(listener));
-                Running::start(address, shared).await.map_err(|source| ListenError::Bind { address, source })
+        for Listener { address, protocol } in config.listeners {
+            let bind = |source| ListenError::Bind { address, source };
+            let applied = match protocol {
+                Protocol::Udp(_) if self.datagrams.contains_key(&address) => {
+                    Err(ListenError::Duplicate { address })
+                }
+                Protocol::Udp(backends) => {
+                    let running = match last_datagrams.remove(&address) {
+                        Some(kept) => {
+                            kept.swap(backends);
+                            Ok(kept)
+                        }
+                        None => udp::Running::start(address, backends, &self.limits).await.map_err(bind),
+                    };
+                    running.map(|running| {
+                        let bound = running.bound;
+                        self.datagrams.insert(address, running);
+                        bound
+                    })
+                }
+                _ if self.running.contains_key(&address) => Err(ListenError::Duplicate { address }),
+                protocol => {
+                    let running = match last.remove(&address) {
+                        Some(kept) if kept.protocol == protocol => Ok(kept.running),
+                        Some(Served { running, .. }) => {
+                            running.swap(State::new(protocol.clone(), Some(&running.state())));
+                            Ok(running)
+                        }
+                        None => {
+                            let shared = self.shared(State::new(protocol.clone(), None));
+                            Running::start(address, shared).await.map_err(bind)
+                        }
+                    };
+                    running.map(|running| {
+                        let bound = running.bound;
+                        self.running.insert(address, Served { running, protocol });
+                        bound
+                    })
+                }
             };
-            listeners.push(applied.map(|running| {
-                let bound = running.bound;
-                self.running.insert(address, running);
-                bound
-            }));
+            listeners.push(applied);
         }
         Applied { listeners }
     }
@@ -132,7 +181,7 @@ impl Proxy {
         stream: S,
         peer: SocketAddr,
     ) -> Option<impl Future<Output = ()> + Send + use<S>> {
-        let running = self.running.get(&listener)?;
+        let Served { running, .. } = self.running.get(&listener)?;
         Some(running.shared.clone().serve(other(stream), peer))
     }
 
@@ -140,7 +189,7 @@ impl Proxy {
     /// connections ended by themselves.
     pub async fn shutdown(mut self, deadline: Duration) -> bool {
         let end = Instant::now() + deadline;
-        for (_, running) in self.running.drain() {
+        for (_, Served { running, .. }) in self.running.drain() {
             running.stop();
             self.leaving.spawn(running.drained(end));
         }
@@ -153,6 +202,10 @@ impl Proxy {
             }
         }
     }
+}
+
+fn is_udp(listener: &Listener) -> bool {
+    matches!(listener.protocol, Protocol::Udp(_))
 }
 
 impl Drop for Proxy {

@@ -9,6 +9,7 @@ use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio_rustls::client::TlsStream;
 
 /// What a connection must be able to do.
 pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
@@ -31,6 +32,34 @@ pub(crate) enum ReadHalf {
 pub(crate) enum WriteHalf {
     Tcp(OwnedWriteHalf),
     Other(tokio::io::WriteHalf<Box<dyn Stream>>),
+}
+
+/// A connection to an endpoint.
+#[derive(Debug)]
+pub(crate) enum Upstream {
+    Tcp(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+impl Upstream {
+    /// Whether the connection is open, with nothing to read on it. What a quiet TLS connection says unasked ends it.
+    pub(crate) fn is_quiet(&self) -> bool {
+        let mut byte = [0];
+        let stream = match self {
+            Self::Tcp(stream) => stream,
+            Self::Tls(stream) => stream.get_ref().0,
+        };
+        matches!(stream.try_read(&mut byte), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+    }
+}
+
+impl AsyncRead for Upstream {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_read(cx, buf),
+            Self::Tls(stream) => Pin::new(stream.as_mut()).poll_read(cx, buf),
+        }
+    }
 }
 
 impl Io {
@@ -103,6 +132,7 @@ macro_rules! write_through {
 }
 
 write_through!(Io, Tcp, Other);
+write_through!(Upstream, Tcp, Tls);
 write_through!(WriteHalf, Tcp, Other);
 
 /// A stream some of whose first bytes were read already.

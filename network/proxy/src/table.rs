@@ -1,7 +1,6 @@
-//! The compiled lookup: hosts by hash, exact paths and prefixes by hash, so that the cost of a request does not
-//! grow with the number of routes. Precedence follows the Gateway API's HTTPRoute rules.
+//! The compiled lookup: hosts, exact paths and prefixes by hash, so that the cost of a request does not grow with the
+//! number of routes. Precedence follows the Gateway API's HTTPRoute rules.
 
-use std::borrow::Cow;
 use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -9,14 +8,13 @@ use std::sync::Arc;
 use http::HeaderMap;
 use http::Method;
 
-use crate::config::{HostMatch, PathMatch, Route, VirtualHost};
+use crate::config::{PathMatch, Route, VirtualHost};
+use crate::host_table::HostTable;
 
 /// The routes of one listener, ready to look up.
 #[derive(Debug, Default)]
 pub struct RouteTable {
-    exact: HashMap<String, PathTable>,
-    suffix: HashMap<String, PathTable>,
-    any: Option<PathTable>,
+    hosts: HostTable<PathTable>,
 }
 
 #[derive(Debug, Default)]
@@ -31,19 +29,10 @@ impl RouteTable {
     pub fn new(hosts: Vec<VirtualHost>) -> Self {
         let mut table = Self::default();
         for host in hosts {
-            let paths = match host.host {
-                HostMatch::Exact(name) => table.exact.entry(name.to_ascii_lowercase()).or_default(),
-                HostMatch::Suffix(name) => table.suffix.entry(name.to_ascii_lowercase()).or_default(),
-                HostMatch::Any => table.any.get_or_insert_default(),
-            };
+            let paths = table.hosts.entry(host.host, PathTable::default);
             host.routes.into_iter().for_each(|route| paths.insert(Arc::new(route)));
         }
-        table
-            .exact
-            .values_mut()
-            .chain(table.suffix.values_mut())
-            .chain(&mut table.any)
-            .for_each(PathTable::rank);
+        table.hosts.values_mut().for_each(PathTable::rank);
         table
     }
 
@@ -56,24 +45,8 @@ impl RouteTable {
         query: Option<&str>,
         headers: &HeaderMap,
     ) -> Option<&Arc<Route>> {
-        let host = if host.bytes().any(|byte| byte.is_ascii_uppercase()) {
-            Cow::Owned(host.to_ascii_lowercase())
-        } else {
-            Cow::Borrowed(host)
-        };
-        let host = host.as_ref();
         let request = Request { method, path, query: query.unwrap_or(""), headers };
-        if let Some(route) = self.exact.get(host).and_then(|paths| paths.find(&request)) {
-            return Some(route);
-        }
-        let mut rest = host;
-        while let Some((_, suffix)) = rest.split_once('.') {
-            if let Some(route) = self.suffix.get(suffix).and_then(|paths| paths.find(&request)) {
-                return Some(route);
-            }
-            rest = suffix;
-        }
-        self.any.as_ref().and_then(|paths| paths.find(&request))
+        self.hosts.find_map(host, |paths| paths.find(&request))
     }
 }
 

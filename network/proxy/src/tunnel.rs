@@ -7,17 +7,25 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf, copy_bidirectional, join};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf, copy_bidirectional};
 
 use crate::http1::client::Connection;
 use crate::http1::server::Reader;
 use crate::stream::{Rewound, WriteHalf};
 
-/// Moves bytes between a client and an endpoint. The idle limit is met within twice its length.
+/// Moves bytes between a client and an endpoint that agreed on another protocol.
 pub(crate) async fn run(client: Reader, writer: &mut WriteHalf, endpoint: Connection, idle: Duration) {
+    let client = tokio::io::join(Rewound::new(client.buffer.freeze(), client.half), writer);
+    join(client, Rewound::new(endpoint.buffer.freeze(), endpoint.stream), idle).await;
+}
+
+/// Moves bytes both ways. The idle limit is met within twice its length.
+pub(crate) async fn join(
+    client: impl AsyncRead + AsyncWrite + Unpin,
+    endpoint: impl AsyncRead + AsyncWrite + Unpin,
+    idle: Duration,
+) {
     let moved = AtomicBool::new(false);
-    let client = join(Rewound::new(client.buffer.freeze(), client.half), writer);
-    let endpoint = Rewound::new(endpoint.buffer.freeze(), endpoint.stream);
     let (mut client, mut endpoint) =
         (Noted { inner: client, moved: &moved }, Noted { inner: endpoint, moved: &moved });
     let quiet = async {

@@ -47,6 +47,15 @@ pub(crate) fn join_unified(group: &str, pid: i32) -> io::Result<()> {
     fs::write(group.join("cgroup.procs"), pid.to_string())
 }
 
+/// Moves a process into `group` of every hierarchy that has it.
+pub(crate) fn join(group: &str, pid: u32) -> io::Result<()> {
+    for group in hierarchies()?.iter().map(|hierarchy| below(hierarchy, group)).filter(|group| group.is_dir())
+    {
+        fs::write(group.join("cgroup.procs"), pid.to_string())?;
+    }
+    Ok(())
+}
+
 /// How many processes of the group the kernel has killed for want of memory.
 pub(crate) fn memory_kills(group: &str) -> u64 {
     let unified = below(Path::new(ROOT), group).join("memory.events");

@@ -8,7 +8,7 @@ use crate::{
 };
 
 /// What a container may do as root, as containers commonly may.
-const CAPABILITIES: [&str; 14] = [
+pub const DEFAULT_CAPABILITIES: [&str; 14] = [
     "CAP_AUDIT_WRITE",
     "CAP_CHOWN",
     "CAP_DAC_OVERRIDE",
@@ -44,18 +44,22 @@ const PERIOD: u64 = 100_000;
 pub(crate) fn runtime_config(spec: &ContainerSpec, user: &User, cgroup: &str) -> Value {
     let working_dir = if spec.working_dir.is_empty() { "/" } else { &spec.working_dir };
     // Root gets the capabilities; another user may only come to them through files that carry them.
-    let held: &[&str] = if user.uid == 0 { &CAPABILITIES } else { &[] };
+    let usual = || DEFAULT_CAPABILITIES.map(str::to_owned).to_vec();
+    let bounding = spec.capabilities.clone().unwrap_or_else(usual);
+    let held: &[String] = if user.uid == 0 { &bounding } else { &[] };
+    let groups: Vec<u32> = user.groups.iter().chain(&spec.groups).copied().collect();
     let mut config = json!({
         "ociVersion": "1.0.2",
         "root": {"path": "rootfs", "readonly": spec.read_only_root},
         "mounts": mounts(spec),
         "process": {
             "terminal": false,
-            "user": {"uid": user.uid, "gid": user.gid, "additionalGids": user.groups},
+            "user": {"uid": user.uid, "gid": user.gid, "additionalGids": groups},
             "args": spec.args,
             "env": environment(spec, user),
             "cwd": working_dir,
-            "capabilities": {"bounding": CAPABILITIES, "effective": held, "permitted": held},
+            "capabilities": {"bounding": bounding, "effective": held, "permitted": held},
+            "noNewPrivileges": spec.no_new_privileges,
         },
         "linux": {
             "cgroupsPath": cgroup,
@@ -69,6 +73,12 @@ pub(crate) fn runtime_config(spec: &ContainerSpec, user: &User, cgroup: &str) ->
         object.insert("hostname".to_owned(), json!(hostname));
     }
     config
+}
+
+/// All that the kernel can give, as `CAP_NAME`.
+#[must_use]
+pub fn all_capabilities() -> Vec<String> {
+    rustix::thread::CapabilitySet::all().iter_names().map(|(name, _)| format!("CAP_{name}")).collect()
 }
 
 fn environment(spec: &ContainerSpec, user: &User) -> Vec<String> {
@@ -112,6 +122,9 @@ fn mounts(spec: &ContainerSpec) -> Vec<Value> {
 
 fn namespaces(spec: &ContainerSpec) -> Vec<Value> {
     let mut namespaces = vec![json!({"type": "pid"}), json!({"type": "mount"}), json!({"type": "ipc"})];
+    if let Some(user) = &spec.user_namespace {
+        namespaces.push(json!({"type": "user", "path": user.path}));
+    }
     if spec.hostname.is_some() {
         namespaces.push(json!({"type": "uts"}));
     }
@@ -197,7 +210,7 @@ mod tests {
         assert_eq!(config["process"]["capabilities"]["effective"], json!([]));
         let root = User { uid: 0, ..user() };
         let config = runtime_config(&spec(), &root, "/x");
-        assert_eq!(config["process"]["capabilities"]["effective"], json!(CAPABILITIES));
+        assert_eq!(config["process"]["capabilities"]["effective"], json!(DEFAULT_CAPABILITIES));
     }
 
     #[test]

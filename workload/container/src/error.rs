@@ -44,6 +44,12 @@ pub enum Error {
         /// Why.
         source: io::Error,
     },
+    /// A pod cannot have identities of its own.
+    #[error("a user namespace cannot be made: {source}: run the pod with `hostUsers: true`")]
+    UserNamespace {
+        /// Why.
+        source: io::Error,
+    },
     /// No address is left.
     #[error("no address is left in {range}: delete pods or choose a larger range")]
     AddressesExhausted {

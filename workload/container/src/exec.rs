@@ -4,17 +4,14 @@
 //! ends with the command's exit code.
 
 use std::{
-    ffi::OsString,
     fs::{self, File},
     io,
-    os::fd::AsFd as _,
     path::{Path, PathBuf},
-    process::{ExitCode, Stdio},
+    process::Stdio,
     time::Duration,
 };
 
-use libcontainer::{container::builder::ContainerBuilder, syscall::syscall::SyscallType};
-use rustix::process::{Pid, Signal, WaitOptions, pidfd_send_signal, wait, waitpid};
+use rustix::process::{Signal, pidfd_send_signal};
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _},
     process::{Child, ChildStderr, ChildStdin, ChildStdout, Command},
@@ -22,15 +19,19 @@ use tokio::{
 };
 
 use crate::{
-    Container, Error, MonitorCommand, cgroup,
-    monitor::{PlainExecutor, REQUEST, Request, STATE, whole},
+    Container, Error, MonitorCommand,
     process::Process,
+    terminal::{self, Terminal, TerminalSize},
 };
 
 /// The first argument of a process that runs a further command.
 pub(crate) const EXEC: &str = "exec";
+/// Stands in the place of a terminal's socket where there is none.
+pub(crate) const NO_TERMINAL: &str = "-";
+/// A command must have its terminal in this time.
+const TERMINAL: Duration = Duration::from_secs(30);
 /// What a command cannot be run with.
-const CANNOT_RUN: u8 = 126;
+pub(crate) const CANNOT_RUN: u8 = 126;
 /// A command that was killed has to end in this time.
 const END: Duration = Duration::from_secs(5);
 
@@ -46,6 +47,8 @@ pub struct Exec {
     pub stdout: Option<ChildStdout>,
     /// The command's complaints; where it could not be run at all, why.
     pub stderr: Option<ChildStderr>,
+    /// The command's terminal, in place of the other three, where it has one.
+    pub terminal: Option<Terminal>,
 }
 
 /// What a further command left.
@@ -69,11 +72,59 @@ impl Exec {
         let folder = container.folder();
         let told = tempfile::Builder::new().prefix("exec-").tempfile_in(folder).map_err(at(folder))?;
         let told = told.into_temp_path().keep().map_err(|refused| at(folder)(refused.error))?;
+        Self::begin(folder, monitor, told, None, args)
+    }
+
+    /// Like [`Exec::spawn`], with a terminal.
+    pub(crate) async fn spawn_on_terminal(
+        container: &Container,
+        monitor: &MonitorCommand,
+        args: &[String],
+        size: TerminalSize,
+    ) -> Result<Self, Error> {
+        let folder = container.folder();
+        let told = tempfile::Builder::new().prefix("exec-").tempfile_in(folder).map_err(at(folder))?;
+        let told = told.into_temp_path().keep().map_err(|refused| at(folder)(refused.error))?;
+        let socket = told.with_extension("tty");
+        let listener = terminal::listen(&socket).map_err(at(&socket))?;
+        let begun = Self::begin(folder, monitor, told, Some(&socket), args);
+        let mut exec = begun.inspect_err(|_| drop(fs::remove_file(&socket)))?;
+        // A command that cannot be run ends before it has a terminal; why stands in its complaints.
+        let received = tokio::select! {
+            received = timeout(TERMINAL, terminal::receive(&listener)) => Some(received),
+            _ = exec.child.wait() => None,
+        };
+        let _ = fs::remove_file(&socket);
+        match received {
+            Some(Ok(Ok(terminal))) => {
+                terminal.resize(size).map_err(at(&socket))?;
+                exec.terminal = Some(terminal);
+                (exec.stdin, exec.stdout) = (None, None);
+            }
+            // It ends with its complaint, or says nothing at all.
+            Some(Ok(Err(error))) if timeout(END, exec.child.wait()).await.is_err() => {
+                return Err(at(&socket)(error));
+            }
+            Some(Ok(Err(_))) => {}
+            Some(Err(_)) => return Err(at(&socket)(io::ErrorKind::TimedOut.into())),
+            None => {}
+        }
+        Ok(exec)
+    }
+
+    fn begin(
+        folder: &Path,
+        monitor: &MonitorCommand,
+        told: PathBuf,
+        terminal: Option<&Path>,
+        args: &[String],
+    ) -> Result<Self, Error> {
         let mut child = Command::new(&monitor.program)
             .args(&monitor.args)
             .arg(EXEC)
             .arg(folder)
             .arg(&told)
+            .arg(terminal.unwrap_or(Path::new(NO_TERMINAL)))
             .args(args)
             .env_clear()
             .current_dir(folder)
@@ -83,7 +134,7 @@ impl Exec {
             .spawn()
             .map_err(at(&monitor.program))?;
         let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
-        Ok(Self { child, told, stdin, stdout, stderr })
+        Ok(Self { child, told, stdin, stdout, stderr, terminal: None })
     }
 
     /// Waits for the command's end and returns its exit code.
@@ -154,82 +205,6 @@ async fn beginning(stream: Option<impl AsyncRead + Unpin>, most: u64) -> Vec<u8>
         let _ = tokio::io::copy(&mut stream, &mut tokio::io::sink()).await;
     }
     kept
-}
-
-/// The process of one thread: runs the command and ends as it does.
-pub(crate) fn run(args: &[OsString]) -> ExitCode {
-    match command(args) {
-        Ok(code) => ExitCode::from(code),
-        Err(reason) => {
-            reap();
-            eprintln!("{reason}");
-            ExitCode::from(CANNOT_RUN)
-        }
-    }
-}
-
-fn command(args: &[OsString]) -> Result<u8, String> {
-    let [folder, told, command @ ..] = args else { return Err("a directory is missing".to_owned()) };
-    let (folder, told) = (Path::new(folder), Path::new(told));
-    let command: Vec<_> = command.iter().map(|arg| arg.to_string_lossy().into_owned()).collect();
-    let read = |name: &str| fs::read(folder.join(name)).map_err(|error| format!("{name}: {error}"));
-    let request: Request = serde_json::from_slice(&read(REQUEST)?).map_err(|error| error.to_string())?;
-    // The container's own process with another command: the same user, environment and capabilities.
-    let mut config: serde_json::Value =
-        serde_json::from_slice(&read("config.json")?).map_err(|error| error.to_string())?;
-    let mut process = config["process"].take();
-    process["args"] = command.into();
-    let file = tempfile::NamedTempFile::new_in(folder).map_err(|error| error.to_string())?;
-    serde_json::to_writer(&file, &process).map_err(|error| error.to_string())?;
-
-    let own =
-        |stream: std::os::fd::BorrowedFd<'_>| stream.try_clone_to_owned().map_err(|error| error.to_string());
-    let pid = ContainerBuilder::new(request.id.to_string(), SyscallType::default())
-        .with_root_path(folder.join(STATE))
-        .map_err(|error| whole(&error))?
-        .with_executor(PlainExecutor)
-        .with_stdin(own(io::stdin().as_fd())?)
-        .with_stdout(own(io::stdout().as_fd())?)
-        .with_stderr(own(io::stderr().as_fd())?)
-        .as_tenant()
-        .with_process(Some(file.path()))
-        .build()
-        .map_err(|error| whole(&error))?
-        .as_raw();
-    let _ = cgroup::join_unified(&request.cgroup, pid);
-    if tell(told, pid).is_err() {
-        // Whoever asked for the command wants it no more.
-        let _ = rustix::process::kill_process(Pid::from_raw(pid).ok_or("no process")?, Signal::KILL);
-    }
-    // What this process holds of its input and output must not outlive the command.
-    let nothing = File::open("/dev/null").map_err(|error| error.to_string())?;
-    let _ = rustix::stdio::dup2_stdin(&nothing);
-    let pid = Pid::from_raw(pid).ok_or("the command has no process")?;
-    let (_, status) = waitpid(Some(pid), WaitOptions::empty())
-        .map_err(|error| format!("the command's end: {error}"))?
-        .ok_or("the command has not ended")?;
-    let code = status.exit_status().or(status.terminating_signal().map(|signal| 128 + signal));
-    Ok(u8::try_from(code.unwrap_or(0)).unwrap_or(u8::MAX))
-}
-
-/// Takes note of the end of a process that came to nothing. Otherwise it would become the child of the container's first
-/// process, which may not know that there is such a duty.
-fn reap() {
-    for _ in 0..200 {
-        match wait(WaitOptions::NOHANG) {
-            Ok(Some(_)) => {}
-            Ok(None) => std::thread::sleep(Duration::from_millis(10)),
-            Err(_) => return,
-        }
-    }
-}
-
-/// Writes down the command's process; an error when nobody wants to know any more.
-fn tell(told: &Path, pid: i32) -> io::Result<()> {
-    let text = serde_json::to_vec(&Process::of(pid)?)?;
-    let mut file = fs::OpenOptions::new().write(true).open(told)?;
-    io::Write::write_all(&mut file, &text)?;
-    fs::metadata(told).map(drop)
 }
 
 fn at(path: &Path) -> impl FnOnce(io::Error) -> Error {

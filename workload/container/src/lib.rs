@@ -9,8 +9,10 @@
 
 mod cgroup;
 mod config;
+mod entry;
 mod error;
 mod exec;
+mod idmap;
 mod log;
 mod monitor;
 mod namespace;
@@ -21,8 +23,12 @@ mod process;
 mod rootfs;
 mod runtime;
 mod spec;
+mod stage;
+mod terminal;
 mod user;
+mod user_namespace;
 
+pub use config::{DEFAULT_CAPABILITIES, all_capabilities};
 pub use error::Error;
 pub use exec::{Exec, ExecOutput};
 pub use log::{Stream, rfc3339};
@@ -32,3 +38,5 @@ pub use privilege::{Privilege, check};
 pub use runtime::{Container, Image, MonitorCommand, Runtime, Status};
 pub use rustix::process::Signal;
 pub use spec::{ContainerId, ContainerSpec, Exit, Mount, Network, Resources};
+pub use terminal::{Terminal, TerminalSize};
+pub use user_namespace::UserNamespace;

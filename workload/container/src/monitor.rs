@@ -43,12 +43,14 @@ use serde::{Deserialize, Serialize};
 use crate::{
     cgroup,
     config::runtime_config,
-    exec::{self, EXEC},
+    entry,
+    exec::EXEC,
     log::{LONGEST, Lines, LogFile, Stream},
     process::Process,
     rootfs::{Root, Rootfs, own_mounts},
     spec::{ContainerId, ContainerSpec, Exit},
-    user,
+    stage, user,
+    user_namespace::{self, NAMESPACES},
 };
 
 pub(crate) const REQUEST: &str = "request.json";
@@ -88,7 +90,8 @@ pub(crate) struct Processes {
 pub fn monitor(args: &[OsString]) -> ExitCode {
     close_inherited();
     let folder = match args {
-        [exec, rest @ ..] if exec == EXEC => return exec::run(rest),
+        [exec, rest @ ..] if exec == EXEC => return entry::run(rest),
+        [namespaces] if namespaces == NAMESPACES => return user_namespace::run(),
         [folder] => Path::new(folder),
         _ => {
             eprintln!("this command is for the program's own use");
@@ -148,16 +151,24 @@ impl Created {
     fn make(folder: &Path, request: &Request) -> Result<Self, String> {
         let rootfs = Rootfs(folder);
         own_mounts().map_err(|error| format!("mounts of its own: {error}"))?;
-        if let Root::Overlay(layers) = &request.root {
-            rootfs.mount(layers).map_err(|error| format!("the image cannot be mounted: {error}"))?;
-        }
+        let (bundle, spec) = match (&request.spec.user_namespace, &request.root) {
+            (Some(user), root) => stage::build(folder, root, &request.spec, user)
+                .map_err(|error| format!("files for a user namespace: {error}"))?,
+            (None, Root::Overlay(layers)) => {
+                rootfs.mount(layers).map_err(|error| format!("the image cannot be mounted: {error}"))?;
+                (folder.to_owned(), request.spec.clone())
+            }
+            (None, Root::Copy) => (folder.to_owned(), request.spec.clone()),
+        };
         let text = |path| rootfs.read(path).map_err(|error| format!("{path} of the image: {error}"));
         let user = user::resolve(&request.spec.user, &text("/etc/passwd")?, &text("/etc/group")?)?;
         let working_dir = PathBuf::from(&request.spec.working_dir);
-        rootfs
-            .make_folder(&working_dir)
-            .map_err(|error| format!("working directory {working_dir:?}: {error}"))?;
-        let config = runtime_config(&request.spec, &user, &request.cgroup);
+        let made = match &spec.user_namespace {
+            Some(user) => stage::as_root_of(user, || rootfs.make_folder(&working_dir)),
+            None => rootfs.make_folder(&working_dir),
+        };
+        made.map_err(|error| format!("working directory {working_dir:?}: {error}"))?;
+        let config = runtime_config(&spec, &user, &request.cgroup);
         fs::write(folder.join("config.json"), config.to_string())
             .map_err(|error| format!("config.json: {error}"))?;
 
@@ -171,7 +182,7 @@ impl Created {
             .with_stdin(nothing)
             .with_stdout(stdout_end)
             .with_stderr(stderr_end)
-            .as_init(folder)
+            .as_init(&bundle)
             .with_systemd(false)
             .build()
             .map_err(|error| whole(&error))?;

@@ -57,9 +57,16 @@ impl Netlink {
         self.tell(RouteNetlinkMessage::NewLink(bridge), NLM_F_CREATE | NLM_F_EXCL)
     }
 
-    /// Makes a pair of connected interfaces: one here, the other in a namespace.
-    pub(crate) fn add_pair(&mut self, name: &str, other: &str, namespace: BorrowedFd<'_>) -> io::Result<()> {
+    /// Makes a pair of connected interfaces: one here, the other, of the hardware address, in a namespace.
+    pub(crate) fn add_pair(
+        &mut self,
+        name: &str,
+        other: &str,
+        hardware: [u8; 6],
+        namespace: BorrowedFd<'_>,
+    ) -> io::Result<()> {
         let mut peer = link(other);
+        peer.attributes.push(LinkAttribute::Address(hardware.to_vec()));
         peer.attributes.push(LinkAttribute::NetNsFd(namespace.as_raw_fd()));
         let mut pair = link(name);
         pair.attributes.push(LinkAttribute::LinkInfo(vec![

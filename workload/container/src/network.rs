@@ -13,7 +13,7 @@ use std::{
     fmt,
     fs::{self, File},
     io,
-    net::Ipv4Addr,
+    net::{Ipv4Addr, TcpStream},
     path::{Path, PathBuf},
     str::FromStr,
     sync::{Mutex, PoisonError},
@@ -137,9 +137,7 @@ impl PodNetwork {
         let index = match netlink.index(&self.bridge)? {
             Some(index) => index,
             None => {
-                let [a, b, c, d] = self.range.gateway().octets();
-                // Locally administered (the second-lowest bit of the first byte).
-                netlink.add_bridge(&self.bridge, [0x02, 0x78, a, b, c, d])?;
+                netlink.add_bridge(&self.bridge, hardware(self.range.gateway()))?;
                 netlink.existing(&self.bridge)?
             }
         };
@@ -183,7 +181,7 @@ impl PodNetwork {
         }
         if netlink.index(&name)?.is_none() {
             let file = File::open(namespace)?;
-            netlink.add_pair(&name, INTERFACE, std::os::fd::AsFd::as_fd(&file))?;
+            netlink.add_pair(&name, INTERFACE, hardware(address), std::os::fd::AsFd::as_fd(&file))?;
         }
         let (index, bridge) = (netlink.existing(&name)?, netlink.existing(&self.bridge)?);
         netlink.set_bridge(index, bridge)?;
@@ -225,17 +223,25 @@ impl PodNetwork {
         self.addresses.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Connects to a port as from within a pod, whose loopback interface is meant.
+    ///
+    /// # Errors
+    /// When nothing listens there, or the pod has no namespace.
+    pub fn dial(&self, pod: &ContainerId, port: u16) -> io::Result<TcpStream> {
+        namespace::enter(&self.namespace(pod), || TcpStream::connect((Ipv4Addr::LOCALHOST, port)))
+    }
+
     /// The range that pods get addresses from.
     #[must_use]
     pub fn range(&self) -> Range {
         self.range
     }
 
-    /// Removes the bridge, unless pods still use it.
+    /// Removes the bridge, unless pods still use it. The network has to be opened again to attach further ones.
     ///
     /// # Errors
     /// When the kernel refuses.
-    pub fn close(self) -> Result<(), Error> {
+    pub fn close(&self) -> Result<(), Error> {
         if self.pods().is_empty() {
             let gone = Netlink::open().and_then(|mut netlink| netlink.remove(&self.bridge));
             gone.map_err(failed(format!("bridge {}", self.bridge)))?;
@@ -260,7 +266,9 @@ impl PodNetwork {
         self.folder.join("pods").join(pod.as_str())
     }
 
-    fn namespace(&self, pod: &ContainerId) -> PathBuf {
+    /// Where a pod's network namespace is, or will be: one that is made there before is the pod's.
+    #[must_use]
+    pub fn namespace(&self, pod: &ContainerId) -> PathBuf {
         self.folder.join("namespaces").join(pod.as_str())
     }
 }
@@ -276,6 +284,13 @@ fn failed(what: String) -> impl FnOnce(io::Error) -> Error {
 
 fn at(path: &Path) -> impl FnOnce(io::Error) -> Error {
     move |source| Error::Disk { path: path.to_owned(), source }
+}
+
+/// The hardware address of whoever has the address: neighbours that knew the one who had it before reach the next.
+fn hardware(address: Ipv4Addr) -> [u8; 6] {
+    let [a, b, c, d] = address.octets();
+    // Locally administered (the second-lowest bit of the first byte).
+    [0x02, 0x78, a, b, c, d]
 }
 
 #[cfg(test)]

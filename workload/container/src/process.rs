@@ -1,7 +1,11 @@
 //! Processes by number and the time they began, since numbers are used again.
 
-use std::{fs, io, os::fd::OwnedFd};
+use std::{
+    fs, io,
+    os::fd::{BorrowedFd, OwnedFd},
+};
 
+use rustix::fs::{Mode, OFlags, openat};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use serde::{Deserialize, Serialize};
 
@@ -21,6 +25,16 @@ impl Process {
         Ok(Self { pid, started: started(pid)?, boot })
     }
 
+    /// The process that has this number now, as a `/proc` tells that need not be the one at its usual place.
+    pub(crate) fn seen_in(proc: BorrowedFd<'_>, pid: i32) -> io::Result<Self> {
+        let read = |path: &str| {
+            let file = openat(proc, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+            io::read_to_string(fs::File::from(file))
+        };
+        let boot = read("sys/kernel/random/boot_id")?.trim().to_owned();
+        Ok(Self { pid, started: began(&read(&format!("{pid}/stat"))?)?, boot })
+    }
+
     /// A handle to the process, if it is still there.
     pub(crate) fn handle(&self) -> Option<OwnedFd> {
         let handle = pidfd_open(Pid::from_raw(self.pid)?, PidfdFlags::NONBLOCK).ok()?;
@@ -30,7 +44,11 @@ impl Process {
 }
 
 fn started(pid: i32) -> io::Result<u64> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    began(&fs::read_to_string(format!("/proc/{pid}/stat"))?)
+}
+
+/// When a process began, by its state.
+fn began(stat: &str) -> io::Result<u64> {
     // The command's name stands in parentheses and may hold anything, even parentheses (proc(5), /proc/pid/stat).
     let rest = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
     let state = rest.split_whitespace().next();

@@ -38,6 +38,8 @@ use crate::{
     monitor::{EXIT, PROCESSES, Processes, REQUEST, Report, Request, START, leave},
     rootfs::{Root, Rootfs},
     spec::{ContainerId, ContainerSpec, Exit},
+    terminal::TerminalSize,
+    user_namespace::{UserNamespace, UserNamespaces},
 };
 
 /// A monitor must answer in this time.
@@ -77,6 +79,7 @@ pub struct Runtime {
     monitor: Arc<MonitorCommand>,
     layers: Arc<Layers>,
     privilege: Privilege,
+    users: Arc<UserNamespaces>,
     /// The control group that all of them are below.
     group: String,
 }
@@ -123,7 +126,9 @@ impl Runtime {
         // Two programs on one machine must not share a group.
         let place = Digest::of(folder.as_os_str().as_encoded_bytes()).hex();
         let group = format!("/xebec/{}", &place[..12]);
-        Ok(Self { folder, monitor: Arc::new(monitor), layers, privilege, group })
+        let begin = u32::from_str_radix(&place[..8], 16).unwrap_or(0);
+        let users = Arc::new(UserNamespaces::open(folder.join("users"), begin)?);
+        Ok(Self { folder, monitor: Arc::new(monitor), layers, privilege, users, group })
     }
 
     /// Makes a container, up to the point where its command would begin.
@@ -203,6 +208,35 @@ impl Runtime {
             Report::Failed(reason) => Err(refused(id, reason)),
             Report::Started => Err(refused(id, "its monitor answered out of turn".to_owned())),
         }
+    }
+
+    /// Gives a pod a user namespace and, where a path is told, a network namespace there that belongs to it; or what it
+    /// has.
+    ///
+    /// # Errors
+    /// When the kernel, or the file system of this runtime's directory, has no such thing; nothing of it stays.
+    pub async fn user_namespace(
+        &self,
+        pod: &ContainerId,
+        network: Option<PathBuf>,
+    ) -> Result<UserNamespace, Error> {
+        let (users, monitor, pod) = (Arc::clone(&self.users), Arc::clone(&self.monitor), pod.clone());
+        blocking(move || users.make(&monitor, &pod, network.as_deref())).await
+    }
+
+    /// Lets go of a pod's user namespace, once its containers are gone. A pod that has none needs nothing.
+    ///
+    /// # Errors
+    /// When the disk refuses; a further call carries on.
+    pub async fn remove_user_namespace(&self, pod: &ContainerId) -> Result<(), Error> {
+        let (users, pod) = (Arc::clone(&self.users), pod.clone());
+        blocking(move || users.remove(&pod)).await
+    }
+
+    /// The pods that have a user namespace.
+    #[must_use]
+    pub fn user_namespaces(&self) -> Vec<ContainerId> {
+        self.users.pods()
     }
 
     /// The containers that an earlier process left, running or ended. What it had not finished making is removed, so
@@ -315,6 +349,14 @@ impl Container {
     /// When no process can be started. A command that is not there ends with code 126 instead.
     pub fn exec(&self, args: &[String]) -> Result<Exec, Error> {
         Exec::spawn(self, &self.monitor, args)
+    }
+
+    /// Runs a further command in it, on a terminal of this size.
+    ///
+    /// # Errors
+    /// When no process can be started, or it gets no terminal. A command that is not there ends with code 126 instead.
+    pub async fn exec_on_terminal(&self, args: &[String], size: TerminalSize) -> Result<Exec, Error> {
+        Exec::spawn_on_terminal(self, &self.monitor, args, size).await
     }
 
     pub(crate) fn folder(&self) -> &Path {

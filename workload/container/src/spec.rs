@@ -4,7 +4,7 @@ use std::{fmt, path::PathBuf, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::Error;
+use crate::{Error, UserNamespace};
 
 /// A container's name: a path component of its own, at most 128 bytes.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -65,10 +65,19 @@ pub struct ContainerSpec {
     pub working_dir: String,
     /// `user`, `uid`, `user:group` or `uid:gid`, by the names in the image; empty is root.
     pub user: String,
+    /// Groups beside those that the image's files give the user.
+    pub groups: Vec<u32>,
+    /// What root in the container may do, as `CAP_NAME`, and what others may come to; none means what is usual.
+    pub capabilities: Option<Vec<String>>,
+    /// Whether no program may have more rights than the one that begins it.
+    pub no_new_privileges: bool,
     /// The host name; none keeps the machine's.
     pub hostname: Option<String>,
     /// The network that the container sees.
     pub network: Network,
+    /// The pod's user namespace; none means that the container's users are the machine's. The network namespace, where one
+    /// is given, belongs to it.
+    pub user_namespace: Option<UserNamespace>,
     /// Files and directories of the machine.
     pub mounts: Vec<Mount>,
     /// Whether the image's files cannot be changed.
@@ -90,8 +99,12 @@ impl ContainerSpec {
             env: Vec::new(),
             working_dir: String::new(),
             user: String::new(),
+            groups: Vec::new(),
+            capabilities: None,
+            no_new_privileges: false,
             hostname: None,
             network: Network::Isolated,
+            user_namespace: None,
             mounts: Vec::new(),
             read_only_root: false,
             resources: Resources::default(),

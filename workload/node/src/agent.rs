@@ -1,31 +1,37 @@
 //! The agent: sees which pods are to run here, and starts and ends their lives.
 
-use std::collections::{BTreeMap, HashMap};
-use std::net::Ipv4Addr;
-use std::path::PathBuf;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::StreamExt as _;
-use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Binding, Node as NodeObject, ObjectReference, Pod};
-use kube::api::{ObjectMeta, Patch, PatchParams, PostParams};
+use k8s_openapi::api::core::v1::{Node as NodeObject, Pod};
 use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, Client, ResourceExt as _};
-use serde_json::json;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use xebec_container::{PodNetwork, Runtime};
+use xebec_container::{Container, PodNetwork, Runtime};
 use xebec_oci::Store;
+use xebec_oci::client::ClientOptions;
 use xebec_wasm::Host;
 
-use crate::Error;
-use crate::pod::{Life, loopback};
+use crate::adoption::{Leftovers, Name};
+use crate::event::{Kind, Recorder, Source, pod_reference};
+use crate::pod::{Life, pod_id};
+use crate::pull::Pulls;
+use crate::scheduler::Load;
+use crate::{Error, heartbeat, scheduler, taint, volumes};
 
-/// How often the node says that it lives.
-const HEARTBEAT: Duration = Duration::from_secs(10);
 /// How long pods may take to end when the node ends.
 const DRAIN: Duration = Duration::from_secs(8);
+/// How long events may take to be written when the node ends.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// How many loopback addresses there are for pods.
+const LOOPBACKS: u32 = 1 << 14;
 
 /// What runs containers, where the machine lets it.
 #[derive(Clone)]
@@ -42,10 +48,16 @@ pub struct Options {
     pub name: String,
     /// The node's address.
     pub address: Ipv4Addr,
+    /// Where the addresses of pods without a network namespace begin: 2^14 loopback addresses that no one else uses.
+    pub loopback: Ipv4Addr,
     /// Where pods keep their files.
     pub folder: PathBuf,
     /// The images.
     pub store: Arc<Store>,
+    /// Where the images' registry is reached: names that begin with it mean what is in `store`.
+    pub registry: Option<SocketAddr>,
+    /// How other registries are reached.
+    pub registries: ClientOptions,
     /// What runs components.
     pub host: Host,
     /// What runs containers, or why they cannot run here.
@@ -57,6 +69,8 @@ pub(crate) struct Node {
     pub(crate) client: Client,
     pub(crate) options: Options,
     pub(crate) shutdown: CancellationToken,
+    pub(crate) events: Recorder,
+    pub(crate) pulls: Pulls,
     addresses: Mutex<BTreeMap<u32, String>>,
 }
 
@@ -76,276 +90,338 @@ impl Node {
         let own = addresses.iter().find(|(_, owner)| **owner == uid).map(|(number, _)| *number);
         // Addresses are not used again at once: what is known of them elsewhere may be old.
         let next = addresses.last_key_value().map_or(1, |(number, _)| number + 1);
-        let free = || (1..0xFFFF_u32).find(|number| !addresses.contains_key(number)).unwrap_or(1);
-        let number = own.unwrap_or(if next < 0xFFFF { next } else { free() });
+        let free = || (1..LOOPBACKS).find(|number| !addresses.contains_key(number)).unwrap_or(1);
+        let number = own.unwrap_or(if next < LOOPBACKS { next } else { free() });
         addresses.insert(number, uid);
-        loopback(number)
+        Ipv4Addr::from(u32::from(self.options.loopback) + number)
     }
 
     pub(crate) fn release(&self, pod: &Pod) {
         let uid = pod.uid().unwrap_or_default();
         self.addresses.lock().unwrap_or_else(PoisonError::into_inner).retain(|_, owner| *owner != uid);
     }
-}
 
-/// The number that a resource quantity writes, such as `128Mi` or `250m`.
-pub(crate) fn quantity(text: &str) -> Option<f64> {
-    let split =
-        text.find(|letter: char| !(letter.is_ascii_digit() || ".+-".contains(letter))).unwrap_or(text.len());
-    let (number, suffix) = text.split_at(split);
-    let number: f64 = number.parse().ok()?;
-    let factor = match suffix {
-        "" => 1.0,
-        "n" => 1e-9,
-        "u" => 1e-6,
-        "m" => 1e-3,
-        "k" => 1e3,
-        "M" => 1e6,
-        "G" => 1e9,
-        "T" => 1e12,
-        "Ki" => 1024.0,
-        "Mi" => 1_048_576.0,
-        "Gi" => 1_073_741_824.0,
-        "Ti" => 1_099_511_627_776.0,
-        exponent => format!("1{exponent}").parse().ok()?,
-    };
-    Some(number * factor)
+    /// Removes a pod's directory with all that was mounted there.
+    pub(crate) async fn remove_folder(&self, folder: &Path) -> Result<(), Error> {
+        let path = folder.to_owned();
+        let removed = tokio::task::spawn_blocking(move || volumes::remove(&path)).await?;
+        removed.map_err(|source| Error::File { path: folder.to_owned(), source })
+    }
 }
 
 struct Running {
-    stop: CancellationToken,
+    life: Arc<Life>,
     task: JoinHandle<()>,
+}
+
+/// The pods of this machine, as the API tells of them.
+struct Agent {
+    node: Arc<Node>,
+    lives: HashMap<String, Running>,
+    /// What an earlier process left and nobody has claimed yet, by the pods' uids.
+    leftovers: HashMap<String, Vec<(Name, Container)>>,
+    /// While all pods are listed: the uids of those that were seen.
+    listing: Option<HashSet<String>>,
+    is_listed: bool,
+    /// The node as the API has it.
+    object: Option<NodeObject>,
+    /// Pods that wait for a place, and those that have got one which the watch has not told of yet.
+    pending: BTreeMap<String, Pod>,
+    assumed: HashMap<String, Load>,
+    /// When pods must leave the node because of its taints.
+    evictions: HashMap<String, Instant>,
 }
 
 /// Runs the pods of this machine until `shutdown` is cancelled, and ends them then.
 pub async fn run(client: Client, options: Options, shutdown: CancellationToken) {
-    clear_leftovers(&options).await;
+    let (events, writing) = Recorder::start(client.clone(), options.name.clone());
     let node = Arc::new(Node {
         client: client.clone(),
         options,
         shutdown: shutdown.clone(),
+        events,
+        pulls: Pulls::default(),
         addresses: Mutex::default(),
     });
-    let beating = tokio::spawn(beat(node.clone()));
-    let mut lives: HashMap<String, Running> = HashMap::new();
+    let beating = tokio::spawn(heartbeat::beat(node.clone()));
+    let mut agent = Agent {
+        leftovers: leftovers(&node.options).await,
+        node,
+        lives: HashMap::new(),
+        listing: None,
+        is_listed: false,
+        object: None,
+        pending: BTreeMap::new(),
+        assumed: HashMap::new(),
+        evictions: HashMap::new(),
+    };
+    let only = watcher::Config::default().fields(&format!("metadata.name={}", agent.node.options.name));
+    let nodes: Api<NodeObject> = Api::all(client.clone());
+    let mut objects = Box::pin(watcher::watcher(nodes, only).default_backoff().applied_objects());
     let pods: Api<Pod> = Api::all(client);
     let mut events = Box::pin(watcher::watcher(pods, watcher::Config::default()).default_backoff());
-    let mut seen: Option<Vec<String>> = None;
     loop {
-        let event = tokio::select! {
+        let due = agent.evictions.values().min().copied();
+        tokio::select! {
             () = shutdown.cancelled() => break,
-            event = events.next() => event,
-        };
-        match event {
-            None => break,
-            Some(Err(error)) => tracing::warn!(%error, "lost sight of the pods; looking again"),
-            Some(Ok(watcher::Event::Init)) => seen = Some(Vec::new()),
-            Some(Ok(watcher::Event::InitApply(pod))) => {
-                if let (Some(seen), Some(uid)) = (&mut seen, pod.uid()) {
-                    seen.push(uid);
-                }
-                apply(&node, &mut lives, pod).await;
-            }
-            Some(Ok(watcher::Event::InitDone)) => {
-                // What is no longer there was deleted while nobody looked.
-                let there = seen.take().unwrap_or_default();
-                for (_, running) in lives.iter().filter(|(uid, _)| !there.contains(uid)) {
-                    running.stop.cancel();
-                }
-            }
-            Some(Ok(watcher::Event::Apply(pod))) => apply(&node, &mut lives, pod).await,
-            Some(Ok(watcher::Event::Delete(pod))) => {
-                if let Some(running) = lives.get(&pod.uid().unwrap_or_default()) {
-                    running.stop.cancel();
-                }
+            event = events.next() => match event {
+                None => break,
+                Some(Err(error)) => tracing::warn!(%error, "lost sight of the pods; looking again"),
+                Some(Ok(event)) => agent.take(event).await,
+            },
+            Some(object) = objects.next() => match object {
+                Err(error) => tracing::warn!(%error, "lost sight of the node; looking again"),
+                Ok(object) => agent.node_changed(object),
+            },
+            () = tokio::time::sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {
+                agent.evict().await;
             }
         }
-        lives.retain(|_, running| !running.task.is_finished());
+        agent.schedule().await;
     }
     beating.abort();
-    for running in lives.values() {
-        running.stop.cancel();
-    }
-    let all = futures::future::join_all(lives.into_values().map(|running| running.task));
-    if tokio::time::timeout(DRAIN, all).await.is_err() {
-        tracing::warn!("some pods did not end in time; their containers are cleaned up at the next start");
-    }
+    agent.end().await;
+    // What is noted by now is written, if that is quick.
+    let _ = tokio::time::timeout(LAST_WORDS, writing).await;
 }
 
-async fn apply(node: &Arc<Node>, lives: &mut HashMap<String, Running>, pod: Pod) {
-    let uid = pod.uid().unwrap_or_default();
-    let spec = pod.spec.as_ref();
-    let assigned = spec.and_then(|spec| spec.node_name.as_deref()).unwrap_or_default();
-    let ending = pod.metadata.deletion_timestamp.is_some();
-    if assigned.is_empty() {
-        let scheduler = spec.and_then(|spec| spec.scheduler_name.as_deref());
-        let gated =
-            spec.is_some_and(|spec| spec.scheduling_gates.as_ref().is_some_and(|gates| !gates.is_empty()));
-        if !ending && !gated && scheduler.is_none_or(|own| own == "default-scheduler") {
-            bind(node, &pod).await;
-        }
-        return;
-    }
-    if assigned != node.options.name {
-        return;
-    }
-    if let Some(running) = lives.get(&uid) {
-        if ending {
-            running.stop.cancel();
-        }
-        return;
-    }
-    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
-    let over = matches!(phase, Some("Succeeded" | "Failed"));
-    if over && !ending {
-        return;
-    }
-    let stop = CancellationToken::new();
-    if ending {
-        stop.cancel();
-    }
-    let life = Life::new(node.clone(), pod, stop.clone());
-    lives.insert(uid, Running { stop, task: tokio::spawn(life.run()) });
-}
-
-/// Puts a pod on this node: it is the only one there is.
-async fn bind(node: &Node, pod: &Pod) {
-    let namespace = pod.namespace().unwrap_or_default();
-    let name = pod.name_any();
-    let binding = Binding {
-        metadata: ObjectMeta {
-            name: Some(name.clone()),
-            namespace: Some(namespace.clone()),
-            ..ObjectMeta::default()
-        },
-        target: ObjectReference {
-            api_version: Some("v1".to_owned()),
-            kind: Some("Node".to_owned()),
-            name: Some(node.options.name.clone()),
-            ..ObjectReference::default()
-        },
-    };
-    let pods: Api<Pod> = Api::namespaced(node.client.clone(), &namespace);
-    let bound: Result<serde_json::Value, _> =
-        pods.create_subresource("binding", &name, &PostParams::default(), &binding).await;
-    match bound {
-        Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => {}
-        Err(error) => tracing::warn!(pod = name, %error, "cannot put a pod on this node"),
-        Ok(_) => {}
-    }
-}
-
-/// Ends what an earlier process left behind.
-async fn clear_leftovers(options: &Options) {
-    if let Ok(containers) = &options.containers {
-        match containers.runtime.recover().await {
-            Ok(left) => {
-                for container in left {
-                    let id = container.id().to_string();
-                    if let Err(error) = container.delete().await {
-                        tracing::warn!(container = id, %error, "cannot clean up a container of an earlier run");
-                    }
+impl Agent {
+    async fn take(&mut self, event: watcher::Event<Pod>) {
+        match event {
+            watcher::Event::Init => self.listing = Some(HashSet::new()),
+            watcher::Event::InitApply(pod) => {
+                if let (Some(seen), Some(uid)) = (&mut self.listing, pod.uid()) {
+                    seen.insert(uid);
+                }
+                self.apply(pod).await;
+            }
+            watcher::Event::InitDone => {
+                // What is no longer there was deleted while nobody looked.
+                let there = self.listing.take().unwrap_or_default();
+                self.pending.retain(|uid, _| there.contains(uid));
+                self.assumed.retain(|uid, _| there.contains(uid));
+                for (_, running) in self.lives.iter().filter(|(uid, _)| !there.contains(*uid)) {
+                    running.life.end();
+                }
+                if !std::mem::replace(&mut self.is_listed, true) {
+                    self.clear_leftovers(&there).await;
                 }
             }
-            Err(error) => tracing::warn!(%error, "cannot look for containers of an earlier run"),
+            watcher::Event::Apply(pod) => self.apply(pod).await,
+            watcher::Event::Delete(pod) => {
+                let uid = pod.uid().unwrap_or_default();
+                self.pending.remove(&uid);
+                self.assumed.remove(&uid);
+                if let Some(running) = self.lives.get(&uid) {
+                    running.life.update(pod);
+                    running.life.end();
+                }
+            }
         }
+        let evictions = &mut self.evictions;
+        self.lives.retain(|uid, running| {
+            let stays = !running.task.is_finished();
+            if !stays {
+                evictions.remove(uid);
+            }
+            stays
+        });
     }
-    match tokio::fs::remove_dir_all(&options.folder).await {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            tracing::warn!(%error, "cannot clean up the pods' directories of an earlier run");
-        }
-        _ => {}
-    }
-}
 
-/// Says again and again that the node lives.
-async fn beat(node: Arc<Node>) {
-    let nodes: Api<NodeObject> = Api::all(node.client.clone());
-    let mut since = None;
-    loop {
-        if let Err(error) = beat_once(&node, &nodes, &mut since).await {
-            tracing::warn!(%error, "cannot write the node's status; trying again");
-            tokio::time::sleep(Duration::from_millis(500)).await;
-            continue;
+    async fn apply(&mut self, pod: Pod) {
+        let uid = pod.uid().unwrap_or_default();
+        let assigned = pod.spec.as_ref().and_then(|spec| spec.node_name.clone()).unwrap_or_default();
+        let ending = pod.metadata.deletion_timestamp.is_some();
+        self.pending.remove(&uid);
+        if assigned.is_empty() {
+            if !ending && scheduler::is_ours(&pod) {
+                self.pending.insert(uid, pod);
+            }
+            return;
         }
-        tokio::time::sleep(HEARTBEAT).await;
-    }
-}
-
-async fn beat_once(
-    node: &Node,
-    nodes: &Api<NodeObject>,
-    since: &mut Option<String>,
-) -> Result<(), kube::Error> {
-    let name = &node.options.name;
-    if nodes.get_opt(name).await?.is_none() {
-        let labels = BTreeMap::from([
-            ("kubernetes.io/hostname".to_owned(), name.clone()),
-            ("kubernetes.io/os".to_owned(), "linux".to_owned()),
-            (
-                "kubernetes.io/arch".to_owned(),
-                if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" }.to_owned(),
-            ),
-        ]);
-        let object = NodeObject {
-            metadata: ObjectMeta { name: Some(name.clone()), labels: Some(labels), ..ObjectMeta::default() },
-            ..NodeObject::default()
+        self.assumed.remove(&uid);
+        if assigned != self.node.options.name {
+            return;
+        }
+        if let Some(running) = self.lives.get(&uid) {
+            running.life.update(pod);
+            if ending {
+                running.life.end();
+            }
+            return;
+        }
+        let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+        let over = matches!(phase, Some("Succeeded" | "Failed"));
+        if over && !ending {
+            return;
+        }
+        let leftovers = Leftovers {
+            containers: self.leftovers.remove(&uid).unwrap_or_default(),
+            has_network: self.has_network(&pod),
         };
-        nodes.create(&PostParams::default(), &object).await?;
-    }
-    let now = Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
-    let since = since.get_or_insert_with(|| now.clone());
-    let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let capacity = json!({"cpu": cpus.to_string(), "memory": memory(), "pods": "250"});
-    let containers = match &node.options.containers {
-        Ok(_) => json!({"type": "ContainersReady", "status": "True", "reason": "Privileged",
-            "message": "containers and WebAssembly run here", "lastTransitionTime": since, "lastHeartbeatTime": now}),
-        Err(why) => json!({"type": "ContainersReady", "status": "False", "reason": "Unprivileged",
-            "message": format!("only WebAssembly runs here: {why}"), "lastTransitionTime": since, "lastHeartbeatTime": now}),
-    };
-    let status = json!({"status": {
-        "capacity": capacity,
-        "allocatable": capacity,
-        "addresses": [
-            {"type": "InternalIP", "address": node.options.address},
-            {"type": "Hostname", "address": name},
-        ],
-        "conditions": [
-            {"type": "Ready", "status": "True", "reason": "KubeletReady", "message": "xebec runs pods here",
-                "lastTransitionTime": since, "lastHeartbeatTime": now},
-            containers,
-        ],
-        "nodeInfo": {
-            "architecture": if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" },
-            "operatingSystem": "linux",
-            "kubeletVersion": concat!("v1.36.0+xebec.", env!("CARGO_PKG_VERSION")),
-            "containerRuntimeVersion": concat!("xebec://", env!("CARGO_PKG_VERSION")),
-            "bootID": "", "kernelVersion": "", "kubeProxyVersion": "", "machineID": "", "osImage": "", "systemUUID": "",
-        },
-    }});
-    nodes.patch_status(name, &PatchParams::default(), &Patch::Merge(status)).await?;
-    Ok(())
-}
-
-/// The machine's memory as a quantity.
-fn memory() -> String {
-    let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let total = text.lines().find_map(|line| line.strip_prefix("MemTotal:"));
-    let number: u64 = total.and_then(|rest| rest.split_whitespace().next()?.parse().ok()).unwrap_or(0);
-    format!("{number}Ki")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn quantities_are_read() {
-        for (text, value) in
-            [("1", 1.0), ("250m", 0.25), ("128Mi", 134_217_728.0), ("1e3", 1000.0), ("2k", 2000.0)]
-        {
-            assert_eq!(quantity(text), Some(value), "{text}");
+        let life = Life::new(self.node.clone(), pod, leftovers);
+        if ending {
+            life.end();
         }
-        assert_eq!(quantity("many"), None);
+        self.lives.insert(uid, Running { life: life.clone(), task: tokio::spawn(life.run()) });
+        self.plan_evictions();
+    }
+
+    fn node_changed(&mut self, object: NodeObject) {
+        self.object = Some(object);
+        self.plan_evictions();
+    }
+
+    /// Puts the pods that wait on this node, as far as it takes them.
+    async fn schedule(&mut self) {
+        let Some(object) = self.object.clone().filter(|_| !self.pending.is_empty()) else { return };
+        let mut load = Load::default();
+        for running in self.lives.values().filter(|running| !running.life.is_over()) {
+            load.add(Load::of(&running.life.pod));
+        }
+        self.assumed.values().for_each(|own| load.add(*own));
+        for (uid, pod) in std::mem::take(&mut self.pending) {
+            if scheduler::is_gated(&pod) {
+                let message = "Scheduling is blocked due to non-empty scheduling gates";
+                scheduler::refuse(&self.node, &pod, "SchedulingGated", message).await;
+                self.pending.insert(uid, pod);
+                continue;
+            }
+            match scheduler::judge(&pod, &object, load) {
+                Ok(()) => {
+                    if scheduler::bind(&self.node, &pod).await {
+                        load.add(Load::of(&pod));
+                        self.assumed.insert(uid, Load::of(&pod));
+                    } else {
+                        self.pending.insert(uid, pod);
+                    }
+                }
+                Err(refusal) => {
+                    self.refuse(&pod, &refusal).await;
+                    self.pending.insert(uid, pod);
+                }
+            }
+        }
+    }
+
+    async fn refuse(&self, pod: &Pod, refusal: &scheduler::Refusal) {
+        let conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
+        let mut told = conditions.filter(|own| own.type_ == "PodScheduled");
+        if told.any(|own| own.message.as_ref() == Some(&refusal.message)) {
+            return;
+        }
+        let object = pod_reference(pod, None);
+        let message = refusal.message.clone();
+        self.node.events.note(Source::Scheduler, object, Kind::Warning, "FailedScheduling", message);
+        scheduler::refuse(&self.node, pod, "Unschedulable", &refusal.message).await;
+    }
+
+    /// Finds out which pods must leave because of the node's taints, and when.
+    fn plan_evictions(&mut self) {
+        let taints = self.object.as_ref().and_then(|object| object.spec.as_ref()?.taints.clone());
+        let taints = taints.unwrap_or_default();
+        let now = Instant::now();
+        let mut evictions = HashMap::new();
+        for (uid, running) in self.lives.iter().filter(|(_, running)| !running.life.is_over()) {
+            if let Some(stay) = taint::stay(&running.life.pod, &taints) {
+                // What began to run out goes on to do so.
+                let due = now + stay;
+                evictions.insert(uid.clone(), self.evictions.get(uid).map_or(due, |old| due.min(*old)));
+            }
+        }
+        self.evictions = evictions;
+    }
+
+    /// Deletes the pods whose time here is over.
+    async fn evict(&mut self) {
+        let now = Instant::now();
+        let due: Vec<String> =
+            self.evictions.iter().filter(|(_, at)| **at <= now).map(|(uid, _)| uid.clone()).collect();
+        for uid in due {
+            let Some(running) = self.lives.get(&uid) else {
+                self.evictions.remove(&uid);
+                continue;
+            };
+            // Another attempt comes later if this one fails.
+            self.evictions.insert(uid, now + Duration::from_secs(10));
+            running.life.evict().await;
+        }
+    }
+
+    fn has_network(&self, pod: &Pod) -> bool {
+        let (Ok(containers), Ok(id)) = (self.node.containers(), pod_id(pod)) else { return false };
+        containers.network.pods().contains_key(&id)
+    }
+
+    /// Takes away what an earlier process left of pods that are no more.
+    async fn clear_leftovers(&mut self, there: &HashSet<String>) {
+        for (_, container) in std::mem::take(&mut self.leftovers).into_values().flatten() {
+            delete(container).await;
+        }
+        if let Ok(containers) = self.node.containers() {
+            let network = containers.network.clone();
+            let gone: Vec<_> =
+                network.pods().into_keys().filter(|pod| !self.lives.contains_key(pod.as_str())).collect();
+            let detached = tokio::task::spawn_blocking(move || {
+                gone.iter().filter_map(|pod| network.detach(pod).err()).next()
+            });
+            if let Ok(Some(error)) = detached.await {
+                tracing::warn!(%error, "cannot take away the network of a pod of an earlier run");
+            }
+            for pod in containers.runtime.user_namespaces() {
+                if self.lives.contains_key(pod.as_str()) {
+                    continue;
+                }
+                if let Err(error) = containers.runtime.remove_user_namespace(&pod).await {
+                    tracing::warn!(%error, "cannot let go of the identities of a pod of an earlier run");
+                }
+            }
+        }
+        let Ok(mut entries) = tokio::fs::read_dir(&self.node.options.folder).await else { return };
+        while let Ok(Some(entry)) = entries.next_entry().await {
+            if there.contains(&*entry.file_name().to_string_lossy()) {
+                continue;
+            }
+            if let Err(error) = self.node.remove_folder(&entry.path()).await {
+                tracing::warn!(%error, "cannot clean up the directory of a pod of an earlier run");
+            }
+        }
+    }
+
+    async fn end(self) {
+        for running in self.lives.values() {
+            running.life.end();
+        }
+        let all = futures::future::join_all(self.lives.into_values().map(|running| running.task));
+        if tokio::time::timeout(DRAIN, all).await.is_err() {
+            tracing::warn!("some pods did not end in time; the next start takes their containers over");
+        }
+    }
+}
+
+/// The containers that an earlier process left, by the pods' uids.
+async fn leftovers(options: &Options) -> HashMap<String, Vec<(Name, Container)>> {
+    let mut found: HashMap<String, Vec<(Name, Container)>> = HashMap::new();
+    let Ok(containers) = &options.containers else { return found };
+    let all = match containers.runtime.recover().await {
+        Ok(all) => all,
+        Err(error) => {
+            tracing::warn!(%error, "cannot look for containers of an earlier run");
+            return found;
+        }
+    };
+    for container in all {
+        match Name::parse(container.id()) {
+            Some(name) => found.entry(name.pod.clone()).or_default().push((name, container)),
+            None => delete(container).await,
+        }
+    }
+    found
+}
+
+pub(crate) async fn delete(container: Container) {
+    let id = container.id().to_string();
+    if let Err(error) = container.delete().await {
+        tracing::warn!(container = id, %error, "cannot clean up a container of an earlier run");
     }
 }

@@ -2,18 +2,20 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::core::v1::{ConfigMap, Container, EnvVarSource, Pod, Secret};
+use k8s_openapi::api::core::v1::{ConfigMap, Container, EnvVarSource, Pod, ResourceFieldSelector, Secret};
 use kube::{Api, Client, ResourceExt as _};
 
 use crate::Error;
+use crate::pod::Life;
+use crate::quantity::quantity;
 
 /// The variables of a container, in the order of their names.
 pub(crate) async fn resolve(
-    client: &Client,
-    pod: &Pod,
+    life: &Life,
     container: &Container,
     address: &str,
 ) -> Result<BTreeMap<String, String>, Error> {
+    let (client, pod) = (&life.node.client, &life.pod);
     let namespace = pod.namespace().unwrap_or_default();
     let mut variables = BTreeMap::new();
     for source in container.env_from.iter().flatten() {
@@ -34,7 +36,7 @@ pub(crate) async fn resolve(
     }
     for variable in container.env.iter().flatten() {
         let value = match &variable.value_from {
-            Some(source) => match from_source(client, pod, &namespace, source, address).await? {
+            Some(source) => match from_source(life, container, &namespace, source, address).await? {
                 Some(value) => value,
                 None => continue,
             },
@@ -74,14 +76,18 @@ pub(crate) fn expand(text: &str, variables: &BTreeMap<String, String>) -> String
 }
 
 async fn from_source(
-    client: &Client,
-    pod: &Pod,
+    life: &Life,
+    container: &Container,
     namespace: &str,
     source: &EnvVarSource,
     address: &str,
 ) -> Result<Option<String>, Error> {
+    let client = &life.node.client;
     if let Some(field) = &source.field_ref {
-        return field_of(pod, &field.field_path, address).map(Some);
+        return field_of(life, &life.pod, &field.field_path, address).map(Some);
+    }
+    if let Some(resource) = &source.resource_field_ref {
+        return resource_of(life, resource, Some(container)).map(Some);
     }
     let (what, name, key, optional, data) = if let Some(from) = &source.config_map_key_ref {
         let optional = from.optional.unwrap_or(false);
@@ -108,7 +114,7 @@ async fn from_source(
 }
 
 /// A field of the pod that containers may know (the downward API).
-pub(crate) fn field_of(pod: &Pod, path: &str, address: &str) -> Result<String, Error> {
+pub(crate) fn field_of(life: &Life, pod: &Pod, path: &str, address: &str) -> Result<String, Error> {
     let spec = pod.spec.as_ref();
     let keyed = |prefix: &str, map: &BTreeMap<String, String>| {
         let key = path.strip_prefix(prefix)?.strip_prefix("['")?.strip_suffix("']")?;
@@ -128,13 +134,57 @@ pub(crate) fn field_of(pod: &Pod, path: &str, address: &str) -> Result<String, E
             spec.and_then(|spec| spec.service_account_name.clone()).unwrap_or_default()
         }
         "status.podIP" | "status.podIPs" => address.to_owned(),
-        "status.hostIP" | "status.hostIPs" => "127.0.0.1".to_owned(),
+        "status.hostIP" | "status.hostIPs" => life.node.options.address.to_string(),
         _ => keyed("metadata.labels", pod.labels())
             .or_else(|| keyed("metadata.annotations", pod.annotations()))
             .ok_or_else(|| {
                 Error::Config(format!("field path {path:?} is not one that containers may know"))
             })?,
     })
+}
+
+/// What a container may use or asks for, in units of the selector's divisor, rounded up. Without a limit it is what the
+/// machine has.
+pub(crate) fn resource_of(
+    life: &Life,
+    selector: &ResourceFieldSelector,
+    own: Option<&Container>,
+) -> Result<String, Error> {
+    let spec = life.spec();
+    let mut all =
+        spec.into_iter().flat_map(|spec| spec.init_containers.iter().flatten().chain(&spec.containers));
+    let named = selector.container_name.as_deref().filter(|name| !name.is_empty());
+    let container = match named {
+        Some(name) => all.find(|container| container.name == name),
+        None => own,
+    };
+    let container = container.ok_or_else(|| {
+        Error::Config(format!("resourceFieldRef: container {:?} not found", named.unwrap_or_default()))
+    })?;
+    let unknown = || Error::Config(format!("unsupported container resource: {}", selector.resource));
+    let (kind, name) = selector.resource.split_once('.').ok_or_else(unknown)?;
+    let resources = container.resources.as_ref();
+    let limits = resources.and_then(|own| own.limits.as_ref());
+    let requests = resources.and_then(|own| own.requests.as_ref());
+    let amount = match kind {
+        "limits" => limits.and_then(|list| list.get(name)),
+        "requests" => requests.and_then(|list| list.get(name)).or(limits.and_then(|list| list.get(name))),
+        _ => return Err(unknown()),
+    };
+    let amount = amount.and_then(|amount| quantity(&amount.0));
+    let machine = || crate::machine::Machine::look(&life.node.options.folder);
+    let amount = match (amount, kind, name) {
+        (Some(amount), ..) => amount,
+        (None, "requests", "cpu" | "memory" | "ephemeral-storage") => 0.0,
+        // Amounts are far below 2^53.
+        (None, "limits", "cpu") => machine().cpus as f64,
+        (None, "limits", "memory") => machine().memory.whole as f64,
+        (None, "limits", "ephemeral-storage") => machine().disk.whole as f64,
+        _ => return Err(unknown()),
+    };
+    let divisor = selector.divisor.as_ref().and_then(|own| quantity(&own.0)).filter(|own| *own > 0.0);
+    // A little less, since the division is not exact.
+    Ok(format!("{:.0}", (amount / divisor.unwrap_or(1.0) - 1e-9).ceil().max(0.0)))
 }
 
 /// The data of a ConfigMap, by key.

@@ -7,19 +7,39 @@ pub enum Error {
     /// The API refused or could not be reached.
     #[error("the API refused: {0}")]
     Api(#[from] kube::Error),
-    /// An image's name or content is not one, or it is not in the registry.
-    #[error(
-        "failed to pull image {image:?}: {detail}; push or load it into the built-in registry, or mend its name"
-    )]
+    /// An image could not be brought here.
+    #[error("failed to pull image {image:?}: {detail}")]
     Image {
         /// The image as the pod names it.
         image: String,
         /// What is wrong.
         detail: String,
     },
+    /// An image's name is not one.
+    #[error("Failed to apply default image tag {image:?}: couldn't parse image name {image:?}: {detail}")]
+    ImageName {
+        /// The image as the pod names it.
+        image: String,
+        /// What is wrong.
+        detail: String,
+    },
+    /// An image that is not to be pulled is not here.
+    #[error("Container image {image:?} is not present with pull policy of Never")]
+    ImageAbsent {
+        /// The image as the pod names it.
+        image: String,
+    },
     /// The pod refers to something that is not there.
     #[error("{0}")]
     Config(String),
+    /// A volume cannot be made.
+    #[error("MountVolume.SetUp failed for volume {volume:?} : {detail}")]
+    Mount {
+        /// The volume's name.
+        volume: String,
+        /// What is wrong.
+        detail: String,
+    },
     /// Containers cannot be run on this machine.
     #[error("containers cannot run here: {0}; use a WebAssembly image, or give the privilege and restart")]
     Unprivileged(String),
@@ -51,10 +71,20 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether the container waits for something that may yet come, instead of having failed.
+    pub(crate) fn may_pass(&self) -> bool {
+        matches!(
+            self,
+            Self::Api(_) | Self::Image { .. } | Self::Config(_) | Self::Unprivileged(_) | Self::File { .. }
+        )
+    }
+
     /// The reason in a container's waiting state, as the kubelet names it.
     pub(crate) fn reason(&self) -> &'static str {
         match self {
             Self::Image { .. } => "ErrImagePull",
+            Self::ImageName { .. } => "InvalidImageName",
+            Self::ImageAbsent { .. } => "ErrImageNeverPull",
             Self::Config(_) => "CreateContainerConfigError",
             Self::Unprivileged(_) | Self::Container(_) => "CreateContainerError",
             _ => "RunContainerError",

@@ -6,14 +6,34 @@
 //! namespace of its own, where the machine gives the privilege for that. This crate knows no store and no other
 //! controller; that a pod belongs to a ReplicaSet is nothing to it.
 
+mod adoption;
 mod agent;
+mod component;
+mod credentials;
+mod duration;
 mod environment;
 mod error;
+mod event;
+pub mod exec;
+mod handler;
+mod heartbeat;
 mod image;
 pub mod logs;
+mod machine;
+mod place;
 mod pod;
 mod probe;
+mod process;
+mod pull;
+mod quantity;
+mod resolution;
+mod scheduler;
+mod security;
+mod slot;
 mod state;
+mod taint;
+mod termination;
+mod vigil;
 mod volumes;
 mod wasm;
 

@@ -1,14 +1,8 @@
-//! Probes: does a container live, and is it ready?
+//! When a probe is due, and how many of its outcomes make a verdict.
 
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::Request;
-use http_body_util::Empty;
-use hyper_util::rt::TokioIo;
-use k8s_openapi::api::core::v1::{Container, HTTPGetAction, Probe};
-use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
-use tokio::net::TcpStream;
+use k8s_openapi::api::core::v1::Probe;
 
 /// When a probe runs and how often it must come out one way to count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,74 +59,6 @@ impl Tally {
             self.good = 0;
             (self.bad >= self.timing.failures).then_some(false)
         }
-    }
-}
-
-/// Whether a probe can be carried out over the network.
-pub(crate) fn is_network(probe: &Probe) -> bool {
-    probe.http_get.is_some() || probe.tcp_socket.is_some()
-}
-
-/// Runs a network probe once.
-pub(crate) async fn once(
-    probe: &Probe,
-    container: &Container,
-    address: &str,
-    timeout: Duration,
-) -> Result<(), String> {
-    let attempt = async {
-        if let Some(get) = &probe.http_get {
-            return http(get, container, address).await;
-        }
-        let socket = probe.tcp_socket.as_ref().ok_or("the probe has no handler that is known here")?;
-        let port = port_of(&socket.port, container)?;
-        let host = socket.host.as_deref().unwrap_or(address);
-        TcpStream::connect((host, port)).await.map(drop).map_err(|error| error.to_string())
-    };
-    tokio::time::timeout(timeout, attempt)
-        .await
-        .unwrap_or_else(|_| Err(format!("no answer within {timeout:?}")))
-}
-
-fn port_of(port: &IntOrString, container: &Container) -> Result<u16, String> {
-    let number = match port {
-        IntOrString::Int(number) => Some(*number),
-        IntOrString::String(name) => {
-            let mut ports = container.ports.iter().flatten();
-            ports.find(|own| own.name.as_ref() == Some(name)).map(|own| own.container_port)
-        }
-    };
-    number.and_then(|number| u16::try_from(number).ok()).ok_or_else(|| format!("port {port:?} is not one"))
-}
-
-async fn http(get: &HTTPGetAction, container: &Container, address: &str) -> Result<(), String> {
-    let port = port_of(&get.port, container)?;
-    let host = get.host.as_deref().unwrap_or(address);
-    let stream = TcpStream::connect((host, port)).await.map_err(|error| error.to_string())?;
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
-        .await
-        .map_err(|error| error.to_string())?;
-    let mut request = Request::builder()
-        .uri(get.path.as_deref().filter(|path| !path.is_empty()).unwrap_or("/"))
-        .header(http::header::USER_AGENT, "kube-probe/1.36");
-    let own_host = get.http_headers.iter().flatten().any(|header| header.name.eq_ignore_ascii_case("host"));
-    if !own_host {
-        request = request.header(http::header::HOST, format!("{host}:{port}"));
-    }
-    for header in get.http_headers.iter().flatten() {
-        request = request.header(&header.name, &header.value);
-    }
-    let request = request.body(Empty::<Bytes>::new()).map_err(|error| error.to_string())?;
-    // The connection is driven here and dropped with the probe.
-    let response = tokio::select! {
-        response = sender.send_request(request) => response.map_err(|error| error.to_string())?,
-        ended = connection => return Err(format!("the connection ended before the answer: {ended:?}")),
-    };
-    let code = response.status().as_u16();
-    if (200..400).contains(&code) {
-        Ok(())
-    } else {
-        Err(format!("HTTP probe failed with statuscode: {code}"))
     }
 }
 

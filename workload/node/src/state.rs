@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{
     ContainerState, ContainerStateRunning, ContainerStateTerminated, ContainerStateWaiting, ContainerStatus,
-    Pod, PodCondition, PodIP, PodStatus,
+    HostIP, Pod, PodCondition, PodIP, PodStatus,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
@@ -37,21 +37,36 @@ pub(crate) struct Progress {
     pub(crate) phase: Phase,
     pub(crate) last: Option<Phase>,
     pub(crate) ready: bool,
+    /// Whether it has come up: its startup probe, if it has one, was passed.
+    pub(crate) started: bool,
     pub(crate) restarts: i32,
+    /// Whether it is an init container that runs beside the others (a sidecar).
+    pub(crate) sidecar: bool,
 }
 
 impl Progress {
-    pub(crate) fn new(name: &str, image: &str) -> Self {
+    pub(crate) fn new(name: &str, image: &str, reason: &'static str) -> Self {
         Self {
             name: name.to_owned(),
             image: image.to_owned(),
             image_id: String::new(),
             id: String::new(),
-            phase: Phase::Waiting { reason: "ContainerCreating", message: String::new() },
+            phase: Phase::Waiting { reason, message: String::new() },
             last: None,
             ready: false,
+            started: false,
             restarts: 0,
+            sidecar: false,
         }
+    }
+
+    /// Whether it has done its part of bringing the pod up, as an init container.
+    pub(crate) fn has_initialized(&self) -> bool {
+        if self.sidecar { self.started } else { matches!(self.phase, Phase::Ended { code: 0, .. }) }
+    }
+
+    fn has_failed(&self) -> bool {
+        matches!(self.phase, Phase::Ended { code, .. } if code != 0)
     }
 
     fn status(&self) -> ContainerStatus {
@@ -62,9 +77,9 @@ impl Progress {
             container_id: Some(self.id.clone()).filter(|id| !id.is_empty()),
             ready: self.ready,
             restart_count: self.restarts,
-            started: Some(matches!(self.phase, Phase::Running { .. })),
-            state: Some(state(&self.phase)),
-            last_state: self.last.as_ref().map(state),
+            started: Some(self.started && matches!(self.phase, Phase::Running { .. })),
+            state: Some(state(&self.phase, &self.id)),
+            last_state: self.last.as_ref().map(|last| state(last, "")),
             ..ContainerStatus::default()
         }
     }
@@ -74,7 +89,7 @@ fn time(moment: Timestamp) -> Time {
     Time(Timestamp::from_second(moment.as_second()).unwrap_or(moment))
 }
 
-fn state(phase: &Phase) -> ContainerState {
+fn state(phase: &Phase, id: &str) -> ContainerState {
     let some = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
     match phase {
         Phase::Waiting { reason, message } => ContainerState {
@@ -93,11 +108,18 @@ fn state(phase: &Phase) -> ContainerState {
                 message: some(message),
                 started_at: Some(time(*began)),
                 finished_at: Some(time(*ended)),
-                ..ContainerStateTerminated::default()
+                container_id: some(id),
             }),
             ..ContainerState::default()
         },
     }
+}
+
+/// Why a pod was ended as a whole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Failure {
+    pub(crate) reason: &'static str,
+    pub(crate) message: String,
 }
 
 /// Everything known of a pod.
@@ -108,31 +130,38 @@ pub(crate) struct PodState {
     pub(crate) started: Timestamp,
     pub(crate) init: Vec<Progress>,
     pub(crate) containers: Vec<Progress>,
-    pub(crate) initialized: bool,
+    pub(crate) failure: Option<Failure>,
+    /// Nothing of it runs any more, nor will again.
+    pub(crate) over: bool,
 }
 
 impl PodState {
-    /// The pod's phase as the API defines it.
+    /// The pod's phase as the API defines it. Sidecars do not count.
     fn phase(&self, restarts: &str) -> &'static str {
-        let failed = |progress: &Progress| matches!(progress.phase, Phase::Ended { code, .. } if code != 0);
-        if restarts == "Never" && self.init.iter().any(failed) {
+        if self.failure.is_some() {
+            return if self.over { "Failed" } else { "Running" };
+        }
+        let init_failed = self.init.iter().any(|own| !own.sidecar && own.has_failed());
+        if init_failed && (restarts == "Never" || self.over) {
             return "Failed";
         }
-        if !self.initialized {
+        let waits = |own: &Progress| matches!(own.phase, Phase::Waiting { .. }) && own.restarts == 0;
+        if !self.over && self.containers.iter().all(waits) {
             return "Pending";
         }
         let all_ended = self.containers.iter().all(|own| matches!(own.phase, Phase::Ended { .. }));
-        let any_failed = self.containers.iter().any(failed);
+        let any_failed = self.containers.iter().any(Progress::has_failed);
+        // The pod is not over while a sidecar still runs.
+        let runs = |own: &Progress| own.sidecar && matches!(own.phase, Phase::Running { .. });
+        if !self.over && self.init.iter().any(runs) {
+            return "Running";
+        }
         match (all_ended, any_failed, restarts) {
+            (false, _, _) if self.over => "Failed",
+            (true, true, _) if self.over => "Failed",
+            (true, false, _) if self.over => "Succeeded",
             (true, false, "OnFailure" | "Never") => "Succeeded",
             (true, true, "Never") => "Failed",
-            _ if self
-                .containers
-                .iter()
-                .all(|own| matches!(own.phase, Phase::Waiting { .. }) && own.restarts == 0) =>
-            {
-                "Pending"
-            }
             _ => "Running",
         }
     }
@@ -141,31 +170,9 @@ impl PodState {
     pub(crate) fn status(&self, pod: &Pod, now: Timestamp) -> PodStatus {
         let restarts = pod.spec.as_ref().and_then(|spec| spec.restart_policy.as_deref()).unwrap_or("Always");
         let phase = self.phase(restarts);
-        let ready = phase == "Running" && self.containers.iter().all(|own| own.ready);
-        let gates = pod.spec.iter().flat_map(|spec| spec.readiness_gates.iter().flatten());
         let old: Vec<PodCondition> =
             pod.status.as_ref().and_then(|status| status.conditions.clone()).unwrap_or_default();
-        let is_true = |kind: &str| old.iter().any(|own| own.type_ == kind && own.status == "True");
-        let gated = gates.map(|gate| gate.condition_type.as_str()).all(is_true);
-        let unready: Vec<&str> =
-            self.containers.iter().filter(|own| !own.ready).map(|own| own.name.as_str()).collect();
-        let why = format!("containers with unready status: [{}]", unready.join(" "));
-        let gate_why = "the status of pod readiness gate is not \"True\"".to_owned();
-        let wanted = [
-            ("PodReadyToStartContainers", self.address.is_some(), "", String::new()),
-            ("Initialized", self.initialized, "ContainersNotInitialized", String::new()),
-            if ready && !gated {
-                ("Ready", false, "ReadinessGatesNotReady", gate_why)
-            } else {
-                ("Ready", ready, "ContainersNotReady", why.clone())
-            },
-            ("ContainersReady", ready, "ContainersNotReady", why),
-            ("PodScheduled", true, "", String::new()),
-        ];
-        let mut conditions: Vec<PodCondition> = wanted
-            .into_iter()
-            .map(|(kind, holds, reason, message)| condition(&old, kind, holds, reason, &message, now))
-            .collect();
+        let mut conditions = self.conditions(pod, phase, &old, now);
         // Conditions of others, such as readiness gates, stay as they are.
         let ours: Vec<String> = conditions.iter().map(|own| own.type_.clone()).collect();
         conditions.extend(old.into_iter().filter(|own| !ours.contains(&own.type_)));
@@ -174,16 +181,74 @@ impl PodState {
         };
         PodStatus {
             phase: Some(phase.to_owned()),
+            reason: self.failure.as_ref().map(|own| own.reason.to_owned()),
+            message: self.failure.as_ref().map(|own| own.message.clone()),
             conditions: Some(conditions),
             container_statuses: statuses(&self.containers),
             init_container_statuses: statuses(&self.init),
             host_ip: Some(self.host.clone()),
+            host_ips: Some(vec![HostIP { ip: self.host.clone() }]),
             pod_ip: self.address.clone(),
             pod_ips: self.address.clone().map(|ip| vec![PodIP { ip }]),
             start_time: Some(time(self.started)),
             qos_class: pod.status.as_ref().and_then(|status| status.qos_class.clone()),
+            observed_generation: pod.metadata.generation,
             ..PodStatus::default()
         }
+    }
+
+    fn conditions(&self, pod: &Pod, phase: &str, old: &[PodCondition], now: Timestamp) -> Vec<PodCondition> {
+        let names = |holds: &dyn Fn(&Progress) -> bool, list: &mut dyn Iterator<Item = &Progress>| {
+            let left: Vec<&str> = list.filter(|own| !holds(own)).map(|own| own.name.as_str()).collect();
+            (left.is_empty(), format!("[{}]", left.join(" ")))
+        };
+        let is_ready = |own: &Progress| own.ready;
+        let mut lasting = self.init.iter().filter(|own| own.sidecar).chain(&self.containers);
+        let (all_ready, unready) = names(&is_ready, &mut lasting);
+        let (initialized, incomplete) = names(&Progress::has_initialized, &mut self.init.iter());
+        let gates = pod.spec.iter().flat_map(|spec| spec.readiness_gates.iter().flatten());
+        let holds = |kind: &str| old.iter().any(|own| own.type_ == kind && own.status == "True");
+        let closed: Vec<String> = gates
+            .map(|gate| gate.condition_type.clone())
+            .filter(|kind| !holds(kind))
+            .map(|kind| match old.iter().any(|own| own.type_ == kind) {
+                true => format!("the status of pod readiness gate {kind:?} is not \"True\", but False"),
+                false => format!("corresponding condition of pod readiness gate {kind:?} does not exist."),
+            })
+            .collect();
+        let ready = phase == "Running" && all_ready;
+        let done = phase == "Succeeded";
+        let why = match phase {
+            "Succeeded" => ("PodCompleted", String::new()),
+            "Failed" => ("PodFailed", String::new()),
+            _ => ("ContainersNotReady", format!("containers with unready status: {unready}")),
+        };
+        let wanted = [
+            ("PodReadyToStartContainers", self.address.is_some() && !self.over, "", String::new()),
+            (
+                "Initialized",
+                initialized,
+                "ContainersNotInitialized",
+                format!("containers with incomplete status: {incomplete}"),
+            ),
+            if ready && !closed.is_empty() {
+                ("Ready", false, "ReadinessGatesNotReady", closed.join(", "))
+            } else {
+                ("Ready", ready, why.0, why.1.clone())
+            },
+            ("ContainersReady", ready, why.0, why.1),
+            ("PodScheduled", true, "", String::new()),
+        ];
+        wanted
+            .into_iter()
+            .map(|(kind, holds, reason, message)| {
+                let mut own = condition(old, kind, holds, reason, &message, now);
+                if done && kind == "Initialized" {
+                    own.reason = Some("PodCompleted".to_owned());
+                }
+                own
+            })
+            .collect()
     }
 }
 
@@ -214,7 +279,7 @@ mod tests {
     use super::*;
 
     fn pod() -> PodState {
-        let mut running = Progress::new("a", "image");
+        let mut running = Progress::new("a", "image", "ContainerCreating");
         running.phase = Phase::Running { since: Timestamp::UNIX_EPOCH };
         running.ready = true;
         PodState {
@@ -223,7 +288,8 @@ mod tests {
             started: Timestamp::UNIX_EPOCH,
             init: Vec::new(),
             containers: vec![running],
-            initialized: true,
+            failure: None,
+            over: false,
         }
     }
 
@@ -264,5 +330,41 @@ mod tests {
         }))
         .unwrap_or_default();
         assert_eq!(ready(&pod().status(&gated, Timestamp::UNIX_EPOCH)), "False");
+    }
+
+    fn phase(state: &PodState) -> String {
+        state.status(&Pod::default(), Timestamp::UNIX_EPOCH).phase.unwrap_or_default()
+    }
+
+    #[test]
+    fn a_sidecar_counts_for_readiness_and_not_for_the_phase() {
+        let mut state = pod();
+        let mut sidecar = Progress::new("side", "image", "PodInitializing");
+        sidecar.sidecar = true;
+        state.init.push(sidecar);
+        let status = state.status(&Pod::default(), Timestamp::UNIX_EPOCH);
+        let initialized = status.conditions.iter().flatten().find(|own| own.type_ == "Initialized");
+        assert_eq!(
+            initialized.and_then(|own| own.message.as_deref()),
+            Some("containers with incomplete status: [side]")
+        );
+        assert_eq!(ready(&status), "False");
+        state.init[0].started = true;
+        state.init[0].ready = true;
+        assert_eq!(ready(&state.status(&Pod::default(), Timestamp::UNIX_EPOCH)), "True");
+        assert_eq!(phase(&state), "Running");
+    }
+
+    #[test]
+    fn a_pod_that_was_ended_as_a_whole_has_failed_once_it_is_over() {
+        let mut state = pod();
+        state.failure = Some(Failure { reason: "DeadlineExceeded", message: "too long".to_owned() });
+        assert_eq!(phase(&state), "Running");
+        state.over = true;
+        let status = state.status(&Pod::default(), Timestamp::UNIX_EPOCH);
+        assert_eq!(
+            (status.phase.as_deref(), status.reason.as_deref()),
+            (Some("Failed"), Some("DeadlineExceeded"))
+        );
     }
 }

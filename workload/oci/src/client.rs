@@ -20,6 +20,10 @@ use crate::{
     media_type,
 };
 
+mod listing;
+
+pub use listing::{Kind, Listed};
+
 const CONNECT: Duration = Duration::from_secs(10);
 /// How long another registry may say nothing.
 const SILENCE: Duration = Duration::from_secs(60);
@@ -133,8 +137,9 @@ impl Client {
         platform: Option<&Platform>,
     ) -> Result<Digest, Error> {
         let remote = self.remote(from)?;
-        let failed = |what: &str| format!("{what} {}/{}:{}", from.registry, from.name, from.selector());
-        let (kind, content) = remote.manifest(&from.selector(), store, &failed("fetching")).await?;
+        let limit = store.limits().manifest_bytes;
+        let failed = |what: &str| format!("{what} {from}");
+        let (kind, content) = remote.manifest(&from.selector(), limit, &failed("fetching")).await?;
         if !is_index(&kind) {
             return remote.fetch(store, name, tag, &kind, content).await;
         }
@@ -150,7 +155,7 @@ impl Client {
                 found = true;
                 let selector = Selector::Digest(child.digest);
                 let (kind, content) =
-                    remote.manifest(&selector, store, &failed("fetching a manifest of")).await?;
+                    remote.manifest(&selector, limit, &failed("fetching a manifest of")).await?;
                 if is_index(&kind) {
                     let reason = "an index leads to another index".to_owned();
                     return Err(Error::ManifestInvalid { reason });
@@ -159,9 +164,8 @@ impl Client {
             }
         }
         if let (false, Some(platform)) = (found, platform) {
-            let image = format!("{}/{}:{}", from.registry, from.name, from.selector());
             return Err(Error::NoPlatform {
-                image,
+                image: from.to_string(),
                 wanted: format!("{}/{}", platform.os, platform.architecture),
             });
         }
@@ -256,7 +260,7 @@ impl Remote {
     async fn manifest(
         &self,
         selector: &Selector,
-        store: &Store,
+        limit: u64,
         what: &str,
     ) -> Result<(String, Vec<u8>), Error> {
         let reference = self.reference(selector);
@@ -265,7 +269,6 @@ impl Remote {
             .pull_manifest_raw(&reference, &self.auth, &MANIFESTS)
             .await
             .map_err(|error| remote_error(what, error))?;
-        let limit = store.limits().manifest_bytes;
         if content.len() as u64 > limit {
             return Err(Error::TooLarge { what: "the manifest", limit });
         }
@@ -345,7 +348,7 @@ impl Remote {
             let mut stream = self.client.pull_blob_stream(&reference, text.as_str()).await.map_err(remote)?;
             let mut bytes = 0;
             while let Some(piece) = stream.next().await {
-                let piece = piece.map_err(|error| remote_error(&what, error))?;
+                let piece = piece.map_err(|error| remote_error(&what, error.into()))?;
                 bytes += piece.len() as u64;
                 if bytes > total {
                     return Err(Error::TooLarge { what: "the blob", limit: total });
@@ -441,7 +444,7 @@ async fn blocking<T: Send + 'static>(
 ) -> Result<T, Error> {
     match tokio::task::spawn_blocking(work).await {
         Ok(done) => done,
-        Err(error) => Err(remote_error("a task", error)),
+        Err(error) => Err(Error::Remote { what: "a task".to_owned(), source: error.into() }),
     }
 }
 
@@ -452,6 +455,16 @@ fn disk(digest: Digest, source: io::Error) -> Error {
     }
 }
 
-fn remote_error(what: &str, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
-    Error::Remote { what: what.to_owned(), source: source.into() }
+fn remote_error(what: &str, error: OciDistributionError) -> Error {
+    let source = match error {
+        // The registry's own words tell users more than the library's about them.
+        OciDistributionError::RegistryError { envelope, .. }
+            if envelope.errors.iter().any(|one| !one.message.is_empty()) =>
+        {
+            let said: Vec<_> = envelope.errors.into_iter().map(|one| one.message).collect();
+            said.join("; ").into()
+        }
+        other => other.into(),
+    };
+    Error::Remote { what: what.to_owned(), source }
 }

@@ -410,6 +410,10 @@ pub(crate) fn read_small(store: &Store, name: &RepositoryName, blob: &Descriptor
     }
 }
 
+pub(crate) fn is_wasm(manifest: &Manifest) -> bool {
+    wasm::layer(manifest).is_some()
+}
+
 pub(crate) fn is_index(kind: &str) -> bool {
     matches!(kind, media_type::OCI_INDEX | media_type::DOCKER_LIST)
 }

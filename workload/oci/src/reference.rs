@@ -120,6 +120,14 @@ pub struct Reference {
     pub digest: Option<Digest>,
 }
 
+impl fmt::Display for Reference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let selector = self.selector();
+        let mark = if matches!(selector, Selector::Tag(_)) { ':' } else { '@' };
+        write!(f, "{}/{}{mark}{selector}", self.registry, self.name)
+    }
+}
+
 impl Reference {
     /// Parses a reference. A first component with a dot, a colon or the name `localhost` is a registry; otherwise
     /// the image is in `default_registry`.

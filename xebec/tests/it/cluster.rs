@@ -3,7 +3,7 @@
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, ExitStatus, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use xebec_oci::image::push_wasm;
 use xebec_oci::{Limits, Store};
 
-use crate::running::Running;
+use crate::running::{Running, installed, on_free_ports, with_api};
 
 /// How long anything may take on a busy machine.
 const DEADLINE: Duration = Duration::from_secs(120);
@@ -22,32 +22,75 @@ const PAUSE: Duration = Duration::from_millis(200);
 pub(crate) struct Cluster {
     // Before the directory, so that the process has ended when its files go.
     running: Option<Running>,
+    /// Where its API listens, over restarts too.
+    api: String,
     data: TempDir,
 }
 
 impl Cluster {
     /// Starts one, or says that it cannot because kubectl is missing.
     pub(crate) fn start() -> Option<Self> {
-        let found = Command::new("kubectl").args(["version", "--client"]).output();
-        if !found.is_ok_and(|output| output.status.success()) {
-            println!("skipped: kubectl is not installed");
+        installed("kubectl").then(Self::without_kubectl)
+    }
+
+    /// Starts one for other clients.
+    pub(crate) fn without_kubectl() -> Self {
+        let data = tempfile::tempdir().expect("a temporary directory");
+        push_hello(&data.path().join("registry"));
+        Self::of(Running::start(data.path()), data)
+    }
+
+    /// Starts the demo, or says which program is missing.
+    pub(crate) fn demo() -> Option<Self> {
+        if !installed("kubectl") || !installed("curl") {
             return None;
         }
         let data = tempfile::tempdir().expect("a temporary directory");
-        push_hello(&data.path().join("registry"));
-        let running = Some(Running::start(data.path()));
-        Some(Self { running, data })
+        let command = on_free_ports(&["demo", "--port", "0"], data.path());
+        Some(Self::of(Running::start_with(command, data.path()), data))
+    }
+
+    /// Starts one whose files are in a folder of the caller's, with an empty registry.
+    pub(crate) fn on(folder: &Path) -> Self {
+        let data = tempfile::tempdir_in(folder).expect("a temporary directory");
+        Self::of(Running::start(data.path()), data)
+    }
+
+    fn of(running: Running, data: TempDir) -> Self {
+        let api = running.endpoint("api");
+        Self { running: Some(running), api, data }
+    }
+
+    /// Where its files are.
+    pub(crate) fn data(&self) -> &Path {
+        self.data.path()
+    }
+
+    /// The process.
+    pub(crate) fn running(&self) -> &Running {
+        self.running.as_ref().expect("it runs")
+    }
+
+    /// Ends the process with a signal.
+    pub(crate) fn end_with(&mut self, signal: &str) -> (ExitStatus, String) {
+        self.running.take().expect("it runs").end_and_log(signal)
+    }
+
+    /// Starts a process with these arguments on the same data.
+    pub(crate) fn start_again(&mut self, args: &[&str]) {
+        let command = with_api(args, &self.api, self.data.path());
+        self.running = Some(Running::start_with(command, self.data.path()));
     }
 
     /// Ends the process with a signal and starts another on the same data.
     pub(crate) fn restart_after(&mut self, signal: &str) {
-        self.running.take().expect("it runs").end_with(signal);
-        self.running = Some(Running::start(self.data.path()));
+        self.end_with(signal);
+        self.start_again(&["up"]);
     }
 
     /// Asks the process to end and gives its exit code.
     pub(crate) fn terminate(mut self) -> Option<i32> {
-        self.running.take().expect("it runs").end_with("TERM").code()
+        self.end_with("TERM").0.code()
     }
 
     /// kubectl with these arguments, parted by white space, not yet started.
@@ -109,6 +152,12 @@ impl Cluster {
             let pods = self.pods(app);
             (pods.len() == count && pods.iter().all(is_ready)).then_some(pods)
         })
+    }
+
+    /// The pods of the application that are not on their way out, if all of them are ready.
+    pub(crate) fn ready_pods_or_none(&self, app: &str) -> Option<Vec<Value>> {
+        let pods = self.pods(app);
+        pods.iter().all(is_ready).then_some(pods)
     }
 
     /// Waits for a deployment's rollout.

@@ -5,7 +5,7 @@ use std::process::Command;
 
 /// Crates that could be published alone: values in, values out.
 const PURE: &[&str] =
-    &["expressions", "machinery", "proxy", "cloudevents", "promql", "tsdb", "gotemplate", "log"];
+    &["machinery", "streams", "expressions", "proxy", "cloudevents", "promql", "tsdb", "gotemplate", "log"];
 
 /// What a pure crate must not reach, not even through another crate.
 const KUBERNETES: &[&str] = &["kube", "kube-client", "kube-core", "kube-runtime", "k8s-openapi"];

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use crate::cluster::{Cluster, ask, name, until};
 
 mod objects;
+mod streams;
 
 const HELLO: &str = r#"
 apiVersion: apps/v1

@@ -1,8 +1,12 @@
 //! The program from outside: the house's rules, and the built binary driven as its users drive it.
 
+mod client;
 mod cluster;
+mod console;
+mod demo;
 mod doors;
 mod images;
 mod kubectl;
 mod running;
+mod starts;
 mod up;

@@ -1,46 +1,95 @@
 //! The built binary as users run it: one instance on free ports, ended when the test ends.
 
+use std::fs;
 use std::io::{BufRead as _, BufReader};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
 
-/// A running `xebec up`.
+use serde_json::Value;
+use tempfile::NamedTempFile;
+
+/// How long an instance may take to end.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A running `xebec up` or `xebec demo`.
 pub(crate) struct Running {
     child: Child,
+    data: PathBuf,
+    /// What it wrote to stderr.
+    log: NamedTempFile,
     /// The first line that it printed.
     pub(crate) ready: String,
 }
 
 impl Running {
-    /// Starts an instance on `data` and waits until it says that it is ready.
+    /// Starts `up` on `data` and waits until it says that it is ready.
     pub(crate) fn start(data: &Path) -> Self {
-        let mut child = xebec()
-            .args(["up", "--api", "127.0.0.1:0", "--registry", "127.0.0.1:0", "--data"])
-            .arg(data)
+        Self::start_with(on_free_ports(&["up"], data), data)
+    }
+
+    /// Runs the command on `data` and waits until it says that it is ready.
+    pub(crate) fn start_with(mut command: Command, data: &Path) -> Self {
+        let log = NamedTempFile::new().expect("a temporary file");
+        let mut child = command
             .stdout(Stdio::piped())
-            .stderr(Stdio::inherit())
+            .stderr(log.reopen().expect("the log opens"))
             .spawn()
             .expect("the binary starts");
         let mut ready = String::new();
         BufReader::new(child.stdout.take().expect("stdout")).read_line(&mut ready).expect("stdout is text");
-        assert!(ready.starts_with("ready in "), "{ready:?}");
-        Self { child, ready }
+        let mut running = Self { child, data: data.to_owned(), log, ready };
+        if !running.ready.starts_with("ready in ") {
+            panic!("it printed {:?} and ended with {:?}", running.ready, running.child.wait());
+        }
+        running
+    }
+
+    /// Where a part listens, as `endpoints.json` has it.
+    pub(crate) fn endpoint(&self, part: &str) -> String {
+        let text = fs::read_to_string(self.data.join("endpoints.json"))
+            .expect("endpoints.json is there once it is ready");
+        let endpoints: Value = serde_json::from_str(&text).expect("endpoints.json is JSON");
+        endpoints[part].as_str().expect("the part has an address").to_owned()
+    }
+
+    /// What it wrote to stderr so far.
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(self.log.path()).expect("the log is text")
     }
 
     /// Sends a signal by name and waits for the end.
-    pub(crate) fn end_with(mut self, signal: &str) -> ExitStatus {
+    pub(crate) fn end_with(self, signal: &str) -> ExitStatus {
+        self.end_and_log(signal).0
+    }
+
+    /// Sends a signal by name, waits for the end, and gives what was written to stderr too.
+    pub(crate) fn end_and_log(mut self, signal: &str) -> (ExitStatus, String) {
         let pid = self.child.id().to_string();
-        assert!(
-            Command::new("kill").args([&format!("-{signal}"), &pid]).status().expect("kill runs").success()
-        );
-        self.child.wait().expect("the process ends")
+        let sent = Command::new("kill").args([&format!("-{signal}"), &pid]).status().expect("kill runs");
+        assert!(sent.success());
+        let status = self.child.wait().expect("the process ends");
+        (status, self.log())
     }
 }
 
 impl Drop for Running {
+    /// Gently, so that it takes its containers along.
     fn drop(&mut self) {
+        if matches!(self.child.try_wait(), Ok(None)) {
+            let _ = Command::new("kill").arg(self.child.id().to_string()).status();
+        }
+        let begun = Instant::now();
+        while begun.elapsed() < PATIENCE && matches!(self.child.try_wait(), Ok(None)) {
+            thread::sleep(Duration::from_millis(20));
+        }
         let _ = self.child.kill();
         let _ = self.child.wait();
+        if thread::panicking() {
+            eprintln!("the log of the instance:\n{}", self.log());
+        }
     }
 }
 
@@ -49,7 +98,53 @@ pub(crate) fn xebec() -> Command {
     Command::new(env!("CARGO_BIN_EXE_xebec"))
 }
 
+/// The built binary with these arguments, free ports and a data directory, not yet started.
+pub(crate) fn on_free_ports(args: &[&str], data: &Path) -> Command {
+    with_api(args, "127.0.0.1:0", data)
+}
+
+/// The same with the API at an address.
+pub(crate) fn with_api(args: &[&str], api: &str, data: &Path) -> Command {
+    let mut command = xebec();
+    command
+        .args(args)
+        .args(["--api", api])
+        .args(["--registry", "--console"].map(|flag| [flag, "127.0.0.1:0"]).as_flattened());
+    command.arg("--data").arg(data);
+    command
+}
+
 /// Runs the binary to its end.
 pub(crate) fn output_of(args: &[&str]) -> Output {
-    xebec().args(args).output().expect("the binary starts")
+    let mut command = xebec();
+    command.args(args);
+    ended(command)
+}
+
+/// Runs a command to its end, which must come by itself.
+pub(crate) fn ended(mut command: Command) -> Output {
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary starts");
+    let pid = child.id().to_string();
+    let (done, waiting) = mpsc::channel::<()>();
+    let watchdog = thread::spawn(move || {
+        let late = waiting.recv_timeout(PATIENCE) == Err(mpsc::RecvTimeoutError::Timeout);
+        if late {
+            let _ = Command::new("kill").arg(&pid).status();
+        }
+        late
+    });
+    let output = child.wait_with_output().expect("the output is read");
+    drop(done);
+    assert!(!watchdog.join().expect("the watchdog ends"), "it runs though it was to end: {output:?}");
+    output
+}
+
+/// Whether a program of the field is installed; says that the test is skipped where it is not.
+pub(crate) fn installed(tool: &str) -> bool {
+    let args: &[&str] = if tool == "kubectl" { &["version", "--client"] } else { &["--version"] };
+    let found = Command::new(tool).args(args).output().is_ok_and(|output| output.status.success());
+    if !found {
+        println!("skipped: {tool} is not installed");
+    }
+    found
 }

@@ -1,25 +1,17 @@
 //! The contract of `xebec up`: ready line, endpoints, one holder a data directory, clean end.
 
-use std::fs;
 use std::net::TcpStream;
 
 use serde_json::Value;
 
 use crate::running::{Running, output_of, xebec};
 
-fn endpoint(data: &std::path::Path, part: &str) -> String {
-    let text =
-        fs::read_to_string(data.join("endpoints.json")).expect("endpoints.json is there once it is ready");
-    let endpoints: Value = serde_json::from_str(&text).expect("endpoints.json is JSON");
-    endpoints[part].as_str().expect("the part has an address").to_owned()
-}
-
 #[test]
 fn ready_means_that_every_address_in_endpoints_json_answers() {
     let data = tempfile::tempdir().unwrap();
     let running = Running::start(data.path());
     assert!(running.ready.trim_end().ends_with(" ms"), "{:?}", running.ready);
-    let address = endpoint(data.path(), "registry");
+    let address = running.endpoint("registry");
     assert!(!address.ends_with(":0"));
     TcpStream::connect(&address).expect("the registry accepts connections");
     let status = xebec().args(["status", "-o", "json", "--data"]).arg(data.path()).output().unwrap();
@@ -39,21 +31,6 @@ fn a_signal_ends_it_cleanly_and_takes_the_endpoints_away() {
 }
 
 #[test]
-fn a_second_instance_on_one_data_directory_fails_at_once_and_says_why() {
-    let data = tempfile::tempdir().unwrap();
-    let _first = Running::start(data.path());
-    let second =
-        xebec().args(["up", "--registry", "127.0.0.1:0", "--data"]).arg(data.path()).output().unwrap();
-    let message = String::from_utf8_lossy(&second.stderr).into_owned();
-    assert_eq!(second.status.code(), Some(1));
-    assert!(
-        message.contains("another xebec holds the data directory") && message.contains("--data"),
-        "{message}"
-    );
-    assert!(second.stdout.is_empty());
-}
-
-#[test]
 fn a_killed_instance_is_followed_by_one_on_the_same_data() {
     let data = tempfile::tempdir().unwrap();
     Running::start(data.path()).end_with("KILL");
@@ -61,17 +38,6 @@ fn a_killed_instance_is_followed_by_one_on_the_same_data() {
     assert_eq!(status.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&status.stderr).contains("does not answer"));
     Running::start(data.path()).end_with("TERM");
-}
-
-#[test]
-fn a_port_in_use_is_named_with_the_remedy() {
-    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = taken.local_addr().unwrap().to_string();
-    let data = tempfile::tempdir().unwrap();
-    let output = xebec().args(["up", "--registry", &address, "--data"]).arg(data.path()).output().unwrap();
-    let message = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(output.status.code(), Some(1));
-    assert!(message.contains(&address) && message.contains("--registry"), "{message}");
 }
 
 #[test]

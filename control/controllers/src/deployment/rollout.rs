@@ -15,8 +15,22 @@ pub struct Size {
     pub available: i32,
     /// Pods that exist (`status.replicas`).
     pub existing: i32,
+    /// Whether the status speaks of what is wanted now, rather than of an earlier wish.
+    pub observed: bool,
     /// The Deployment's `replicas` when this set was last sized; absent where nobody recorded it.
     pub sized_for: Option<i32>,
+}
+
+impl Size {
+    /// Pods that may stand now.
+    fn standing(&self) -> i32 {
+        self.wanted.max(self.existing)
+    }
+
+    /// Pods that are available and stay so: an older status may count some that are to go.
+    fn serving(&self) -> i32 {
+        self.available.min(self.wanted)
+    }
 }
 
 /// How far a rolling update may leave the wanted number of pods, in pods.
@@ -90,7 +104,7 @@ fn pods(value: &IntOrString, replicas: i32, round_up: bool) -> i32 {
 ///
 /// `current` is absent where no set has the Deployment's template yet; the answer then says how large to make it.
 pub fn plan(wish: Wish, current: Option<Size>, old: &[Size]) -> Plan {
-    let fresh = Size { wanted: 0, available: 0, existing: 0, sized_for: Some(wish.replicas) };
+    let fresh = Size { wanted: 0, available: 0, existing: 0, observed: true, sized_for: Some(wish.replicas) };
     let size = current.unwrap_or(fresh);
     let mut plan = Plan { current: size.wanted, old: old.iter().map(|set| set.wanted).collect() };
     let resized = current
@@ -104,7 +118,7 @@ pub fn plan(wish: Wish, current: Option<Size>, old: &[Size]) -> Plan {
     match wish.strategy {
         Strategy::Recreate => {
             plan.old.fill(0);
-            if old.iter().all(|set| set.existing == 0) {
+            if old.iter().all(|set| set.existing == 0 && (set.observed || set.wanted == 0)) {
                 plan.current = wish.replicas;
             }
         }
@@ -120,8 +134,12 @@ fn roll(replicas: i32, bounds: Bounds, current: Size, old: &[Size], plan: &mut P
         plan.current = replicas;
         return;
     }
-    let room = replicas.saturating_add(bounds.surge) - total;
-    let growth = room.min(replicas - current.wanted).max(0);
+    // Pods that are no longer wanted stand until they are ended; how many they are is known once that was observed.
+    let standing = current.standing() + old.iter().map(Size::standing).sum::<i32>();
+    let settled = current.observed && old.iter().all(|set| set.observed);
+    let room = replicas.saturating_add(bounds.surge).saturating_sub(standing);
+    let missing = replicas - current.wanted;
+    let growth = if settled { room.min(missing).max(0) } else { 0 };
     if growth > 0 {
         plan.current += growth;
         return;
@@ -132,11 +150,11 @@ fn roll(replicas: i32, bounds: Bounds, current: Size, old: &[Size], plan: &mut P
     let mut budget = total - least - starting;
     // Pods that serve nobody go first: ending them makes nothing worse.
     for (set, wanted) in old.iter().zip(&mut plan.old) {
-        let broken = (set.wanted - set.available).max(0).min(budget.max(0));
+        let broken = (set.wanted - set.serving()).min(budget.max(0));
         *wanted -= broken;
         budget -= broken;
     }
-    let available = current.available + old.iter().map(|set| set.available).sum::<i32>();
+    let available = current.serving() + old.iter().map(Size::serving).sum::<i32>();
     let mut spare = (available - least).min(budget);
     for wanted in &mut plan.old {
         let gone = (*wanted).min(spare.max(0));

@@ -30,13 +30,13 @@ pub fn hash(template: &PodTemplateSpec, collisions: i32) -> String {
 /// The ReplicaSet of exactly this template: the oldest, should there be several.
 ///
 /// Choosing the oldest, and by name between those of one second, makes every reader choose the same one.
-pub fn current<'a>(template: &PodTemplateSpec, sets: &'a [ReplicaSet]) -> Option<&'a ReplicaSet> {
+pub fn current<'a>(template: &PodTemplateSpec, sets: &[&'a ReplicaSet]) -> Option<&'a ReplicaSet> {
     let wanted = without_hash(template);
     let carries = |set: &&ReplicaSet| {
         let template = set.spec.template.as_ref();
         template.is_some_and(|template| without_hash(template) == wanted)
     };
-    sets.iter().filter(carries).min_by_key(|set| age_order(set))
+    sets.iter().copied().filter(carries).min_by_key(|set| age_order(set))
 }
 
 /// Orders ReplicaSets from the oldest to the newest.
@@ -93,7 +93,7 @@ mod tests {
         });
         assert_eq!(hash(&template(plain.clone()), 0), hash(&template(labelled.clone()), 0));
         let sets = [set("shop-bcdfg", "2026-01-01T00:00:00Z", labelled)];
-        assert!(current(&template(plain), &sets).is_some());
+        assert!(current(&template(plain), &sets.each_ref()).is_some());
     }
 
     #[test]
@@ -104,8 +104,10 @@ mod tests {
             set("old", "2026-01-01T00:00:00Z", same.clone()),
             set("other", "2025-01-01T00:00:00Z", json!({"spec": {"containers": []}})),
         ];
-        let found = current(&template(same), &sets).unwrap();
+        let found = current(&template(same), &sets.each_ref()).unwrap();
         assert_eq!(found.metadata.name.as_deref(), Some("old"));
-        assert!(current(&template(json!({"spec": {"containers": [{"name": "db"}]}})), &sets).is_none());
+        assert!(
+            current(&template(json!({"spec": {"containers": [{"name": "db"}]}})), &sets.each_ref()).is_none()
+        );
     }
 }

@@ -1,152 +1,171 @@
-//! The loop of ReplicaSets.
+//! The loop of ReplicaSets, and of the ReplicationControllers that they came from.
 
+use std::borrow::Cow;
+use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::future::try_join_all;
+use futures::future::join;
+use futures::stream::select;
 use jiff::Timestamp;
-use k8s_openapi::api::apps::v1::{ReplicaSet, ReplicaSetStatus};
-use k8s_openapi::api::core::v1::Pod;
-use kube::api::{ListParams, ObjectMeta, Patch, PatchParams, PostParams};
-use kube::runtime::controller::{Action, Controller};
-use kube::runtime::watcher;
-use kube::{Api, ResourceExt as _};
-use serde_json::json;
+use k8s_openapi::api::apps::v1::{ReplicaSet, ReplicaSetSpec, ReplicaSetStatus};
+use k8s_openapi::api::core::v1::{Pod, ReplicationController, ReplicationControllerStatus};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use kube::core::NamespaceResourceScope;
+use kube::runtime::controller::Action;
+use kube::runtime::reflector::Store;
+use kube::{Api, Resource, ResourceExt as _};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
-use super::{Plan, is_active, is_ready, plan};
+use super::status::{Failure, status};
+use super::{Plan, plan};
 use crate::Error;
-use crate::owner::{
-    AGAIN, adopt, controlled_by, controller_reference, delete, drain, is_orphan, query, retry,
-};
+use crate::drive::{AGAIN, drive};
+use crate::owner::{claim_all, is_ending, suitors, write_status};
+use crate::pod::{create_all, delete_all, from_template, is_active, next_available};
 use crate::run::World;
 
 /// How many pods are made or deleted in one pass.
-const BURST: usize = 100;
-const MANAGER: &str = "replicaset-controller";
+const BURST: usize = 500;
 
-/// Runs until the world ends.
-pub(crate) async fn run(world: Arc<World>) {
-    let client = world.client.clone();
-    let ended = world.shutdown.clone();
-    let controller = Controller::new(Api::<ReplicaSet>::all(client.clone()), watcher::Config::default())
-        .owns(Api::<Pod>::all(client), watcher::Config::default())
-        .graceful_shutdown_on(async move { ended.cancelled().await });
-    drain(controller.run(reconcile, retry, world)).await;
+/// A kind whose objects each keep a number of equal pods.
+pub(crate) trait Replicated:
+    Resource<DynamicType = (), Scope = NamespaceResourceScope>
+    + Clone
+    + Debug
+    + DeserializeOwned
+    + Send
+    + Sync
+    + 'static
+{
+    /// Its status.
+    type Status: Serialize + DeserializeOwned + PartialEq + Send + Sync;
+    /// As whom its controller writes.
+    const MANAGER: &'static str;
+    /// The object as a ReplicaSet.
+    fn as_set(&self) -> Cow<'_, ReplicaSet>;
+    /// Its status as it was read.
+    fn status(&self) -> Option<&Self::Status>;
 }
 
-async fn reconcile(set: Arc<ReplicaSet>, world: Arc<World>) -> Result<Action, Error> {
-    let namespace = set.namespace().ok_or(Error::Incomplete { kind: "ReplicaSet", field: "namespace" })?;
-    let sets: Api<ReplicaSet> = Api::namespaced(world.client.clone(), &namespace);
+impl Replicated for ReplicaSet {
+    type Status = ReplicaSetStatus;
+    const MANAGER: &'static str = "replicaset-controller";
+
+    fn as_set(&self) -> Cow<'_, ReplicaSet> {
+        Cow::Borrowed(self)
+    }
+
+    fn status(&self) -> Option<&ReplicaSetStatus> {
+        self.status.as_ref()
+    }
+}
+
+/// Older than ReplicaSets, and the same but for a selector without expressions.
+impl Replicated for ReplicationController {
+    type Status = ReplicationControllerStatus;
+    const MANAGER: &'static str = "replication-controller";
+
+    fn as_set(&self) -> Cow<'_, ReplicaSet> {
+        let spec = self.spec.clone().unwrap_or_default();
+        let labels = spec.template.as_ref().and_then(|template| template.metadata.as_ref()?.labels.clone());
+        // Without a selector it means the pods of its template, not all pods.
+        let match_labels = spec.selector.filter(|selector| !selector.is_empty()).or(labels);
+        let selector = LabelSelector { match_labels, ..LabelSelector::default() };
+        // The fields of both statuses have the same names.
+        let status = self.status.as_ref().and_then(|status| serde_json::to_value(status).ok());
+        Cow::Owned(ReplicaSet {
+            metadata: self.metadata.clone(),
+            spec: ReplicaSetSpec {
+                replicas: spec.replicas,
+                min_ready_seconds: spec.min_ready_seconds,
+                selector,
+                template: spec.template,
+            },
+            status: status.and_then(|status| serde_json::from_value(status).ok()),
+        })
+    }
+
+    fn status(&self) -> Option<&ReplicationControllerStatus> {
+        self.status.as_ref()
+    }
+}
+
+/// Runs the controllers of ReplicaSets and ReplicationControllers until the world ends.
+pub(crate) async fn run(world: Arc<World>) {
+    join(run_for::<ReplicaSet>(world.clone()), run_for::<ReplicationController>(world)).await;
+}
+
+async fn run_for<K: Replicated>(world: Arc<World>) {
+    let pods = world.pods.clone();
+    drive(
+        world,
+        move |sets: Store<K>| {
+            let orphans = pods
+                .triggers(move |pod| suitors(pod, &sets, |set: &K| Some(set.as_set().spec.selector.clone())));
+            select(pods.controllers::<K>(), orphans)
+        },
+        reconcile::<K>,
+    )
+    .await;
+}
+
+async fn reconcile<K: Replicated>(object: Arc<K>, world: Arc<World>) -> Result<Action, Error> {
+    let namespace = object.namespace().ok_or(Error::Incomplete { kind: "ReplicaSet", field: "namespace" })?;
+    let objects: Api<K> = Api::namespaced(world.client.clone(), &namespace);
     let pods: Api<Pod> = Api::namespaced(world.client.clone(), &namespace);
     // The newest state, since acting on an older one could make pods twice.
-    let Some(set) = sets.get_opt(&set.name_any()).await? else { return Ok(Action::await_change()) };
-    let uid = set.uid().unwrap_or_default();
-    let ending = set.metadata.deletion_timestamp.is_some();
-    let selected = pods.list(&ListParams::default().labels(&query(&set.spec.selector))).await?;
-    let mut owned = Vec::new();
-    for pod in selected.items {
-        if controlled_by(&pod, &uid) {
-            owned.push(pod);
-        } else if !ending && is_orphan(&pod) && is_active(&pod) {
-            owned.push(adopt(&pods, &pod, controller_reference(&set)).await?);
-        }
-    }
+    let Some(object) = objects.get_opt(&object.name_any()).await? else { return Ok(Action::await_change()) };
+    let set = object.as_set();
+    let known = world.pods.controlled_by(&namespace, &object.uid().unwrap_or_default());
+    let mut owned = claim_all(&pods, &object, &set.spec.selector, known, is_active).await?;
+
     let mut busy = false;
-    if !ending {
+    let mut outcome = Ok(());
+    let mut failure = None;
+    if !is_ending(&object) {
+        let voice = world.events.about(K::MANAGER, &object);
         let wanted = usize::try_from(set.spec.replicas.unwrap_or(1)).unwrap_or(0);
-        match plan(wanted, &owned) {
-            Plan::Keep => {}
-            Plan::Create(missing) => {
+        let planned = match plan(wanted, &owned) {
+            Plan::Keep => Planned::Nothing,
+            Plan::Create(missing) => Planned::Create(missing),
+            Plan::Delete(surplus) => Planned::Delete(surplus.into_iter().cloned().collect()),
+        };
+        match planned {
+            Planned::Nothing => {}
+            Planned::Create(missing) => {
                 busy = missing > BURST;
-                let pod = pod_of(&set);
-                let parameters = PostParams { field_manager: Some(MANAGER.into()), ..PostParams::default() };
-                let made = (0..missing.min(BURST)).map(|_| pods.create(&parameters, &pod));
-                let made = try_join_all(made).await?;
+                let template = set.spec.template.clone().unwrap_or_default();
+                let new = vec![from_template(&object, &template); missing.min(BURST)];
+                let made;
+                (made, outcome) = create_all(&pods, new, K::MANAGER, &voice).await;
                 owned.extend(made);
+                failure = outcome.as_ref().err().map(|error| Failure::create(error.text()));
             }
-            Plan::Delete(surplus) => {
+            Planned::Delete(surplus) => {
                 busy = surplus.len() > BURST;
-                try_join_all(surplus.into_iter().take(BURST).map(|pod| delete(&pods, pod))).await?;
+                let going: Vec<&Pod> = surplus.iter().take(BURST).collect();
+                outcome = delete_all(&pods, &going, &voice).await;
+                failure = outcome.as_ref().err().map(|error| Failure::delete(error.text()));
+                if outcome.is_ok() {
+                    owned.retain(|pod| !going.iter().any(|gone| gone.uid() == pod.uid()));
+                }
             }
         }
     }
-    write_status(&sets, &set, &owned).await?;
-    Ok(Action::requeue(if busy { Duration::ZERO } else { next_look(&set, &owned) }))
-}
-
-/// A pod as the set's template describes it.
-fn pod_of(set: &ReplicaSet) -> Pod {
-    let template = set.spec.template.clone().unwrap_or_default();
-    let meta = template.metadata.unwrap_or_default();
-    Pod {
-        metadata: ObjectMeta {
-            generate_name: Some(format!("{}-", set.name_any())),
-            labels: meta.labels,
-            annotations: meta.annotations,
-            finalizers: meta.finalizers,
-            owner_references: Some(vec![controller_reference(set)]),
-            ..ObjectMeta::default()
-        },
-        spec: template.spec,
-        ..Pod::default()
-    }
-}
-
-/// Since when a pod is ready, in seconds.
-fn ready_for(pod: &Pod, now: Timestamp) -> Option<i64> {
-    let conditions = pod.status.as_ref()?.conditions.as_ref()?;
-    let ready =
-        conditions.iter().find(|condition| condition.type_ == "Ready" && condition.status == "True")?;
-    Some(ready.last_transition_time.as_ref().map_or(0, |since| now.as_second() - since.0.as_second()))
-}
-
-/// When a ready pod may have become available; otherwise in a while.
-fn next_look(set: &ReplicaSet, owned: &[Pod]) -> Duration {
-    let least = i64::from(set.spec.min_ready_seconds.unwrap_or(0));
     let now = Timestamp::now();
-    let waits = owned
-        .iter()
-        .filter_map(|pod| ready_for(pod, now))
-        .map(|ready| least - ready)
-        .filter(|wait| *wait > 0);
-    waits.min().and_then(|wait| u64::try_from(wait).ok()).map_or(AGAIN, Duration::from_secs)
+    let new: K::Status = serde_json::from_value(serde_json::to_value(status(&set, &owned, failure, now))?)?;
+    write_status(&objects, &object, K::MANAGER, object.status(), &new).await?;
+    outcome?;
+    let least = set.spec.min_ready_seconds.unwrap_or(0);
+    let soon = next_available(owned.iter().filter(|pod| is_active(pod)), least, now);
+    Ok(Action::requeue(if busy { Duration::ZERO } else { soon.unwrap_or(AGAIN) }))
 }
 
-fn status_of(set: &ReplicaSet, owned: &[Pod], now: Timestamp) -> ReplicaSetStatus {
-    let least = i64::from(set.spec.min_ready_seconds.unwrap_or(0));
-    let template = set.spec.template.as_ref().and_then(|template| template.metadata.as_ref());
-    let wanted = template.and_then(|meta| meta.labels.clone()).unwrap_or_default();
-    let labelled = |pod: &&&Pod| wanted.iter().all(|(key, value)| pod.labels().get(key) == Some(value));
-    let active: Vec<&Pod> = owned.iter().filter(|pod| is_active(pod)).collect();
-    let count = |pods: usize| Some(i32::try_from(pods).unwrap_or(i32::MAX)).filter(|own| *own > 0);
-    let available = |pod: &&&Pod| is_ready(pod) && ready_for(pod, now).is_some_and(|ready| ready >= least);
-    ReplicaSetStatus {
-        replicas: count(active.len()).unwrap_or(0),
-        fully_labeled_replicas: count(active.iter().filter(labelled).count()),
-        ready_replicas: count(active.iter().filter(|pod| is_ready(pod)).count()),
-        available_replicas: count(active.iter().filter(available).count()),
-        observed_generation: set.metadata.generation,
-        conditions: set.status.as_ref().and_then(|status| status.conditions.clone()),
-        ..ReplicaSetStatus::default()
-    }
-}
-
-async fn write_status(sets: &Api<ReplicaSet>, set: &ReplicaSet, owned: &[Pod]) -> Result<(), Error> {
-    let status = status_of(set, owned, Timestamp::now());
-    if set.status.as_ref() == Some(&status) {
-        return Ok(());
-    }
-    // A merge patch leaves nothing behind: counts that fell to zero are cleared by name.
-    let patch = json!({"status": {
-        "replicas": status.replicas,
-        "fullyLabeledReplicas": status.fully_labeled_replicas,
-        "readyReplicas": status.ready_replicas,
-        "availableReplicas": status.available_replicas,
-        "observedGeneration": status.observed_generation,
-    }});
-    let parameters = PatchParams { field_manager: Some(MANAGER.into()), ..PatchParams::default() };
-    match sets.patch_status(&set.name_any(), &parameters, &Patch::Merge(patch)).await {
-        Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
-        outcome => Ok(outcome.map(drop)?),
-    }
+/// A plan that no longer borrows the pods that it was made from.
+enum Planned {
+    Nothing,
+    Create(usize),
+    Delete(Vec<Pod>),
 }

@@ -37,6 +37,6 @@ fn judge() -> Result<(), Box<dyn std::error::Error>> {
             println!("{}: {} gives {answer} instead of {}", case["name"], case["expr"], case["want"]);
         }
     }
-    println!("spec: {passed} of {count}");
+    println!("cel-spec: {passed} of {count} passed");
     if passed == count { Ok(()) } else { Err("some cases came out wrong".into()) }
 }

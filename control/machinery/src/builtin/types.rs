@@ -256,6 +256,11 @@ impl Types {
         self.place(self.packages.iter().position(|p| p.alias == alias)?, name)
     }
 
+    /// The place of the metadata that every object has.
+    pub(crate) fn object_meta(&self) -> Option<usize> {
+        self.qualified("meta.ObjectMeta")
+    }
+
     /// The field of this JSON name, be it in a message that stands within.
     pub(crate) fn field(&self, at: usize, name: &str) -> Option<&Row> {
         self.messages[at].fields.iter().find_map(|row| match row.kind.of {

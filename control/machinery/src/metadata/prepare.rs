@@ -3,10 +3,8 @@
 use serde_json::{Map, Value};
 
 use super::{name, text};
-use crate::field::Path;
-use crate::schema::{Node, Shape};
+use crate::decoding;
 use crate::status::Status;
-use crate::structural::object_meta;
 
 /// What a creation is made with.
 #[derive(Debug, Clone, Copy)]
@@ -137,20 +135,12 @@ fn metadata_mut(object: &mut Value) -> Result<&mut Map<String, Value>, Status> {
     if metadata.is_null() {
         *metadata = Value::Object(Map::new());
     }
-    metadata.as_object_mut().ok_or_else(|| unreadable("object", "metadata", "v1.ObjectMeta"))
-}
-
-fn unreadable(what: &str, field: &str, wanted: &str) -> Status {
-    Status::bad_request(format!(
-        "json: cannot unmarshal {what} into Go struct field {field} of type {wanted}"
-    ))
+    metadata.as_object_mut().ok_or_else(|| Status::bad_request("metadata must be a JSON object"))
 }
 
 /// Checks the types of the metadata, and leaves out what says nothing: nulls, and empty texts, lists and maps.
 fn normalize(object: &mut Value) -> Result<(), Status> {
-    let metadata = object.get("metadata").unwrap_or(&Value::Null);
-    let path = Path::ROOT.child("metadata");
-    types(object_meta(), metadata, &path)?;
+    decoding::check_metadata(object).map_err(Status::bad_request)?;
     let metadata = metadata_mut(object)?;
     for name in ["labels", "annotations"] {
         for value in
@@ -169,46 +159,4 @@ fn normalize(object: &mut Value) -> Result<(), Status> {
         Value::Bool(_) | Value::Number(_) => true,
     });
     Ok(())
-}
-
-fn types(node: &Node, value: &Value, path: &Path<'_>) -> Result<(), Status> {
-    let wanted = match (&node.shape, value) {
-        (_, Value::Null)
-        | (Shape::Any, _)
-        | (Shape::String | Shape::IntOrString, Value::String(_))
-        | (Shape::Number, Value::Number(_))
-        | (Shape::Boolean, Value::Bool(_)) => return Ok(()),
-        (Shape::Integer | Shape::IntOrString, Value::Number(number)) if number.is_i64() => return Ok(()),
-        (Shape::List { items, .. }, Value::Array(list)) => {
-            return list
-                .iter()
-                .enumerate()
-                .try_for_each(|(index, value)| types(items.node(), value, &path.index(index)));
-        }
-        (Shape::Map { values, .. }, Value::Object(map)) => {
-            return map.iter().try_for_each(|(key, value)| types(values.node(), value, &path.key(key)));
-        }
-        (Shape::Struct { .. }, Value::Object(map)) => {
-            return map.iter().try_for_each(|(name, value)| match node.field(name) {
-                Some(field) => types(field.node.node(), value, &path.child(name)),
-                None => Ok(()),
-            });
-        }
-        (Shape::String, _) => "string",
-        (Shape::Integer | Shape::IntOrString, _) => "int64",
-        (Shape::Number, _) => "float64",
-        (Shape::Boolean, _) => "bool",
-        (Shape::List { .. }, _) => "array",
-        (Shape::Map { .. }, _) => "map[string]string",
-        (Shape::Struct { .. }, _) => "object",
-    };
-    let what = match value {
-        Value::Null => "null",
-        Value::Bool(_) => "bool",
-        Value::Number(_) => "number",
-        Value::String(_) => "string",
-        Value::Array(_) => "array",
-        Value::Object(_) => "object",
-    };
-    Err(unreadable(what, &format!("ObjectMeta.{path}"), wanted))
 }

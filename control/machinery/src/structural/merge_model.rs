@@ -57,19 +57,6 @@ fn field(name: &str, node: Ref) -> Field {
     Field { name: name.into(), node, required: false, patch: PatchStrategy::default(), default: None }
 }
 
-/// An object of which no more is known than what every object has: `apiVersion`, `kind` and `metadata`.
-pub fn envelope() -> &'static Arc<Node> {
-    static ENVELOPE: LazyLock<Arc<Node>> = LazyLock::new(|| {
-        let fields = vec![
-            field("apiVersion", Node::new(Shape::String).into()),
-            field("kind", Node::new(Shape::String).into()),
-            field("metadata", Ref::Inline(Arc::clone(object_meta()))),
-        ];
-        Arc::new(Node::new(Shape::Struct { fields, atomic: false, preserve_unknown: true }))
-    });
-    &ENVELOPE
-}
-
 /// The metadata of every object that is not built in.
 pub fn object_meta() -> &'static Arc<Node> {
     static META: LazyLock<Arc<Node>> = LazyLock::new(|| {

@@ -1,6 +1,10 @@
 //! Changes to requests and responses on their way.
 
+use std::sync::Arc;
+
 use http::{HeaderName, HeaderValue, StatusCode};
+
+use super::Backend;
 
 /// One change to the request or response.
 #[derive(Clone, Debug, PartialEq)]
@@ -11,6 +15,20 @@ pub enum Filter {
     ResponseHeaders(HeaderModifier),
     /// Changes where the request goes by the backend's own understanding.
     UrlRewrite(UrlRewrite),
+    /// Sends a copy of the request elsewhere too.
+    Mirror(Mirror),
+}
+
+/// A backend that gets copies of requests, as they go to their own. Its answers are read and dropped; what it does not
+/// keep up with it does not get.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Mirror {
+    /// Where the copies go; its weight does not matter.
+    pub backend: Arc<Backend>,
+    /// This many …
+    pub part: u32,
+    /// … of this many requests are copied.
+    pub of: u32,
 }
 
 /// Changes to headers: first what is set, then what is added, then what is removed. Headers that say how a message

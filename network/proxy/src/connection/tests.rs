@@ -1,5 +1,5 @@
 use super::*;
-use crate::config::HostMatch;
+use crate::config::{Domain, HostMatch, Protocol};
 use crate::pool::Pool;
 
 #[tokio::test]
@@ -8,10 +8,10 @@ async fn a_connection_takes_little_memory_beside_its_buffers() {
     let tasks = Tasks::default();
     let pool = Arc::new(Pool::new(&limits, tasks.child()));
     let hosts = vec![crate::config::VirtualHost { host: HostMatch::Any, routes: Vec::new() }];
-    let address = "127.0.0.1:0".parse().unwrap();
-    let state = State::new(Listener { address, protocol: Protocol::Http, hosts });
+    let address: SocketAddr = "127.0.0.1:0".parse().unwrap();
+    let state = State::new(Protocol::Http(vec![Domain::any(hosts)]), None);
     let shared = Shared {
-        forwarder: Arc::new(Forwarder::new(&limits, pool)),
+        forwarder: Arc::new(Forwarder::new(&limits, pool, tasks.child())),
         limits,
         state: Arc::new(RwLock::new(Arc::new(state))),
         stop: CancellationToken::new(),

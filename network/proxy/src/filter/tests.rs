@@ -6,6 +6,10 @@ fn route(prefix: &str) -> Route {
     Route::new("r", RouteMatch { path, ..RouteMatch::default() }, Action::Forward(Vec::new()))
 }
 
+fn origin() -> Origin {
+    Origin { address: HeaderValue::from_static("192.0.2.1"), scheme: Scheme::Http, server_name: None }
+}
+
 #[test]
 fn a_prefix_is_replaced_by_whole_segments() {
     let cases = [
@@ -52,12 +56,12 @@ fn a_redirect_keeps_what_it_does_not_change_and_omits_a_schemes_own_port() {
     ];
     let target = Uri::from_static("/a/b?q=1");
     for (wanted, host, expected) in cases {
-        let response = redirect(&wanted, &route("/a"), host, Scheme::Http, &target);
+        let response = redirect(&wanted, &route("/a"), host, &origin(), &target);
         assert_eq!(response.headers()[LOCATION], expected, "{wanted:?}");
         assert_eq!(response.status(), 302);
     }
     let permanent = Redirect { status: RedirectStatus::PermanentRedirect, ..Redirect::default() };
-    assert_eq!(redirect(&permanent, &route("/"), "h", Scheme::Http, &target).status(), 308);
+    assert_eq!(redirect(&permanent, &route("/"), "h", &origin(), &target).status(), 308);
 }
 
 #[test]

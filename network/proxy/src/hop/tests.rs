@@ -46,7 +46,8 @@ fn a_client_cannot_name_away_what_the_proxy_tells() {
 
 #[test]
 fn the_client_is_added_behind_those_before_it() {
-    let origin = Origin { address: HeaderValue::from_static("203.0.113.9"), scheme: Scheme::Https };
+    let origin =
+        Origin { address: HeaderValue::from_static("203.0.113.9"), scheme: Scheme::Https, server_name: None };
     let mut request = headers(&[
         ("host", "h:1"),
         ("x-forwarded-for", "192.0.2.1"),

@@ -1,7 +1,6 @@
 //! The side of an endpoint: a kept-alive connection, one request and response at a time.
 
 use std::future::poll_fn;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -11,7 +10,6 @@ use http::header::CONNECTION;
 use http::request::Parts;
 use http::{Method, Response, StatusCode};
 use http_body::Frame;
-use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use super::framing::{Decoded, Decoder};
@@ -19,7 +17,8 @@ use super::head::{self, HeadScan, ResponseHead};
 use super::outgoing::{Encoder, Outgoing, SendFault, Sending, put_fields};
 use super::poll_read;
 use crate::body::{Body, StreamError};
-use crate::pool::Pool;
+use crate::pool::{Destination, Pool};
+use crate::stream::Upstream;
 use crate::watchdog::Watchdog;
 
 /// How long a body is held back for an endpoint's 100 (RFC 9110 section 10.1.1 forbids to wait for ever).
@@ -28,10 +27,10 @@ const CONTINUE: Duration = Duration::from_secs(1);
 /// A connection to an endpoint.
 #[derive(Debug)]
 pub(crate) struct Connection {
-    pub(crate) endpoint: SocketAddr,
+    pub(crate) endpoint: Destination,
     pub(crate) created: Instant,
     pub(crate) idle_since: Instant,
-    pub(crate) stream: TcpStream,
+    pub(crate) stream: Upstream,
     pub(crate) buffer: BytesMut,
     out: Outgoing,
     watchdog: Watchdog,
@@ -74,7 +73,7 @@ pub(crate) enum Cause {
 }
 
 impl Connection {
-    pub(crate) fn new(endpoint: SocketAddr, stream: TcpStream, exchange_idle: Duration) -> Self {
+    pub(crate) fn new(endpoint: Destination, stream: Upstream, exchange_idle: Duration) -> Self {
         let now = Instant::now();
         Self {
             endpoint,
@@ -89,8 +88,7 @@ impl Connection {
 
     /// Whether an idle connection is open still, with nothing to read on it.
     pub(crate) fn is_quiet(&self) -> bool {
-        let mut byte = [0];
-        matches!(self.stream.try_read(&mut byte), Err(error) if error.kind() == std::io::ErrorKind::WouldBlock)
+        self.stream.is_quiet()
     }
 
     /// Sends a request and waits for the head of its response, while the request's body is still moving.

@@ -253,7 +253,7 @@ impl Session {
         let answer = {
             let state = site.state();
             let asked = Asked { origin: &site.origin, parts, body, ask: Ask { expects, upgrade } };
-            let answering = std::pin::pin!(site.forwarder.answer(&state.table, asked));
+            let answering = std::pin::pin!(site.forwarder.answer(&state, asked));
             match proceeds {
                 None => answering.await,
                 Some(proceeds) => self.answer_expectant(answering, proceeds).await.ok()?,

@@ -1,5 +1,5 @@
 use super::*;
-use crate::config::{Action, Pattern, RouteMatch, ValueMatch};
+use crate::config::{Action, HostMatch, Pattern, RouteMatch, ValueMatch};
 
 fn route(id: &str, matcher: RouteMatch) -> Route {
     Route::new(id, matcher, Action::Forward(Vec::new()))

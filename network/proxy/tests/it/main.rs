@@ -3,11 +3,15 @@
 // The helpers of an integration test stand outside its test functions.
 #![allow(clippy::unwrap_used)]
 
+mod authorization;
+mod domains;
 mod framing;
 mod fuzz;
 mod http2;
 mod lifecycle;
 mod peers;
+mod retries;
 mod routing;
+mod streams;
 mod tls;
 mod upgrade;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use xebec_proxy::config::{
-    Action, Backend, Config, HostMatch, Listener, Protocol, Route, RouteMatch, VirtualHost,
+    Action, Backend, Config, Domain, HostMatch, Listener, Protocol, Route, RouteMatch, VirtualHost,
 };
 use xebec_proxy::proxy::{Limits, Proxy};
 
@@ -68,7 +68,8 @@ pub(crate) fn route(backends: Vec<Backend>) -> Route {
 
 pub(crate) fn listener(routes: Vec<Route>) -> Listener {
     let hosts = vec![VirtualHost { host: HostMatch::Any, routes }];
-    Listener { address: "127.0.0.1:0".parse().unwrap(), protocol: Protocol::Http, hosts }
+    let protocol = Protocol::Http(vec![Domain::any(hosts)]);
+    Listener { address: "127.0.0.1:0".parse().unwrap(), protocol }
 }
 
 pub(crate) fn config(backends: Vec<Backend>) -> Config {

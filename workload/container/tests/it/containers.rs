@@ -1,6 +1,7 @@
 use std::time::Duration;
 
-use xebec_container::{ContainerSpec, Error, Mount, Resources, Signal, Status};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use xebec_container::{ContainerSpec, Error, Mount, Network, Resources, Signal, Status, TerminalSize};
 
 use crate::house::house;
 
@@ -204,4 +205,122 @@ async fn a_further_command_runs_in_the_container() {
     let processes = exec(&["/guest", "processes"], long).await;
     assert_eq!(String::from_utf8(processes.stdout).unwrap(), "/guest wait S\n/guest processes R\n");
     container.delete().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_command_reads_what_it_is_told_with_and_without_a_terminal() {
+    let Some(house) = house("a_command_reads_what_it_is_told_with_and_without_a_terminal") else { return };
+    let runtime = house.runtime();
+    let container = house.started(&runtime, "talk", &house.spec(&["wait"])).await;
+    let talk: Vec<String> = ["/guest", "talk"].map(str::to_owned).to_vec();
+    let mut plain = container.exec(&talk).unwrap();
+    let mut input = plain.stdin.take().unwrap();
+    input.write_all(b"hello\n").await.unwrap();
+    drop(input);
+    let mut said = String::new();
+    plain.stdout.take().unwrap().read_to_string(&mut said).await.unwrap();
+    assert_eq!(said, "terminal false\nyou said hello\nthe end\n");
+    assert_eq!(plain.wait().await.unwrap(), 0);
+
+    let size = TerminalSize { rows: 10, columns: 40 };
+    let mut exec = container.exec_on_terminal(&talk, size).await.unwrap();
+    let mut terminal = exec.terminal.clone().unwrap();
+    terminal.resize(TerminalSize { rows: 50, columns: 120 }).unwrap();
+    terminal.write_all(b"hello\nbye\n").await.unwrap();
+    let mut said = String::new();
+    terminal.read_to_string(&mut said).await.unwrap();
+    // The terminal echoes what is typed.
+    for expected in ["terminal true\r\n", "hello\r\n", "you said hello\r\n"] {
+        assert!(said.contains(expected), "{expected:?} is not in {said:?}");
+    }
+    assert_eq!(exec.wait().await.unwrap(), 5);
+
+    let absent = container.exec_on_terminal(&["/absent".to_owned()], size).await.unwrap();
+    let output = absent.output(Duration::from_secs(30), 4096).await.unwrap();
+    assert_eq!(output.code, Some(126));
+    // One that is given up is ended.
+    let given_up = container.exec_on_terminal(&["/guest".to_owned(), "wait".to_owned()], size).await.unwrap();
+    drop(given_up);
+    for _ in 0..100 {
+        let left = container.exec(&["/guest".to_owned(), "processes".to_owned()]).unwrap();
+        let left = left.output(Duration::from_secs(30), 4096).await.unwrap();
+        if left.stdout.iter().filter(|byte| **byte == b'\n').count() == 2 {
+            container.delete().await.unwrap();
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("the command goes on");
+}
+
+#[tokio::test]
+async fn root_in_a_user_namespace_is_nobody_on_the_machine() {
+    let Some(mut house) = house("root_in_a_user_namespace_is_nobody_on_the_machine") else { return };
+    for overlay in [house.privilege.overlay, false] {
+        house.privilege.overlay = overlay;
+        let runtime = house.runtime();
+        let pod = "pod".parse().unwrap();
+        let network = house.folder.path().join("net");
+        let user = match runtime.user_namespace(&pod, Some(network.clone())).await {
+            Ok(user) => user,
+            Err(reason) => {
+                eprintln!("skipped: root_in_a_user_namespace_is_nobody_on_the_machine: {reason}");
+                return;
+            }
+        };
+        assert_eq!(runtime.user_namespace(&pod, Some(network.clone())).await.unwrap(), user);
+        let bound = house.folder.path().join("bound");
+        let _ = std::fs::create_dir(&bound);
+        std::fs::write(bound.join("file"), "original").unwrap();
+        let secret = house.folder.path().join("secret");
+        std::fs::write(&secret, "secret").unwrap();
+        std::os::unix::fs::chown(&secret, Some(4242), Some(4242)).unwrap();
+        std::fs::set_permissions(&secret, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+        let spec = |args: &[&str]| ContainerSpec {
+            user_namespace: Some(user.clone()),
+            network: Network::Namespace(network.clone()),
+            hostname: Some("pod-0".to_owned()),
+            working_dir: "/made/for/it".to_owned(),
+            mounts: vec![
+                Mount { source: bound.clone(), target: "/bound".into(), read_only: false },
+                Mount { source: secret.clone(), target: "/secret".into(), read_only: true },
+            ],
+            ..house.spec(args)
+        };
+        let container = house.started(&runtime, "look", &spec(&["look"])).await;
+        assert_eq!(container.wait().await.unwrap().code, 0, "{:?}", house.log());
+        let log = house.log();
+        for expected in
+            ["cwd /made/for/it", "Uid: 0 0 0 0", "bound original", "write bound true", "write root true"]
+        {
+            assert!(log.contains(&format!("stdout F {expected}")), "{expected:?} is not in {log:?}");
+        }
+        container.delete().await.unwrap();
+        // What it wrote is on disk as if its root had been the machine's.
+        let about = std::fs::metadata(bound.join("file")).unwrap();
+        assert_eq!(std::os::unix::fs::MetadataExt::uid(&about), 0);
+        assert_eq!(std::fs::read_to_string(bound.join("file")).unwrap(), "changed");
+
+        let container = house.started(&runtime, "wait", &spec(&["wait"])).await;
+        let status = std::fs::read_to_string(format!("/proc/{}/status", container.pid())).unwrap();
+        let uid = status.lines().find(|line| line.starts_with("Uid:")).unwrap();
+        assert!(uid.contains(&user.first.to_string()) && user.first >= 65_536, "{uid}");
+        let read = ["/guest", "read", "/proc/self/uid_map", "/secret"].map(str::to_owned);
+        let output = container.exec(&read).unwrap().output(Duration::from_secs(30), 4096).await.unwrap();
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(said.contains(&format!("{}      65536", user.first)), "{output:?}");
+        // It is root over what is the namespace's, whoever that belongs to in it.
+        assert!(said.ends_with("secret"), "{said}");
+        let talk = ["/guest", "talk"].map(str::to_owned);
+        let exec = container.exec_on_terminal(&talk, TerminalSize::default()).await.unwrap();
+        let mut terminal = exec.terminal.clone().unwrap_or_else(|| panic!("no terminal"));
+        terminal.write_all(b"bye\n").await.unwrap();
+        let mut said = String::new();
+        terminal.read_to_string(&mut said).await.unwrap();
+        assert!(said.contains("terminal true"), "{said:?}");
+        container.delete().await.unwrap();
+        runtime.remove_user_namespace(&pod).await.unwrap();
+        assert!(runtime.user_namespaces().is_empty());
+        let _ = rustix::mount::unmount(&network, rustix::mount::UnmountFlags::DETACH);
+    }
 }

@@ -106,3 +106,26 @@ fn addresses_run_out_and_come_back() {
     }
     network.close().unwrap();
 }
+
+#[test]
+fn an_address_works_at_once_for_the_next_pod_that_gets_it() {
+    if privilege("an_address_works_at_once_for_the_next_pod_that_gets_it").is_none() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let network = PodNetwork::open(folder.path(), "xbtest2", "10.251.10.0/29".parse().unwrap()).unwrap();
+    // With no pod at all the bridge would forget its neighbours.
+    network.attach(&id("other")).unwrap();
+    let mut addresses = Vec::new();
+    for pod in ["one", "two", "three"] {
+        let address = network.attach(&id(pod)).unwrap().address;
+        addresses.push(address);
+        // Nothing listens, which only the pod itself can say.
+        let answer = std::net::TcpStream::connect_timeout(&(address, 9).into(), Duration::from_secs(2));
+        assert_eq!(answer.unwrap_err().kind(), std::io::ErrorKind::ConnectionRefused, "{pod}");
+        network.detach(&id(pod)).unwrap();
+    }
+    assert!(addresses.iter().all(|address| *address == addresses[0]), "{addresses:?}");
+    network.detach(&id("other")).unwrap();
+    network.close().unwrap();
+}

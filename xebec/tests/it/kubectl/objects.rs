@@ -75,7 +75,6 @@ fn a_defined_kind_is_served_printed_and_checked() {
 }
 
 #[test]
-#[ignore = "OpenAPI documents do not carry the descriptions of definitions yet"]
 fn a_defined_kind_is_explained_in_its_definitions_words() {
     let Some(cluster) = with_widgets() else { return };
     let explained = until("the kind's documentation", || {
@@ -86,7 +85,6 @@ fn a_defined_kind_is_explained_in_its_definitions_words() {
 }
 
 #[test]
-#[ignore = "the bounds that a definition sets on values are not enforced yet"]
 fn a_defined_kinds_bounds_are_enforced() {
     let Some(cluster) = with_widgets() else { return };
     let complaint = cluster.refused("apply -f -", &widget("0"));
@@ -171,7 +169,6 @@ fn a_second_creation_and_an_outdated_replacement_are_conflicts() {
 }
 
 #[test]
-#[ignore = "reviews are stored like objects and so are refused for want of a name"]
 fn users_learn_who_they_are_and_what_they_may_do() {
     let Some(cluster) = Cluster::start() else { return };
     assert!(cluster.kubectl("auth whoami").contains("admin"));

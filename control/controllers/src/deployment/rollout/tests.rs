@@ -7,7 +7,7 @@ fn percent(text: &str) -> IntOrString {
 }
 
 fn healthy(wanted: i32, sized_for: i32) -> Size {
-    Size { wanted, available: wanted, existing: wanted, sized_for: Some(sized_for) }
+    Size { wanted, available: wanted, existing: wanted, observed: true, sized_for: Some(sized_for) }
 }
 
 fn rolling(replicas: i32, surge: i32, unavailable: i32) -> Wish {
@@ -44,23 +44,34 @@ fn a_rolling_update_grows_the_new_set_before_it_shrinks_the_old_one() {
     let wish = rolling(3, 1, 0);
     let grown = plan(wish, None, &[healthy(3, 3)]);
     assert_eq!(grown, Plan { current: 1, old: vec![3] });
-    let starting = Size { wanted: 1, available: 0, existing: 1, sized_for: Some(3) };
+    let starting = Size { wanted: 1, available: 0, existing: 1, observed: true, sized_for: Some(3) };
     assert_eq!(plan(wish, Some(starting), &[healthy(3, 3)]), Plan { current: 1, old: vec![3] });
     assert_eq!(plan(wish, Some(healthy(1, 3)), &[healthy(3, 3)]), Plan { current: 1, old: vec![2] });
 }
 
 #[test]
 fn pods_that_serve_nobody_give_way_first() {
-    let broken = Size { wanted: 2, available: 0, existing: 2, sized_for: Some(4) };
+    let broken = Size { wanted: 2, available: 0, existing: 2, observed: true, sized_for: Some(4) };
     let planned = plan(rolling(4, 0, 1), Some(healthy(0, 4)), &[healthy(2, 4), broken]);
     assert_eq!(planned, Plan { current: 0, old: vec![2, 1] });
+}
+
+#[test]
+fn nothing_grows_while_pods_that_are_to_go_may_still_stand() {
+    let wish = rolling(3, 1, 0);
+    let shrunk = Size { wanted: 2, available: 3, existing: 3, observed: false, sized_for: Some(3) };
+    let unchanged = Plan { current: 1, old: vec![2] };
+    assert_eq!(plan(wish, Some(healthy(1, 3)), &[shrunk]), unchanged);
+    let slow = Size { observed: true, ..shrunk };
+    assert_eq!(plan(wish, Some(healthy(1, 3)), &[slow]), unchanged);
+    assert_eq!(plan(wish, Some(healthy(1, 3)), &[healthy(2, 3)]), Plan { current: 2, old: vec![2] });
 }
 
 #[test]
 fn recreate_waits_until_the_last_old_pod_is_gone() {
     let wish = Wish { replicas: 2, strategy: Strategy::Recreate, paused: false };
     assert_eq!(plan(wish, None, &[healthy(2, 2)]), Plan { current: 0, old: vec![0] });
-    let ending = Size { wanted: 0, available: 0, existing: 1, sized_for: Some(2) };
+    let ending = Size { wanted: 0, available: 0, existing: 1, observed: true, sized_for: Some(2) };
     assert_eq!(plan(wish, None, &[ending]), Plan { current: 0, old: vec![0] });
     assert_eq!(plan(wish, None, &[healthy(0, 2)]), Plan { current: 2, old: vec![0] });
 }

@@ -1,0 +1,108 @@
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::CustomResource;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::listener::{AllowedRoutes, ListenerStatus, ListenerTls};
+
+/// Listeners of a Gateway that stand in an object of their own.
+#[derive(CustomResource, Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[kube(
+    annotation("api-approved.kubernetes.io", "https://github.com/kubernetes-sigs/gateway-api/pull/4530"),
+    annotation("gateway.networking.k8s.io/bundle-version", "v1.6.1"),
+    annotation("gateway.networking.k8s.io/channel", "standard"),
+    group = "gateway.networking.k8s.io",
+    version = "v1",
+    kind = "ListenerSet",
+    plural = "listenersets",
+    namespaced,
+    shortname = "lset",
+    category = "gateway-api",
+    status = "ListenerSetStatus",
+    derive = "PartialEq",
+    printcolumn(
+        name = "Accepted",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Accepted\")].status"
+    ),
+    printcolumn(
+        name = "Programmed",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Programmed\")].status"
+    ),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+)]
+#[serde(rename_all = "camelCase")]
+pub struct ListenerSetSpec {
+    /// The Gateway to join.
+    pub parent_ref: ParentGatewayReference,
+    /// The listeners, told apart by name.
+    #[schemars(length(min = 1, max = 64))]
+    pub listeners: Vec<ListenerEntry>,
+}
+
+/// The Gateway that a ListenerSet joins.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub struct ParentGatewayReference {
+    /// The parent's API group.
+    #[serde(default = "gateway_group")]
+    #[schemars(length(max = 253))]
+    pub group: String,
+    /// The parent's kind.
+    #[serde(default = "gateway_kind")]
+    #[schemars(length(min = 1, max = 63))]
+    pub kind: String,
+    /// The parent's namespace; the ListenerSet's own where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63))]
+    pub namespace: Option<String>,
+    /// The parent's name.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+}
+
+fn gateway_group() -> String {
+    super::GROUP.to_owned()
+}
+
+fn gateway_kind() -> String {
+    "Gateway".to_owned()
+}
+
+/// One port, protocol and hostname.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ListenerEntry {
+    /// The name, unique in the ListenerSet.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+    /// The hostname that requests must bear, perhaps with a `*.` prefix; any where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub hostname: Option<String>,
+    /// The port.
+    #[schemars(range(min = 1, max = 65535))]
+    pub port: i32,
+    /// `HTTP`, `HTTPS`, `TLS`, `TCP`, `UDP`, or a domain-prefixed name.
+    #[schemars(length(min = 1, max = 255))]
+    pub protocol: String,
+    /// How TLS is ended, or passed through.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<ListenerTls>,
+    /// Which routes may attach.
+    #[serde(default)]
+    pub allowed_routes: AllowedRoutes,
+}
+
+/// How a ListenerSet stands.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ListenerSetStatus {
+    /// `Accepted` and `Programmed`.
+    #[serde(default)]
+    #[schemars(length(max = 8))]
+    pub conditions: Vec<Condition>,
+    /// How each listener stands.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    pub listeners: Vec<ListenerStatus>,
+}

@@ -1,0 +1,10 @@
+//! The API as clients see it: its own HTTP service over a real store.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking, also in the functions beside it")]
+
+mod bad_input;
+mod custom_resources;
+mod identity;
+mod rbac;
+mod server;
+mod service_accounts;

@@ -1,0 +1,147 @@
+//! The loop that all controllers have in common: an object that changed, or that something it minds changed, is looked at;
+//! what fails is tried again, later each time.
+
+use std::collections::HashMap;
+use std::fmt::Debug;
+use std::future::{Future, ready};
+use std::pin::pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures::{FutureExt as _, Stream, StreamExt as _};
+use kube::runtime::controller::{Action, Controller};
+use kube::runtime::reflector::{ObjectRef, Store};
+use kube::runtime::utils::Backoff;
+use kube::runtime::watcher;
+use kube::{Api, Resource};
+use serde::de::DeserializeOwned;
+use tokio::time::timeout;
+
+use crate::Error;
+use crate::run::World;
+
+/// After how long an object is looked at again though nothing was heard of it.
+pub(crate) const AGAIN: Duration = Duration::from_secs(300);
+/// How long the first wait after a failure is, and the longest.
+const FIRST: Duration = Duration::from_millis(50);
+const LONGEST: Duration = Duration::from_secs(30);
+/// How long passes that are under way may take when the world ends.
+const GRACE: Duration = Duration::from_secs(5);
+/// How long to wait for the newer object after someone else wrote in between.
+const CONFLICT: Duration = Duration::from_millis(20);
+
+/// The waits between attempts at something that fails: each twice as long as the one before.
+///
+/// A single success makes the next wait short again, since one watch that breaks holds up all the others of its
+/// controller.
+#[derive(Debug, Default)]
+pub(crate) struct Patience {
+    failures: u32,
+}
+
+impl Iterator for Patience {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        let wait = wait(self.failures);
+        self.failures = self.failures.saturating_add(1);
+        Some(wait)
+    }
+}
+
+impl Backoff for Patience {
+    fn reset(&mut self) {
+        self.failures = 0;
+    }
+}
+
+/// The wait after so many failures before this one.
+pub(crate) fn wait(failures: u32) -> Duration {
+    FIRST.saturating_mul(1 << failures.min(16)).min(LONGEST)
+}
+
+/// How often the last passes over each object failed in a row.
+struct Context<K: Resource<DynamicType = ()>> {
+    world: Arc<World>,
+    failures: Mutex<HashMap<ObjectRef<K>, u32>>,
+}
+
+impl<K: Resource<DynamicType = ()> + Clone> Context<K> {
+    fn succeeded(&self, object: &K) {
+        let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        failures.remove(&ObjectRef::from_obj(object));
+    }
+
+    fn failed(&self, object: &K, error: &Error) -> Action {
+        let object = ObjectRef::from_obj(object);
+        if error.is_conflict() {
+            return Action::requeue(CONFLICT);
+        }
+        let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = failures.entry(object.clone()).or_default();
+        let wait = wait(*count);
+        *count = count.saturating_add(1);
+        drop(failures);
+        tracing::warn!(%object, %error, ?wait, "a controller's pass failed; it is tried again");
+        Action::requeue(wait)
+    }
+}
+
+/// Runs a controller until the world ends: a pass over each object of its kind whenever it changed or the triggers name it,
+/// which may look for it among the known objects of the kind.
+pub(crate) async fn drive<K, W, T, P, F>(world: Arc<World>, triggers: W, pass: P)
+where
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
+    W: FnOnce(Store<K>) -> T,
+    T: Stream<Item = ObjectRef<K>> + Send + 'static,
+    P: Fn(Arc<K>, Arc<World>) -> F + Send + 'static,
+    F: Future<Output = Result<Action, Error>> + Send + 'static,
+{
+    let ended = world.shutdown.clone();
+    let objects = Api::<K>::all(world.client.clone());
+    let controller = Controller::new(objects, watcher::Config::default());
+    let known = controller.store();
+    let triggers = triggers(known.clone());
+    let shutdown = world.shutdown.clone();
+    let controller = controller
+        .trigger_backoff(Patience::default())
+        .reconcile_on(triggers)
+        .graceful_shutdown_on(async move { ended.cancelled().await });
+    let context = Arc::new(Context { world, failures: Mutex::default() });
+    let step = move |object: Arc<K>, context: Arc<Context<K>>| {
+        let passing = pass(object.clone(), context.world.clone());
+        async move {
+            let outcome = passing.await;
+            if outcome.is_ok() {
+                context.succeeded(&object);
+            }
+            outcome
+        }
+    };
+    let failed = |object: Arc<K>, error: &Error, context: Arc<Context<K>>| context.failed(&object, error);
+    let mut running = pin!(controller.run(step, failed, context).for_each(|_| ready(())));
+    tokio::select! {
+        () = &mut running => return,
+        () = shutdown.cancelled() => {}
+    }
+    // One that has not seen the first listing has begun nothing, and would wait for that listing for ever.
+    if known.wait_until_ready().now_or_never().is_some() && timeout(GRACE, running).await.is_err() {
+        tracing::warn!(kind = %K::kind(&()), "a controller's passes were still under way and were cut off");
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test that cannot go on ends here")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_double_up_to_a_limit_and_begin_anew_after_a_success() {
+        let mut patience = Patience::default();
+        let waits: Vec<Duration> = patience.by_ref().take(4).collect();
+        assert_eq!(waits, [50, 100, 200, 400].map(Duration::from_millis));
+        assert_eq!(patience.by_ref().nth(100), Some(LONGEST));
+        patience.reset();
+        assert_eq!(patience.next(), Some(FIRST));
+    }
+}

@@ -1,0 +1,255 @@
+//! What is known of the objects of a kind, kept up by one watch for all controllers that mind them.
+//!
+//! Only metadata is kept: a controller that acts reads the objects themselves, so that it acts on the newest state. A watch
+//! that broke and begins anew may have missed departures; the informer compares and tells of those as well, which a
+//! watch alone would not.
+
+use std::collections::HashMap;
+use std::fmt::Debug;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use futures::{Stream, StreamExt as _, stream};
+use kube::core::PartialObjectMeta;
+use kube::runtime::WatchStreamExt as _;
+use kube::runtime::reflector::ObjectRef;
+use kube::runtime::watcher::{self, Event};
+use kube::{Api, Client, Resource, ResourceExt as _};
+use serde::de::DeserializeOwned;
+use tokio::sync::broadcast;
+use tokio::sync::broadcast::error::RecvError;
+
+use crate::drive::Patience;
+
+/// How many changes a listener may be behind. One that is further behind is told of every object instead.
+const BACKLOG: usize = 1024;
+
+/// What is known of one object.
+pub(crate) type Meta<K> = Arc<PartialObjectMeta<K>>;
+/// Namespace and name.
+type Key = (String, String);
+
+/// A change as listeners hear of it.
+pub(crate) struct Change<K> {
+    before: Option<Meta<K>>,
+    now: Option<Meta<K>>,
+}
+
+// Not derived, which would ask the same of `K`.
+impl<K> Clone for Change<K> {
+    fn clone(&self) -> Self {
+        Self { before: self.before.clone(), now: self.now.clone() }
+    }
+}
+
+impl<K> Change<K> {
+    /// The object as it was and as it is.
+    pub(crate) fn states(&self) -> impl Iterator<Item = &Meta<K>> {
+        self.before.iter().chain(&self.now)
+    }
+
+    /// The object, if it is gone now.
+    pub(crate) fn departed(&self) -> Option<&Meta<K>> {
+        self.before.as_ref().filter(|_| self.now.is_none())
+    }
+}
+
+/// The known objects of a kind. Cheap to clone.
+pub(crate) struct Informer<K> {
+    known: Arc<RwLock<HashMap<Key, Meta<K>>>>,
+    changes: broadcast::Sender<Change<K>>,
+}
+
+impl<K> Clone for Informer<K> {
+    fn clone(&self) -> Self {
+        Self { known: self.known.clone(), changes: self.changes.clone() }
+    }
+}
+
+impl<K> Informer<K>
+where
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
+{
+    /// An informer that knows nothing yet.
+    pub(crate) fn new() -> Self {
+        Self { known: Arc::default(), changes: broadcast::Sender::new(BACKLOG) }
+    }
+
+    /// Keeps up with the objects of all namespaces. Never ends.
+    pub(crate) async fn follow(self, client: Client) {
+        let objects = Api::<PartialObjectMeta<K>>::all(client);
+        let mut events =
+            watcher::watcher(objects, watcher::Config::default()).backoff(Patience::default()).boxed();
+        let mut listed: Option<HashMap<Key, Meta<K>>> = None;
+        while let Some(event) = events.next().await {
+            match event {
+                Ok(Event::Init) => listed = Some(HashMap::new()),
+                Ok(Event::InitApply(object)) => {
+                    if let Some(listed) = &mut listed {
+                        listed.insert(key(&object), Arc::new(object));
+                    }
+                }
+                Ok(Event::InitDone) => self.replace(listed.take().unwrap_or_default()),
+                Ok(Event::Apply(object)) => self.put(object),
+                Ok(Event::Delete(object)) => self.remove(&key(&object)),
+                Err(error) => {
+                    tracing::debug!(kind = %K::kind(&()), %error, "a watch broke; it begins anew");
+                }
+            }
+        }
+    }
+
+    fn put(&self, object: PartialObjectMeta<K>) {
+        let object = Arc::new(object);
+        let before = self.write(|known| known.insert(key(&*object), object.clone()));
+        self.tell(before, Some(object));
+    }
+
+    fn remove(&self, key: &Key) {
+        let before = self.write(|known| known.remove(key));
+        self.tell(before, None);
+    }
+
+    /// Takes up what a new listing shows, and tells of everything that it shows differently.
+    fn replace(&self, listed: HashMap<Key, Meta<K>>) {
+        let mut before = self.write(|known| std::mem::replace(known, listed.clone()));
+        for (key, now) in listed {
+            let was = before.remove(&key);
+            let same = was.as_ref().is_some_and(|was| was.resource_version() == now.resource_version());
+            if !same {
+                self.tell(was, Some(now));
+            }
+        }
+        before.into_values().for_each(|gone| self.tell(Some(gone), None));
+    }
+
+    fn write<T>(&self, change: impl FnOnce(&mut HashMap<Key, Meta<K>>) -> T) -> T {
+        change(&mut self.known.write().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn tell(&self, before: Option<Meta<K>>, now: Option<Meta<K>>) {
+        // Nobody listening is no failure: what is known is there for whoever comes.
+        drop(self.changes.send(Change { before, now }));
+    }
+
+    /// What is known of one object.
+    pub(crate) fn get(&self, namespace: &str, name: &str) -> Option<Meta<K>> {
+        let key = (namespace.to_owned(), name.to_owned());
+        self.known.read().unwrap_or_else(PoisonError::into_inner).get(&key).cloned()
+    }
+
+    /// All objects known now.
+    pub(crate) fn all(&self) -> Vec<Meta<K>> {
+        self.known.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+
+    /// The names of the objects in a namespace that an owner controls.
+    pub(crate) fn controlled_by(&self, namespace: &str, uid: &str) -> Vec<String> {
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        let here = known.values().filter(|object| object.metadata.namespace.as_deref() == Some(namespace));
+        here.filter(|object| crate::owner::controlled_by(&***object, uid))
+            .map(|object| object.name_any())
+            .collect()
+    }
+
+    /// Every object known now, then every change.
+    pub(crate) fn changes(&self) -> impl Stream<Item = Change<K>> + Send + use<K> {
+        let listening = self.changes.subscribe();
+        let first = self.everything();
+        let state = (self.clone(), listening, first);
+        stream::unfold(state, |(informer, mut listening, mut waiting)| async move {
+            loop {
+                if let Some(change) = waiting.pop() {
+                    return Some((change, (informer, listening, waiting)));
+                }
+                match listening.recv().await {
+                    Ok(change) => return Some((change, (informer, listening, waiting))),
+                    Err(RecvError::Lagged(_)) => waiting = informer.everything(),
+                    Err(RecvError::Closed) => return None,
+                }
+            }
+        })
+    }
+
+    fn everything(&self) -> Vec<Change<K>> {
+        self.all().into_iter().map(|object| Change { before: None, now: Some(object) }).collect()
+    }
+
+    /// The objects of another kind that changes concern, as `concerns` finds them by the object before and after.
+    pub(crate) fn triggers<T, I, F>(
+        &self,
+        concerns: F,
+    ) -> impl Stream<Item = ObjectRef<T>> + Send + use<K, T, I, F>
+    where
+        T: Resource<DynamicType = ()> + Clone + Send + Sync + 'static,
+        I: IntoIterator<Item = ObjectRef<T>>,
+        F: Fn(&PartialObjectMeta<K>) -> I + Send + Sync + 'static,
+    {
+        self.changes().flat_map(move |change| {
+            let concerned: Vec<ObjectRef<T>> = change.states().flat_map(|state| concerns(state)).collect();
+            stream::iter(concerned)
+        })
+    }
+
+    /// The controllers of this kind of the objects that change.
+    pub(crate) fn controllers<T>(&self) -> impl Stream<Item = ObjectRef<T>> + Send + use<K, T>
+    where
+        T: Resource<DynamicType = ()> + Clone + Send + Sync + 'static,
+    {
+        self.triggers(|object| crate::owner::controller(object))
+    }
+}
+
+fn key(object: &impl Resource) -> Key {
+    let meta = object.meta();
+    (meta.namespace.clone().unwrap_or_default(), meta.name.clone().unwrap_or_default())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test that cannot go on ends here")]
+mod tests {
+    use super::*;
+    use k8s_openapi::api::core::v1::Pod;
+    use serde_json::json;
+
+    fn pod(name: &str, version: &str) -> PartialObjectMeta<Pod> {
+        let meta = json!({"metadata": {"namespace": "a", "name": name, "resourceVersion": version}});
+        serde_json::from_value(meta).unwrap()
+    }
+
+    fn listing(pods: &[(&str, &str)]) -> HashMap<Key, Meta<Pod>> {
+        pods.iter()
+            .map(|(name, version)| (("a".into(), (*name).into()), Arc::new(pod(name, version))))
+            .collect()
+    }
+
+    fn heard(change: &Change<Pod>) -> (Option<String>, Option<String>) {
+        let version = |meta: &Option<Meta<Pod>>| meta.as_ref().and_then(|meta| meta.resource_version());
+        (version(&change.before), version(&change.now))
+    }
+
+    #[tokio::test]
+    async fn a_new_listing_tells_of_what_changed_and_of_what_went_unseen() {
+        let informer = Informer::<Pod>::new();
+        informer.replace(listing(&[("same", "1"), ("changed", "2"), ("gone", "3")]));
+        let mut changes = informer.changes().boxed();
+        for _ in 0..3 {
+            changes.next().await.unwrap();
+        }
+        informer.replace(listing(&[("same", "1"), ("changed", "5")]));
+        let mut seen = [heard(&changes.next().await.unwrap()), heard(&changes.next().await.unwrap())];
+        seen.sort();
+        let text = |version: &str| Some(version.to_owned());
+        assert_eq!(seen, [(text("2"), text("5")), (text("3"), None)]);
+    }
+
+    #[tokio::test]
+    async fn a_listener_that_is_too_far_behind_hears_of_everything() {
+        let informer = Informer::<Pod>::new();
+        let mut changes = informer.changes().boxed();
+        for at in 0..=BACKLOG + 10 {
+            informer.put(pod("busy", &at.to_string()));
+        }
+        let (before, now) = heard(&changes.next().await.unwrap());
+        assert_eq!((before, now), (None, Some((BACKLOG + 10).to_string())));
+    }
+}

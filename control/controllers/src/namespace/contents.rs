@@ -1,0 +1,97 @@
+//! Deletes what is in a namespace.
+
+use std::collections::BTreeMap;
+
+use futures::StreamExt as _;
+use kube::api::{DeleteParams, ListParams};
+use kube::core::PartialObjectMeta;
+use kube::core::{ApiResource, DynamicObject};
+use kube::discovery::{Discovery, Scope, verbs};
+use kube::{Api, Client, ResourceExt as _};
+
+use crate::Error;
+
+/// How many kinds are emptied at a time.
+const AT_ONCE: usize = 8;
+
+/// What is still in a namespace, and what stood in the way.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Remaining {
+    /// How many objects of each resource are left.
+    pub(super) objects: BTreeMap<String, usize>,
+    /// How many of them wait for each finalizer.
+    pub(super) finalizers: BTreeMap<String, usize>,
+    /// Why the kinds of objects could not be found out.
+    pub(super) discovery: Option<String>,
+    /// Why objects could not be deleted.
+    pub(super) failures: Vec<String>,
+}
+
+impl Remaining {
+    /// Whether nothing is left and nothing failed.
+    pub(super) fn is_empty(&self) -> bool {
+        self == &Self::default()
+    }
+}
+
+/// Deletes everything in a namespace; tells what is left. What fails for one kind does not hold up the others.
+pub(super) async fn empty(client: &Client, namespace: &str) -> Remaining {
+    let discovery = match Discovery::new(client.clone()).run_aggregated().await {
+        Ok(discovery) => discovery,
+        Err(error) => {
+            return Remaining { discovery: Some(Error::from(error).text()), ..Remaining::default() };
+        }
+    };
+    let mut resources = Vec::new();
+    for group in discovery.groups() {
+        for (resource, capabilities) in group.recommended_resources() {
+            let deletable = capabilities.supports_operation(verbs::LIST)
+                && capabilities.supports_operation(verbs::DELETE_COLLECTION);
+            if capabilities.scope == Scope::Namespaced && deletable {
+                resources.push(resource);
+            }
+        }
+    }
+    let emptied = futures::stream::iter(resources)
+        .map(|resource| async move { (resource.clone(), empty_of(client, namespace, &resource).await) })
+        .buffer_unordered(AT_ONCE);
+    let outcomes: Vec<_> = emptied.collect().await;
+    let mut remaining = Remaining::default();
+    for (resource, outcome) in outcomes {
+        let name = qualified(&resource);
+        match outcome {
+            Ok(left) if left.is_empty() => {}
+            Ok(left) => {
+                remaining.objects.insert(name, left.len());
+                for finalizer in left.iter().flat_map(|object| object.finalizers()) {
+                    *remaining.finalizers.entry(finalizer.clone()).or_default() += 1;
+                }
+            }
+            Err(error) => remaining.failures.push(format!("{name}: {}", error.text())),
+        }
+    }
+    remaining.failures.sort();
+    remaining
+}
+
+/// Deletes all objects of one resource; gives those that were there before.
+async fn empty_of(
+    client: &Client,
+    namespace: &str,
+    resource: &ApiResource,
+) -> Result<Vec<PartialObjectMeta<DynamicObject>>, Error> {
+    let objects: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, resource);
+    let there = objects.list_metadata(&ListParams::default()).await?.items;
+    if there.iter().any(|object| object.metadata.deletion_timestamp.is_none()) {
+        objects.delete_collection(&DeleteParams::background(), &ListParams::default()).await?;
+        return Ok(objects.list_metadata(&ListParams::default()).await?.items);
+    }
+    Ok(there)
+}
+
+fn qualified(resource: &ApiResource) -> String {
+    if resource.group.is_empty() {
+        return resource.plural.clone();
+    }
+    format!("{}.{}", resource.plural, resource.group)
+}

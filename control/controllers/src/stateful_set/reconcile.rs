@@ -1,0 +1,221 @@
+//! The loop of StatefulSets.
+
+use std::sync::Arc;
+
+use futures::StreamExt as _;
+use futures::stream::select_all;
+use jiff::Timestamp;
+use k8s_openapi::api::apps::v1::{ControllerRevision, StatefulSet, StatefulSetSpec};
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use kube::api::Patch;
+use kube::runtime::controller::Action;
+use kube::runtime::reflector::Store;
+use kube::{Api, ResourceExt as _};
+use serde_json::json;
+
+use super::decision::{Snapshot, Step, decide};
+use super::identity::{self, ordinal};
+use crate::Error;
+use crate::drive::{AGAIN, drive};
+use crate::events::Voice;
+use crate::owner::{
+    changing_as, claim_all, controlled_by, controller_reference, delete, is_ending, suitors, write_status,
+    writing_as,
+};
+use crate::pod::is_active;
+use crate::revision::{self, HASH_LABEL, label, template};
+use crate::run::World;
+
+const MANAGER: &str = "statefulset-controller";
+
+/// Runs until the world ends.
+pub(crate) async fn run(world: Arc<World>) {
+    let (pods, revisions) = (world.pods.clone(), world.revisions.clone());
+    drive(
+        world,
+        move |sets: Store<StatefulSet>| {
+            let orphans = pods.triggers(move |pod| {
+                suitors(pod, &sets, |set: &StatefulSet| Some(set.spec.selector.clone()))
+            });
+            select_all([orphans.boxed(), pods.controllers().boxed(), revisions.controllers().boxed()])
+        },
+        reconcile,
+    )
+    .await;
+}
+
+async fn reconcile(set: Arc<StatefulSet>, world: Arc<World>) -> Result<Action, Error> {
+    let namespace = set.namespace().ok_or(Error::Incomplete { kind: "StatefulSet", field: "namespace" })?;
+    let sets: Api<StatefulSet> = Api::namespaced(world.client.clone(), &namespace);
+    let pods: Api<Pod> = Api::namespaced(world.client.clone(), &namespace);
+    let revisions: Api<ControllerRevision> = Api::namespaced(world.client.clone(), &namespace);
+    let Some(set) = sets.get_opt(&set.name_any()).await? else { return Ok(Action::await_change()) };
+    if is_ending(&set) {
+        return Ok(Action::await_change());
+    }
+    let spec = set.spec.clone();
+    let known = world.pods.controlled_by(&namespace, &set.uid().unwrap_or_default());
+    let adoptable = |pod: &Pod| is_active(pod) && ordinal(&set, pod).is_some();
+    let owned = claim_all(&pods, &set, &spec.selector, known, adoptable).await?;
+
+    let before = set.status.clone().unwrap_or_default();
+    let collisions = before.collision_count.unwrap_or(0);
+    let found = revision::sync(&revisions, &set, &spec.selector, &spec.template, collisions, MANAGER).await?;
+    let named = |name: &Option<String>| found.all.iter().find(|revision| Some(revision.name_any()) == *name);
+    let current = named(&before.current_revision).unwrap_or(&found.update).clone();
+    let (old, new) = (label(&current), label(&found.update));
+    let now = Timestamp::now();
+    let decision = decide(Snapshot { set: &set, pods: &owned, current: &old, update: &new, now });
+
+    // The status names revisions by their objects' names.
+    let mut status = decision.status;
+    let named = |hash: &Option<String>| {
+        if *hash == Some(new.clone()) { found.update.name_any() } else { current.name_any() }
+    };
+    status.current_revision = Some(named(&status.current_revision));
+    status.update_revision = Some(found.update.name_any());
+    status.collision_count =
+        (found.collisions > 0 || before.collision_count.is_some()).then_some(found.collisions);
+    write_status(&sets, &set, MANAGER, set.status.as_ref(), &status).await?;
+
+    let voice = world.events.about(MANAGER, &set);
+    let claims: Api<PersistentVolumeClaim> = Api::namespaced(world.client.clone(), &namespace);
+    for step in decision.steps {
+        match step {
+            Step::Create { ordinal, updated } => {
+                let revision = if updated { &found.update } else { &current };
+                let template = template(revision).unwrap_or_else(|| spec.template.clone());
+                let pod = identity::pod(&set, ordinal, &template, &label(revision));
+                make_claims(&claims, &set, &spec, ordinal, &voice).await?;
+                make(&pods, &set, &pod, &voice).await?;
+            }
+            Step::Delete { name, ended } => {
+                let Some(pod) = owned.iter().find(|pod| pod.name_any() == name) else { continue };
+                if ended {
+                    let text =
+                        format!("StatefulSet {namespace}/{} is recreating failed Pod {name}", set.name_any());
+                    voice.warning("RecreatingFailedPod", text);
+                }
+                let scaled = !ended && is_condemned(&set, &spec, pod);
+                if scaled && retention(&spec, |policy| policy.when_scaled.as_deref()) == Some("Delete") {
+                    hand_over(&claims, &set, pod).await?;
+                }
+                delete(&pods, pod).await?;
+                let text = format!("delete Pod {name} in StatefulSet {} successful", set.name_any());
+                voice.normal("SuccessfulDelete", text);
+            }
+        }
+    }
+    let in_use = |revision: &ControllerRevision| {
+        let hash = label(revision);
+        hash == old || hash == new || owned.iter().any(|pod| pod.labels().get(HASH_LABEL) == Some(&hash))
+    };
+    revision::clean(&revisions, &found.all, in_use, spec.revision_history_limit).await?;
+    Ok(Action::requeue(decision.again.unwrap_or(AGAIN).min(AGAIN)))
+}
+
+fn is_condemned(set: &StatefulSet, spec: &StatefulSetSpec, pod: &Pod) -> bool {
+    let begin = identity::first(set);
+    let end = begin.saturating_add(spec.replicas.unwrap_or(1));
+    ordinal(set, pod).is_some_and(|ordinal| ordinal < begin || ordinal >= end)
+}
+
+fn retention<'a>(
+    spec: &'a StatefulSetSpec,
+    of: impl Fn(
+        &'a k8s_openapi::api::apps::v1::StatefulSetPersistentVolumeClaimRetentionPolicy,
+    ) -> Option<&'a str>,
+) -> Option<&'a str> {
+    spec.persistent_volume_claim_retention_policy.as_ref().and_then(of)
+}
+
+async fn make(pods: &Api<Pod>, set: &StatefulSet, pod: &Pod, voice: &Voice<'_>) -> Result<(), Error> {
+    let (name, owner) = (pod.name_any(), set.name_any());
+    match pods.create(&writing_as(MANAGER), pod).await.map_err(Error::from) {
+        Ok(_) => {
+            voice.normal("SuccessfulCreate", format!("create Pod {name} in StatefulSet {owner} successful"));
+            Ok(())
+        }
+        Err(error) if error.already_exists() => {
+            let there = pods.get_opt(&name).await?;
+            let mine = there.is_some_and(|there| controlled_by(&there, &set.uid().unwrap_or_default()));
+            if mine { Ok(()) } else { Err(failed(voice, "Pod", &name, &owner, error)) }
+        }
+        Err(error) if error.namespace_ends() => Ok(()),
+        Err(error) => Err(failed(voice, "Pod", &name, &owner, error)),
+    }
+}
+
+fn failed(voice: &Voice<'_>, what: &str, name: &str, set: &str, error: Error) -> Error {
+    let text = format!("create {what} {name} in StatefulSet {set} failed error: {}", error.text());
+    voice.warning("FailedCreate", text);
+    error
+}
+
+/// Makes the claims that are missing, and gives those that are there the owner that the set's policy says.
+async fn make_claims(
+    claims: &Api<PersistentVolumeClaim>,
+    set: &StatefulSet,
+    spec: &StatefulSetSpec,
+    ordinal: i32,
+    voice: &Voice<'_>,
+) -> Result<(), Error> {
+    let with_set = retention(spec, |policy| policy.when_deleted.as_deref()) == Some("Delete");
+    let owners: Vec<OwnerReference> = with_set.then(|| plain_owner(set)).into_iter().collect();
+    for mut claim in identity::claims(set, ordinal) {
+        let name = claim.name_any();
+        if let Some(there) = claims.get_opt(&name).await? {
+            // A pod that is to be made again needs its claim: it no longer goes with the pod that was.
+            let uid = set.uid().unwrap_or_default();
+            let owned = there.owner_references().iter().any(|owner| owner.uid == uid);
+            let handed = there.owner_references().iter().any(|owner| owner.kind == "Pod");
+            if owned != with_set || handed {
+                set_owners(claims, &there, &owners).await?;
+            }
+            continue;
+        }
+        claim.metadata.owner_references = (!owners.is_empty()).then(|| owners.clone());
+        let (pod, owner) = (identity::name(set, ordinal), set.name_any());
+        match claims.create(&writing_as(MANAGER), &claim).await.map_err(Error::from) {
+            Ok(_) => {
+                let text = format!("create Claim {name} Pod {pod} in StatefulSet {owner} success");
+                voice.normal("SuccessfulCreate", text);
+            }
+            Err(error) if error.already_exists() => {}
+            Err(error) => return Err(failed(voice, "Claim", &name, &owner, error)),
+        }
+    }
+    Ok(())
+}
+
+/// Lets the claims of a pod that is scaled away go with it.
+async fn hand_over(claims: &Api<PersistentVolumeClaim>, set: &StatefulSet, pod: &Pod) -> Result<(), Error> {
+    let Some(ordinal) = ordinal(set, pod) else { return Ok(()) };
+    let owner = OwnerReference { controller: None, block_owner_deletion: None, ..controller_reference(pod) };
+    for claim in identity::claims(set, ordinal) {
+        if let Some(there) = claims.get_opt(&claim.name_any()).await? {
+            set_owners(claims, &there, std::slice::from_ref(&owner)).await?;
+        }
+    }
+    Ok(())
+}
+
+fn plain_owner(set: &StatefulSet) -> OwnerReference {
+    OwnerReference { controller: None, block_owner_deletion: None, ..controller_reference(set) }
+}
+
+async fn set_owners(
+    claims: &Api<PersistentVolumeClaim>,
+    claim: &PersistentVolumeClaim,
+    owners: &[OwnerReference],
+) -> Result<(), Error> {
+    if claim.owner_references() == owners {
+        return Ok(());
+    }
+    let patch = json!({"metadata": {
+        "uid": claim.uid(), "resourceVersion": claim.resource_version(), "ownerReferences": owners,
+    }});
+    claims.patch(&claim.name_any(), &changing_as(MANAGER), &Patch::Merge(patch)).await?;
+    Ok(())
+}

@@ -1,0 +1,100 @@
+use super::*;
+use crate::spdy::tests::Client;
+use futures::{SinkExt as _, StreamExt as _};
+use tokio::io::duplex;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::protocol::{Message, Role};
+
+const ALL: Wants = Wants { stdin: true, stdout: true, stderr: true, tty: false };
+
+fn over(transport: Transport) -> Accepted {
+    Accepted::over(transport)
+}
+
+#[tokio::test]
+async fn a_process_talks_over_spdy_and_tells_its_code() {
+    let (ours, theirs) = duplex(1 << 16);
+    let begun = tokio::spawn(session(theirs, over(Transport::Spdy), ALL));
+    let mut client = Client::new(ours);
+    let mut opened = Vec::new();
+    for kind in ["error", "stdin", "stdout", "stderr"] {
+        opened.push(client.open(&[("streamType", kind)]).await);
+    }
+    let [error, stdin, stdout, stderr] = opened[..] else { panic!("{opened:?}") };
+    let mut session = begun.await.unwrap().unwrap();
+    client.write(stdin, b"question").await;
+    client.finish(stdin).await;
+    let mut input = session.stdin.take().unwrap();
+    assert_eq!(input.recv().await.unwrap(), "question");
+    assert_eq!(input.recv().await, None);
+    session.stdout.take().unwrap().write("answer".into()).await.unwrap();
+    session.stderr.take().unwrap().write("complaint".into()).await.unwrap();
+    let gone = session.gone.clone();
+    let ending = tokio::spawn(session.outcome.exited(3));
+    let read = client.read_all(&[stdout, stderr, error]).await;
+    assert_eq!(read[..2], ["answer", "complaint"]);
+    let status: Value = serde_json::from_str(&read[2]).unwrap();
+    assert_eq!(status["reason"], "NonZeroExitCode");
+    assert_eq!(status["details"]["causes"][0]["message"], "3");
+    drop(client);
+    ending.await.unwrap();
+    gone.cancelled().await;
+}
+
+#[tokio::test]
+async fn a_process_talks_over_channels_and_its_input_is_closed_alone() {
+    let (ours, theirs) = duplex(1 << 16);
+    let mut session = session(theirs, over(Transport::Channels { closes: true }), ALL).await.unwrap();
+    let mut client = WebSocketStream::from_raw_socket(ours, Role::Client, None).await;
+    client.send(Message::binary(&b"\0question"[..])).await.unwrap();
+    client.send(Message::binary(&b"\xff\0"[..])).await.unwrap();
+    let mut input = session.stdin.take().unwrap();
+    assert_eq!(input.recv().await.unwrap(), "question");
+    assert_eq!(input.recv().await, None);
+    session.stdout.take().unwrap().write("answer".into()).await.unwrap();
+    session.stderr.take().unwrap().write("complaint".into()).await.unwrap();
+    let ending = tokio::spawn(session.outcome.exited(0));
+    let mut seen = Vec::new();
+    while let Some(Ok(Message::Binary(message))) = client.next().await {
+        seen.push(message);
+    }
+    ending.await.unwrap();
+    assert_eq!(seen[..2], ["\x01answer", "\x02complaint"]);
+    assert_eq!(seen[2], "\x03{\"metadata\":{},\"status\":\"Success\"}");
+}
+
+#[tokio::test]
+async fn a_terminal_has_sizes_and_no_second_output() {
+    let (ours, theirs) = duplex(1 << 16);
+    let wants = Wants { tty: true, ..ALL };
+    let mut session = session(theirs, over(Transport::Channels { closes: false }), wants).await.unwrap();
+    assert!(session.stderr.is_none());
+    let mut client = WebSocketStream::from_raw_socket(ours, Role::Client, None).await;
+    client.send(Message::binary(&b"\x04{\"Width\":80,\"Height\":24}"[..])).await.unwrap();
+    client.send(Message::binary(&b"\x04no size"[..])).await.unwrap();
+    client.send(Message::binary(&b"\x04{\"Width\":100,\"Height\":30}"[..])).await.unwrap();
+    let sizes = session.sizes.as_mut().unwrap();
+    assert_eq!(sizes.recv().await, Some(Size { width: 80, height: 24 }));
+    assert_eq!(sizes.recv().await, Some(Size { width: 100, height: 30 }));
+    drop(client);
+    session.gone.cancelled().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_opens_too_little_is_not_waited_for() {
+    let (ours, theirs) = duplex(1 << 16);
+    let begun = tokio::spawn(session(theirs, over(Transport::Spdy), ALL));
+    let mut client = Client::new(ours);
+    client.open(&[("streamType", "error")]).await;
+    assert!(matches!(begun.await.unwrap(), Err(Error::Late("stdin"))));
+}
+
+#[tokio::test]
+async fn sizes_over_spdy_are_cut_out_of_what_comes() {
+    let (sender, reader) = mpsc::channel(4);
+    let mut sizes = sizes_of(reader);
+    sender.send("{\"Width\":1,\"Hei".into()).await.unwrap();
+    sender.send("ght\":2}\n{\"Width\":3,\"Height\":4}".into()).await.unwrap();
+    assert_eq!(sizes.recv().await, Some(Size { width: 1, height: 2 }));
+    assert_eq!(sizes.recv().await, Some(Size { width: 3, height: 4 }));
+}

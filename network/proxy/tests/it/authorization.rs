@@ -1,0 +1,88 @@
+//! Requests that another service is asked about.
+
+use std::sync::Arc;
+
+use http::HeaderName;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use xebec_proxy::config::{Authorization, Backend, Config, Route};
+use xebec_proxy::proxy::Limits;
+
+use crate::peers::{backend, endpoint, listener, raw, read_head, route, serving_with, upstream};
+
+/// Lets pass who says `token: good`, and tells what it was asked.
+async fn service() -> Backend {
+    let address = endpoint(|mut stream| async move {
+        while let Some(head) = read_head(&mut stream).await {
+            let head = head.to_ascii_lowercase();
+            let length = head.split("content-length: ").nth(1).and_then(|rest| rest.split('\r').next());
+            let mut body = vec![0; length.unwrap().parse().unwrap()];
+            stream.read_exact(&mut body).await.unwrap();
+            let answer = if head.contains("token: good") {
+                let (line, body) =
+                    (head.lines().next().unwrap(), String::from_utf8_lossy(&body).into_owned());
+                let shown = format!("{line}|{body}|{}", head.contains("x-hidden"));
+                format!("HTTP/1.1 200 OK\r\nX-User: ann\r\nX-Shown: {shown}\r\nContent-Length: 2\r\n\r\nok")
+            } else {
+                "HTTP/1.1 401 No\r\nWWW-Authenticate: Custom\r\nContent-Length: 2\r\n\r\nno".to_owned()
+            };
+            stream.write_all(answer.as_bytes()).await.unwrap();
+        }
+    })
+    .await;
+    backend("auth", 1, vec![address])
+}
+
+async fn guarded(service: Backend, taken: Vec<HeaderName>, body_bytes: Option<usize>) -> (Config, Limits) {
+    let (address, _) = upstream("a").await;
+    let rules = Authorization {
+        backend: Arc::new(service),
+        path_prefix: "/check/".to_owned(),
+        shown: vec![HeaderName::from_static("token")],
+        taken,
+        body_bytes,
+    };
+    let guarded =
+        Route { authorization: Some(Arc::new(rules)), ..route(vec![backend("a", 1, vec![address])]) };
+    (Config { listeners: vec![listener(vec![guarded])] }, Limits::default())
+}
+
+fn asking(token: &str, body: &str) -> String {
+    let length = body.len();
+    format!(
+        "POST /p?q=1 HTTP/1.1\r\nHost: h\r\nConnection: close\r\nToken: {token}\r\nX-Hidden: 1\r\nX-User: eve\r\n\
+         Content-Length: {length}\r\n\r\n{body}"
+    )
+}
+
+#[tokio::test]
+async fn a_request_passes_with_what_the_service_said_or_is_answered_by_it() {
+    let (config, limits) = guarded(service().await, Vec::new(), None).await;
+    let (_proxy, front) = serving_with(config, limits).await;
+    let passed = raw(front, &asking("good", "")).await;
+    assert!(passed.starts_with("HTTP/1.1 200") && passed.contains("\r\n\r\na\n"), "{passed}");
+    assert!(passed.contains("x-user: ann") && !passed.contains("eve"), "{passed}");
+    assert!(passed.contains("x-shown: post /check/p?q=1 http/1.1||false"), "{passed}");
+    let refused = raw(front, &asking("bad", "")).await;
+    assert!(refused.starts_with("HTTP/1.1 401") && refused.ends_with("no"), "{refused}");
+    assert!(refused.to_ascii_lowercase().contains("www-authenticate: custom"), "{refused}");
+}
+
+#[tokio::test]
+async fn a_body_is_shown_up_to_its_limit_and_chosen_headers_alone_are_taken() {
+    let taken = vec![HeaderName::from_static("x-shown")];
+    let (config, limits) = guarded(service().await, taken, Some(5)).await;
+    let (_proxy, front) = serving_with(config, limits).await;
+    let passed = raw(front, &asking("good", "hello")).await;
+    assert!(passed.contains("|hello|") && passed.contains("x-user: eve"), "{passed}");
+    assert!(raw(front, &asking("good", "hello!")).await.starts_with("HTTP/1.1 413"));
+}
+
+#[tokio::test]
+async fn nothing_passes_while_the_service_is_away() {
+    let dead = backend("auth", 1, vec!["127.0.0.1:1".parse().unwrap()]);
+    for service in [dead, Backend::invalid("auth", 1)] {
+        let (config, limits) = guarded(service, Vec::new(), None).await;
+        let (_proxy, front) = serving_with(config, limits).await;
+        assert!(raw(front, &asking("good", "")).await.starts_with("HTTP/1.1 50"));
+    }
+}

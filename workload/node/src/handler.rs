@@ -1,0 +1,210 @@
+//! The ways in which a container is asked something or told to do something: a command in it, an HTTP request, a TCP
+//! connection, or a sleep.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::Request;
+use http_body_util::Empty;
+use hyper_util::rt::TokioIo;
+use k8s_openapi::api::core::v1::{Container, HTTPGetAction, LifecycleHandler, Probe, TCPSocketAction};
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use tokio::net::TcpStream;
+
+use crate::duration::go;
+use crate::probe::Timing;
+use crate::vigil::Target;
+
+/// Bytes of a command's output that are kept.
+const MOST_OUTPUT: u64 = 10 << 10;
+/// A hook's command is ended when its container is; this only bounds what nobody ends.
+const HOOK: Duration = Duration::from_secs(24 * 60 * 60);
+/// How long a hook's HTTP request may take.
+const HOOK_REQUEST: Duration = Duration::from_secs(30);
+
+/// Why an attempt was no success.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Failed {
+    /// The container answered, and not well.
+    Refused(String),
+    /// It could not be asked.
+    Unknown(String),
+}
+
+/// Runs a probe once, for as long as it may take.
+pub(crate) async fn probe(probe: &Probe, target: &Target<'_>) -> Result<(), Failed> {
+    let limit = Timing::of(probe).timeout;
+    if let Some(exec) = &probe.exec {
+        return command(exec.command.as_deref().unwrap_or_default(), target, limit).await;
+    }
+    if let Some(get) = &probe.http_get {
+        return http(get, target, limit).await.map_err(Failed::Refused);
+    }
+    if let Some(socket) = &probe.tcp_socket {
+        return tcp(socket, target, limit).await.map_err(Failed::Refused);
+    }
+    Err(Failed::Unknown("missing probe handler: use exec, httpGet or tcpSocket".to_owned()))
+}
+
+/// Runs a hook to its end.
+pub(crate) async fn hook(hook: &LifecycleHandler, target: &Target<'_>) -> Result<(), String> {
+    if let Some(exec) = &hook.exec {
+        let done = command(exec.command.as_deref().unwrap_or_default(), target, HOOK).await;
+        return done.map_err(|failed| match failed {
+            Failed::Refused(why) | Failed::Unknown(why) => why,
+        });
+    }
+    if let Some(get) = &hook.http_get {
+        return http(get, target, HOOK_REQUEST).await;
+    }
+    if let Some(sleep) = &hook.sleep {
+        tokio::time::sleep(Duration::from_secs(u64::try_from(sleep.seconds).unwrap_or(0))).await;
+    }
+    Ok(())
+}
+
+async fn command(command: &[String], target: &Target<'_>, limit: Duration) -> Result<(), Failed> {
+    let Some(process) = target.process else {
+        return Err(Failed::Unknown(
+            "a WebAssembly component runs no commands: use httpGet or tcpSocket".to_owned(),
+        ));
+    };
+    let unknown = |error: xebec_container::Error| Failed::Unknown(error.to_string());
+    let output = process.exec(command).map_err(unknown)?.output(limit, MOST_OUTPUT).await.map_err(unknown)?;
+    match output.code {
+        Some(0) => Ok(()),
+        Some(_) => {
+            let mut said = output.stdout;
+            said.extend_from_slice(&output.stderr);
+            said.truncate(usize::try_from(MOST_OUTPUT).unwrap_or(usize::MAX));
+            Err(Failed::Refused(String::from_utf8_lossy(&said).into_owned()))
+        }
+        None => {
+            let text = format!("{:?} timed out after {}", command.join(" "), go(limit));
+            Err(Failed::Refused(format!("command timed out: {text}")))
+        }
+    }
+}
+
+async fn tcp(action: &TCPSocketAction, target: &Target<'_>, limit: Duration) -> Result<(), String> {
+    let port = port_of(&action.port, target.container)?;
+    let host = action.host.clone().filter(|host| !host.is_empty());
+    let host = host.unwrap_or_else(|| target.address.to_string());
+    connect(&host, port, limit).await.map(drop)
+}
+
+async fn connect(host: &str, port: u16, limit: Duration) -> Result<TcpStream, String> {
+    let connected = tokio::time::timeout(limit, TcpStream::connect((host, port))).await;
+    let refused = match connected {
+        Ok(Ok(stream)) => return Ok(stream),
+        Ok(Err(error)) if error.kind() == std::io::ErrorKind::ConnectionRefused => {
+            "connect: connection refused".to_owned()
+        }
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => "i/o timeout".to_owned(),
+    };
+    Err(format!("dial tcp {host}:{port}: {refused}"))
+}
+
+fn port_of(port: &IntOrString, container: &Container) -> Result<u16, String> {
+    let (number, text) = match port {
+        IntOrString::Int(number) => (Some(*number), number.to_string()),
+        IntOrString::String(name) => {
+            let mut ports = container.ports.iter().flatten();
+            let named = ports.find(|own| own.name.as_ref() == Some(name)).map(|own| own.container_port);
+            (named.or_else(|| name.parse().ok()), name.clone())
+        }
+    };
+    let number = number.and_then(|number| u16::try_from(number).ok()).filter(|number| *number > 0);
+    number.ok_or_else(|| format!("port {text} is not one of the container's, nor a number from 1 to 65535"))
+}
+
+async fn http(get: &HTTPGetAction, target: &Target<'_>, limit: Duration) -> Result<(), String> {
+    if get.scheme.as_deref().is_some_and(|scheme| scheme.eq_ignore_ascii_case("https")) {
+        return Err("scheme HTTPS is not served here: use HTTP or a command".to_owned());
+    }
+    let port = port_of(&get.port, target.container)?;
+    let host = get.host.clone().filter(|host| !host.is_empty());
+    let host = host.unwrap_or_else(|| target.address.to_string());
+    let path = get.path.as_deref().filter(|path| path.starts_with('/')).unwrap_or("/");
+    let url = format!("http://{host}:{port}{path}");
+    let failed = |why: String| format!("Get {url:?}: {why}");
+    let attempt = async {
+        let stream = connect(&host, port, limit).await.map_err(failed)?;
+        ask(stream, get, &format!("{host}:{port}"), path).await.map_err(failed)
+    };
+    let late = "context deadline exceeded (Client.Timeout exceeded while awaiting headers)";
+    let code = tokio::time::timeout(limit, attempt).await.unwrap_or_else(|_| Err(failed(late.to_owned())))?;
+    if (200..400).contains(&code) {
+        return Ok(());
+    }
+    Err(format!("HTTP probe failed with statuscode: {code}"))
+}
+
+/// The status of the answer to a request.
+async fn ask(stream: TcpStream, get: &HTTPGetAction, authority: &str, path: &str) -> Result<u16, String> {
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+        .await
+        .map_err(|error| error.to_string())?;
+    let mut request = Request::builder().uri(path);
+    let own =
+        |name: &str| get.http_headers.iter().flatten().any(|header| header.name.eq_ignore_ascii_case(name));
+    for (name, value) in [("user-agent", "kube-probe/1.36"), ("accept", "*/*"), ("host", authority)] {
+        if !own(name) {
+            request = request.header(name, value);
+        }
+    }
+    for header in get.http_headers.iter().flatten().filter(|header| !header.value.is_empty()) {
+        request = request.header(&header.name, &header.value);
+    }
+    let request = request.body(Empty::<Bytes>::new()).map_err(|error| error.to_string())?;
+    // The connection is driven here and dropped with the probe.
+    let response = tokio::select! {
+        response = sender.send_request(request) => response.map_err(|error| error.to_string())?,
+        ended = connection => return Err(format!("the connection ended before the answer: {ended:?}")),
+    };
+    Ok(response.status().as_u16())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn container() -> Container {
+        serde_json::from_value(serde_json::json!({
+            "name": "web", "ports": [{"name": "http", "containerPort": 8080}],
+        }))
+        .unwrap_or_default()
+    }
+
+    #[test]
+    fn ports_go_by_number_and_by_name() {
+        let container = container();
+        let port = |port| port_of(&port, &container);
+        assert_eq!(port(IntOrString::Int(80)), Ok(80));
+        assert_eq!(port(IntOrString::String("http".to_owned())), Ok(8080));
+        for bad in [IntOrString::Int(0), IntOrString::Int(70_000), IntOrString::String("other".to_owned())] {
+            assert!(port(bad.clone()).is_err(), "{bad:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_closed_port_and_a_silent_server_say_what_failed() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let port = listener.local_addr().expect("an address").port();
+        let container = container();
+        let address = std::net::Ipv4Addr::LOCALHOST.into();
+        let target = Target { container: &container, address, process: None };
+        let get: Probe = serde_json::from_value(serde_json::json!({
+            "httpGet": {"port": port, "path": "/healthz"}, "timeoutSeconds": 1,
+        }))
+        .expect("a probe");
+        let late = format!("Get \"http://127.0.0.1:{port}/healthz\": context deadline exceeded");
+        let failed = probe(&get, &target).await;
+        assert!(matches!(&failed, Err(Failed::Refused(why)) if why.starts_with(&late)), "{failed:?}");
+        drop(listener);
+        let closed = format!("dial tcp 127.0.0.1:{port}: connect: connection refused");
+        let failed = probe(&get, &target).await;
+        assert!(matches!(&failed, Err(Failed::Refused(why)) if why.ends_with(&closed)), "{failed:?}");
+    }
+}

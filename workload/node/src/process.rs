@@ -1,0 +1,203 @@
+//! A container as a process of its own.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use kube::ResourceExt as _;
+use xebec_container::{ContainerId, ContainerSpec, Image, Mount, Network, Resources, Signal};
+use xebec_oci::image::{Content, ImageConfig};
+
+use crate::adoption::Name;
+use crate::environment::expand;
+use crate::event::Kind;
+use crate::image::Found;
+use crate::place::Place;
+use crate::slot::{End, Slot};
+use crate::vigil::{Halt, Target};
+use crate::{Error, resolution, security, termination};
+
+impl Halt for xebec_container::Container {
+    fn ask(&self) {
+        signal(self, Signal::TERM);
+    }
+
+    fn force(&self) {
+        signal(self, Signal::KILL);
+    }
+}
+
+fn signal(container: &xebec_container::Container, signal: Signal) {
+    if let Err(error) = container.kill(signal) {
+        tracing::warn!(%error, "a container cannot be told to end");
+    }
+}
+
+impl Slot {
+    /// Where the container's output goes.
+    pub(crate) fn log(&self) -> PathBuf {
+        self.life.folder.join(format!("{}.log", self.container.name))
+    }
+
+    fn message_file(&self) -> PathBuf {
+        self.life.folder.join(format!("{}.termination", self.container.name))
+    }
+
+    /// Begins the container and lets it run to its end.
+    pub(crate) async fn process(
+        &self,
+        place: &Place,
+        found: &Found,
+        env: BTreeMap<String, String>,
+    ) -> Result<End, Error> {
+        let life = &self.life;
+        let Content::Container(config) = &found.resolved.content else {
+            return Err(Error::Config("the image is no container image".to_owned()));
+        };
+        let runtime = life.node.containers()?.runtime.clone();
+        let attempt = self.look(|progress| u32::try_from(progress.restarts).unwrap_or(0));
+        let id = Name { pod: life.uid(), place: self.place_name(), attempt }.id()?;
+        let spec = self.process_spec(place, config, &env).await?;
+        let image = Image {
+            store: life.node.options.store.clone(),
+            name: found.name.clone(),
+            manifest: found.resolved.manifest.clone(),
+            config: (**config).clone(),
+        };
+        // One of that name that an earlier process had not done with is in the way.
+        if let Some(old) = runtime.find(&id) {
+            old.delete().await?;
+        }
+        let mut process = runtime.create(&id, &image, &spec).await?;
+        let name = &self.container.name;
+        self.note(Kind::Normal, "Created", format!("Created container: {name}"));
+        self.change(|progress| progress.id = container_id(&id));
+        process.start().await?;
+        self.note(Kind::Normal, "Started", format!("Started container {name}"));
+        self.watch_process(place, process, true).await
+    }
+
+    /// Takes over a container that an earlier process began.
+    pub(crate) async fn go_on(
+        &self,
+        place: &Place,
+        process: xebec_container::Container,
+    ) -> Result<Option<End>, Error> {
+        self.watch_process(place, process, false).await.map(Some)
+    }
+
+    async fn watch_process(
+        &self,
+        place: &Place,
+        process: xebec_container::Container,
+        is_new: bool,
+    ) -> Result<End, Error> {
+        let ended = {
+            let target =
+                Target { container: &self.container, address: place.address, process: Some(&process) };
+            let waiting = async { process.wait().await.map_err(Error::from) };
+            self.live(&target, is_new, &process, waiting).await
+        };
+        process.delete().await?;
+        let exit = ended?;
+        let mut end = End::of(exit.code, exit.signal, exit.out_of_memory);
+        end.message =
+            termination::message(&self.container, &self.message_file(), &self.log(), end.code).await;
+        Ok(end)
+    }
+
+    async fn process_spec(
+        &self,
+        place: &Place,
+        config: &ImageConfig,
+        env: &BTreeMap<String, String>,
+    ) -> Result<ContainerSpec, Error> {
+        let own = &config.config;
+        let entry = self.container.command.clone().unwrap_or_else(|| own.entrypoint.clone());
+        let plain = if self.container.command.is_some() { Vec::new() } else { own.cmd.clone() };
+        let args = self.container.args.clone().unwrap_or(plain);
+        let all = entry.into_iter().chain(args).map(|arg| expand(&arg, env)).collect();
+        let mut spec = ContainerSpec::new(all, self.log());
+        spec.env = own.env.clone();
+        spec.env.extend(env.iter().map(|(key, value)| format!("{key}={value}")));
+        spec.working_dir = self.container.working_dir.clone().unwrap_or_else(|| own.working_dir.clone());
+        spec.user = own.user.clone();
+        security::apply(&self.life.pod, &self.container, &mut spec)?;
+        let host_network = self.life.spec().is_some_and(|spec| spec.host_network == Some(true));
+        spec.hostname = (!host_network).then(|| self.hostname());
+        spec.network = place.network.clone();
+        spec.user_namespace = place.users.clone();
+        for mounted in self.mounts(place, env).await? {
+            spec.mounts.push(Mount {
+                source: mounted.source,
+                target: mounted.mount.mount_path.clone().into(),
+                read_only: mounted.read_only,
+            });
+        }
+        self.add_names(place, &mut spec).await?;
+        let file = self.message_file();
+        termination::prepare(&file).await?;
+        let target = self.container.termination_message_path.clone();
+        let target = target.filter(|path| !path.is_empty()).unwrap_or_else(|| termination::PATH.to_owned());
+        spec.mounts.push(Mount { source: file, target: target.into(), read_only: false });
+        spec.resources = self.resources();
+        Ok(spec)
+    }
+
+    /// Gives the container the files by which names are looked up, unless it brings its own.
+    async fn add_names(&self, place: &Place, spec: &mut ContainerSpec) -> Result<(), Error> {
+        if spec.network == Network::Host {
+            return Ok(());
+        }
+        let pod = &self.life.pod;
+        let machine = tokio::fs::read_to_string("/etc/resolv.conf").await.unwrap_or_default();
+        let files = [
+            ("etc-hosts", "/etc/hosts", resolution::hosts(pod, place.address, &self.hostname())),
+            ("resolv.conf", "/etc/resolv.conf", resolution::resolv_conf(pod, &machine)),
+        ];
+        for (name, target, content) in files {
+            if spec.mounts.iter().any(|mount| mount.target.as_os_str() == target) {
+                continue;
+            }
+            let source = self.life.folder.join(name);
+            // The file may be another container's already, which keeps what it holds.
+            if !source.exists() {
+                let failed = |error| Error::File { path: source.clone(), source: error };
+                tokio::fs::write(&source, content).await.map_err(failed)?;
+            }
+            spec.mounts.push(Mount { source, target: target.into(), read_only: spec.read_only_root });
+        }
+        Ok(())
+    }
+
+    fn hostname(&self) -> String {
+        let own = self.life.spec().and_then(|spec| spec.hostname.clone());
+        let mut name = own.unwrap_or_else(|| self.life.pod.name_any());
+        // A host name is one label (RFC 1123); upstream cuts pods' names to it, too.
+        name.truncate(63);
+        name.trim_end_matches(['-', '.']).to_owned()
+    }
+
+    fn resources(&self) -> Resources {
+        let own = self.container.resources.as_ref();
+        let amount = |list: Option<&BTreeMap<String, _>>, name: &str, factor: f64| {
+            let quantity: &k8s_openapi::apimachinery::pkg::api::resource::Quantity = list?.get(name)?;
+            let value = crate::quantity::quantity(&quantity.0)? * factor;
+            // Amounts are far below 2^53.
+            (value >= 1.0).then_some(value as u64)
+        };
+        let limits = own.and_then(|own| own.limits.as_ref());
+        let requests = own.and_then(|own| own.requests.as_ref()).or(limits);
+        Resources {
+            memory_bytes: amount(limits, "memory", 1.0),
+            cpu_millis: amount(limits, "cpu", 1000.0),
+            // Without a request a container gets the least share, as with the kubelet.
+            cpu_request_millis: Some(amount(requests, "cpu", 1000.0).unwrap_or(2)),
+            ..Resources::default()
+        }
+    }
+}
+
+/// A container's name as statuses tell it.
+fn container_id(id: &ContainerId) -> String {
+    format!("xebec://{id}")
+}

@@ -1,0 +1,229 @@
+//! What is done beside a running container: its hooks, its probes, and its end when one of them or its pod asks for it.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{Container, Probe};
+use tokio::time::Instant;
+
+use crate::Error;
+use crate::event::Kind;
+use crate::handler::{self, Failed};
+use crate::probe::{Tally, Timing};
+use crate::slot::{Role, Slot};
+use crate::state::Phase;
+
+/// The pause between probes of a container that is not ready yet, and how many of them there are.
+const EAGER: (Duration, u32) = (Duration::from_millis(100), 20);
+/// What a container has to end in, however little of the pod's time its hook or the others have left.
+const LAST_MOMENT: Duration = Duration::from_secs(2);
+
+/// How a running container is ended.
+pub(crate) trait Halt {
+    /// Asks it to end.
+    fn ask(&self);
+    /// Ends it.
+    fn force(&self);
+}
+
+/// What hooks and probes are aimed at.
+pub(crate) struct Target<'a> {
+    pub(crate) container: &'a Container,
+    pub(crate) address: IpAddr,
+    /// The process, unless the container is a component.
+    pub(crate) process: Option<&'a xebec_container::Container>,
+}
+
+/// Why a running container is to end.
+enum Cause {
+    Stop,
+    Hook,
+    Probe { kind: &'static str, grace: Option<Duration> },
+}
+
+impl Slot {
+    /// Lets a container run beside its probes until it has ended. `is_new` tells one that has just begun from one that an
+    /// earlier process began.
+    pub(crate) async fn live<T>(
+        &self,
+        target: &Target<'_>,
+        is_new: bool,
+        halt: &impl Halt,
+        ended: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
+        let mut ended = std::pin::pin!(ended);
+        let mut cause = None;
+        if is_new {
+            tokio::select! {
+                end = &mut ended => return end,
+                () = self.stop.cancelled() => cause = Some(Cause::Stop),
+                done = self.post_start(target) => cause = done.err(),
+            }
+        }
+        let cause = match cause {
+            Some(cause) => cause,
+            None => {
+                self.runs(is_new);
+                tokio::select! {
+                    biased;
+                    end = &mut ended => return end,
+                    () = self.stop.cancelled() => Cause::Stop,
+                    cause = self.probes(target) => cause,
+                }
+            }
+        };
+        let name = &self.container.name;
+        let (message, grace) = match &cause {
+            Cause::Stop => (format!("Stopping container {name}"), None),
+            Cause::Hook => ("FailedPostStartHook".to_owned(), None),
+            Cause::Probe { kind, grace } => {
+                (format!("Container {name} failed {kind} probe, will be restarted"), *grace)
+            }
+        };
+        self.note(Kind::Normal, "Killing", message);
+        let grace = match cause {
+            Cause::Stop => self.life.grace(),
+            _ => grace.unwrap_or_else(|| self.own_grace()),
+        };
+        let until = Instant::now() + grace;
+        if !grace.is_zero() {
+            tokio::select! {
+                end = &mut ended => return end,
+                _ = tokio::time::timeout_at(until, self.pre_stop(target)) => {}
+            }
+            halt.ask();
+            let until = until.max(Instant::now() + LAST_MOMENT.min(grace));
+            if let Ok(end) = tokio::time::timeout_at(until, &mut ended).await {
+                return end;
+            }
+        }
+        halt.force();
+        ended.await
+    }
+
+    /// What the container has to end in when it alone ends.
+    fn own_grace(&self) -> Duration {
+        let seconds = self.life.spec().and_then(|spec| spec.termination_grace_period_seconds).unwrap_or(30);
+        Duration::from_secs(u64::try_from(seconds).unwrap_or(0))
+    }
+
+    fn runs(&self, is_new: bool) {
+        let is_plain = self.container.startup_probe.is_none();
+        let is_ready = self.container.readiness_probe.is_none() && self.role() != Role::Init;
+        self.change(|progress| {
+            if is_new {
+                progress.phase = Phase::Running { since: Timestamp::now() };
+                progress.started = false;
+                progress.ready = false;
+            }
+            progress.ready |= is_plain && is_ready;
+        });
+        if is_plain || self.look(|progress| progress.started) {
+            self.came_up();
+        }
+    }
+
+    async fn post_start(&self, target: &Target<'_>) -> Result<(), Cause> {
+        let hook = self.container.lifecycle.as_ref().and_then(|lifecycle| lifecycle.post_start.as_ref());
+        let Some(hook) = hook else { return Ok(()) };
+        let Err(why) = handler::hook(hook, target).await else { return Ok(()) };
+        tracing::info!(container = self.container.name, why, "a postStart hook failed");
+        self.note(Kind::Warning, "FailedPostStartHook", "PostStartHook failed".to_owned());
+        Err(Cause::Hook)
+    }
+
+    async fn pre_stop(&self, target: &Target<'_>) {
+        let hook = self.container.lifecycle.as_ref().and_then(|lifecycle| lifecycle.pre_stop.as_ref());
+        let Some(hook) = hook else { return };
+        if let Err(why) = handler::hook(hook, target).await {
+            tracing::info!(container = self.container.name, why, "a preStop hook failed");
+            self.note(Kind::Warning, "FailedPreStopHook", "PreStopHook failed".to_owned());
+        }
+    }
+
+    /// Probes until the container must be restarted.
+    async fn probes(&self, target: &Target<'_>) -> Cause {
+        if let Some(startup) = &self.container.startup_probe
+            && !self.look(|progress| progress.started)
+        {
+            if !self.verdict("Startup", startup, target).await {
+                return cause("startup", startup);
+            }
+            self.came_up();
+            let at_once = self.container.readiness_probe.is_none();
+            self.change(|progress| progress.ready = at_once);
+        }
+        tokio::select! {
+            cause = self.liveness(target) => cause,
+            never = self.readiness(target) => match never {},
+        }
+    }
+
+    /// The first verdict of a probe that asks only once in a container's life.
+    async fn verdict(&self, kind: &'static str, probe: &Probe, target: &Target<'_>) -> bool {
+        let timing = Timing::of(probe);
+        let mut tally = Tally::new(timing);
+        tokio::time::sleep(timing.delay).await;
+        loop {
+            let outcome = self.attempt(kind, probe, target, true).await;
+            if let Some(verdict) = tally.note(outcome) {
+                return verdict;
+            }
+            tokio::time::sleep(timing.period).await;
+        }
+    }
+
+    async fn liveness(&self, target: &Target<'_>) -> Cause {
+        let Some(probe) = &self.container.liveness_probe else { return std::future::pending().await };
+        let timing = Timing::of(probe);
+        let mut tally = Tally::new(timing);
+        tokio::time::sleep(timing.delay).await;
+        loop {
+            let outcome = self.attempt("Liveness", probe, target, true).await;
+            if tally.note(outcome) == Some(false) {
+                return cause("liveness", probe);
+            }
+            tokio::time::sleep(timing.period).await;
+        }
+    }
+
+    async fn readiness(&self, target: &Target<'_>) -> std::convert::Infallible {
+        let Some(probe) = &self.container.readiness_probe else { return std::future::pending().await };
+        let timing = Timing::of(probe);
+        let mut tally = Tally::new(timing);
+        tokio::time::sleep(timing.delay).await;
+        let mut eager = EAGER.1;
+        loop {
+            // A container that comes up is ready soon: it is asked more often at first, which nobody hears of.
+            let is_eager = eager > 0 && !self.look(|progress| progress.ready);
+            eager = eager.saturating_sub(1);
+            let outcome = self.attempt("Readiness", probe, target, !is_eager).await;
+            if let Some(verdict) = tally.note(outcome) {
+                self.change(|progress| progress.ready = verdict);
+            }
+            let pause = if is_eager && !outcome { EAGER.0 } else { timing.period };
+            tokio::time::sleep(pause.min(timing.period)).await;
+        }
+    }
+
+    async fn attempt(&self, kind: &'static str, probe: &Probe, target: &Target<'_>, tell: bool) -> bool {
+        let failed = match handler::probe(probe, target).await {
+            Ok(()) => return true,
+            Err(failed) => failed,
+        };
+        if tell {
+            let message = match failed {
+                Failed::Refused(why) => format!("{kind} probe failed: {why}"),
+                Failed::Unknown(why) => format!("{kind} probe errored and resulted in unknown state: {why}"),
+            };
+            self.note(Kind::Warning, "Unhealthy", message);
+        }
+        false
+    }
+}
+
+fn cause(kind: &'static str, probe: &Probe) -> Cause {
+    let grace = probe.termination_grace_period_seconds.and_then(|own| u64::try_from(own).ok());
+    Cause::Probe { kind, grace: grace.map(Duration::from_secs) }
+}

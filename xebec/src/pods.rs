@@ -1,0 +1,156 @@
+//! What the API asks of the pods on this machine: their logs, sessions with them, connections to them.
+
+mod session;
+
+use std::io;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::OnceLock;
+
+use futures::future::BoxFuture;
+use futures::{StreamExt as _, TryFutureExt as _};
+use http_body_util::{BodyExt as _, StreamBody};
+use serde_json::Value;
+use tokio::net::TcpStream;
+use tokio_util::sync::CancellationToken;
+use xebec_apiserver::pods::{Connection, Pods, Run, SessionRequest};
+use xebec_apiserver::service::ResponseBody;
+use xebec_container::ContainerId;
+use xebec_machinery::status::Status;
+use xebec_node::Containers;
+use xebec_node::logs::{LogOptions, read};
+
+use crate::data_dir::DataDir;
+
+/// The pods of this machine.
+pub(crate) struct LocalPods {
+    folder: PathBuf,
+    client: OnceLock<kube::Client>,
+    containers: OnceLock<Containers>,
+}
+
+impl LocalPods {
+    pub(crate) fn new(data: &DataDir) -> Self {
+        Self { folder: data.path().join("pods"), client: OnceLock::new(), containers: OnceLock::new() }
+    }
+
+    /// Gives the client by which a followed log learns that its pod is gone.
+    pub(crate) fn connect(&self, client: kube::Client) {
+        // A second client would be as good as the first.
+        let _first_stays = self.client.set(client);
+    }
+
+    /// Gives what runs containers here.
+    pub(crate) fn run_containers(&self, containers: Containers) {
+        let _first_stays = self.containers.set(containers);
+    }
+}
+
+impl Pods for LocalPods {
+    fn logs<'a>(
+        &'a self,
+        pod: &'a Value,
+        query: &'a str,
+    ) -> BoxFuture<'a, Result<http::Response<ResponseBody>, Status>> {
+        Box::pin(async move {
+            let options = LogOptions::parse(query, jiff::Timestamp::now()).map_err(Status::bad_request)?;
+            let container = container_of(pod, options.container.as_deref())?;
+            let uid = pod["metadata"]["uid"].as_str().unwrap_or_default();
+            let path = self.folder.join(uid).join(format!("{container}.log"));
+            let ended = CancellationToken::new();
+            if options.follow {
+                let (client, pod, path) = (self.client.get().cloned(), pod.clone(), path.clone());
+                let ended = ended.clone();
+                tokio::spawn(async move {
+                    until_gone(client, pod, path).await;
+                    ended.cancel();
+                });
+            }
+            let name = pod["metadata"]["name"].as_str().unwrap_or_default();
+            let waiting =
+                format!("container {container:?} in pod {name:?} is waiting to start: ContainerCreating");
+            let lines = read(&path, options, ended).map_err(|_| Status::bad_request(waiting)).await?;
+            let frames = lines.map(|line| Ok(http_body::Frame::data(line)));
+            let mut response = http::Response::new(StreamBody::new(frames).boxed_unsync());
+            let text = http::HeaderValue::from_static("text/plain");
+            response.headers_mut().insert(http::header::CONTENT_TYPE, text);
+            Ok(response)
+        })
+    }
+    fn session<'a>(&'a self, pod: &'a Value, asked: SessionRequest) -> BoxFuture<'a, Result<Run, Status>> {
+        Box::pin(async move {
+            let container = container_of(pod, asked.container.as_deref())?;
+            session::begin(self, pod, &container, asked).await
+        })
+    }
+
+    fn dial(&self, pod: &Value, port: u16) -> BoxFuture<'static, io::Result<Box<dyn Connection>>> {
+        let network = self.containers.get().map(|own| own.network.clone());
+        let uid = pod["metadata"]["uid"].as_str().and_then(|uid| uid.parse::<ContainerId>().ok());
+        let address = pod["status"]["podIP"].as_str().and_then(|address| address.parse::<IpAddr>().ok());
+        Box::pin(async move {
+            if let (Some(network), Some(uid)) = (network, uid)
+                && network.pods().contains_key(&uid)
+            {
+                // As from within the pod: what listens there on its loopback interface is reached, too.
+                let connected = tokio::task::spawn_blocking(move || network.dial(&uid, port)).await;
+                let stream = connected.map_err(io::Error::other)??;
+                stream.set_nonblocking(true)?;
+                return Ok(Box::new(TcpStream::from_std(stream)?) as Box<dyn Connection>);
+            }
+            let address = address.ok_or_else(|| io::Error::other("the pod has no address yet"))?;
+            Ok(Box::new(TcpStream::connect((address, port)).await?) as Box<dyn Connection>)
+        })
+    }
+}
+
+/// Which container of the pod is meant: the named one, or the only one.
+fn container_of(pod: &Value, wanted: Option<&str>) -> Result<String, Status> {
+    let names: Vec<&str> = ["initContainers", "containers"]
+        .into_iter()
+        .flat_map(|list| pod["spec"][list].as_array().into_iter().flatten())
+        .filter_map(|container| container["name"].as_str())
+        .collect();
+    let name = pod["metadata"]["name"].as_str().unwrap_or_default();
+    match (wanted, names.as_slice()) {
+        (Some(wanted), _) if names.contains(&wanted) => Ok(wanted.to_owned()),
+        (Some(wanted), _) => {
+            Err(Status::bad_request(format!("container {wanted} is not valid for pod {name}")))
+        }
+        (None, [only]) => Ok((*only).to_owned()),
+        (None, _) => Err(Status::bad_request(format!(
+            "a container name must be specified for pod {name}, choose one of: [{}]",
+            names.join(" ")
+        ))),
+    }
+}
+
+/// Waits until the pod's files are gone or the pod has ended.
+async fn until_gone(client: Option<kube::Client>, pod: Value, path: PathBuf) {
+    let text = |field: &str| pod["metadata"][field].as_str().unwrap_or_default().to_owned();
+    loop {
+        tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+        if !path.exists() {
+            break;
+        }
+        let Some(client) = &client else { continue };
+        let pods: kube::Api<kube::core::DynamicObject> = kube::Api::namespaced_with(
+            client.clone(),
+            &text("namespace"),
+            &kube::core::ApiResource::from_gvk_with_plural(
+                &kube::core::GroupVersionKind::gvk("", "v1", "Pod"),
+                "pods",
+            ),
+        );
+        match pods.get_opt(&text("name")).await {
+            Ok(Some(now)) => {
+                let phase = now.data["status"]["phase"].as_str().unwrap_or_default();
+                if matches!(phase, "Succeeded" | "Failed") {
+                    break;
+                }
+            }
+            Ok(None) => break,
+            Err(_) => {}
+        }
+    }
+}
