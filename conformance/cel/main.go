@@ -1,7 +1,8 @@
 // Command cel answers expressions with Kubernetes' own Common Expression Language environment: one JSON document a line
 // in, one answer a line out. A question is either {"expr": …, "vars": …}, judged in the environment that every use in
 // Kubernetes starts from with its variables declared as dyn, or {"schema": …, "rules": …, "self": …, "oldSelf": …},
-// judged as the x-kubernetes-validations of a custom resource, or {"definition": …}, a schema that is to be created. The tests of control/expressions compare with the answers.
+// judged as the x-kubernetes-validations of a custom resource, or {"definition": …}, a schema that is to be created. The
+// tests of control/expressions compare with the answers.
 package main
 
 import (

@@ -21,8 +21,13 @@ pub(crate) fn extreme<'a>(list: &Value<'a>, name: &str, better: Ordering) -> Eva
     for item in list.as_list()?.iter() {
         let item = item?;
         best = Some(match best {
-            Some(best) if compare(&best, &item)? != better.reverse() => best,
-            _ => item,
+            None => item,
+            Some(best) => match compare(&best, &item) {
+                Ok(order) if order == better.reverse() => item,
+                // What can be compared with others of its own kind alone is passed over.
+                Err(err) if err.is_cancelled() || compare(&item, &item).is_err() => return Err(err),
+                _ => best,
+            },
         });
     }
     best.ok_or_else(|| EvaluationError::new(format!("{name} called on empty list")))
