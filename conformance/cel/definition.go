@@ -46,8 +46,7 @@ func judgeDefinition(schema json.RawMessage) (a answer) {
 		if !strings.HasPrefix(err.Field, prefix) {
 			continue
 		}
-		path := strings.TrimPrefix(strings.TrimPrefix(err.Field, prefix), ".")
-		a.Failures = append(a.Failures, path+": "+string(err.Type)+": "+selfType.ReplaceAllString(err.Detail, "selfType"))
+		a.Failures = append(a.Failures, selfType.ReplaceAllString(err.Error(), "selfType"))
 	}
 	sort.Strings(a.Failures)
 	return a

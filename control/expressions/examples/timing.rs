@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value as Json, json};
-use xebec_expressions::rules::RuleSet;
+use xebec_expressions::rules::{Judgement, RuleSet};
 use xebec_expressions::{CALL_LIMIT, Environment, Schema, Value};
 
 /// For how long each thing is timed.
@@ -74,8 +74,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 fn time_route(schema: &Json) {
     let (set, _) = RuleSet::compile(schema, "");
     let route = route();
-    let (failures, cost) = set.validate(&route, None, false);
-    let whole = micros(|| drop(set.validate(&route, None, false)));
+    let Judgement { failures, cost, .. } = set.validate(&route, None, None);
+    let whole = micros(|| drop(set.validate(&route, None, None)));
     println!("  a route with 4 rules is judged in {whole:.1} µs ({} failures, cost {cost})", failures.len());
     let mut found = BTreeMap::new();
     rules_below(schema, &mut found);

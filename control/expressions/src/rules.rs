@@ -7,6 +7,7 @@
 
 mod compile;
 mod field_path;
+mod keyed_list;
 mod run;
 
 use std::collections::BTreeMap;
@@ -19,6 +20,7 @@ use crate::schema::Schema;
 
 pub use compile::{MOST_RULE_COST, MOST_SCHEMA_COST};
 pub use field_path::field_path;
+pub use keyed_list::KeyedList;
 
 /// The kind of a mistake, as Kubernetes names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +33,8 @@ pub enum Reason {
     Required,
     /// A value is there twice.
     Duplicate,
+    /// A value is none of those that may be.
+    Unsupported,
     /// It can not be judged.
     Internal,
 }
@@ -42,8 +46,37 @@ pub struct Problem {
     pub path: String,
     /// Of what kind.
     pub reason: Reason,
+    /// The wrong value, as errors show it.
+    pub value: Option<String>,
     /// What.
     pub detail: String,
+}
+
+/// A step from an object to a part of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step<'a> {
+    /// To a property that the schema names.
+    Property(&'a str),
+    /// To an entry of a map.
+    Entry(&'a str),
+    /// To an element of a list.
+    Element(usize),
+    /// To the same value, as a part of `allOf` speaks of it.
+    Part,
+}
+
+/// Tells whether what these steps lead to is what it was before, so that rules which it breaks are forgiven.
+pub type Unchanged<'a> = Option<&'a dyn Fn(&[Step<'_>]) -> bool>;
+
+/// What rules say of an object.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Judgement {
+    /// The rules that are broken.
+    pub failures: Vec<Failure>,
+    /// Those that are broken by what did not change.
+    pub forgiven: Vec<Failure>,
+    /// What all rules cost together.
+    pub cost: u64,
 }
 
 /// A rule that an object breaks, or that could not be run.
@@ -66,6 +99,8 @@ struct Rule {
     message: String,
     message_expression: String,
     reason: Option<Reason>,
+    /// The name of the reason, where one is given.
+    reason_name: Option<String>,
     field_path: String,
     optional_old_self: Option<bool>,
 }
@@ -141,11 +176,11 @@ impl RuleSet {
     }
 
     /// Runs the rules over `object`, which replaces `old`. A rule that does not compare with the old value is not held
-    /// against what did not change if `ratchet`. The second is what the rules cost together.
-    pub fn validate(&self, object: &Json, old: Option<&Json>, ratchet: bool) -> (Vec<Failure>, u64) {
+    /// against what `unchanged` calls so.
+    pub fn validate(&self, object: &Json, old: Option<&Json>, unchanged: Unchanged<'_>) -> Judgement {
         match &self.root {
-            Some(root) => run::run(root, object, old, ratchet),
-            None => (Vec::new(), 0),
+            Some(root) => run::run(root, object, old, unchanged),
+            None => Judgement::default(),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! What the crate says of a question, in the form that `conformance/cel` has its answers in.
 
 use serde_json::{Map, Value as Json, json};
-use xebec_expressions::rules::{Failure, Reason, RuleSet};
+use xebec_expressions::rules::{Failure, Judgement, Reason, RuleSet};
 use xebec_expressions::{CALL_LIMIT, CompileError, Environment, Schema, Type, Value};
 
 use super::rendering;
@@ -34,15 +34,8 @@ fn answer_definition(schema: &Json) -> Json {
     let mut failures: Vec<String> = problems
         .iter()
         .map(|problem| {
-            let path = problem.path.strip_prefix(PREFIX).unwrap_or(&problem.path).trim_start_matches('.');
-            let kind = match problem.reason {
-                Reason::Invalid => "FieldValueInvalid",
-                Reason::Forbidden => "FieldValueForbidden",
-                Reason::Required => "FieldValueRequired",
-                Reason::Duplicate => "FieldValueDuplicate",
-                Reason::Internal => "InternalError",
-            };
-            format!("{path}: {kind}: {}", problem.detail)
+            let value = problem.value.as_ref().map(|value| format!(": {value}")).unwrap_or_default();
+            format!("{}: {}{value}: {}", problem.path, words(problem.reason), problem.detail)
         })
         .collect();
     failures.sort();
@@ -78,15 +71,20 @@ fn answer_expression(question: &Json) -> Json {
     answer
 }
 
-/// An error as upstream's field errors show themselves.
-fn shown(failure: &Failure) -> String {
-    let kind = match failure.reason {
+fn words(reason: Reason) -> &'static str {
+    match reason {
         Reason::Invalid => "Invalid value",
         Reason::Forbidden => "Forbidden",
         Reason::Required => "Required value",
         Reason::Duplicate => "Duplicate value",
+        Reason::Unsupported => "Unsupported value",
         Reason::Internal => "Internal error",
-    };
+    }
+}
+
+/// An error as upstream's field errors show themselves.
+fn shown(failure: &Failure) -> String {
+    let kind = words(failure.reason);
     let value = match (&failure.reason, &failure.value) {
         (Reason::Forbidden | Reason::Required, _) | (_, None) => String::new(),
         (_, Some(value)) => format!(": {value}"),
@@ -131,7 +129,8 @@ fn answer_rules(question: &Json) -> Json {
     if !rules.is_empty() {
         answer["rules"] = Json::Array(rules);
     }
-    let (failures, spent) = set.validate(&question["self"], question.get("oldSelf"), false);
+    let Judgement { failures, cost: spent, .. } =
+        set.validate(&question["self"], question.get("oldSelf"), None);
     if !failures.is_empty() {
         answer["failures"] = failures.iter().map(shown).collect();
     }

@@ -11,20 +11,13 @@ pub fn field_path(path: &str, schema: &Schema) -> Option<String> {
         if let Some(after) = rest.strip_prefix("['") {
             let (name, behind) = quoted(after)?;
             rest = behind.strip_prefix(']')?;
-            match &schema.shape {
-                Shape::Map(_) => shown.push_str(&format!("[{name}]")),
-                Shape::Object(_) => push_child(&mut shown, &name),
-                _ => return None,
-            }
+            push(&mut shown, &name, schema)?;
             schema = schema.property(&name)?;
         } else {
             let after = rest.strip_prefix('.')?;
             let end = after.find(['.', '[']).unwrap_or(after.len());
             let name = &after[..end];
-            if name.is_empty() || !matches!(schema.shape, Shape::Object(_)) {
-                return None;
-            }
-            push_child(&mut shown, name);
+            push(&mut shown, name, schema)?;
             schema = schema.property(name)?;
             rest = &after[end..];
         }
@@ -32,11 +25,15 @@ pub fn field_path(path: &str, schema: &Schema) -> Option<String> {
     Some(shown)
 }
 
-fn push_child(shown: &mut String, name: &str) {
-    if !shown.is_empty() {
-        shown.push('.');
+fn push(shown: &mut String, name: &str, schema: &Schema) -> Option<()> {
+    match &schema.shape {
+        _ if name.is_empty() => return None,
+        Shape::Map(_) => shown.extend(["[", name, "]"]),
+        Shape::Object(_) if shown.is_empty() => shown.push_str(name),
+        Shape::Object(_) => shown.extend([".", name]),
+        _ => return None,
     }
-    shown.push_str(name);
+    Some(())
 }
 
 /// The text up to the closing quote and what stands behind it.

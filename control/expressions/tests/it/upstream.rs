@@ -71,5 +71,5 @@ fn rules_cost_and_judge_as_in_kubernetes() {
 fn rules_are_refused_at_creation_in_the_words_of_kubernetes() {
     let (given, expected) =
         (include_str!("../data/definitions/given.jsonl"), include_str!("../data/definitions/expected.jsonl"));
-    compare(given, expected, 45, |_, _| {});
+    compare(given, expected, 58, |_, _| {});
 }
