@@ -119,7 +119,7 @@ impl Compiler {
             all_of.extend(self.place(part, node, schema.clone(), &at));
         }
         let declared = declared(validation);
-        let rules = self.rules(declared, schema.as_deref(), at, misdeclared);
+        let rules = self.rules(declared, (schema.as_deref(), node), at, misdeclared);
         let place = Place { schema: schema?, type_name, rules, properties, items, all_of };
         (!place.is_empty()).then_some(place)
     }
@@ -128,7 +128,7 @@ impl Compiler {
     fn rules(
         &mut self,
         declared: Vec<Rule>,
-        schema: Option<&Schema>,
+        (schema, node): (Option<&Schema>, &Json),
         at: &At,
         misdeclared: usize,
     ) -> Vec<Compiled> {
@@ -155,20 +155,20 @@ impl Compiler {
             .map(|i| At { path: at.child(&format!("x-kubernetes-validations[{i}]")).path, ..at.clone() })
             .collect();
         for (rule, place) in declared.iter().zip(&places) {
-            self.declare(rule, &schema, place);
+            self.declare(rule, node, place);
         }
         if self.misdeclared > misdeclared {
             return Vec::new();
         }
         let compiled = declared.into_iter().zip(&places).map(|(rule, place)| {
             let environment = if rule.optional_old_self == Some(true) { &optional } else { &plain };
-            self.rule(rule, &schema, environment, place)
+            self.rule(rule, (&schema, node), environment, place)
         });
         compiled.collect()
     }
 
     /// Judges what a rule says besides its expression.
-    fn declare(&mut self, rule: &Rule, schema: &Schema, at: &At) {
+    fn declare(&mut self, rule: &Rule, node: &Json, at: &At) {
         let path = |name: &str| at.child(name).path;
         let message = rule.message.trim();
         if rule.rule.trim().is_empty() {
@@ -200,13 +200,19 @@ impl Compiler {
             if has_line_break(&rule.field_path) {
                 self.misdeclare(path("fieldPath"), Reason::Invalid, told, "must not contain line breaks");
             }
-            if field_path(&rule.field_path, schema).is_none() {
+            if field_path(&rule.field_path, node).is_none() {
                 self.misdeclare(path("fieldPath"), Reason::Invalid, told, "must be a valid path");
             }
         }
     }
 
-    fn rule(&mut self, declared: Rule, schema: &Schema, environment: &Environment, at: &At) -> Compiled {
+    fn rule(
+        &mut self,
+        declared: Rule,
+        (schema, node): (&Schema, &Json),
+        environment: &Environment,
+        at: &At,
+    ) -> Compiled {
         let path = at.child("rule").path;
         let program = compile_as(environment, &declared.rule, &Type::Bool);
         let uses_old_self = program.as_ref().is_ok_and(|program| program.mentions("oldSelf"));
@@ -243,7 +249,7 @@ impl Compiler {
             let detail = "may not be set if oldSelf is not used in rule";
             self.report(at.child("optionalOldSelf").path, Reason::Invalid, Some(told.to_string()), detail);
         }
-        let field_path = field_path(&declared.field_path, schema).filter(|path| !path.is_empty());
+        let field_path = field_path(&declared.field_path, node).filter(|path| !path.is_empty());
         let program = program.map(Program::without_tree);
         Compiled { declared, program, message, uses_old_self, field_path }
     }

@@ -6,8 +6,8 @@ use serde_json::Value as Json;
 
 /// The elements of a list by their keys.
 #[derive(Debug)]
-pub struct KeyedList<'a> {
-    keys: &'a [String],
+pub struct KeyedList<'a, K> {
+    keys: &'a [K],
     elements: HashMap<Vec<Key<'a>>, &'a Json>,
 }
 
@@ -19,9 +19,9 @@ enum Key<'a> {
     Text(&'a str),
 }
 
-impl<'a> KeyedList<'a> {
+impl<'a, K: AsRef<str>> KeyedList<'a, K> {
     /// The elements that have all of `keys`; of those that have the same, the first.
-    pub fn new(keys: &'a [String], elements: &'a [Json]) -> Self {
+    pub fn new(keys: &'a [K], elements: &'a [Json]) -> Self {
         let mut known = HashMap::with_capacity(elements.len());
         for element in elements {
             if let Some(own) = keys_of(keys, element) {
@@ -37,8 +37,8 @@ impl<'a> KeyedList<'a> {
     }
 }
 
-fn keys_of<'j>(keys: &[String], element: &'j Json) -> Option<Vec<Key<'j>>> {
-    let key = |name: &String| match element.get(name)? {
+fn keys_of<'j, K: AsRef<str>>(keys: &[K], element: &'j Json) -> Option<Vec<Key<'j>>> {
+    let key = |name: &K| match element.get(name.as_ref())? {
         Json::Bool(flag) => Some(Key::Bool(*flag)),
         Json::Number(number) => Some(Key::Number(number)),
         Json::String(text) => Some(Key::Text(text)),
