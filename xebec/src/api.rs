@@ -8,6 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
+use xebec_admission::Chain;
 use xebec_apiserver::api::Api;
 use xebec_apiserver::authenticate::Tokens;
 use xebec_apiserver::catalog::Catalog;
@@ -58,7 +59,8 @@ pub(crate) async fn start(
 
     let range = Range::new(SERVICES.0, SERVICES.1).context("the range of service addresses is not one")?;
     let catalog = Catalog::new(builtin::resources().to_vec());
-    let api = Api::new(Storage::new(store.clone()), catalog, ClusterIps::new(range), stop.clone());
+    let chain = Chain::standard();
+    let api = Api::new(Storage::new(store.clone()), catalog, ClusterIps::new(range), chain, stop.clone());
     api.prepare(address.port()).await.context("the API's first objects cannot be made")?;
 
     let mut tokens = Tokens::default();

@@ -24,6 +24,7 @@ mod lifecycle;
 mod limit_range;
 mod pod_resources;
 mod priority;
+mod quota;
 #[cfg(test)]
 mod sample;
 mod service_account;

@@ -54,8 +54,13 @@ impl World for Sample {
         Ok(self.all(group, resource)?.get(namespace, name).cloned())
     }
 
-    fn count(&self, group: &str, resource: &str, namespace: &str) -> Result<usize, Status> {
-        Ok(self.all(group, resource)?.within(namespace).count())
+    fn list(&self, group: &str, resource: &str, namespace: &str) -> Result<Vec<Arc<Value>>, Status> {
+        let all = self.all(group, resource)?;
+        Ok(all
+            .iter()
+            .filter(|one| namespace.is_empty() || crate::object::namespace(one) == namespace)
+            .cloned()
+            .collect())
     }
 
     fn resource_of(&self, kind: &Kind) -> Option<Served> {

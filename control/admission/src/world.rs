@@ -96,12 +96,12 @@ pub trait World: Send + Sync {
         name: &str,
     ) -> Result<Option<Arc<Value>>, Status>;
 
-    /// How many objects of a resource a namespace holds.
+    /// The objects of a resource in a namespace, or all of them where that is empty; as they are stored, read anew.
     ///
     /// # Errors
     ///
-    /// They cannot be counted.
-    fn count(&self, group: &str, resource: &str, namespace: &str) -> Result<usize, Status>;
+    /// They cannot be read.
+    fn list(&self, group: &str, resource: &str, namespace: &str) -> Result<Vec<Arc<Value>>, Status>;
 
     /// The resource of a kind; nothing where it is not served.
     fn resource_of(&self, kind: &Kind) -> Option<Served>;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde_json::Value;
+use xebec_admission::Notes;
 use xebec_machinery::resource::{Resource, Version};
 use xebec_machinery::status::{Qualified, Status};
 
@@ -28,6 +29,8 @@ pub struct Call {
     pub manager: String,
     /// When it came.
     pub now: Timestamp,
+    /// What is told beside the answer.
+    pub notes: Arc<Notes>,
 }
 
 impl Call {
@@ -47,7 +50,8 @@ impl Call {
             Some(manager) => manager.clone(),
             None => manager_of(agent),
         };
-        Ok(Self { request, resource, version, user, manager, now: Timestamp::now() })
+        let (now, notes) = (Timestamp::now(), Arc::default());
+        Ok(Self { request, resource, version, user, manager, now, notes })
     }
 
     /// The version that the client speaks.

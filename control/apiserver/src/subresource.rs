@@ -1,6 +1,7 @@
 //! The parts of objects that have URLs of their own.
 
 use serde_json::{Value, json};
+use xebec_admission::Operation;
 use xebec_machinery::resource::Scale;
 use xebec_machinery::selector::LabelSelector;
 use xebec_machinery::status::{Reason, Status};
@@ -27,7 +28,7 @@ impl Api {
         mut change: impl FnMut(Value) -> Result<Value, Status> + Send,
     ) -> Result<Value, Status> {
         let object = self
-            .change(call, Part::Main, Books::Open, |old| {
+            .change(call, Part::Scale, Books::Open, |old| {
                 let asked = change(scale_of(old, scale))?;
                 let replicas = at_path(&asked, ".spec.replicas").cloned().unwrap_or_else(|| json!(0));
                 if replicas.as_i64().is_none_or(|replicas| replicas < 0) {
@@ -46,9 +47,9 @@ impl Api {
     }
 
     /// Puts a pod on a node (`pods/binding`).
-    pub async fn bind(&self, call: &Call, body: &Decoded) -> Result<Value, Status> {
-        let node =
-            at_path(&body.object, ".target.name").and_then(Value::as_str).unwrap_or_default().to_owned();
+    pub async fn bind(&self, call: &Call, body: Decoded) -> Result<Value, Status> {
+        let binding = self.admit(call, Operation::Create, body.object).await?;
+        let node = at_path(&binding, ".target.name").and_then(Value::as_str).unwrap_or_default().to_owned();
         if node.is_empty() {
             return Err(Status::bad_request("target.name of the Binding is empty; name the node"));
         }
@@ -66,9 +67,11 @@ impl Api {
     }
 
     /// Deletes a pod as its eviction asks (`pods/eviction`).
-    pub async fn evict(&self, call: &Call, body: &Decoded) -> Result<Value, Status> {
-        let options = DeleteOptions::of(call, body.object.get("deleteOptions"))?;
-        self.delete(call, &options).await?;
+    pub async fn evict(&self, call: &Call, body: Decoded) -> Result<Value, Status> {
+        let eviction = self.admit(call, Operation::Create, body.object).await?;
+        let options = DeleteOptions::of(call, eviction.get("deleteOptions"))?;
+        // That the pod goes was admitted with its eviction.
+        self.delete_admitted(call, &options).await?;
         Ok(success(201))
     }
 
@@ -83,7 +86,7 @@ pub(crate) fn success(code: u16) -> Value {
     json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": code})
 }
 
-fn scale_of(object: &Value, scale: &Scale) -> Value {
+pub(crate) fn scale_of(object: &Value, scale: &Scale) -> Value {
     let number = |path: &str| at_path(object, path).and_then(Value::as_i64).unwrap_or(0);
     let mut status = json!({"replicas": number(&scale.status_replicas)});
     let selector = scale.selector.as_deref().and_then(|path| at_path(object, path));

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, also in the functions beside it")]
 
+mod admission;
 mod bad_input;
 mod custom_resources;
 mod identity;
