@@ -33,14 +33,14 @@ use crate::up::bind;
 const SERVICES: (Ipv4Addr, u8) = (Ipv4Addr::new(10, 96, 0, 0), 16);
 
 /// Serves the API, writes the kubeconfig by which it is reached, and gives the client by which the other parts reach it
-/// without a socket.
+/// without a socket, and the certificate by which clients with one know it.
 pub(crate) async fn start(
     args: &UpArgs,
     data: &DataDir,
     servers: &mut Stage,
     pods: Arc<dyn Pods>,
     metrics: &Arc<Metrics>,
-) -> Result<(SocketAddr, kube::Client)> {
+) -> Result<(SocketAddr, kube::Client, String)> {
     let stop = servers.stop();
     let listener = bind("api", args.api).await?;
     let address = listener.local_addr().context("the API's address cannot be read")?;
@@ -92,7 +92,7 @@ pub(crate) async fn start(
         }
         store.close().await;
     });
-    Ok((address, client))
+    Ok((address, client, authority.certificate().to_owned()))
 }
 
 /// An address that clients on this machine reach: the loopback one where the API listens on all.

@@ -6,7 +6,7 @@ use xebec_machinery::status::Status;
 use crate::passes::Passes;
 use crate::request::Request;
 use crate::stage::{Case, Mutation, Validation};
-use crate::{class, lifecycle, limit_range, priority, quota, service_account, toleration};
+use crate::{class, lifecycle, limit_range, pod_security, priority, quota, service_account, toleration};
 
 /// The stages that a request passes, in their order.
 #[derive(Default)]
@@ -33,6 +33,7 @@ impl Chain {
         chain.join_mutation(class::DefaultIngressClass);
         chain.join_validation(limit_range::LimitRanger);
         chain.join_validation(service_account::ServiceAccount);
+        chain.join_validation(pod_security::PodSecurity);
         chain.join_validation(priority::Priority);
         chain.join_validation(class::PersistentVolumeClaimResize);
         chain.join_validation(quota::ResourceQuota::default());

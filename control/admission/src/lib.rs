@@ -23,6 +23,7 @@ mod class;
 mod lifecycle;
 mod limit_range;
 mod pod_resources;
+mod pod_security;
 mod priority;
 mod quota;
 #[cfg(test)]
