@@ -7,8 +7,8 @@
 //!
 //! A [`Chain`] holds the stages in their order. First each [`Mutation`] has its turn, then each [`Validation`] judges what
 //! came of it. The built-in stages are those of Kubernetes 1.36 in its order and with its words; further policy engines
-//! join as stages of their own. A stage knows neither HTTP nor the store, keeps no state of a request, and gets
-//! everything that it reads from the world, parsed.
+//! join as stages of their own. A stage does not know the store, keeps no state of a request, and gets everything that it
+//! reads from the world, parsed. Only the webhooks reach beyond this process.
 
 pub mod chain;
 pub mod companions;
@@ -20,8 +20,10 @@ pub mod stage;
 pub mod world;
 
 mod class;
+mod expression;
 mod lifecycle;
 mod limit_range;
+mod matching;
 mod pod_resources;
 mod pod_security;
 mod priority;
@@ -30,6 +32,7 @@ mod quota;
 mod sample;
 mod service_account;
 mod toleration;
+mod webhook;
 
 pub use chain::Chain;
 pub use companions::Companions;

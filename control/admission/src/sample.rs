@@ -89,6 +89,12 @@ impl World for Sample {
         Ok(object)
     }
 
+    fn endpoint(&self, namespace: &str, service: &str, _port: u16) -> Result<String, String> {
+        let found = self.find("", "services", namespace, service).ok().flatten();
+        let found = found.ok_or_else(|| format!("service {service:?} not found"))?;
+        Ok(crate::object::text(&found, &["spec", "address"]).to_owned())
+    }
+
     fn schema(&self, _kind: &Kind) -> Option<Arc<Value>> {
         None
     }

@@ -3,12 +3,16 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde_json::Value;
 use xebec_expressions::authorization::{AccessRequest, Decided};
 use xebec_machinery::status::Status;
 
 use crate::request::{Kind, Resource, User};
+
+/// How many changes there were to any listing.
+static CHANGES: AtomicU64 = AtomicU64::new(1);
 
 /// All objects of a resource, parsed.
 #[derive(Debug, Clone, Default)]
@@ -27,13 +31,13 @@ struct Place {
 impl Listing {
     /// Puts an object in the place of the one of its name.
     pub fn put(&mut self, object: Value) {
-        self.version += 1;
+        self.version = CHANGES.fetch_add(1, Ordering::Relaxed);
         self.objects.insert(Place::of(&object), object.into());
     }
 
     /// Takes the object of this name out.
     pub fn remove(&mut self, object: &Value) {
-        self.version += 1;
+        self.version = CHANGES.fetch_add(1, Ordering::Relaxed);
         self.objects.remove(&Place::of(object));
     }
 
@@ -129,6 +133,13 @@ pub trait World: Send + Sync {
     ///
     /// It does not fit the kind; the text says why.
     fn merge(&self, kind: &Kind, object: &Value, applied: &Value) -> Result<Value, String>;
+
+    /// Where a port of a service is reached, as `ADDRESS:PORT`.
+    ///
+    /// # Errors
+    ///
+    /// Nothing is ready there; the text says so.
+    fn endpoint(&self, namespace: &str, service: &str, port: u16) -> Result<String, String>;
 
     /// The OpenAPI schema of a kind, where one is known.
     fn schema(&self, kind: &Kind) -> Option<Arc<Value>>;

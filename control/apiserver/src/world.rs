@@ -185,6 +185,10 @@ impl World for Api {
         Ok(merged)
     }
 
+    fn endpoint(&self, namespace: &str, service: &str, port: u16) -> Result<String, String> {
+        self.endpoint_of(namespace, service, port).map_err(|status| status.message)
+    }
+
     fn schema(&self, kind: &Kind) -> Option<Arc<Value>> {
         let found = self.kind(kind, |resource, version| (resource.clone(), version.name.clone()));
         let (resource, version) = found?;

@@ -5,7 +5,9 @@
 mod admission;
 mod bad_input;
 mod custom_resources;
+mod hook;
 mod identity;
 mod rbac;
 mod server;
 mod service_accounts;
+mod webhooks;
