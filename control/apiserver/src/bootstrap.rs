@@ -4,10 +4,13 @@ use serde_json::{Value, json};
 use xebec_machinery::status::Status;
 
 use crate::api::Api;
+use crate::backoff::Backoff;
 use crate::call::Call;
 use crate::codec::Decoded;
+use crate::key;
 use crate::options::Options;
 use crate::request::{ResourceRequest, Verb};
+use crate::storage;
 use crate::user::{ADMINISTRATORS, SERVER, User};
 
 const NAMESPACES: [&str; 4] = ["default", "kube-node-lease", "kube-public", "kube-system"];
@@ -48,6 +51,41 @@ impl Api {
             });
             self.ensure(&classes, class).await?;
         }
+        self.ensure_service(port).await
+    }
+
+    /// Keeps the Service under which the API itself is reached, until the API stops.
+    pub async fn serve_service(&self, port: u16) {
+        let mut backoff = Backoff::default();
+        while let Err(error) = self.follow_service(port, &mut backoff).await {
+            tracing::warn!(%error, "lost sight of the API's own Service; looking again");
+            if !backoff.wait(self.shutdown()).await {
+                return;
+            }
+        }
+    }
+
+    async fn follow_service(&self, port: u16, backoff: &mut Backoff) -> Result<(), Status> {
+        let served = self.catalog().served();
+        let Some(services) = served.find("", "services") else { return Ok(()) };
+        let prefix = key::prefix("", "services", Some("default"));
+        let lost = |error: xebec_store::Error| storage::refusal(&error, services, "");
+        let mut watch = self.storage().watch(services, &prefix, Some(self.storage().revision()))?;
+        loop {
+            self.ensure_service(port).await?;
+            backoff.reset();
+            tokio::select! {
+                () = self.shutdown().cancelled() => return Ok(()),
+                event = watch.next() => match event {
+                    Ok(_) => while watch.try_next().map_err(lost)?.is_some() {},
+                    Err(xebec_store::Error::Closed) => return Ok(()),
+                    Err(error) => return Err(lost(error)),
+                },
+            }
+        }
+    }
+
+    async fn ensure_service(&self, port: u16) -> Result<(), Status> {
         let services = self.own_call("", "v1", "services", Some("default"))?;
         if self.storage().find(&services.resource, Some("default"), "kubernetes")?.is_some() {
             return Ok(());

@@ -130,3 +130,22 @@ async fn a_client_that_leaves_gives_no_address_away() {
     let (code, answer) = server.create(SERVICES, &at("b", address)).await;
     assert_eq!(code, 201, "the address was never freed: {answer}");
 }
+
+#[tokio::test]
+async fn the_service_of_the_api_itself_comes_back() {
+    let server = Server::start().await;
+    let own = format!("{SERVICES}/kubernetes");
+    let (_, first) = server.get(&own).await;
+    assert_eq!(server.send(Method::DELETE, &own, "application/json", &json!({})).await.0, 200);
+    let begun = std::time::Instant::now();
+    let again = loop {
+        let (code, again) = server.get(&own).await;
+        if code == 200 {
+            break again;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(30), "{again}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    assert_ne!(first["metadata"]["uid"], again["metadata"]["uid"]);
+    assert_eq!(first["spec"], again["spec"]);
+}
