@@ -40,8 +40,7 @@ impl Slot {
         let ports: Vec<u16> = ports.filter_map(|port| u16::try_from(port.container_port).ok()).collect();
         let options = &life.node.options;
         let ready = wasm::prepare(&options.host, &options.store, found, place.address, &ports).await?;
-        let name = &self.container.name;
-        self.note(Kind::Normal, "Created", format!("Created container: {name}"));
+        self.note(Kind::Normal, "Created", "Container created".to_owned());
         let args = self.container.args.iter().flatten().map(|arg| expand(arg, &env)).collect();
         // Held until the component has ended: each instance opens them anew.
         let mounts = self.mounts(place, &env).await?;
@@ -61,7 +60,7 @@ impl Slot {
         };
         let stop = CancellationToken::new();
         let running = ready.run(&options.host, settings, stop.clone());
-        self.note(Kind::Normal, "Started", format!("Started container {name}"));
+        self.note(Kind::Normal, "Started", "Container started".to_owned());
         let target = Target { container: &self.container, address: place.address, process: None };
         let code = self.live(&target, true, &stop, running).await?;
         let mut end = End::of(code, None, false);

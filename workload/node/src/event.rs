@@ -218,7 +218,7 @@ mod tests {
 
     fn outcome(source: Source, count: i32) -> Outcome {
         let object = pod_reference(&Pod::default(), Some("spec.containers{web}".to_owned()));
-        let message = "Started container web".to_owned();
+        let message = "Container started".to_owned();
         let at = Timestamp::UNIX_EPOCH;
         let note = Note { source, object, kind: Kind::Normal, reason: "Started", message, at };
         Outcome { note, name: "web.1".to_owned(), first: at, count }

@@ -68,11 +68,10 @@ impl Slot {
             old.delete().await?;
         }
         let mut process = runtime.create(&id, &image, &spec).await?;
-        let name = &self.container.name;
-        self.note(Kind::Normal, "Created", format!("Created container: {name}"));
+        self.note(Kind::Normal, "Created", "Container created".to_owned());
         self.change(|progress| progress.id = container_id(&id));
         process.start().await?;
-        self.note(Kind::Normal, "Started", format!("Started container {name}"));
+        self.note(Kind::Normal, "Started", "Container started".to_owned());
         self.watch_process(place, process, true).await
     }
 

@@ -25,8 +25,8 @@ async fn a_pod_runs_until_it_is_deleted_and_its_events_tell_how() {
     let expected = [
         ("Scheduled", format!("Successfully assigned default/web to {NODE}")),
         ("Pulled", format!("Container image {IMAGE:?} already present on machine")),
-        ("Created", "Created container: main".to_owned()),
-        ("Started", "Started container main".to_owned()),
+        ("Created", "Container created".to_owned()),
+        ("Started", "Container started".to_owned()),
         ("Killing", "Stopping container main".to_owned()),
     ];
     assert_eq!(told, expected.map(|(reason, message)| (reason.to_owned(), message)));
