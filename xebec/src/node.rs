@@ -28,6 +28,7 @@ pub(crate) async fn prepare(
     berth: Arc<Berth>,
     store: Arc<Store>,
     registry: Option<SocketAddr>,
+    hurry: CancellationToken,
 ) -> Result<Node> {
     let root = data.path().to_owned();
     tokio::task::spawn_blocking(move || {
@@ -45,6 +46,7 @@ pub(crate) async fn prepare(
             registries: ClientOptions::default(),
             host,
             containers: containers(&folder, &berth),
+            hurry,
         };
         Ok(Node { options, berth })
     })

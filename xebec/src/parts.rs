@@ -4,13 +4,16 @@ use std::time::Duration;
 
 use anyhow::anyhow;
 use tokio::task::{JoinError, JoinSet};
-use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-/// What clients have to end in after they were asked to: the node ends its pods, the gateway its requests.
-const CLIENTS_GRACE: Duration = Duration::from_secs(10);
+/// What clients have to end in after they were asked to: the node ends its pods, the gateway its requests. The node keeps
+/// a shorter time of its own, and clears away then what is left of its pods.
+const CLIENTS_GRACE: Duration = Duration::from_secs(20);
 /// What servers have to end in, when only users are left to ask them.
 const SERVERS_GRACE: Duration = Duration::from_secs(6);
+
+/// What parts have to end in when they are asked to do it at once.
+const HASTE: Duration = Duration::from_secs(4);
 
 /// Parts that are asked to end together.
 pub(crate) struct Stage {
@@ -45,7 +48,7 @@ impl Stage {
         }
     }
 
-    async fn end(mut self) {
+    async fn end(mut self, hurry: &CancellationToken) {
         self.stop.cancel();
         let all = async {
             while let Some(ended) = self.running.join_next().await {
@@ -54,8 +57,16 @@ impl Stage {
                 }
             }
         };
-        if timeout(self.grace, all).await.is_err() {
-            tracing::warn!("parts were still busy after {} s and were cut off", self.grace.as_secs());
+        let in_haste = async {
+            hurry.cancelled().await;
+            tokio::time::sleep(HASTE).await;
+        };
+        tokio::select! {
+            () = all => {}
+            () = in_haste => tracing::warn!("parts were still busy when all was to end at once"),
+            () = tokio::time::sleep(self.grace) => {
+                tracing::warn!("parts were still busy after {} s and were cut off", self.grace.as_secs());
+            }
         }
     }
 }
@@ -86,10 +97,10 @@ impl Parts {
         }
     }
 
-    /// Ends them all.
-    pub(crate) async fn end(self) {
-        self.clients.end().await;
-        self.servers.end().await;
+    /// Ends them all: in order, or at once when `hurry` is given.
+    pub(crate) async fn end(self, hurry: &CancellationToken) {
+        self.clients.end(hurry).await;
+        self.servers.end(hurry).await;
     }
 }
 
@@ -115,7 +126,7 @@ mod tests {
         servers.spawn("server", last(servers.stop(), "server", 0));
         clients.spawn("slow", last(clients.stop(), "slow", 50));
         clients.spawn("fast", last(clients.stop(), "fast", 0));
-        parts.end().await;
+        parts.end(&CancellationToken::new()).await;
         assert_eq!(*order.lock().unwrap(), ["fast", "slow", "server"]);
     }
 
@@ -126,6 +137,16 @@ mod tests {
         parts.clients.spawn("lasting", async move { stop.cancelled().await });
         parts.servers.spawn("short", async {});
         assert!(parts.ended_early().await.to_string().starts_with("short ended on its own"));
-        parts.end().await;
+        parts.end(&CancellationToken::new()).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn parts_that_are_busy_are_cut_off_soon_when_all_is_to_end_at_once() {
+        let mut parts = Parts::new();
+        parts.clients.spawn("busy", std::future::pending());
+        let (hurry, begun) = (CancellationToken::new(), tokio::time::Instant::now());
+        hurry.cancel();
+        parts.end(&hurry).await;
+        assert!(begun.elapsed() < CLIENTS_GRACE / 2, "{:?}", begun.elapsed());
     }
 }

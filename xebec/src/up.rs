@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
 use xebec_oci::{Limits, Registry, Store};
 
 use crate::berth::Berth;
@@ -28,10 +29,10 @@ pub(crate) async fn run(args: UpArgs, demo: Option<Demo>) -> Result<()> {
     let ended = tokio::select! {
         // A part that ends because it was asked to has not ended early.
         biased;
-        () = stop.cancelled() => Ok(()),
-        Err(error) = serve(&args, &data, demo, &mut parts) => Err(error),
+        () = stop.wish.cancelled() => Ok(()),
+        Err(error) = serve(&args, &data, demo, &mut parts, &stop.hurry) => Err(error),
     };
-    parts.end().await;
+    parts.end(&stop.hurry).await;
     ended
 }
 
@@ -41,6 +42,7 @@ async fn serve(
     data: &DataDir,
     demo: Option<Demo>,
     parts: &mut Parts,
+    hurry: &CancellationToken,
 ) -> Result<std::convert::Infallible> {
     let begun = Instant::now();
     let wanted = args.parts();
@@ -108,7 +110,7 @@ async fn serve(
                     );
                 };
                 let registry = endpoints.get(Part::Registry.name()).copied();
-                let node = node::prepare(data, berth.clone(), store.clone(), registry).await?;
+                let node = node::prepare(data, berth.clone(), store.clone(), registry, hurry.clone()).await?;
                 node.serve(&pods);
                 if let Some(demo) = &demo {
                     demo.load(store, node.runs_containers()).await?;

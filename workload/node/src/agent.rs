@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use futures::StreamExt as _;
@@ -25,8 +25,12 @@ use crate::pull::Pulls;
 use crate::scheduler::Load;
 use crate::{Error, heartbeat, scheduler, taint, volumes};
 
-/// How long pods may take to end when the node ends.
+/// What containers have to end in when the node ends; then they are killed.
+const SHUTDOWN: Duration = Duration::from_secs(5);
+/// How long pods may take to be gone when the node ends; then what is left of them is cleared away without them.
 const DRAIN: Duration = Duration::from_secs(8);
+/// The same from when the node is to end at once.
+const HASTE: Duration = Duration::from_secs(1);
 /// How long events may take to be written when the node ends.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
@@ -62,6 +66,8 @@ pub struct Options {
     pub host: Host,
     /// What runs containers, or why they cannot run here.
     pub containers: Result<Containers, String>,
+    /// Given when the node that ends is to end at once, with no more time for its pods.
+    pub hurry: CancellationToken,
 }
 
 /// The node as its pods see it.
@@ -69,6 +75,8 @@ pub(crate) struct Node {
     pub(crate) client: Client,
     pub(crate) options: Options,
     pub(crate) shutdown: CancellationToken,
+    /// When containers that have not ended are killed, from when the node ends.
+    deadline: OnceLock<Instant>,
     pub(crate) events: Recorder,
     pub(crate) pulls: Pulls,
     addresses: Mutex<BTreeMap<u32, String>>,
@@ -77,6 +85,16 @@ pub(crate) struct Node {
 impl Node {
     pub(crate) fn containers(&self) -> Result<&Containers, Error> {
         self.options.containers.as_ref().map_err(|why| Error::Unprivileged(why.clone()))
+    }
+
+    /// Comes when the node that ends has no more time for containers.
+    pub(crate) async fn ends_pods(&self) {
+        self.shutdown.cancelled().await;
+        let deadline = *self.deadline.get_or_init(|| Instant::now() + SHUTDOWN);
+        tokio::select! {
+            () = self.options.hurry.cancelled() => {}
+            () = tokio::time::sleep_until(deadline) => {}
+        }
     }
 
     pub(crate) fn pod_folder(&self, pod: &Pod) -> PathBuf {
@@ -139,6 +157,7 @@ pub async fn run(client: Client, options: Options, shutdown: CancellationToken) 
         client: client.clone(),
         options,
         shutdown: shutdown.clone(),
+        deadline: OnceLock::new(),
         events,
         pulls: Pulls::default(),
         addresses: Mutex::default(),
@@ -389,12 +408,58 @@ impl Agent {
     }
 
     async fn end(self) {
+        match self.lives.values().filter(|running| !running.life.is_over()).count() {
+            0 => {}
+            1 => tracing::info!("stopping 1 pod …"),
+            count => tracing::info!("stopping {count} pods …"),
+        }
         for running in self.lives.values() {
             running.life.end();
         }
-        let all = futures::future::join_all(self.lives.into_values().map(|running| running.task));
-        if tokio::time::timeout(DRAIN, all).await.is_err() {
-            tracing::warn!("some pods did not end in time; the next start takes their containers over");
+        let late = async {
+            tokio::select! {
+                () = tokio::time::sleep(DRAIN) => {}
+                () = async {
+                    self.node.options.hurry.cancelled().await;
+                    tokio::time::sleep(HASTE).await;
+                } => {}
+            }
+        };
+        let mut tasks: Vec<_> = self.lives.into_values().map(|running| running.task).collect();
+        let all_ended = tokio::select! {
+            _ = futures::future::join_all(&mut tasks) => true,
+            () = late => false,
+        };
+        if !all_ended {
+            let left: Vec<_> = tasks.into_iter().filter(|task| !task.is_finished()).collect();
+            tracing::warn!("{} pods did not end in time; their containers are killed", left.len());
+            for task in &left {
+                task.abort();
+            }
+            // One that was aborted makes nothing any more.
+            for task in left {
+                let _aborted = task.await;
+            }
+        }
+        clear(&self.node.options).await;
+    }
+}
+
+/// Takes away all containers with their networks and identities: none may outlive a node that ends itself.
+async fn clear(options: &Options) {
+    let left = leftovers(options).await.into_values().flatten();
+    futures::future::join_all(left.map(|(_, container)| delete(container))).await;
+    let Ok(containers) = &options.containers else { return };
+    let network = containers.network.clone();
+    let detached = tokio::task::spawn_blocking(move || {
+        network.pods().into_keys().filter_map(|pod| network.detach(&pod).err()).collect::<Vec<_>>()
+    });
+    for error in detached.await.unwrap_or_default() {
+        tracing::warn!(%error, "cannot take a pod's network away");
+    }
+    for pod in containers.runtime.user_namespaces() {
+        if let Err(error) = containers.runtime.remove_user_namespace(&pod).await {
+            tracing::warn!(pod = pod.as_str(), %error, "cannot let go of a pod's identities");
         }
     }
 }

@@ -22,8 +22,6 @@ use crate::place::Place;
 use crate::slot::{Role, Slot};
 use crate::state::{Failure, PodState, Progress};
 
-/// What containers have to end in when the node ends.
-const SHUTDOWN: Duration = Duration::from_secs(5);
 /// How long the API may take to hear of a pod's end.
 const LAST_WORD: Duration = Duration::from_secs(2);
 
@@ -155,9 +153,7 @@ impl Life {
                 let given = now.metadata.deletion_grace_period_seconds;
                 let spec = self.spec().and_then(|spec| spec.termination_grace_period_seconds);
                 let seconds = u64::try_from(given.or(spec).unwrap_or(30)).unwrap_or(0);
-                let whole = Duration::from_secs(seconds);
-                let is_shutdown = self.node.shutdown.is_cancelled();
-                Instant::now() + if is_shutdown { whole.min(SHUTDOWN) } else { whole }
+                Instant::now() + Duration::from_secs(seconds)
             })
             .saturating_duration_since(Instant::now())
     }

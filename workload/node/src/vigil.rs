@@ -90,12 +90,16 @@ impl Slot {
         if !grace.is_zero() {
             tokio::select! {
                 end = &mut ended => return end,
+                () = self.life.node.ends_pods() => {}
                 _ = tokio::time::timeout_at(until, self.pre_stop(target)) => {}
             }
             halt.ask();
             let until = until.max(Instant::now() + LAST_MOMENT.min(grace));
-            if let Ok(end) = tokio::time::timeout_at(until, &mut ended).await {
-                return end;
+            // However long the pod may take: the node's own end does not wait for it.
+            tokio::select! {
+                end = &mut ended => return end,
+                () = self.life.node.ends_pods() => {}
+                () = tokio::time::sleep_until(until) => {}
             }
         }
         halt.force();

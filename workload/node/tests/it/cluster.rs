@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use k8s_openapi::api::core::v1::{ContainerStatus, Event, Pod};
+use k8s_openapi::api::core::v1::{ContainerStatus, Event, Pod, ServiceAccount};
 use kube::api::{DeleteParams, ListParams, PostParams};
 use kube::{Api, Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
@@ -45,6 +45,8 @@ pub(crate) struct Cluster {
     pub(crate) store: Arc<Store>,
     number: u8,
     node: Option<Node>,
+    /// Given when the node is to end at once.
+    pub(crate) hurry: CancellationToken,
     stop: CancellationToken,
 }
 
@@ -68,7 +70,8 @@ impl Cluster {
         let store = Arc::new(Store::open(folder.path().join("registry"), Limits::default()).unwrap());
         build_guest(&store, folder.path(), "test/guest");
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let mut cluster = Self { client, folder, store, number, node: None, stop };
+        let mut cluster =
+            Self { client, folder, store, number, node: None, hurry: CancellationToken::new(), stop };
         cluster.start_node();
         Some(cluster)
     }
@@ -107,6 +110,7 @@ impl Cluster {
             registries: ClientOptions::default(),
             host: Host::new(HostOptions::new(folder.join("wasm"))).unwrap(),
             containers: Ok(self.parts()),
+            hurry: self.hurry.clone(),
         }
     }
 
@@ -284,7 +288,12 @@ async fn serve(folder: &Path, stop: &CancellationToken) -> Client {
             request.extensions_mut().insert(user.clone());
             request
         });
-    Client::new(service, "default")
+    let client = Client::new(service, "default");
+    // Pods are let in with an account alone, which a controller would make.
+    let account = json!({"metadata": {"name": "default"}, "automountServiceAccountToken": false});
+    let account: ServiceAccount = serde_json::from_value(account).unwrap();
+    Api::namespaced(client.clone(), "default").create(&PostParams::default(), &account).await.unwrap();
+    client
 }
 
 pub(crate) fn build_guest(store: &Store, folder: &Path, name: &str) {

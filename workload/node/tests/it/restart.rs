@@ -102,3 +102,37 @@ async fn a_node_that_ends_itself_leaves_nothing_and_begins_again() {
         .await;
     cluster.delete("web").await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_ends_itself_kills_what_does_not_end() {
+    let Some(mut cluster) = Cluster::start("a_node_that_ends_itself_kills_what_does_not_end").await else {
+        return;
+    };
+    // The first process of a namespace that handles no signal takes no notice of SIGTERM.
+    let stubborn = json!({
+        "terminationGracePeriodSeconds": 600, "containers": [{"name": "main", "args": ["wait"]}],
+    });
+    for name in ["deleted", "kept"] {
+        cluster.run(name, stubborn.clone()).await;
+        cluster.ready(name).await;
+    }
+    // Its time to end in began before the node's, and is longer.
+    let pods = cluster.api::<k8s_openapi::api::core::v1::Pod>();
+    pods.delete("deleted", &kube::api::DeleteParams::default()).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let begun = std::time::Instant::now();
+    cluster.end_node().await;
+    assert!(begun.elapsed() < Duration::from_secs(60), "{:?}", begun.elapsed());
+    assert_eq!(cluster.containers(), [""; 0]);
+    assert!(cluster.parts().network.pods().is_empty());
+
+    cluster.start_node();
+    let again = |pod: &_| is_ready(pod) && status(pod, "main").restart_count == 1;
+    cluster.until("kept", "another start", again).await;
+    let begun = std::time::Instant::now();
+    cluster.hurry.cancel();
+    cluster.end_node().await;
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    assert_eq!(cluster.containers(), [""; 0]);
+    assert!(cluster.parts().network.pods().is_empty());
+}
