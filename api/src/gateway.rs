@@ -47,8 +47,9 @@ pub use reference::{
 };
 pub use stream_route::{StreamRule, TCPRoute, TCPRouteSpec, TLSRoute, TLSRouteSpec, UDPRoute, UDPRouteSpec};
 
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{CustomResourceDefinition, JSON};
 use kube::CustomResourceExt as _;
+use serde_json::json;
 
 /// The API group of every kind here.
 pub const GROUP: &str = "gateway.networking.k8s.io";
@@ -62,9 +63,9 @@ pub const CHANNEL: &str = "standard";
 /// The definitions of every kind here.
 pub fn definitions() -> Vec<CustomResourceDefinition> {
     vec![
-        GatewayClass::crd(),
-        Gateway::crd(),
-        ListenerSet::crd(),
+        waiting(GatewayClass::crd(), &["Accepted"]),
+        waiting(Gateway::crd(), &["Accepted", "Programmed"]),
+        waiting(ListenerSet::crd(), &["Accepted", "Programmed"]),
         HTTPRoute::crd(),
         GRPCRoute::crd(),
         TLSRoute::crd(),
@@ -73,4 +74,23 @@ pub fn definitions() -> Vec<CustomResourceDefinition> {
         BackendTLSPolicy::crd(),
         ReferenceGrant::crd(),
     ]
+}
+
+/// A definition whose objects say that they wait for their controller, until one writes their status.
+fn waiting(mut definition: CustomResourceDefinition, conditions: &[&str]) -> CustomResourceDefinition {
+    let condition = |kind: &&str| {
+        json!({
+            "type": kind, "status": "Unknown", "reason": "Pending", "message": "Waiting for controller",
+            "lastTransitionTime": "1970-01-01T00:00:00Z",
+        })
+    };
+    let pending = json!({"conditions": conditions.iter().map(condition).collect::<Vec<_>>()});
+    for version in &mut definition.spec.versions {
+        let schema = version.schema.as_mut().and_then(|schema| schema.open_api_v3_schema.as_mut());
+        let properties = schema.and_then(|schema| schema.properties.as_mut());
+        if let Some(status) = properties.and_then(|properties| properties.get_mut("status")) {
+            status.default = Some(JSON(pending.clone()));
+        }
+    }
+    definition
 }

@@ -103,3 +103,25 @@ fn our_definitions_are_what_an_api_server_takes() {
         assert_eq!(errors, Vec::<String>::new(), "{}", ours["metadata"]["name"]);
     }
 }
+
+#[test]
+fn what_a_controller_takes_up_says_until_then_that_it_waits() {
+    for (name, conditions) in [
+        ("gatewayclasses", &["Accepted"][..]),
+        ("gateways", &["Accepted", "Programmed"]),
+        ("listenersets", &["Accepted", "Programmed"]),
+    ] {
+        let all = definitions().into_iter();
+        let own = all
+            .map(|own| serde_json::to_value(own).unwrap())
+            .find(|own| own["spec"]["names"]["plural"] == name);
+        let own = own.unwrap();
+        let schema = &own["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
+        let told = schema["properties"]["status"]["default"]["conditions"].as_array().unwrap();
+        let kinds: Vec<_> = told.iter().map(|one| one["type"].as_str().unwrap()).collect();
+        assert_eq!(kinds, conditions, "{name}");
+        for one in told {
+            assert_eq!((&one["status"], &one["reason"]), (&"Unknown".into(), &"Pending".into()), "{name}");
+        }
+    }
+}

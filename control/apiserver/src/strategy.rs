@@ -66,8 +66,10 @@ pub fn prepare_create(call: &Call, new: &mut Value) -> Result<(), Status> {
     complete(call, new);
     if !call.resource.custom {
         preparation::create(&call.resource.group, &call.version().name, &call.resource.kind, new);
-    } else if let (true, Value::Object(fields)) = (call.version().status, new) {
+    } else if let (true, Some(fields)) = (call.version().status, new.as_object_mut()) {
         fields.remove("status");
+        // What a schema says of a status that nobody has written yet is there from the beginning.
+        complete(call, new);
     }
     Ok(())
 }

@@ -61,6 +61,24 @@ async fn an_object_is_completed_and_pruned_by_its_schema() {
 }
 
 #[tokio::test]
+async fn a_status_that_nobody_has_written_is_what_the_schema_says() {
+    let server = Server::start().await;
+    let mut definition = definition();
+    let version = &mut definition["spec"]["versions"][0];
+    version["subresources"] = json!({"status": {}});
+    version["schema"]["openAPIV3Schema"]["properties"]["status"] = json!({
+        "type": "object", "default": {"phase": "Pending"}, "properties": {"phase": {"type": "string"}},
+    });
+    server.define(&definition).await;
+    let mut object = crontab("a", json!({"cronSpec": "* * * * */5"}));
+    object["status"] = json!({"phase": "Mine"});
+    let (code, made) = server.create(CRONTABS, &object).await;
+    assert_eq!((code, &made["status"]), (201, &json!({"phase": "Pending"})), "{made}");
+    let (_, read) = server.get(&format!("{CRONTABS}/a")).await;
+    assert_eq!(read["status"], json!({"phase": "Pending"}));
+}
+
+#[tokio::test]
 async fn an_object_that_breaks_its_schema_is_refused_with_every_cause() {
     let server = Server::start().await;
     define(&server).await;
