@@ -60,7 +60,8 @@ impl Disk {
             Ok((database, head, index))
         })
         .map_err(|failure| failure.into_error(&path))?;
-        let (witness, seen) = Witness::open(&directory.join("store.head")).map_err(failed)?;
+        let (witness, seen) =
+            Witness::open(&directory.join("store.head"), head.revision == Revision(0)).map_err(failed)?;
         if let Some(seen) = seen.filter(|seen| *seen > head.revision) {
             let detail = format!("it ends at revision {}, but {seen} was acknowledged", head.revision);
             return Err(Error::Corrupt { path, detail });

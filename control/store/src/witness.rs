@@ -22,23 +22,22 @@ pub(crate) struct Witness {
 }
 
 impl Witness {
-    pub(crate) fn open(path: &Path) -> io::Result<(Self, Option<Revision>)> {
+    /// Opens the witness of a store; `is_new` tells one that was just made, or was never written to.
+    pub(crate) fn open(path: &Path, is_new: bool) -> io::Result<(Self, Option<Revision>)> {
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
         let mut bytes = [0; SIZE];
         let seen = match file.read_exact_at(&mut bytes, 0) {
-            Ok(()) => {
-                let seen = decode(bytes);
-                if seen.is_none() {
-                    tracing::warn!(
-                        path = %path.display(),
-                        "the witness is damaged and is written anew: whether the store fell back cannot be told"
-                    );
-                }
-                seen
-            }
+            Ok(()) => decode(bytes),
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => None,
             Err(error) => return Err(error),
         };
+        // One that was just made is empty; so is one that was cut short, beside a store that has been written.
+        if seen.is_none() && (file.metadata()?.len() > 0 || !is_new) {
+            tracing::warn!(
+                path = %path.display(),
+                "the witness is damaged and is written anew: whether the store fell back cannot be told"
+            );
+        }
         Ok((Self { file }, seen))
     }
 
