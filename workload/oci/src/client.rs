@@ -464,7 +464,52 @@ fn remote_error(what: &str, error: OciDistributionError) -> Error {
             let said: Vec<_> = envelope.errors.into_iter().map(|one| one.message).collect();
             said.join("; ").into()
         }
-        other => other.into(),
+        OciDistributionError::ServerError { code, ref message, .. } => match words(message) {
+            Some(said) => said.into(),
+            None => format!("the registry answered with status {code}").into(),
+        },
+        other => with_causes(&other).into(),
     };
     Error::Remote { what: what.to_owned(), source }
+}
+
+/// What a registry says in the specification's form of errors ("Error Codes").
+fn words(body: &str) -> Option<String> {
+    let body: serde_json::Value = serde_json::from_str(body).ok()?;
+    let said = body.get("errors")?.as_array()?.iter().filter_map(|error| error.get("message")?.as_str());
+    let said: Vec<_> = said.filter(|message| !message.is_empty()).collect();
+    (!said.is_empty()).then(|| said.join("; "))
+}
+
+/// An error with what caused it: why a connection failed is told by none but the last.
+fn with_causes(error: &(dyn std::error::Error + 'static)) -> String {
+    let causes = std::iter::successors(error.source(), |error| error.source());
+    causes.map(ToString::to_string).fold(error.to_string(), |text, cause| {
+        if text.contains(&cause) { text } else { format!("{text}: {cause}") }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_is_told_in_the_registrys_words_and_not_in_json() {
+        let refused = |message: &str| {
+            let (message, url) = (message.to_owned(), "http://r.test/v2/".to_owned());
+            remote_error("push", OciDistributionError::ServerError { code: 500, url, message }).to_string()
+        };
+        let body = r#"{"errors": [{"code": "UNKNOWN", "message": "no space"}, {"message": "at all"}]}"#;
+        assert_eq!(refused(body), "push: no space; at all");
+        for other in ["", "<html>", "{}", r#"{"errors": [{}]}"#] {
+            assert_eq!(refused(other), "push: the registry answered with status 500");
+        }
+    }
+
+    #[test]
+    fn the_last_cause_is_told_too() {
+        let deep = std::io::Error::other(Error::Remote { what: "outer".to_owned(), source: "inner".into() });
+        let told = with_causes(&Error::Disk { path: "x".into(), source: deep });
+        assert!(told.contains("outer") && told.ends_with("inner"), "{told}");
+    }
 }

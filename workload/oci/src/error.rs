@@ -120,11 +120,21 @@ pub enum Error {
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// The disk refused.
-    #[error("{path}: {source}: check the space and the permissions there")]
+    #[error("{path}: {source}: {}", remedy(source))]
     Disk {
         /// Where.
         path: PathBuf,
         /// Why.
         source: io::Error,
     },
+}
+
+/// What helps against a refusal of the disk.
+fn remedy(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "free space there",
+        io::ErrorKind::NotFound => "check the name",
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => "check the permissions there",
+        _ => "check the disk, and the permissions there",
+    }
 }

@@ -113,6 +113,10 @@ impl Sending {
             if self.left == 0 {
                 let found = std::mem::take(&mut self.hasher).finish();
                 if found != expected {
+                    tracing::error!(
+                        blob = %expected,
+                        "a blob in the registry is damaged: push or pull an image that has it again"
+                    );
                     return Err(io::Error::other(Error::DigestMismatch { expected, found }));
                 }
             }

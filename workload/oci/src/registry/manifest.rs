@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::BodyExt as _;
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use tokio::time::timeout;
 
 use super::{
@@ -15,6 +15,8 @@ use crate::{Digest, Error, RepositoryName, Selector, image::Links};
 
 /// The longest media type that a manifest may have.
 const LONGEST_TYPE: usize = 255;
+/// How much of a manifest that is too large is read nevertheless, so that its sender hears why it is refused.
+const MOST_DROPPED: u64 = 64 << 20;
 
 impl Registry {
     pub(super) async fn manifest(
@@ -55,7 +57,7 @@ impl Registry {
             let text = format!("its type is longer than {LONGEST_TYPE} bytes");
             return Err(Error::ManifestInvalid { reason: text }.into());
         }
-        let content = self.small_body(request.into_body()).await?;
+        let content = self.small_body(request).await?;
         let (store, target) = (Arc::clone(&self.store), name.clone());
         let stored = disk(move || {
             let subject = Links::parse(&content)?.subject;
@@ -80,15 +82,27 @@ impl Registry {
         Ok(response)
     }
 
-    async fn small_body(&self, mut body: Incoming) -> Result<Vec<u8>, Refusal> {
+    async fn small_body(&self, request: Request<Incoming>) -> Result<Vec<u8>, Refusal> {
         let limit = self.store.limits().manifest_bytes;
-        let mut content = Vec::new();
+        let asks_first = request.headers().contains_key(header::EXPECT);
+        let mut body = request.into_body();
+        if asks_first && body.size_hint().lower() > limit {
+            return Err(Error::TooLarge { what: "the manifest", limit }.into());
+        }
+        let (mut content, mut read) = (Vec::new(), 0);
         while let Some(frame) = timeout(self.limits.idle, body.frame()).await.map_err(|_| too_slow())? {
             let Ok(data) = frame.map_err(broken)?.into_data() else { continue };
-            if (content.len() + data.len()) as u64 > limit {
-                return Err(Error::TooLarge { what: "the manifest", limit }.into());
+            read += data.len() as u64;
+            // A client that is still sending does not hear an answer: so what is too much is read on, and dropped.
+            if read > limit.max(MOST_DROPPED) {
+                break;
             }
-            content.extend_from_slice(&data);
+            if read <= limit {
+                content.extend_from_slice(&data);
+            }
+        }
+        if read > limit {
+            return Err(Error::TooLarge { what: "the manifest", limit }.into());
         }
         Ok(content)
     }

@@ -247,3 +247,20 @@ async fn bad_requests_name_the_specifications_code() {
         assert_eq!(code(&server.send(method, path, &[], "junk").await), expected, "{method} {path}");
     }
 }
+
+#[tokio::test]
+async fn a_manifest_that_is_too_large_is_refused_aloud() {
+    let server = start().await;
+    // More than the buffers between the two hold: a sender that is cut off would not hear why.
+    let body = "x".repeat(30 << 20);
+    let answer = server.send("PUT", "/v2/a/b/manifests/v1", &[], &body).await;
+    assert_eq!(answer.status(), 413);
+    assert!(String::from_utf8_lossy(answer.body()).contains("larger than the limit"), "{answer:?}");
+    let stream = TcpStream::connect(server.address).await.unwrap();
+    let (mut reader, mut writer) = stream.into_split();
+    let head = "PUT /v2/a/b/manifests/v1 HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: 31457280\r\n\r\n";
+    writer.write_all(head.as_bytes()).await.unwrap();
+    let mut answer = [0; 12];
+    timeout(Duration::from_secs(10), reader.read_exact(&mut answer)).await.unwrap().unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 413");
+}
