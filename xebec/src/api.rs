@@ -19,11 +19,12 @@ use xebec_apiserver::pods::Pods;
 use xebec_apiserver::serve::{serve, tls};
 use xebec_apiserver::service::Service;
 use xebec_apiserver::storage::Storage;
+use xebec_apiserver::usage;
 use xebec_apiserver::user::{ADMINISTRATORS, AUTHENTICATED, User};
 use xebec_machinery::builtin;
 use xebec_store::{Options, Store};
 
-use crate::cli::UpArgs;
+use crate::cli::{Part, UpArgs};
 use crate::data_dir::DataDir;
 use crate::metrics::Metrics;
 use crate::parts::Stage;
@@ -58,7 +59,11 @@ pub(crate) async fn start(
     let tls = tls(&server, authority.certificate())?;
 
     let range = Range::new(SERVICES.0, SERVICES.1).context("the range of service addresses is not one")?;
-    let catalog = Catalog::new(builtin::resources().to_vec());
+    let mut resources = builtin::resources().to_vec();
+    if args.parts().contains(&Part::Node) {
+        resources.extend(usage::resources());
+    }
+    let catalog = Catalog::new(resources);
     let chain = Chain::standard();
     let api = Api::new(Storage::new(store.clone()), catalog, ClusterIps::new(range), chain, stop.clone());
     api.prepare(address.port()).await.context("the API's first objects cannot be made")?;
@@ -86,9 +91,9 @@ pub(crate) async fn start(
 
     servers.spawn("api", async move {
         let begun = api.clone();
-        let upkeep = tokio::spawn(async move { 
+        let upkeep = tokio::spawn(async move {
             tokio::join!(api.serve_definitions(), api.serve_roles(), api.serve_service(address.port()))
-         });
+        });
         serve(listener, tls, service, stop).await;
         if let Err(error) = upkeep.await {
             tracing::error!(%error, "keeping custom resources and roles in step failed");

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result};
 use tokio_util::sync::CancellationToken;
 use xebec_container::{MonitorCommand, Runtime};
+use xebec_node::meter::Meter;
 use xebec_node::{Containers, Options};
 use xebec_oci::Store;
 use xebec_oci::client::ClientOptions;
@@ -20,6 +21,7 @@ use crate::pods::LocalPods;
 pub(crate) struct Node {
     options: Options,
     berth: Arc<Berth>,
+    meter: Arc<Meter>,
 }
 
 /// Looks what the node can run here.
@@ -48,7 +50,8 @@ pub(crate) async fn prepare(
             containers: containers(&folder, &berth),
             hurry,
         };
-        Ok(Node { options, berth })
+        let runtime = options.containers.as_ref().ok().map(|own| own.runtime.clone());
+        Ok(Node { options, berth, meter: Arc::new(Meter::new(runtime)) })
     })
     .await
     .context("preparing the node failed")?
@@ -73,6 +76,7 @@ impl Node {
 
     /// Lets the API reach the containers that run here.
     pub(crate) fn serve(&self, pods: &LocalPods) {
+        pods.measure(self.options.name.clone(), self.meter.clone());
         if let Ok(containers) = &self.options.containers {
             pods.run_containers(containers.clone());
         }
@@ -91,7 +95,7 @@ impl Node {
     /// Runs the pods of this machine until the platform stops.
     pub(crate) async fn run(self, client: kube::Client, stop: CancellationToken) {
         let network = self.options.containers.as_ref().ok().map(|own| Arc::clone(&own.network));
-        xebec_node::run(client, self.options, stop).await;
+        tokio::join!(self.meter.run(stop.clone()), xebec_node::run(client, self.options, stop));
         if let Some(network) = network {
             self.berth.leave(network).await;
         }

@@ -5,7 +5,7 @@ mod session;
 use std::io;
 use std::net::IpAddr;
 use std::path::PathBuf;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use futures::future::BoxFuture;
 use futures::{StreamExt as _, TryFutureExt as _};
@@ -15,10 +15,12 @@ use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 use xebec_apiserver::pods::{Connection, Pods, Run, SessionRequest};
 use xebec_apiserver::service::ResponseBody;
+use xebec_apiserver::usage::{self, Usage};
 use xebec_container::ContainerId;
 use xebec_machinery::status::Status;
 use xebec_node::Containers;
 use xebec_node::logs::{LogOptions, read};
+use xebec_node::meter::{self, Meter};
 
 use crate::data_dir::DataDir;
 
@@ -27,17 +29,28 @@ pub(crate) struct LocalPods {
     folder: PathBuf,
     client: OnceLock<kube::Client>,
     containers: OnceLock<Containers>,
+    meter: OnceLock<(String, Arc<Meter>)>,
 }
 
 impl LocalPods {
     pub(crate) fn new(data: &DataDir) -> Self {
-        Self { folder: data.path().join("pods"), client: OnceLock::new(), containers: OnceLock::new() }
+        Self {
+            folder: data.path().join("pods"),
+            client: OnceLock::new(),
+            containers: OnceLock::new(),
+            meter: OnceLock::new(),
+        }
     }
 
     /// Gives the client by which a followed log learns that its pod is gone.
     pub(crate) fn connect(&self, client: kube::Client) {
         // A second client would be as good as the first.
         let _first_stays = self.client.set(client);
+    }
+
+    /// Gives the node's name and what measures it.
+    pub(crate) fn measure(&self, node: String, meter: Arc<Meter>) {
+        let _first_stays = self.meter.set((node, meter));
     }
 
     /// Gives what runs containers here.
@@ -67,8 +80,10 @@ impl Pods for LocalPods {
                 });
             }
             let name = pod["metadata"]["name"].as_str().unwrap_or_default();
-            let waiting =
-                format!("container {container:?} in pod {name:?} is waiting to start: ContainerCreating");
+            let waiting = format!(
+                "container {container:?} in pod {name:?} is waiting to start: {}",
+                waits_for(pod, &container)
+            );
             let lines = read(&path, options, ended).map_err(|_| Status::bad_request(waiting)).await?;
             let frames = lines.map(|line| Ok(http_body::Frame::data(line)));
             let mut response = http::Response::new(StreamBody::new(frames).boxed_unsync());
@@ -82,6 +97,19 @@ impl Pods for LocalPods {
             let container = container_of(pod, asked.container.as_deref())?;
             session::begin(self, pod, &container, asked).await
         })
+    }
+
+    fn usage(&self) -> Usage {
+        let Some((node, meter)) = self.meter.get() else { return Usage::default() };
+        let figures = meter.figures();
+        let containers = |list: &Vec<(meter::Place, meter::Measured)>| {
+            list.iter().map(|(place, own)| (placed(*place), measured(*own))).collect()
+        };
+        Usage {
+            node: node.clone(),
+            machine: figures.machine.map(measured),
+            pods: figures.pods.iter().map(|(uid, list)| (uid.clone(), containers(list))).collect(),
+        }
     }
 
     fn dial(&self, pod: &Value, port: u16) -> BoxFuture<'static, io::Result<Box<dyn Connection>>> {
@@ -104,6 +132,18 @@ impl Pods for LocalPods {
     }
 }
 
+fn placed(place: meter::Place) -> usage::Place {
+    match place {
+        meter::Place::Main(at) => usage::Place::Main(at),
+        meter::Place::Init(at) => usage::Place::Init(at),
+    }
+}
+
+fn measured(own: meter::Measured) -> usage::Measured {
+    let meter::Measured { cpu_nanocores, memory_bytes, until, window } = own;
+    usage::Measured { cpu_nanocores, memory_bytes, until, window }
+}
+
 /// Which container of the pod is meant: the named one, or the only one.
 fn container_of(pod: &Value, wanted: Option<&str>) -> Result<String, Status> {
     let names: Vec<&str> = ["initContainers", "containers"]
@@ -122,6 +162,20 @@ fn container_of(pod: &Value, wanted: Option<&str>) -> Result<String, Status> {
             "a container name must be specified for pod {name}, choose one of: [{}]",
             names.join(" ")
         ))),
+    }
+}
+
+/// Why a container that has said nothing does not run, as the kubelet words it.
+fn waits_for<'a>(pod: &'a Value, container: &str) -> &'a str {
+    let statuses = ["containerStatuses", "initContainerStatuses"]
+        .into_iter()
+        .flat_map(|list| pod["status"][list].as_array().into_iter().flatten());
+    let own = statuses.into_iter().find(|status| status["name"] == container);
+    match own.and_then(|status| status["state"]["waiting"]["reason"].as_str()) {
+        Some("ErrImagePull") => "image can't be pulled",
+        Some("ImagePullBackOff") => "trying and failing to pull image",
+        Some(reason) => reason,
+        None => "ContainerCreating",
     }
 }
 
@@ -152,5 +206,30 @@ async fn until_gone(client: Option<kube::Client>, pod: Value, path: PathBuf) {
             Ok(None) => break,
             Err(_) => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_container_without_a_log_says_what_it_waits_for() {
+        let pod = |reason: &str| {
+            json!({"status": {"containerStatuses": [
+                {"name": "other", "state": {"running": {}}},
+                {"name": "main", "state": {"waiting": {"reason": reason}}},
+            ]}})
+        };
+        for (reason, told) in [
+            ("CrashLoopBackOff", "CrashLoopBackOff"),
+            ("ErrImagePull", "image can't be pulled"),
+            ("ImagePullBackOff", "trying and failing to pull image"),
+        ] {
+            assert_eq!(waits_for(&pod(reason), "main"), told);
+        }
+        assert_eq!(waits_for(&json!({}), "main"), "ContainerCreating");
     }
 }

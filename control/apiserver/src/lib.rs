@@ -53,6 +53,7 @@ pub mod storage;
 pub mod strategy;
 mod streams;
 pub mod subresource;
+pub mod usage;
 pub mod user;
 pub mod view;
 pub mod watch;

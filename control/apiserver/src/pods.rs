@@ -10,6 +10,7 @@ use xebec_machinery::status::Status;
 use xebec_streams::{Session, Wants};
 
 use crate::service::ResponseBody;
+use crate::usage::Usage;
 
 /// A connection to a port of a pod.
 pub trait Connection: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -43,6 +44,11 @@ pub trait Pods: Send + Sync {
     /// Sees whether a session can begin, and gives what serves it. What goes wrong here is told before the connection
     /// becomes a stream.
     fn session<'a>(&'a self, pod: &'a Value, asked: SessionRequest) -> BoxFuture<'a, Result<Run, Status>>;
+
+    /// What the pods and their machine use, where somebody measures it.
+    fn usage(&self) -> Usage {
+        Usage::default()
+    }
 
     /// Connects to a port of a pod.
     fn dial(&self, pod: &Value, port: u16) -> BoxFuture<'static, io::Result<Box<dyn Connection>>>;

@@ -37,6 +37,7 @@ use crate::review;
 use crate::service_account;
 use crate::strategy::Part;
 use crate::streams::{self, Stream};
+use crate::usage;
 use crate::user::User;
 use crate::view::View;
 use crate::write::Written;
@@ -228,12 +229,18 @@ impl Service {
         match verb {
             Verb::Get => {
                 let mut view = View::negotiate(&call, &accept, &include, Endpoint::Object)?;
-                let object = api.read(&call)?;
+                let object = match is_usage(&call) {
+                    true => api.usage_of(&call, &self.parts.pods.usage())?,
+                    false => api.read(&call)?,
+                };
                 Ok(Answer::object(200, view.object(&call, object)))
             }
             Verb::List => {
                 let view = View::negotiate(&call, &accept, &include, Endpoint::List)?;
-                let listed = api.list(&call)?;
+                let listed = match is_usage(&call) {
+                    true => api.usage_list(&call, &self.parts.pods.usage())?,
+                    false => api.list(&call)?,
+                };
                 Ok(Answer::object(200, view.list(&call, listed)))
             }
             Verb::Watch => {
@@ -381,6 +388,10 @@ fn document_response(document: &Document) -> Response<ResponseBody> {
 
 fn can_relay(call: &Call) -> bool {
     matches!((&*call.resource.group, &*call.resource.plural), ("", "pods" | "services"))
+}
+
+fn is_usage(call: &Call) -> bool {
+    &*call.resource.group == usage::GROUP
 }
 
 fn is_pod(call: &Call) -> bool {

@@ -6,6 +6,7 @@
 use std::{
     fs, io,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 const ROOT: &str = "/sys/fs/cgroup";
@@ -77,6 +78,36 @@ pub(crate) fn join(group: &str, pid: u32) -> io::Result<()> {
         fs::write(group.join("cgroup.procs"), pid.to_string())?;
     }
     Ok(())
+}
+
+/// What a control group's processes have used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Processor time since the group was made.
+    pub cpu: Duration,
+    /// Memory in use, without files in memory that nobody has looked at of late.
+    pub memory_bytes: u64,
+}
+
+/// What the group has used; nothing where there is no such group.
+pub(crate) fn usage(group: &str) -> Option<Usage> {
+    let root = Path::new(ROOT);
+    let number = |path: PathBuf| -> Option<u64> { fs::read_to_string(path).ok()?.trim().parse().ok() };
+    let field = |path: PathBuf, name: &str| -> Option<u64> {
+        let text = fs::read_to_string(path).ok()?;
+        text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.trim().parse().ok())
+    };
+    let (cpu, used, idle) = if root.join("cgroup.controllers").exists() {
+        let own = below(root, group);
+        let cpu = Duration::from_micros(field(own.join("cpu.stat"), "usage_usec")?);
+        (cpu, number(own.join("memory.current"))?, field(own.join("memory.stat"), "inactive_file"))
+    } else {
+        let memory = below(&root.join("memory"), group);
+        let cpu = number(below(&root.join("cpuacct"), group).join("cpuacct.usage"))?;
+        let idle = field(memory.join("memory.stat"), "total_inactive_file");
+        (Duration::from_nanos(cpu), number(memory.join("memory.usage_in_bytes"))?, idle)
+    };
+    Some(Usage { cpu, memory_bytes: used.saturating_sub(idle.unwrap_or_default()) })
 }
 
 /// How many processes of the group the kernel has killed for want of memory.

@@ -28,6 +28,7 @@ mod tree;
 mod user;
 mod user_namespace;
 
+pub use cgroup::Usage;
 pub use config::{DEFAULT_CAPABILITIES, all_capabilities};
 pub use error::Error;
 pub use exec::{Exec, ExecOutput};

@@ -273,6 +273,18 @@ impl Runtime {
         .await
     }
 
+    /// What the containers that run have used so far. What cannot be read is left out. This waits for the kernel's files.
+    #[must_use]
+    pub fn usage(&self) -> Vec<(ContainerId, cgroup::Usage)> {
+        let entries = fs::read_dir(self.containers()).into_iter().flatten().flatten();
+        let ids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<ContainerId>().ok());
+        ids.filter_map(|id| {
+            let usage = cgroup::usage(&format!("{}/{id}", self.group))?;
+            Some((id, usage))
+        })
+        .collect()
+    }
+
     /// The container of that name, running or ended, if there is one that was made whole.
     #[must_use]
     pub fn find(&self, id: &ContainerId) -> Option<Container> {

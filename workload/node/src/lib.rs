@@ -20,6 +20,7 @@ mod heartbeat;
 mod image;
 pub mod logs;
 mod machine;
+pub mod meter;
 mod place;
 mod pod;
 mod probe;

@@ -11,6 +11,26 @@ const MEMORY_LEFT: u64 = 100 << 20;
 const DISK_LEFT: f64 = 0.10;
 const FILES_LEFT: f64 = 0.05;
 
+/// What all of the machine has used of its processors since it started, and uses of its memory.
+pub(crate) fn usage() -> Option<xebec_container::Usage> {
+    let memory = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let memory_bytes = meminfo(&memory, "MemTotal").saturating_sub(meminfo(&memory, "MemAvailable"));
+    let stat = std::fs::read_to_string("/proc/stat").ok()?;
+    Some(xebec_container::Usage { cpu: busy(&stat)?, memory_bytes })
+}
+
+/// The time that processors were busy, of the first line of `/proc/stat`.
+fn busy(stat: &str) -> Option<std::time::Duration> {
+    let mut fields = stat.lines().next()?.strip_prefix("cpu ")?.split_whitespace();
+    // user nice system idle iowait irq softirq steal; a guest's time is within the user's.
+    let times: Vec<u64> = fields.by_ref().take(8).map_while(|field| field.parse().ok()).collect();
+    let [user, nice, system, _idle, _waiting, interrupts @ ..] = times.as_slice() else { return None };
+    let ticks = user + nice + system + interrupts.iter().sum::<u64>();
+    Some(std::time::Duration::from_millis(
+        ticks.checked_mul(1000)?.checked_div(rustix::param::clock_ticks_per_second())?,
+    ))
+}
+
 /// How much of a thing there is, and how much of it is free.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Amount {
@@ -130,6 +150,17 @@ mod tests {
             assert!(amount.whole > 0 && amount.free > 0 && amount.free <= amount.whole, "{amount:?}");
         }
         assert!(!system().kernel_version.is_empty() && !system().boot_id.is_empty());
+    }
+
+    #[test]
+    fn waiting_is_no_use_of_a_processor() {
+        let ticks = rustix::param::clock_ticks_per_second();
+        let stat = format!("cpu  {ticks} 0 {ticks} 900000 900000 0 {ticks} 0 77 0\ncpu0 1 1 1\n");
+        assert_eq!(busy(&stat), Some(std::time::Duration::from_secs(3)));
+        for bad in ["", "cpu  1 2", "intr 1 2 3 4 5"] {
+            assert_eq!(busy(bad), None, "{bad:?}");
+        }
+        assert!(usage().is_some_and(|own| own.memory_bytes > 0 && !own.cpu.is_zero()));
     }
 
     #[test]

@@ -6,6 +6,7 @@ mod console;
 mod corpus;
 mod demo;
 mod doors;
+mod figures;
 mod images;
 mod kubectl;
 mod running;

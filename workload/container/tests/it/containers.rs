@@ -376,6 +376,11 @@ async fn a_container_reads_its_limits_and_cannot_change_them() {
         assert_eq!(String::from_utf8_lossy(&read.stdout), "67108864\n", "{spec:?}");
         assert_ne!(exec(&["write", limit, "134217728"]).await.code, Some(0), "{spec:?}");
         assert_ne!(exec(&["write", "/sys/fs/cgroup/own", "x"]).await.code, Some(0), "{spec:?}");
+        let used = runtime.usage();
+        assert!(
+            matches!(used.as_slice(), [(id, used)] if id.as_str() == "limited" && used.memory_bytes > 0),
+            "{used:?}"
+        );
         // Where on the machine its group is, is not the container's to know.
         let groups = exec(&["read", "/proc/1/cgroup"]).await;
         let groups = String::from_utf8(groups.stdout).unwrap();
