@@ -31,7 +31,20 @@ impl Berth {
     /// Takes the place that this instance had the last time, or one that nobody uses.
     pub(crate) fn take(data: &Path) -> Result<Self> {
         let record = data.join("berth");
-        let last = fs::read_to_string(&record).ok().and_then(|text| text.trim().parse().ok());
+        let last = match fs::read(&record) {
+            Ok(text) => {
+                let number = std::str::from_utf8(&text).ok().and_then(|text| text.trim().parse().ok());
+                if number.is_none() {
+                    tracing::warn!(
+                        "{} holds no number from 0 to 255 and is written anew: pods may get other addresses",
+                        record.display()
+                    );
+                }
+                number
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err(error).with_context(|| format!("cannot read {}", record.display())),
+        };
         let berth = Self::free(last)?;
         fs::write(&record, berth.number.to_string())
             .with_context(|| format!("cannot write {}", record.display()))?;

@@ -8,7 +8,7 @@ use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 use crate::demo::Demo;
-use crate::output::OutputArgs;
+use crate::output::{self, OutputArgs};
 use crate::{image, pull, push, status, up};
 
 /// The cloud-native platform in one program.
@@ -51,13 +51,13 @@ pub(crate) struct UpArgs {
     #[arg(long, value_name = "DIR", default_value = ".xebec")]
     pub(crate) data: PathBuf,
     /// Where the Kubernetes API is served; port 0 picks a free one.
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:6443")]
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:6443", value_parser = address)]
     pub(crate) api: SocketAddr,
     /// Where the image registry listens; port 0 picks a free one.
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:5000")]
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:5000", value_parser = address)]
     pub(crate) registry: SocketAddr,
     /// Where metrics and health are served; port 0 picks a free one.
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9080")]
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9080", value_parser = address)]
     pub(crate) console: SocketAddr,
     /// The parts to run, all others being left out.
     #[arg(long, value_name = "LIST", value_delimiter = ',', conflicts_with = "without")]
@@ -118,6 +118,11 @@ impl Part {
     }
 }
 
+/// Reads where something listens.
+fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| "write it as HOST:PORT with HOST an IP address, e.g. 127.0.0.1:6443".to_owned())
+}
+
 impl UpArgs {
     /// The parts to run, in the order in which they start.
     pub(crate) fn parts(&self) -> Vec<Part> {
@@ -138,8 +143,9 @@ impl Cli {
             Command::Push(args) => push::run(args).await,
             Command::Pull(args) => pull::run(args).await,
             Command::Completions { shell } => {
-                clap_complete::generate(shell, &mut Self::command(), "xebec", &mut std::io::stdout());
-                Ok(())
+                let mut script = Vec::new();
+                clap_complete::generate(shell, &mut Self::command(), "xebec", &mut script);
+                output::write(&script)
             }
         }
     }

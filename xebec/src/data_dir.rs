@@ -22,11 +22,7 @@ pub(crate) struct DataDir {
 impl DataDir {
     /// Makes the directory (mode 0700) where it is missing, and takes its lock.
     pub(crate) fn hold(path: &Path) -> Result<Self> {
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(path)
-            .with_context(|| unusable("make", path))?;
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(unusable("make", path))?;
         let path = path.canonicalize().with_context(|| format!("cannot resolve {}", path.display()))?;
         let lock_path = path.join("lock");
         let lock = OpenOptions::new()
@@ -36,7 +32,7 @@ impl DataDir {
             .write(true)
             .mode(0o600)
             .open(&lock_path)
-            .with_context(|| unusable("use", &path))?;
+            .map_err(unusable("use", &path))?;
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => bail!(
@@ -83,11 +79,23 @@ impl Drop for DataDir {
     }
 }
 
-fn unusable(what: &str, path: &Path) -> String {
-    format!(
-        "cannot {what} the data directory {}: make it a directory that you may write to, or choose another with --data DIR",
-        path.display()
-    )
+/// Says what to do about a directory that the system refuses.
+fn unusable(what: &str, path: &Path) -> impl FnOnce(io::Error) -> anyhow::Error {
+    move |error| {
+        let remedy = match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "free space on its disk",
+            _ => "make it a directory that you may write to",
+        };
+        let path = path.display();
+        let text =
+            format!("cannot {what} the data directory {path}: {remedy}, or choose another with --data DIR");
+        anyhow::Error::new(error).context(text)
+    }
+}
+
+/// What to do when an instance does not answer where it said that it listens.
+pub(crate) fn start_again(path: &Path) -> String {
+    format!("if the process was killed, start it again with `xebec up --data {}`", path.display())
 }
 
 /// Reads where the instance of this data directory listens.

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
-use kube::api::{DynamicObject, Patch, PatchParams, PostParams};
+use k8s_openapi::api::core::v1::Event;
+use kube::api::{DynamicObject, ListParams, Patch, PatchParams, PostParams};
 use kube::core::{ApiResource, GroupVersionKind};
 use kube::{Api, Client};
 use serde_json::{Value, json};
@@ -183,10 +184,37 @@ async fn wait_for(client: &Client, name: &str, begun: Instant) -> Result<()> {
             return Ok(());
         }
         if begun.elapsed() > PATIENCE {
-            bail!("the demo's Deployment {name:?} is not available; `kubectl describe pods` says why");
+            let last = last_event(client, name).await.unwrap_or_else(|| "its pods have no event".to_owned());
+            bail!("the demo's Deployment {name:?} is not available after {} s: {last}", PATIENCE.as_secs());
         }
         tokio::time::sleep(PAUSE).await;
     }
+}
+
+/// The newest event of a Deployment's pods, or what hinders it in making them, as one line.
+async fn last_event(client: &Client, deployment: &str) -> Option<String> {
+    let events: Api<Event> = Api::namespaced(client.clone(), NAMESPACE);
+    let events = events.list(&ListParams::default()).await.ok()?.items;
+    newest(events, deployment)
+}
+
+fn newest(events: Vec<Event>, deployment: &str) -> Option<String> {
+    let prefix = format!("{deployment}-");
+    let own = events.into_iter().filter(|event| {
+        let about = event.involved_object.name.as_deref().unwrap_or_default();
+        about.starts_with(&prefix)
+    });
+    // A warning says more than what went well after it.
+    let when = |event: &Event| {
+        let seen = event.last_timestamp.as_ref().map(|time| time.0);
+        let made = event.event_time.as_ref().map(|time| time.0);
+        (event.type_.as_deref() == Some("Warning"), seen.max(made))
+    };
+    let newest = own.max_by_key(when)?;
+    let object = newest.involved_object;
+    let kind = object.kind.unwrap_or_default().to_lowercase();
+    let (name, reason) = (object.name.unwrap_or_default(), newest.reason.unwrap_or_default());
+    Some(format!("{kind} {name}: {reason}: {}", newest.message.unwrap_or_default()))
 }
 
 fn objects(port: u16) -> Vec<Value> {
@@ -250,4 +278,29 @@ fn objects(port: u16) -> Vec<Value> {
         },
     }));
     objects
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(about: &str, kind: &str, second: u8, message: &str) -> Event {
+        serde_json::from_value(json!({
+            "metadata": {}, "involvedObject": {"kind": "Pod", "name": about}, "type": kind, "reason": "R",
+            "message": message, "lastTimestamp": format!("2026-01-01T00:00:{second:02}Z"),
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn the_newest_warning_of_the_deployments_own_pods_is_told() {
+        let events = vec![
+            event("hello-v1-x", "Warning", 1, "older"),
+            event("hello-v1-x", "Warning", 2, "no such image"),
+            event("hello-v1-x", "Normal", 3, "Pulling"),
+            event("hello-v2-x", "Warning", 4, "another's"),
+        ];
+        assert_eq!(newest(events, "hello-v1").as_deref(), Some("pod hello-v1-x: R: no such image"));
+        assert_eq!(newest(vec![event("hello-v2-x", "Normal", 1, "")], "hello-v1"), None);
+    }
 }

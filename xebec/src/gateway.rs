@@ -4,14 +4,18 @@ use std::fs;
 use std::io::{self, Write as _};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use kube::api::{Patch, PatchParams};
-use kube::{Api, Client, ResourceExt as _};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::api::{ListParams, Patch, PatchParams};
+use kube::{Api, Client, ResourceExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
-use xebec_api::gateway::definitions;
-use xebec_gateway::{Options, Pool, served_port};
+use xebec_api::gateway::{Gateway, GatewayClass, definitions};
+use xebec_gateway::{CONTROLLER, Options, Pool, served_port};
 use xebec_proxy::config::{SessionKey, TrustRoots};
 use xebec_proxy::proxy::{Limits, Proxy};
 
@@ -21,12 +25,78 @@ const MANAGER: &str = "xebec";
 const AUTHORITIES: [&str; 3] =
     ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem"];
 
+/// How long Gateways of an earlier start may take to be served again.
+const COMING_UP: Duration = Duration::from_secs(3);
+/// How long one that is served may take to accept a connection.
+const ANSWER: Duration = Duration::from_millis(500);
+const PAUSE: Duration = Duration::from_millis(20);
+
 /// The right to open ports below 1024.
 const NET_BIND_SERVICE: u32 = 10;
 
 /// Where a listener of the demo's Gateway with this port is served.
 pub(crate) fn served(port: u16) -> SocketAddr {
     SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), served_port(port, opens_low_ports()))
+}
+
+/// Where the Gateways that were there before this start are served, once they answer: by the names of their parts, the
+/// first of them simply `gateway`.
+pub(crate) async fn entrances(client: &Client) -> Result<Vec<(String, SocketAddr)>> {
+    let (gateways, classes): (Api<Gateway>, Api<GatewayClass>) =
+        (Api::all(client.clone()), Api::all(client.clone()));
+    let begun = std::time::Instant::now();
+    loop {
+        let classes = classes.list(&ListParams::default()).await?.items;
+        let gateways = gateways.list(&ListParams::default()).await?.items;
+        let told = entrances_of(&gateways, &classes, opens_low_ports());
+        let mut answering = Vec::new();
+        for (name, address) in &told {
+            if let Ok(Ok(_)) = timeout(ANSWER, TcpStream::connect(address)).await {
+                answering.push((name.clone(), *address));
+            }
+        }
+        // What an earlier start has written may no longer be so.
+        if answering.len() == told.len() || begun.elapsed() > COMING_UP {
+            return Ok(answering);
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+fn entrances_of(
+    gateways: &[Gateway],
+    classes: &[GatewayClass],
+    privileged: bool,
+) -> Vec<(String, SocketAddr)> {
+    let ours: Vec<_> = classes
+        .iter()
+        .filter(|class| class.spec.controller_name == CONTROLLER)
+        .map(ResourceExt::name_any)
+        .collect();
+    let mut found = Vec::new();
+    for gateway in gateways.iter().filter(|gateway| ours.contains(&gateway.spec.gateway_class_name)) {
+        let Some(status) = &gateway.status else { continue };
+        let is_programmed = |one: &Condition| one.type_ == "Programmed" && one.status == "True";
+        let Some(address) = status.addresses.iter().find_map(|one| one.value.parse::<IpAddr>().ok()) else {
+            continue;
+        };
+        if !status.conditions.iter().any(is_programmed) {
+            continue;
+        }
+        let (namespace, name) = (gateway.namespace().unwrap_or_default(), gateway.name_any());
+        for listener in gateway.spec.listeners.iter().filter(|listener| listener.protocol != "UDP") {
+            let Ok(port) = u16::try_from(listener.port) else { continue };
+            let address = SocketAddr::new(address, served_port(port, privileged));
+            // Several listeners may share one port.
+            if found.iter().all(|(_, other)| *other != address) {
+                found.push((format!("gateway/{namespace}/{name}/{}", listener.name), address));
+            }
+        }
+    }
+    if let Some((name, _)) = found.first_mut() {
+        *name = "gateway".to_owned();
+    }
+    found
 }
 
 /// Makes the Gateway API's kinds known, where a user has not brought their own definitions.
@@ -118,7 +188,44 @@ fn opens_low_ports() -> bool {
 mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
+    use serde_json::json;
+
     use super::*;
+
+    #[test]
+    fn gateways_that_are_served_are_told_with_their_ports() {
+        let class = |name: &str, controller: &str| -> GatewayClass {
+            serde_json::from_value(
+                json!({"metadata": {"name": name}, "spec": {"controllerName": controller}}),
+            )
+            .unwrap()
+        };
+        let gateway = |name: &str, class: &str, programmed: &str| -> Gateway {
+            serde_json::from_value(json!({
+                "metadata": {"name": name, "namespace": "shop"},
+                "spec": {"gatewayClassName": class, "listeners": [
+                    {"name": "web", "port": 80, "protocol": "HTTP"},
+                    {"name": "same", "port": 80, "protocol": "HTTP"},
+                    {"name": "high", "port": 8443, "protocol": "HTTPS"},
+                    {"name": "names", "port": 53, "protocol": "UDP"},
+                ]},
+                "status": {"addresses": [{"value": "127.0.0.9"}], "conditions": [{
+                    "type": "Programmed", "status": programmed, "reason": "R", "message": "",
+                    "lastTransitionTime": "2026-01-01T00:00:00Z",
+                }]},
+            }))
+            .unwrap()
+        };
+        let classes = [class("xebec", CONTROLLER), class("other", "example.com/other")];
+        let gateways = [
+            gateway("unknown", "other", "True"),
+            gateway("waiting", "xebec", "Unknown"),
+            gateway("front", "xebec", "True"),
+        ];
+        let found = entrances_of(&gateways, &classes, false);
+        let told: Vec<_> = found.iter().map(|(name, address)| format!("{name} {address}")).collect();
+        assert_eq!(told, ["gateway 127.0.0.9:8080", "gateway/shop/front/high 127.0.0.9:8443"]);
+    }
 
     #[test]
     fn the_key_of_sessions_is_made_once_and_is_nobody_elses_to_read() {

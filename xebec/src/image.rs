@@ -2,13 +2,14 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use clap::{Args, Subcommand};
 use serde_json::json;
 use xebec_oci::Reference;
 use xebec_oci::client::{Client, ClientOptions, Kind, Listed};
 use xebec_oci::image::{BuildRequest, LoadLimits, Platform, Rootfs, RunConfig, build, load};
 
+use crate::data_dir::start_again;
 use crate::image_registry::{Workbench, built_in, reference};
 use crate::output::{OutputArgs, bytes, table};
 
@@ -93,6 +94,12 @@ fn variable(text: &str) -> Result<String, String> {
 pub(crate) async fn run(command: ImageCommand) -> Result<()> {
     match command {
         ImageCommand::Build(args) => {
+            if !args.rootfs.exists() {
+                bail!(
+                    "{} does not exist: name the directory, or the tar archive, of the image's files with --rootfs",
+                    args.rootfs.display()
+                );
+            }
             let rootfs =
                 if args.rootfs.is_dir() { Rootfs::Directory(args.rootfs) } else { Rootfs::Tar(args.rootfs) };
             let config = RunConfig {
@@ -123,7 +130,7 @@ async fn list(args: &ListArgs) -> Result<()> {
     let listed = Client::new(ClientOptions::default())
         .list(&registry, MOST_LISTED)
         .await
-        .with_context(|| format!("cannot list the registry {registry}"))?;
+        .with_context(|| format!("cannot list the registry {registry} ({})", start_again(&args.data)))?;
     if listed.len() == MOST_LISTED {
         eprintln!("only the first {MOST_LISTED} images are shown");
     }

@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use xebec_oci::client::{Client, ClientOptions};
 use xebec_oci::{Digest, Limits, Reference, RepositoryName, Selector, Store, Tag};
 
-use crate::data_dir::endpoints_of;
+use crate::data_dir::{endpoints_of, start_again};
 use crate::output::OutputArgs;
 use crate::progress::Bar;
 
@@ -29,9 +29,14 @@ pub(crate) fn built_in(data: &Path) -> Result<SocketAddr> {
     })
 }
 
+/// Whether a reference's registry means the built-in one.
+fn is_own(registry: &str) -> bool {
+    matches!(registry, "" | "localhost" | "127.0.0.1")
+}
+
 /// Fills in the address of the built-in registry where the reference names none, or this machine without a port.
 pub(crate) fn place(mut image: Reference, data: &Path) -> Result<Reference> {
-    if matches!(image.registry.as_str(), "" | "localhost" | "127.0.0.1") {
+    if is_own(&image.registry) {
         image.registry = built_in(data)?.to_string();
     }
     Ok(image)
@@ -64,6 +69,7 @@ impl Workbench {
             bail!("an image is pushed under a tag: leave `@sha256:…` out, for example {}:v1", to.name);
         };
         // Found first, so that nothing is made in vain.
+        let is_named = !is_own(&to.registry);
         let to = place(to, data)?;
         let (store, name, made) = (Arc::clone(&self.store), to.name.clone(), tag.clone());
         let bar = Bar::new("making the image");
@@ -72,9 +78,14 @@ impl Workbench {
         Client::with_watcher(ClientOptions::default(), bar.watcher())
             .push(&self.store, &to.name, &Selector::Tag(tag.clone()), &to)
             .await
-            .with_context(|| format!("cannot push to the registry {}", to.registry))?;
+            .with_context(|| match is_named {
+                true => format!("cannot push to the registry {}", to.registry),
+                false => format!("cannot push to the registry {} ({})", to.registry, start_again(data)),
+            })?;
         drop(bar);
-        let image = Reference { tag: Some(tag), digest: None, ..to };
+        // The port may be another one after the next start; by this name pods and commands find the image at any.
+        let registry = if is_named { to.registry.clone() } else { "localhost".to_owned() };
+        let image = Reference { tag: Some(tag), digest: None, registry, ..to };
         output.print(&json!({"image": image.to_string(), "digest": digest.to_string()}), || {
             format!("{image}@{digest}")
         })

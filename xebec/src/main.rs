@@ -24,6 +24,7 @@ mod shutdown;
 mod status;
 mod up;
 
+use std::io::ErrorKind;
 use std::process::ExitCode;
 
 use clap::Parser as _;
@@ -75,6 +76,13 @@ fn message(error: &anyhow::Error) -> String {
             text = format!("{text}: {cause}");
         }
     }
+    let is_full = |cause: &(dyn std::error::Error + 'static)| {
+        let kind = cause.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
+        matches!(kind, Some(ErrorKind::StorageFull | ErrorKind::QuotaExceeded))
+    };
+    if error.chain().any(is_full) && !text.contains("free space") {
+        text.push_str("; free space on that disk and try again");
+    }
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
@@ -88,5 +96,17 @@ mod tests {
         assert_eq!(super::message(&error), "cannot start: cannot write: disk full");
         let other = Err::<(), _>(anyhow!("no such file")).context("cannot read x");
         assert_eq!(super::message(&other.unwrap_err()), "cannot read x: no such file");
+    }
+
+    #[test]
+    fn a_full_disk_is_named_with_its_remedy_once() {
+        let full = || anyhow::Error::new(std::io::Error::from(std::io::ErrorKind::StorageFull));
+        let message = super::message(&full().context("cannot write /data/token"));
+        assert!(
+            message.starts_with("cannot write /data/token: ") && message.contains("free space"),
+            "{message}"
+        );
+        let told = super::message(&full().context("cannot use x: free space there"));
+        assert_eq!(told.matches("free space").count(), 1, "{told}");
     }
 }

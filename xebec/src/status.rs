@@ -9,7 +9,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::cli::StatusArgs;
-use crate::data_dir::endpoints_of;
+use crate::data_dir::{endpoints_of, start_again};
 use crate::output::table;
 
 /// A part on the same machine that takes longer than this to accept a connection does not answer.
@@ -36,11 +36,8 @@ pub(crate) async fn run(args: &StatusArgs) -> Result<()> {
     let silent: Vec<&str> =
         rows.iter().filter(|(.., answers)| !answers).map(|(part, ..)| part.as_str()).collect();
     if !silent.is_empty() {
-        bail!(
-            "{} of {} does not answer: if the process was killed, start it again with `xebec up`",
-            silent.join(", "),
-            args.data.display()
-        );
+        let answer = if silent.len() == 1 { "does not answer" } else { "do not answer" };
+        bail!("{} of {} {answer}: {}", silent.join(", "), args.data.display(), start_again(&args.data));
     }
     Ok(())
 }

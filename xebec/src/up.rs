@@ -132,6 +132,13 @@ async fn serve(
             args.data.join("kubeconfig").display()
         ));
     }
+    if let Some(client) = client.filter(|_| args.parts().contains(&Part::Gateway)) {
+        let known: Vec<_> = endpoints.values().copied().collect();
+        let found = gateway::entrances(&client).await?;
+        for (name, address) in found.into_iter().filter(|(_, address)| !known.contains(address)) {
+            endpoints.entry(name).or_insert(address);
+        }
+    }
     data.write_endpoints(&endpoints)?;
     metrics.set_ready();
     announce(begun.elapsed(), &endpoints, &notes)?;

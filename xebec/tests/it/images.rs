@@ -41,6 +41,9 @@ fn what_is_pushed_comes_back_byte_for_byte() {
     let _running = Running::start(data.path());
     let pushed = on(data.path(), &["push", WASM, "hello:v1"]);
     assert!(pushed.status.success(), "{}", message(&pushed));
+    // By this name a pod finds it too, after a start on another port as well.
+    let told = String::from_utf8_lossy(&pushed.stdout).into_owned();
+    assert!(told.starts_with("localhost/hello:v1@sha256:"), "{told}");
     let back = data.path().join("back.wasm");
     let pulled = on(data.path(), &["pull", "localhost/hello:v1", "--file", back.to_str().unwrap()]);
     assert!(pulled.status.success(), "{}", message(&pulled));
@@ -78,10 +81,29 @@ fn failures_say_what_to_do_in_one_line() {
         &on(data.path(), &["push", "/no/such.wasm", "hello:v1"]),
         &["/no/such.wasm", "No such file"],
     );
+    let absent = ["image", "build", "--rootfs", "/no/such", "--tag", "shop:v1"];
+    fails_in_one_line(&on(data.path(), &absent), &["/no/such does not exist", "--rootfs"]);
     fails_in_one_line(&on(data.path(), &["pull", "nothing:v1"]), &["nothing:v1", "push it first"]);
     let digest = format!("nothing@sha256:{}", "0".repeat(64));
     fails_in_one_line(&on(data.path(), &["pull", &digest]), &[&digest, "push it first"]);
     fails_in_one_line(&on(data.path(), &["push", WASM, &digest]), &["under a tag"]);
+}
+
+#[test]
+fn what_does_not_answer_is_told_with_what_to_do() {
+    let data = tempfile::tempdir().unwrap();
+    let running = Running::start(data.path());
+    running.end_with("KILL");
+    for args in [&["image", "list"][..], &["push", WASM, "hello:v1"], &["status"]] {
+        let output = on(data.path(), args);
+        let text = message(&output);
+        assert_eq!(output.status.code(), Some(1), "{text}");
+        assert!(
+            text.lines().count() == 1 && text.contains("start it again with `xebec up"),
+            "{args:?}: {text}"
+        );
+        assert!(!text.contains("registry does not answer"), "{text}");
+    }
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The contract of `xebec up`: ready line, endpoints, one holder a data directory, clean end.
 
 use std::net::TcpStream;
+use std::process::Stdio;
 
 use serde_json::Value;
 
@@ -36,7 +37,7 @@ fn a_killed_instance_is_followed_by_one_on_the_same_data() {
     Running::start(data.path()).end_with("KILL");
     let status = xebec().args(["status", "--data"]).arg(data.path()).output().unwrap();
     assert_eq!(status.status.code(), Some(1));
-    assert!(String::from_utf8_lossy(&status.stderr).contains("does not answer"));
+    assert!(String::from_utf8_lossy(&status.stderr).contains("do not answer"));
     Running::start(data.path()).end_with("TERM");
 }
 
@@ -46,4 +47,22 @@ fn usage_errors_exit_with_two() {
     assert_eq!(output_of(&["up", "--only", "no-such-part"]).status.code(), Some(2));
     assert_eq!(output_of(&["up", "--only", "registry", "--without", "registry"]).status.code(), Some(2));
     assert_eq!(output_of(&["--help"]).status.code(), Some(0));
+}
+
+#[test]
+fn an_address_that_is_none_is_told_with_one_that_is() {
+    let output = output_of(&["up", "--api", "foo"]);
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(2), "{text}");
+    assert!(text.contains("HOST:PORT") && text.contains("127.0.0.1:6443"), "{text}");
+}
+
+#[test]
+fn who_reads_no_further_is_no_failure() {
+    let mut command = xebec();
+    command.args(["completions", "bash"]).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!((output.status.code(), &*String::from_utf8_lossy(&output.stderr)), (Some(0), ""));
 }
