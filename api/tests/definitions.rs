@@ -108,8 +108,8 @@ fn our_definitions_are_what_an_api_server_takes() {
 fn what_a_controller_takes_up_says_until_then_that_it_waits() {
     for (name, conditions) in [
         ("gatewayclasses", &["Accepted"][..]),
-        ("gateways", &["Accepted", "Programmed"]),
-        ("listenersets", &["Accepted", "Programmed"]),
+        ("gateways", &["Accepted", "Programmed"][..]),
+        ("listenersets", &["Accepted", "Programmed"][..]),
     ] {
         let all = definitions().into_iter();
         let own = all
