@@ -31,6 +31,7 @@ pub mod impersonation;
 mod intake;
 pub mod jwt;
 pub mod key;
+pub mod node_port;
 pub mod object;
 pub mod openapi;
 pub mod options;

@@ -72,14 +72,19 @@ pub fn prepare_create(call: &Call, new: &mut Value) -> Result<(), Status> {
     Ok(())
 }
 
+/// Chance, where something is drawn.
+pub(crate) fn chance() -> u64 {
+    u64::from_le_bytes(Uuid::new_v4().as_bytes()[..8].try_into().unwrap_or_default())
+}
+
 fn name_and_date(call: &Call, new: &mut Value) -> Result<(), Status> {
-    let (uid, chance, now) = (Uuid::new_v4().to_string(), Uuid::new_v4(), call.timestamp());
+    let (uid, now) = (Uuid::new_v4().to_string(), call.timestamp());
     let context = metadata::Context {
         namespace: call.namespace(),
         name: None,
         now: &now,
         uid: &uid,
-        random: u64::from_le_bytes(chance.as_bytes()[..8].try_into().unwrap_or_default()),
+        random: chance(),
         generation: counts_generations(call),
     };
     metadata::prepare_create(new, &context)

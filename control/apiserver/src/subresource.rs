@@ -122,12 +122,15 @@ impl Api {
             return Err(Status::bad_request("target.name of the Binding is empty; name the node"));
         }
         self.change(call, Part::Binding, Books::Closed, |old| {
-            if at_path(old, ".spec.nodeName").is_some_and(|there| *there != "") {
-                let why = format!("pod {} is already assigned to a node", call.name());
-                return Err(Status::conflict(call.qualified(), call.name(), &why));
+            let there = at_path(old, ".spec.nodeName").and_then(Value::as_str).unwrap_or_default();
+            if !there.is_empty() {
+                let why = format!("pod {} is already assigned to node {there:?}", call.name());
+                return Err(Status::conflict(Qualified::new("", "pods/binding"), call.name(), &why));
             }
             let mut new = old.clone();
             object::set_path(&mut new, ".spec.nodeName", node.clone().into());
+            let condition = json!({"type": "PodScheduled", "status": "True"});
+            object::set_condition(&mut new, condition, &call.timestamp());
             Ok(new)
         })
         .await?;
