@@ -26,6 +26,7 @@ mod limit_range;
 mod matching;
 mod pod_resources;
 mod pod_security;
+mod policy;
 mod priority;
 mod quota;
 #[cfg(test)]

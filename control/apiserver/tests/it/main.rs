@@ -7,6 +7,7 @@ mod bad_input;
 mod custom_resources;
 mod hook;
 mod identity;
+mod policies;
 mod rbac;
 mod server;
 mod service_accounts;
