@@ -15,6 +15,7 @@ pub mod companions;
 pub mod notes;
 pub mod object;
 pub mod passes;
+pub mod registration;
 pub mod request;
 pub mod stage;
 pub mod world;

@@ -11,6 +11,7 @@ mod variables;
 
 pub(crate) use mutating::MutatingPolicies;
 pub(crate) use validating::ValidatingPolicies;
+pub(crate) use variables::Variables;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -19,14 +19,14 @@ const NAME: &str = "variables";
 
 /// The variables in the order in which they are declared; each may mention those before it.
 #[derive(Debug, Default)]
-pub(super) struct Variables {
+pub(crate) struct Variables {
     all: Vec<(String, Expression)>,
     types: BTreeMap<String, Type>,
 }
 
 impl Variables {
     /// Compiles variables, which can mention what the environment has.
-    pub(super) fn compile(list: &[Value], environment: &Environment) -> Self {
+    pub(crate) fn compile(list: &[Value], environment: &Environment) -> Self {
         let mut variables = Self::default();
         for variable in list {
             let (name, text) = (object::name_of(variable), object::text(variable, &["expression"]));
@@ -42,8 +42,13 @@ impl Variables {
     }
 
     /// Declares them as the last variable of an environment.
-    pub(super) fn declare(&self, environment: Environment) -> Environment {
+    pub(crate) fn declare(&self, environment: Environment) -> Environment {
         environment.variable(NAME, Type::structure(TYPE, self.types.clone()))
+    }
+
+    /// What they are worked out from.
+    pub(crate) fn expressions(&self) -> impl Iterator<Item = &Expression> {
+        self.all.iter().map(|(_, expression)| expression)
     }
 
     /// Runs something with the variables, which see `bindings`. What they cost is added to `spent`.
