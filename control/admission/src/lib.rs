@@ -15,6 +15,7 @@ pub mod companions;
 pub mod notes;
 pub mod object;
 pub mod passes;
+pub mod registration;
 pub mod request;
 pub mod stage;
 pub mod world;
@@ -26,6 +27,7 @@ mod limit_range;
 mod matching;
 mod pod_resources;
 mod pod_security;
+mod policy;
 mod priority;
 mod quota;
 #[cfg(test)]

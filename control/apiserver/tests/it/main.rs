@@ -8,6 +8,7 @@ mod custom_resources;
 mod evictions;
 mod hook;
 mod identity;
+mod policies;
 mod rbac;
 mod server;
 mod service_accounts;
