@@ -21,7 +21,7 @@ use xebec_machinery::resource::{Resource, Scale};
 use xebec_machinery::status::{Status, deleted};
 
 use crate::api::Api;
-use crate::authenticate::Tokens;
+use crate::authenticate::{Authenticated, Tokens};
 use crate::authorizer::Asked;
 use crate::call::Call;
 use crate::codec::{self, Decoded};
@@ -36,7 +36,7 @@ use crate::review;
 use crate::service_account;
 use crate::strategy::Part;
 use crate::streams::{self, Stream};
-use crate::user::User;
+use crate::user::{ANONYMOUS, User};
 use crate::view::View;
 use crate::write::Written;
 
@@ -91,7 +91,9 @@ impl Service {
     {
         let pretty =
             request.uri().query().is_some_and(|query| query.split('&').any(|pair| pair == "pretty=true"));
-        match self.route(request).await {
+        let mut known = false;
+        let answer = self.route(request, &mut known).await;
+        let mut response = match answer {
             Ok(Answer::Raw(response)) => response,
             Ok(Answer::Object { code, object, warnings }) => written(code, &object, &warnings, pretty),
             Err(status) => {
@@ -102,10 +104,14 @@ impl Service {
                 }
                 response
             }
+        };
+        if known {
+            response.extensions_mut().insert(Authenticated);
         }
+        response
     }
 
-    async fn route<B>(&self, request: Request<B>) -> Result<Answer, Status>
+    async fn route<B>(&self, request: Request<B>, known: &mut bool) -> Result<Answer, Status>
     where
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -114,6 +120,7 @@ impl Service {
         let own = [service_account::ISSUER.to_owned()];
         let signed = |token: &str| self.bearer(token, &own).map(|(user, _)| user);
         let user = self.parts.tokens.user(request.headers(), certificate, signed)?;
+        *known = user.name != ANONYMOUS;
         let policy = self.api().policy();
         let user = impersonation::acting(user, request.headers(), |user, asked| policy.decide(user, asked))?;
         let method = request.method().as_str().to_ascii_lowercase();
@@ -200,7 +207,9 @@ impl Service {
             // A stream that begins with a GET, as one over a WebSocket does, does as much as one that begins with a POST.
             self.api().check_creation(&call)?;
             let pod = self.api().read(&call)?;
-            return streams::begin(stream, pod, self.parts.pods.clone(), request).await.map(Answer::Raw);
+            return streams::begin(self.api(), stream, pod, self.parts.pods.clone(), request)
+                .await
+                .map(Answer::Raw);
         }
         if call.request.subresource.as_deref() == Some("proxy") && can_relay(&call) {
             return self.api().relay(&call, request).await.map(Answer::Raw);
@@ -221,7 +230,7 @@ impl Service {
             Verb::Get => {
                 let mut view = View::negotiate(&call, &accept, &include, Endpoint::Object)?;
                 let object = api.read(&call)?;
-                Ok(Answer::object(200, view.object(&call, object)))
+                Ok(Answer::object(200, view.object(object)))
             }
             Verb::List => {
                 let view = View::negotiate(&call, &accept, &include, Endpoint::List)?;
@@ -245,19 +254,19 @@ impl Service {
                     return Ok(Answer::Object { code: 201, object, warnings });
                 }
                 let view = View::negotiate(&call, &accept, &include, Endpoint::Object)?;
-                Ok(shown(&call, view, api.create(&call, decoded).await?))
+                Ok(shown(view, api.create(&call, decoded).await?))
             }
             Verb::Update => {
                 let bytes = codec::read(&head.headers, body).await?;
                 let decoded = codec::decode(codec::media_type(&head.headers), &bytes, &call.resource.kind)?;
                 let view = View::negotiate(&call, &accept, &include, Endpoint::Object)?;
-                Ok(shown(&call, view, api.update(&call, Part::Main, decoded).await?))
+                Ok(shown(view, api.update(&call, Part::Main, decoded).await?))
             }
             Verb::Patch => {
                 let bytes = codec::read(&head.headers, body).await?;
                 let view = View::negotiate(&call, &accept, &include, Endpoint::Object)?;
                 let media = codec::media_type(&head.headers);
-                Ok(shown(&call, view, api.patch(&call, Part::Main, media, &bytes).await?))
+                Ok(shown(view, api.patch(&call, Part::Main, media, &bytes).await?))
             }
             Verb::Delete | Verb::DeleteCollection => {
                 let bytes = codec::read(&head.headers, body).await?;
@@ -378,9 +387,9 @@ fn is_pod(call: &Call) -> bool {
     (&*call.resource.group, &*call.resource.plural) == ("", "pods")
 }
 
-fn shown(call: &Call, mut view: View, done: Written) -> Answer {
+fn shown(mut view: View, done: Written) -> Answer {
     let code = if done.created { 201 } else { 200 };
-    Answer::Object { code, object: view.object(call, done.object), warnings: done.warnings }
+    Answer::Object { code, object: view.object(done.object), warnings: done.warnings }
 }
 
 fn plainly(done: Written) -> Answer {

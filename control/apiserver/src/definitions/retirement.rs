@@ -98,7 +98,12 @@ impl Retirement {
         let mut after: Option<String> = None;
         let mut refused = None;
         loop {
-            let list = ListRequest { prefix, after: after.as_deref(), limit: Some(STRIDE), ..ListRequest::default() };
+            let list = ListRequest {
+                prefix,
+                after: after.as_deref(),
+                limit: Some(STRIDE),
+                ..ListRequest::default()
+            };
             let page = self.api.storage().list(&self.resource, &list)?;
             sweep.found += page.items.len();
             let mut calls = Vec::new();
