@@ -97,6 +97,17 @@ impl Api {
         &self.parts.tasks
     }
 
+    /// Serves a stream in a task of its own, until it ends or the API stops.
+    pub(crate) fn serve_stream(&self, stream: impl Future<Output = ()> + Send + 'static) {
+        let shutdown = self.parts.shutdown.clone();
+        self.parts.tasks.spawn(async move {
+            tokio::select! {
+                () = shutdown.cancelled() => {}
+                () = stream => {}
+            }
+        });
+    }
+
     /// Waits until what requests began is done. Called once no request comes in any more.
     pub async fn finished(&self) {
         self.parts.tasks.close();

@@ -75,7 +75,6 @@ impl Call {
             namespace: namespace.map(str::to_owned),
             name: Some(name.to_owned()),
             subresource: None,
-            rest: None,
             options: Options::default(),
         };
         let user = User::new(SERVER, [ADMINISTRATORS]);

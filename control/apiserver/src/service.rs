@@ -22,7 +22,7 @@ use xebec_machinery::resource::{Resource, Scale};
 use xebec_machinery::status::{Status, deleted};
 
 use crate::api::Api;
-use crate::authenticate::Tokens;
+use crate::authenticate::{Authenticated, Tokens};
 use crate::authorizer::Asked;
 use crate::call::Call;
 use crate::codec::{self, Decoded};
@@ -37,7 +37,7 @@ use crate::review;
 use crate::service_account;
 use crate::strategy::Part;
 use crate::streams::{self, Stream};
-use crate::user::User;
+use crate::user::{ANONYMOUS, User};
 use crate::view::View;
 use crate::write::Written;
 
@@ -93,7 +93,9 @@ impl Service {
         let pretty =
             request.uri().query().is_some_and(|query| query.split('&').any(|pair| pair == "pretty=true"));
         let notes = Arc::new(Notes::default());
-        match self.route(request, &notes).await {
+        let mut known = false;
+        let answer = self.route(request, &notes, &mut known).await;
+        let mut response = match answer {
             Ok(Answer::Raw(response)) => response,
             Ok(Answer::Object { code, object, warnings }) => {
                 warnings.into_iter().for_each(|warning| notes.warn(warning));
@@ -107,10 +109,19 @@ impl Service {
                 }
                 response
             }
+        };
+        if known {
+            response.extensions_mut().insert(Authenticated);
         }
+        response
     }
 
-    async fn route<B>(&self, request: Request<B>, notes: &Arc<Notes>) -> Result<Answer, Status>
+    async fn route<B>(
+        &self,
+        request: Request<B>,
+        notes: &Arc<Notes>,
+        known: &mut bool,
+    ) -> Result<Answer, Status>
     where
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -119,6 +130,7 @@ impl Service {
         let own = [service_account::ISSUER.to_owned()];
         let signed = |token: &str| self.bearer(token, &own).map(|(user, _)| user);
         let user = self.parts.tokens.user(request.headers(), certificate, signed)?;
+        *known = user.name != ANONYMOUS;
         let policy = self.api().policy();
         let user = impersonation::acting(user, request.headers(), |user, asked| policy.decide(user, asked))?;
         let method = request.method().as_str().to_ascii_lowercase();
@@ -207,7 +219,9 @@ impl Service {
             self.api().check_creation(&call)?;
             let pod = self.api().read(&call)?;
             self.api().admit_connection(&call, request.uri()).await?;
-            return streams::begin(stream, pod, self.parts.pods.clone(), request).await.map(Answer::Raw);
+            return streams::begin(self.api(), stream, pod, self.parts.pods.clone(), request)
+                .await
+                .map(Answer::Raw);
         }
         if call.request.subresource.as_deref() == Some("proxy") && can_relay(&call) {
             self.api().admit_connection(&call, request.uri()).await?;
@@ -229,7 +243,7 @@ impl Service {
             Verb::Get => {
                 let mut view = View::negotiate(&call, &accept, &include, Endpoint::Object)?;
                 let object = api.read(&call)?;
-                Ok(Answer::object(200, view.object(&call, object)))
+                Ok(Answer::object(200, view.object(object)))
             }
             Verb::List => {
                 let view = View::negotiate(&call, &accept, &include, Endpoint::List)?;
@@ -253,19 +267,19 @@ impl Service {
                     return Ok(Answer::Object { code: 201, object, warnings });
                 }
                 let view = View::negotiate(&call, &accept, &include, Endpoint::Object)?;
-                Ok(shown(&call, view, api.create(&call, decoded).await?))
+                Ok(shown(view, api.create(&call, decoded).await?))
             }
             Verb::Update => {
                 let bytes = codec::read(&head.headers, body).await?;
                 let decoded = codec::decode(codec::media_type(&head.headers), &bytes, &call.resource.kind)?;
                 let view = View::negotiate(&call, &accept, &include, Endpoint::Object)?;
-                Ok(shown(&call, view, api.update(&call, Part::Main, decoded).await?))
+                Ok(shown(view, api.update(&call, Part::Main, decoded).await?))
             }
             Verb::Patch => {
                 let bytes = codec::read(&head.headers, body).await?;
                 let view = View::negotiate(&call, &accept, &include, Endpoint::Object)?;
                 let media = codec::media_type(&head.headers);
-                Ok(shown(&call, view, api.patch(&call, Part::Main, media, &bytes).await?))
+                Ok(shown(view, api.patch(&call, Part::Main, media, &bytes).await?))
             }
             Verb::Delete | Verb::DeleteCollection => {
                 let bytes = codec::read(&head.headers, body).await?;
@@ -387,9 +401,9 @@ fn is_pod(call: &Call) -> bool {
     (&*call.resource.group, &*call.resource.plural) == ("", "pods")
 }
 
-fn shown(call: &Call, mut view: View, done: Written) -> Answer {
+fn shown(mut view: View, done: Written) -> Answer {
     let code = if done.created { 201 } else { 200 };
-    Answer::Object { code, object: view.object(call, done.object), warnings: done.warnings }
+    Answer::Object { code, object: view.object(done.object), warnings: done.warnings }
 }
 
 fn plainly(done: Written) -> Answer {

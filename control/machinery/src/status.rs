@@ -385,15 +385,6 @@ impl Status {
         })
     }
 
-    /// The operation could not be completed in time and may be tried again.
-    pub fn server_timeout(resource: Qualified<'_>, verb: &str, retry_after_seconds: u32) -> Self {
-        let message = format!(
-            "The {verb} operation against {resource} could not be completed at this time, please try again."
-        );
-        Self::new(Reason::ServerTimeout, message)
-            .about(Details { retry_after_seconds, ..resource.details(verb) })
-    }
-
     /// `Internal error occurred: why`.
     pub fn internal(why: &str) -> Self {
         let cause = Cause { message: why.into(), ..Cause::default() };
