@@ -26,11 +26,24 @@ use crate::owner::{
 };
 use crate::pod::is_active;
 use crate::revision::{self, HASH_LABEL, label, template};
+use crate::rights::{KEEP, OWN, READ, Right};
 use crate::run::World;
 
 const MANAGER: &str = "statefulset-controller";
 /// How many pods are made or deleted in one pass.
 const BURST: usize = 500;
+
+/// What it may do.
+pub(crate) const RIGHTS: &[Right] = &[
+    Right::to(READ, "apps", &["statefulsets"]),
+    Right::to(&["patch"], "apps", &["statefulsets/status"]),
+    Right::to(OWN, "apps", &["statefulsets/finalizers"]),
+    Right::to(KEEP, "apps", &["controllerrevisions"]),
+    Right::to(KEEP, "", &["pods"]),
+    Right::to(&["get", "create", "patch"], "", &["persistentvolumeclaims"]),
+    // A claim that goes with its pod refers to it.
+    Right::to(OWN, "", &["pods/finalizers"]),
+];
 
 /// Runs until the world ends.
 pub(crate) async fn run(world: Arc<World>) {
