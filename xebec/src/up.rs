@@ -65,10 +65,16 @@ async fn serve(
                 let (address, own) =
                     api::start(args, data, &mut parts.servers, pods.clone(), &metrics).await?;
                 pods.connect(own.clone());
-                let stop = parts.clients.stop();
-                parts.clients.spawn("controllers", xebec_controllers::run(own.clone(), stop));
                 client = Some(own);
                 address
+            }
+            Part::Controllers => {
+                let Some(client) = client.clone() else {
+                    bail!("the controllers need the API: add it to --only, or leave the controllers out too");
+                };
+                let stop = parts.clients.stop();
+                parts.clients.spawn("controllers", xebec_controllers::run(client, stop));
+                continue;
             }
             Part::Console => {
                 let listener = bind("console", args.console).await?;
@@ -132,7 +138,7 @@ async fn serve(
 }
 
 /// Logs go to stderr; `RUST_LOG` chooses which.
-fn start_log() -> Result<()> {
+pub(crate) fn start_log() -> Result<()> {
     let filter = tracing_subscriber::EnvFilter::builder()
         .with_default_directive(tracing_subscriber::filter::LevelFilter::INFO.into())
         .from_env()
