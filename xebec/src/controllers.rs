@@ -18,6 +18,8 @@ use crate::{shutdown, up};
 
 /// The name of the Lease, of the account and of its roles.
 const NAME: &str = "xebec-controllers";
+/// As much as a ConfigMap holds.
+const MOST_CERTIFICATES: usize = 1 << 20;
 const ROLES: &str = "rbac.authorization.k8s.io";
 
 /// What `controllers` takes.
@@ -38,6 +40,9 @@ pub(crate) struct ControllersArgs {
     /// Where the Lease is by which one of several processes leads.
     #[arg(long, value_name = "NAME", default_value = "kube-system")]
     namespace: String,
+    /// The certificates, in PEM, by which pods know the API: published in each namespace as kube-root-ca.crt.
+    #[arg(long, value_name = "FILE")]
+    root_ca: Option<PathBuf>,
     /// Print an account with the rights that these controllers need, for `kubectl apply -f -`, and end.
     #[arg(long)]
     print_rbac: bool,
@@ -66,6 +71,7 @@ pub(crate) async fn run(args: ControllersArgs) -> Result<()> {
     if args.print_rbac {
         return print(&manifest(&args.namespace, &wanted)?);
     }
+    let root_certificates = args.root_ca.as_deref().map(certificates).transpose()?;
     up::start_log()?;
     let stop = shutdown::on_signals()?;
     let client = connect(args.kubeconfig.as_deref(), args.context).await?;
@@ -77,10 +83,19 @@ pub(crate) async fn run(args: ControllersArgs) -> Result<()> {
         identity: identity(),
         pace: Pace::default(),
     };
-    let settings = Settings { controllers: wanted, ..Settings::default() };
+    let settings = Settings { controllers: wanted, root_certificates, ..Settings::default() };
     let work = client.clone();
     lead(client, &election, stop, move |stop| run_with(work, settings, stop)).await?;
     Ok(())
+}
+
+/// The certificates of a file, which is small and holds at least one.
+fn certificates(path: &Path) -> Result<String> {
+    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    if !text.contains("-----BEGIN CERTIFICATE-----") || text.len() > MOST_CERTIFICATES {
+        bail!("{} holds no certificates in PEM, or more than {MOST_CERTIFICATES} bytes", path.display());
+    }
+    Ok(text)
 }
 
 /// A client that has reached the API.

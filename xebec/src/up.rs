@@ -58,13 +58,15 @@ async fn serve(
     let pods = Arc::new(LocalPods::new(data));
     let mut store = None;
     let mut client = None;
+    let mut root_certificates = None;
     let mut entrance = None;
     for part in wanted {
         let address = match part {
             Part::Api => {
-                let (address, own) =
+                let (address, own, certificates) =
                     api::start(args, data, &mut parts.servers, pods.clone(), &metrics).await?;
                 pods.connect(own.clone());
+                root_certificates = Some(certificates);
                 client = Some(own);
                 address
             }
@@ -73,7 +75,11 @@ async fn serve(
                     bail!("the controllers need the API: add it to --only, or leave the controllers out too");
                 };
                 let stop = parts.clients.stop();
-                parts.clients.spawn("controllers", xebec_controllers::run(client, stop));
+                let settings = xebec_controllers::Settings {
+                    root_certificates: root_certificates.take(),
+                    ..Default::default()
+                };
+                parts.clients.spawn("controllers", xebec_controllers::run_with(client, settings, stop));
                 continue;
             }
             Part::Console => {
@@ -99,7 +105,8 @@ async fn serve(
                     entrance = Some(chosen);
                 }
                 let stop = parts.clients.stop();
-                parts.clients.spawn("gateway", gateway::run(client, berth.gateways(), stop));
+                let options = gateway::options(berth.gateways(), data.path())?;
+                parts.clients.spawn("gateway", gateway::run(client, options, stop));
                 continue;
             }
             Part::Node => {

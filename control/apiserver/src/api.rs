@@ -3,11 +3,14 @@
 use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use xebec_admission::Chain;
 
 use crate::catalog::Catalog;
 use crate::cluster_ip::ClusterIps;
 use crate::policy::Policy;
 use crate::storage::Storage;
+use crate::world::Mirrors;
 
 /// The API over one store. Cheap to clone.
 #[derive(Clone)]
@@ -20,19 +23,26 @@ struct Parts {
     catalog: Catalog,
     cluster_ips: ClusterIps,
     policy: Policy,
+    chain: Chain,
+    mirrors: Mirrors,
     shutdown: CancellationToken,
+    tasks: TaskTracker,
 }
 
 impl Api {
-    /// The API over this storage. Watches end when `shutdown` is cancelled.
+    /// The API over this storage. What is written passes the stages of `chain`. Watches end when `shutdown` is cancelled.
     pub fn new(
         storage: Storage,
         catalog: Catalog,
         cluster_ips: ClusterIps,
+        chain: Chain,
         shutdown: CancellationToken,
     ) -> Self {
-        let policy = Policy::new(storage.clone());
-        Self { parts: Arc::new(Parts { storage, catalog, cluster_ips, policy, shutdown }) }
+        let (policy, mirrors) = (Policy::new(storage.clone()), Mirrors::default());
+        let tasks = TaskTracker::new();
+        Self {
+            parts: Arc::new(Parts { storage, catalog, cluster_ips, policy, chain, mirrors, shutdown, tasks }),
+        }
     }
 
     /// Where objects rest.
@@ -50,9 +60,30 @@ impl Api {
         &self.parts.policy
     }
 
+    /// The stages that what is written passes.
+    pub(crate) fn chain(&self) -> &Chain {
+        &self.parts.chain
+    }
+
+    /// What those stages look up again and again.
+    pub(crate) fn mirrors(&self) -> &Mirrors {
+        &self.parts.mirrors
+    }
+
     /// The addresses of services.
     pub(crate) fn cluster_ips(&self) -> &ClusterIps {
         &self.parts.cluster_ips
+    }
+
+    /// What is done on behalf of requests and outlasts them.
+    pub(crate) fn tasks(&self) -> &TaskTracker {
+        &self.parts.tasks
+    }
+
+    /// Waits until what requests began is done. Called once no request comes in any more.
+    pub async fn finished(&self) {
+        self.parts.tasks.close();
+        self.parts.tasks.wait().await;
     }
 
     pub(crate) fn shutdown(&self) -> &CancellationToken {

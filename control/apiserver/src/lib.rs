@@ -9,19 +9,24 @@
 //! verb, [`codec`] reads its body, [`write`], [`patch`], [`delete`], [`read`] and [`watch`] do it over [`storage`], and
 //! [`view`] shows what came of it.
 
+mod admission;
 pub mod api;
 pub mod authenticate;
 pub mod authorizer;
+mod backoff;
 mod bootstrap;
 pub mod call;
 pub mod catalog;
 pub mod cluster_ip;
 pub mod codec;
+mod completion;
 pub mod convert;
 pub mod definitions;
 pub mod delete;
 pub mod error;
 mod escalation;
+mod eviction;
+mod follower;
 pub mod impersonation;
 mod intake;
 pub mod jwt;
@@ -51,6 +56,7 @@ pub mod subresource;
 pub mod user;
 pub mod view;
 pub mod watch;
+mod world;
 pub mod write;
 
 pub use error::Error;

@@ -98,6 +98,15 @@ impl Api {
         passed.map_err(|why| unreachable_pod(&format!("{} at {address}", target.name), why.as_ref()))
     }
 
+    /// Where a port of a service is reached.
+    pub(crate) fn endpoint_of(&self, namespace: &str, name: &str, port: u16) -> Result<String, Status> {
+        let mut call = self.own_call("", "v1", "services", Some(namespace))?;
+        call.request.name = Some(name.to_owned());
+        let service = self.read(&call)?;
+        let address = self.service_address(&call, &service, &port.to_string())?;
+        address.ok_or_else(|| no_endpoint(name))
+    }
+
     /// The address of a ready pod of a service.
     fn service_address(&self, call: &Call, service: &Value, port: &str) -> Result<Option<String>, Status> {
         let ports = service["spec"]["ports"].as_array().map(Vec::as_slice).unwrap_or_default();

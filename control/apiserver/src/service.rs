@@ -15,9 +15,9 @@ use http_body::{Body, Frame};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, StreamBody};
 use serde_json::{Value, json};
+use xebec_admission::{Notes, Operation};
 use xebec_machinery::discovery::{self, Root};
 use xebec_machinery::negotiation::{self, Endpoint, Media};
-use xebec_machinery::patch;
 use xebec_machinery::resource::{Resource, Scale};
 use xebec_machinery::status::{Status, deleted};
 
@@ -92,11 +92,15 @@ impl Service {
     {
         let pretty =
             request.uri().query().is_some_and(|query| query.split('&').any(|pair| pair == "pretty=true"));
-        match self.route(request).await {
+        let notes = Arc::new(Notes::default());
+        match self.route(request, &notes).await {
             Ok(Answer::Raw(response)) => response,
-            Ok(Answer::Object { code, object, warnings }) => written(code, &object, &warnings, pretty),
+            Ok(Answer::Object { code, object, warnings }) => {
+                warnings.into_iter().for_each(|warning| notes.warn(warning));
+                written(code, &object, &notes.warnings(), pretty)
+            }
             Err(status) => {
-                let mut response = written(status.code(), &status.to_value(), &[], pretty);
+                let mut response = written(status.code(), &status.to_value(), &notes.warnings(), pretty);
                 let seconds = status.details.as_ref().map_or(0, |details| details.retry_after_seconds);
                 if seconds > 0 {
                     response.headers_mut().insert(http::header::RETRY_AFTER, seconds.into());
@@ -106,7 +110,7 @@ impl Service {
         }
     }
 
-    async fn route<B>(&self, request: Request<B>) -> Result<Answer, Status>
+    async fn route<B>(&self, request: Request<B>, notes: &Arc<Notes>) -> Result<Answer, Status>
     where
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -163,7 +167,8 @@ impl Service {
             }
             Target::Resource(asked) => {
                 let agent = request.headers().get(USER_AGENT).and_then(|agent| agent.to_str().ok());
-                let call = Call::new(*asked, &served, user, agent.unwrap_or_default())?;
+                let mut call = Call::new(*asked, &served, user, agent.unwrap_or_default())?;
+                call.notes = notes.clone();
                 drop(served);
                 return self.resource(call, request).await;
             }
@@ -191,17 +196,21 @@ impl Service {
         self.parts.tokens.signer().ok_or_else(missing)
     }
 
-    async fn resource<B>(&self, mut call: Call, request: Request<B>) -> Result<Answer, Status>
+    async fn resource<B>(&self, call: Call, request: Request<B>) -> Result<Answer, Status>
     where
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         let stream = call.request.subresource.as_deref().filter(|_| is_pod(&call)).and_then(Stream::of);
         if let Some(stream) = stream {
+            // A stream that begins with a GET, as one over a WebSocket does, does as much as one that begins with a POST.
+            self.api().check_creation(&call)?;
             let pod = self.api().read(&call)?;
+            self.api().admit_connection(&call, request.uri()).await?;
             return streams::begin(stream, pod, self.parts.pods.clone(), request).await.map(Answer::Raw);
         }
         if call.request.subresource.as_deref() == Some("proxy") && can_relay(&call) {
+            self.api().admit_connection(&call, request.uri()).await?;
             return self.api().relay(&call, request).await.map(Answer::Raw);
         }
         let (head, body) = request.into_parts();
@@ -242,9 +251,6 @@ impl Service {
                     let (object, warnings) =
                         review::answer(&call, self.api().policy(), authenticate, decoded)?;
                     return Ok(Answer::Object { code: 201, object, warnings });
-                }
-                if call.resource.namespaced() && call.request.namespace.is_none() {
-                    call.request.namespace = object::namespace(&decoded.object).map(str::to_owned);
                 }
                 let view = View::negotiate(&call, &accept, &include, Endpoint::Object)?;
                 Ok(shown(&call, view, api.create(&call, decoded).await?))
@@ -327,14 +333,15 @@ impl Service {
                 self.parts.pods.logs(&pod, query.unwrap_or_default()).await.map(Answer::Raw)
             }
             ("token", Verb::Create) if &*call.resource.plural == "serviceaccounts" => {
-                let request = body("TokenRequest")?;
+                let mut request = body("TokenRequest")?;
+                request.object = api.admit(call, Operation::Create, request.object).await?;
                 Ok(Answer::object(201, api.request_token(call, self.signer()?, request)?))
             }
             ("binding", Verb::Create) if is_pod(call) => {
-                Ok(Answer::object(201, api.bind(call, &body("Binding")?).await?))
+                Ok(Answer::object(201, api.bind(call, body("Binding")?).await?))
             }
             ("eviction", Verb::Create) if is_pod(call) => {
-                Ok(Answer::object(201, api.evict(call, &body("Eviction")?).await?))
+                Ok(Answer::object(201, api.evict(call, body("Eviction")?).await?))
             }
             _ if call.version().subresources.iter().any(|own| *own.name == *name) => Err(refused()),
             _ => Err(Status::no_such_resource()),
@@ -355,18 +362,7 @@ impl Service {
                 let asked = codec::decode(media, bytes, "Scale")?.object;
                 self.api().set_scale(call, scale, |_| Ok(asked.clone())).await?
             }
-            Verb::Patch if media == "application/json-patch+json" => {
-                let change = |old: Value| patch::json(&old, bytes).map_err(|error| error.status());
-                self.api().set_scale(call, scale, change).await?
-            }
-            Verb::Patch => {
-                let asked = codec::patch(bytes, "error decoding patch: ")?.object;
-                let change = |mut old: Value| {
-                    patch::merge(&mut old, asked.clone()).map_err(|error| error.status())?;
-                    Ok(old)
-                };
-                self.api().set_scale(call, scale, change).await?
-            }
+            Verb::Patch => self.api().patch_scale(call, scale, media, bytes).await?,
             _ => return Err(Status::method_not_allowed(call.qualified(), call.request.verb.as_str())),
         };
         Ok(Answer::object(200, object))

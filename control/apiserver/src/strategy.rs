@@ -25,15 +25,18 @@ pub enum Part {
     Finalize,
     /// The node of a pod.
     Binding,
+    /// How many replicas are asked for.
+    Scale,
 }
 
 impl Part {
-    fn subresource(self) -> Option<&'static str> {
+    pub(crate) fn subresource(self) -> Option<&'static str> {
         match self {
             Self::Main => None,
             Self::Status => Some("status"),
             Self::Finalize => Some("finalize"),
             Self::Binding => Some("binding"),
+            Self::Scale => Some("scale"),
         }
     }
 }
@@ -41,8 +44,35 @@ impl Part {
 /// How long a pod may run on after its deletion where its spec does not say, in seconds.
 const GRACE: u64 = 30;
 
+/// Completes a new object before the stages of admission change it: all but what is the server's alone to say, of which it
+/// has nothing yet.
+pub fn draft(call: &Call, new: &mut Value) -> Result<(), Status> {
+    let is_named = !object::name(new).is_empty();
+    name_and_date(call, new)?;
+    complete(call, new);
+    let metadata = object::meta_mut(new);
+    for field in ["uid", "creationTimestamp", "generation"] {
+        metadata.remove(field);
+    }
+    if !is_named {
+        metadata.remove("name");
+    }
+    Ok(())
+}
+
 /// Fills in what the server decides about a new object.
 pub fn prepare_create(call: &Call, new: &mut Value) -> Result<(), Status> {
+    name_and_date(call, new)?;
+    complete(call, new);
+    if !call.resource.custom {
+        preparation::create(&call.resource.group, &call.version().name, &call.resource.kind, new);
+    } else if let (true, Value::Object(fields)) = (call.version().status, new) {
+        fields.remove("status");
+    }
+    Ok(())
+}
+
+fn name_and_date(call: &Call, new: &mut Value) -> Result<(), Status> {
     let (uid, chance, now) = (Uuid::new_v4().to_string(), Uuid::new_v4(), call.timestamp());
     let context = metadata::Context {
         namespace: call.namespace(),
@@ -52,14 +82,7 @@ pub fn prepare_create(call: &Call, new: &mut Value) -> Result<(), Status> {
         random: u64::from_le_bytes(chance.as_bytes()[..8].try_into().unwrap_or_default()),
         generation: counts_generations(call),
     };
-    metadata::prepare_create(new, &context)?;
-    complete(call, new);
-    if !call.resource.custom {
-        preparation::create(&call.resource.group, &call.version().name, &call.resource.kind, new);
-    } else if let (true, Value::Object(fields)) = (call.version().status, new) {
-        fields.remove("status");
-    }
-    Ok(())
+    metadata::prepare_create(new, &context)
 }
 
 /// Whether changes of what is asked for are counted.
@@ -74,7 +97,7 @@ fn counts_generations(call: &Call) -> bool {
 /// Puts back what this write may not touch.
 pub fn prepare_update(call: &Call, old: &Value, new: &mut Value, part: Part) -> Result<(), Status> {
     match part {
-        Part::Main | Part::Binding => {}
+        Part::Main | Part::Binding | Part::Scale => {}
         Part::Status => {
             let status = new.get("status").filter(|status| !status.is_null()).cloned();
             let sent = object::meta_mut(new).clone();
@@ -101,7 +124,7 @@ pub fn prepare_update(call: &Call, old: &Value, new: &mut Value, part: Part) -> 
     }
     metadata::prepare_update(old, new)?;
     complete(call, new);
-    if part != Part::Main {
+    if !matches!(part, Part::Main | Part::Scale) {
         return Ok(());
     }
     if !call.resource.custom {
@@ -115,6 +138,17 @@ pub fn prepare_update(call: &Call, old: &Value, new: &mut Value, part: Part) -> 
         metadata::bump_generation(old, new, counts);
     }
     Ok(())
+}
+
+/// Objects of some kinds are replaced only by those who say which version they have seen.
+pub fn check_conditional(call: &Call, new: &Value) -> Result<(), Status> {
+    if call.resource.unconditional || !matches!(object::meta(new, "resourceVersion"), "" | "0") {
+        return Ok(());
+    }
+    let metadata = Path::ROOT.child("metadata");
+    let path = metadata.child("resourceVersion");
+    let error = FieldError::invalid(&path, 0, "must be specified for an update");
+    Err(Status::invalid(call.qualified(), call.name(), &[error]))
 }
 
 /// Drops what the kind does not know, and fills in what it has defaults for.
@@ -183,8 +217,10 @@ fn versions(call: &Call) -> Vec<String> {
 
 fn reset(call: &Call, part: Part) -> FieldSet {
     match part {
-        Part::Main | Part::Binding if call.version().status => FieldSet::of_fields(&[&["status"]]),
-        Part::Main | Part::Binding => FieldSet::default(),
+        Part::Main | Part::Binding | Part::Scale if call.version().status => {
+            FieldSet::of_fields(&[&["status"]])
+        }
+        Part::Main | Part::Binding | Part::Scale => FieldSet::default(),
         Part::Status => FieldSet::of_fields(&[&["spec"]]),
         Part::Finalize => FieldSet::of_fields(&[&["status"]]),
     }
@@ -211,7 +247,7 @@ pub fn validate_update(call: &Call, old: &Value, new: &Value, part: Part) -> Res
     match &call.version().structural {
         Some(structural) => errors.extend(custom(call, structural, new)),
         // What a subresource writes is not judged with what its clients cannot change.
-        None if part == Part::Main => errors.extend(validation::validate_update(
+        None if matches!(part, Part::Main | Part::Scale) => errors.extend(validation::validate_update(
             &call.resource.group,
             &call.version().name,
             &call.resource.kind,

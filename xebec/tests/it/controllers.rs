@@ -20,10 +20,10 @@ struct Standing {
 }
 
 impl Standing {
-    fn start(kubeconfig: &Path, log: PathBuf) -> Self {
+    fn start(kubeconfig: &Path, certificates: &Path, log: PathBuf) -> Self {
         let file = fs::File::create(&log).expect("a log");
         let mut command = xebec();
-        command.arg("controllers").arg("--kubeconfig").arg(kubeconfig);
+        command.arg("controllers").arg("--kubeconfig").arg(kubeconfig).arg("--root-ca").arg(certificates);
         command.env("RUST_LOG", "info,xebec_controllers=debug");
         let child = command.stdout(Stdio::null()).stderr(file).spawn().expect("the binary starts");
         Self { child, log }
@@ -90,9 +90,10 @@ fn controllers_work_on_a_cluster_of_others_with_no_more_rights_than_they_need() 
     assert!(cluster.pods("hello").is_empty(), "nobody makes pods yet");
 
     let kubeconfig = kubeconfig_of_the_account(&cluster, folder.path());
-    let mut first = Standing::start(&kubeconfig, folder.path().join("first.log"));
+    let certificates = cluster.data().join("ca.crt");
+    let mut first = Standing::start(&kubeconfig, &certificates, folder.path().join("first.log"));
     until("the first to lead", || first.leads().then_some(()));
-    let mut second = Standing::start(&kubeconfig, folder.path().join("second.log"));
+    let mut second = Standing::start(&kubeconfig, &certificates, folder.path().join("second.log"));
     cluster.rolled_out("hello");
     cluster.ready_pods("hello", 2);
 
@@ -128,8 +129,8 @@ metadata: {name: db, namespace: shop}
 spec: {maxUnavailable: 1, selector: {matchLabels: {app: db}}}
 "#,
     );
-    until("the quota to count", || {
-        (cluster.get("quota all -n shop")["status"]["used"]["count/configmaps"] == "1").then_some(())
+    until("the quota to count that and the certificates", || {
+        (cluster.get("quota all -n shop")["status"]["used"]["count/configmaps"] == "2").then_some(())
     });
     for made in ["pod/db-0", "pvc/data-db-0", "pods -l job-name=once", "pods -l app=agent"] {
         until(made, || {
@@ -151,7 +152,7 @@ spec: {maxUnavailable: 1, selector: {matchLabels: {app: db}}}
     until("the pods to go with their deployment", || cluster.pods("hello").is_empty().then_some(()));
 
     assert_eq!(second.end_with("TERM"), Some(0));
-    let third = Standing::start(&kubeconfig, folder.path().join("third.log"));
+    let third = Standing::start(&kubeconfig, &certificates, folder.path().join("third.log"));
     until("the third to lead at once", || third.leads().then_some(()));
     for log in [first.log(), second.log(), third.log()] {
         assert!(!log.contains("\" cannot "), "a right is missing: {log}");
@@ -164,7 +165,7 @@ fn a_cluster_that_does_not_answer_is_named() {
     let missing = folder.path().join("none");
     let output = output_of(&["controllers", "--kubeconfig", &missing.to_string_lossy()]);
     let error = String::from_utf8(output.stderr).expect("text");
-    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(output.status.code(), Some(1), "{error}");
     assert!(error.contains("the kubeconfig") && error.contains("none"), "{error}");
 
     let path = folder.path().join("kubeconfig");

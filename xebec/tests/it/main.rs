@@ -4,6 +4,7 @@ mod client;
 mod cluster;
 mod console;
 mod controllers;
+mod corpus;
 mod demo;
 mod doors;
 mod images;

@@ -2,9 +2,15 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, also in the functions beside it")]
 
+mod admission;
 mod bad_input;
 mod custom_resources;
+mod evictions;
+mod hook;
 mod identity;
 mod rbac;
 mod server;
 mod service_accounts;
+mod services;
+mod verbs;
+mod webhooks;
