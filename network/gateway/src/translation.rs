@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use k8s_openapi::api::core::v1::ServiceAccount;
+use k8s_openapi::api::core::v1::{ObjectReference, ServiceAccount};
 use k8s_openapi::api::networking::v1::IngressStatus;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::Serialize;
@@ -32,6 +32,19 @@ pub struct Translation {
     pub statuses: Vec<Status>,
     /// Objects that are to be there and are not, or not so.
     pub accounts: Vec<ServiceAccount>,
+    /// What is said in events, of objects whose status has no place for it.
+    pub notices: Vec<Notice>,
+}
+
+/// A warning to whoever looks at an object.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Notice {
+    /// The object.
+    pub object: ObjectReference,
+    /// The cause, in one word.
+    pub reason: &'static str,
+    /// What is wrong, and the remedy.
+    pub message: String,
 }
 
 /// The status of one object.
@@ -146,7 +159,8 @@ pub fn translate(snapshot: &Snapshot) -> Translation {
         statuses.extend(status.map(|status| said("BackendTLSPolicy", &plan.policy.metadata, status)));
     }
     let accounts = gateways.iter().filter_map(|gateway| account::wanted(gateway, snapshot)).collect();
-    Translation { config: Config { listeners: served(plans.into_values()) }, statuses, accounts }
+    let config = Config { listeners: served(plans.into_values()) };
+    Translation { config, statuses, accounts, notices: ingresses.notices() }
 }
 
 fn plans<'a>(

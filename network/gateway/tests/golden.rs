@@ -87,6 +87,9 @@ fn shown(snapshot: &Snapshot) -> Value {
         status
     });
     let mut shown = json!({ "listeners": served, "statuses": statuses.collect::<Vec<_>>() });
+    if !translation.notices.is_empty() {
+        shown["notices"] = json!(translation.notices);
+    }
     if !translation.accounts.is_empty() {
         shown["accounts"] = json!(translation.accounts);
     }

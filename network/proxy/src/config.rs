@@ -187,6 +187,16 @@ pub enum Action {
     Respond(Respond),
 }
 
+impl Action {
+    /// The backends that requests may go to.
+    pub(crate) fn backends(&self) -> &[Backend] {
+        match self {
+            Self::Forward(backends) => backends,
+            Self::Redirect(_) | Self::Respond(_) => &[],
+        }
+    }
+}
+
 /// An answer that the engine gives by itself.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Respond {

@@ -4,7 +4,8 @@
 //!
 //! A connection's way: [`listener`] accepts, [`connection`] ends TLS and tells HTTP/1.1 from HTTP/2, [`http1`] or
 //! [`http2`] read requests, [`forward`] looks the route up in the [`table`], applies its [`filter`]s, and carries the
-//! request on a connection of the [`pool`]. Bodies stream; an upgrade ends in a [`tunnel`].
+//! request on a connection of the [`pool`]. Bodies stream; an upgrade ends in a [`tunnel`]. Each request is counted as
+//! [`traffic`], follows a [`trace`], and is told to whoever reads the [`access`] log.
 //!
 //! Routes are chosen by the precedence of the Gateway API's HTTPRoute. Messages follow RFC 9110, RFC 9112 and
 //! RFC 9113, and what two parsers could read in two ways is refused. The crate knows no Kubernetes and no global
@@ -12,6 +13,7 @@
 
 #![allow(rustdoc::private_intra_doc_links)]
 
+pub mod access;
 mod answer;
 mod authorization;
 mod body;
@@ -38,6 +40,8 @@ mod stream;
 pub mod table;
 mod tasks;
 mod tls;
+mod trace;
+pub mod traffic;
 mod tunnel;
 mod udp;
 mod watchdog;

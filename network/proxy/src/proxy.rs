@@ -11,6 +11,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::access::AccessLog;
 use crate::config::{Config, Listener, Protocol};
 use crate::connection::{Shared, other};
 use crate::forward::Forwarder;
@@ -19,6 +20,7 @@ use crate::pool::Pool;
 use crate::state::State;
 use crate::stream::Stream;
 use crate::tasks::Tasks;
+use crate::traffic::Traffic;
 use crate::udp;
 
 pub use crate::limits::Limits;
@@ -71,9 +73,23 @@ pub struct Proxy {
 impl Proxy {
     /// An engine that serves nothing yet.
     pub fn new(limits: Limits) -> Self {
+        Self::begin(limits, None)
+    }
+
+    /// The same, which tells each request here.
+    pub fn with_access_log(limits: Limits, log: AccessLog) -> Self {
+        Self::begin(limits, Some(log))
+    }
+
+    /// What went through until now.
+    pub fn traffic(&self) -> &Traffic {
+        self.forwarder.traffic()
+    }
+
+    fn begin(limits: Limits, log: Option<AccessLog>) -> Self {
         let tasks = Tasks::default();
         let pool = Arc::new(Pool::new(&limits, tasks.child()));
-        let forwarder = Arc::new(Forwarder::new(&limits, Arc::clone(&pool), tasks.child()));
+        let forwarder = Arc::new(Forwarder::new(&limits, Arc::clone(&pool), tasks.child(), log));
         Self {
             limits: Arc::new(limits),
             forwarder,
@@ -135,11 +151,15 @@ impl Proxy {
                     let running = match last.remove(&address) {
                         Some(kept) if kept.protocol == protocol => Ok(kept.running),
                         Some(Served { running, .. }) => {
-                            running.swap(State::new(protocol.clone(), Some(&running.state())));
+                            running.swap(State::new(
+                                protocol.clone(),
+                                Some(&running.state()),
+                                self.traffic(),
+                            ));
                             Ok(running)
                         }
                         None => {
-                            let shared = self.shared(State::new(protocol.clone(), None));
+                            let shared = self.shared(State::new(protocol.clone(), None, self.traffic()));
                             Running::start(address, shared).await.map_err(bind)
                         }
                     };

@@ -10,6 +10,7 @@ use crate::config::{Backend, Domain, Ending, Protocol, ServerNameRoute, Tls};
 use crate::host_table::HostTable;
 use crate::table::RouteTable;
 use crate::tls;
+use crate::traffic::Traffic;
 
 /// Backends, shared by the connections that go to them.
 pub(crate) type Backends = Arc<[Backend]>;
@@ -48,8 +49,8 @@ pub(crate) enum TlsServed {
 }
 
 impl State {
-    /// Compiles a configuration that follows on `last`.
-    pub(crate) fn new(protocol: Protocol, last: Option<&Self>) -> Self {
+    /// Compiles a configuration that follows on `last`; its requests are counted in `traffic`.
+    pub(crate) fn new(protocol: Protocol, last: Option<&Self>, traffic: &Traffic) -> Self {
         let mut made = Vec::new();
         let mut config = |tls: Tls, http: bool| {
             let before = last.iter().flat_map(|last| &last.made);
@@ -65,7 +66,8 @@ impl State {
         let mut number = 0;
         let mut serve = |domain: Domain| {
             number += 1;
-            domains.entry(domain.host, || Served { number, table: RouteTable::new(domain.hosts) });
+            domains
+                .entry(domain.host, || Served { number, table: RouteTable::counted(domain.hosts, traffic) });
         };
         let inside = match protocol {
             Protocol::Http(given) => {

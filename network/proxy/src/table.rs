@@ -3,13 +3,20 @@
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
-use std::sync::Arc;
 
 use http::HeaderMap;
 use http::Method;
 
 use crate::config::{PathMatch, Route, VirtualHost};
 use crate::host_table::HostTable;
+use crate::traffic::{Counters, Traffic};
+
+/// A route and the counters of its requests.
+#[derive(Debug)]
+pub(crate) struct Placed {
+    pub(crate) route: Route,
+    pub(crate) counters: Counters,
+}
 
 /// The routes of one listener, ready to look up.
 #[derive(Debug, Default)]
@@ -19,18 +26,26 @@ pub struct RouteTable {
 
 #[derive(Debug, Default)]
 struct PathTable {
-    exact: HashMap<String, Vec<Arc<Route>>>,
-    prefix: HashMap<String, Vec<Arc<Route>>>,
-    regex: Vec<Arc<Route>>,
+    exact: HashMap<String, Vec<Placed>>,
+    prefix: HashMap<String, Vec<Placed>>,
+    regex: Vec<Placed>,
 }
 
 impl RouteTable {
     /// Compiles the hosts of a listener. Entries with the same host pattern are merged in order.
     pub fn new(hosts: Vec<VirtualHost>) -> Self {
+        Self::counted(hosts, &Traffic::default())
+    }
+
+    /// The same, with requests counted here.
+    pub(crate) fn counted(hosts: Vec<VirtualHost>, traffic: &Traffic) -> Self {
         let mut table = Self::default();
         for host in hosts {
             let paths = table.hosts.entry(host.host, PathTable::default);
-            host.routes.into_iter().for_each(|route| paths.insert(Arc::new(route)));
+            for route in host.routes {
+                let counters = traffic.of_route(&route.id, route.action.backends().iter().map(|own| &own.id));
+                paths.insert(Placed { route, counters });
+            }
         }
         table.hosts.values_mut().for_each(PathTable::rank);
         table
@@ -44,7 +59,19 @@ impl RouteTable {
         path: &str,
         query: Option<&str>,
         headers: &HeaderMap,
-    ) -> Option<&Arc<Route>> {
+    ) -> Option<&Route> {
+        self.placed(host, method, path, query, headers).map(|placed| &placed.route)
+    }
+
+    /// The same, with its counters.
+    pub(crate) fn placed(
+        &self,
+        host: &str,
+        method: &Method,
+        path: &str,
+        query: Option<&str>,
+        headers: &HeaderMap,
+    ) -> Option<&Placed> {
         let request = Request { method, path, query: query.unwrap_or(""), headers };
         self.hosts.find_map(host, |paths| paths.find(&request))
     }
@@ -72,27 +99,28 @@ impl Request<'_> {
 }
 
 impl PathTable {
-    fn insert(&mut self, route: Arc<Route>) {
-        match &route.matcher.path {
-            PathMatch::Exact(path) => self.exact.entry(path.clone()).or_default().push(route),
+    fn insert(&mut self, placed: Placed) {
+        match &placed.route.matcher.path {
+            PathMatch::Exact(path) => self.exact.entry(path.clone()).or_default().push(placed),
             PathMatch::Prefix(path) => {
-                self.prefix.entry(path.trim_end_matches('/').to_owned()).or_default().push(route);
+                self.prefix.entry(path.trim_end_matches('/').to_owned()).or_default().push(placed);
             }
-            PathMatch::Regex(_) => self.regex.push(route),
+            PathMatch::Regex(_) => self.regex.push(placed),
         }
     }
 
     fn rank(&mut self) {
         for routes in self.exact.values_mut().chain(self.prefix.values_mut()).chain([&mut self.regex]) {
-            routes.sort_by_key(|route| {
-                let wanted = &route.matcher;
+            routes.sort_by_key(|placed| {
+                let wanted = &placed.route.matcher;
                 Reverse((wanted.method.is_some(), wanted.headers.len(), wanted.query.len()))
             });
         }
     }
 
-    fn find(&self, request: &Request<'_>) -> Option<&Arc<Route>> {
-        let first = |routes: &'_ Vec<Arc<Route>>| routes.iter().position(|route| request.satisfies(route));
+    fn find(&self, request: &Request<'_>) -> Option<&Placed> {
+        let first =
+            |routes: &'_ Vec<Placed>| routes.iter().position(|placed| request.satisfies(&placed.route));
         if let Some(routes) = self.exact.get(request.path)
             && let Some(index) = first(routes)
         {
@@ -110,7 +138,7 @@ impl PathTable {
                 None => break,
             }
         }
-        self.regex.iter().find(|route| {
+        self.regex.iter().find(|Placed { route, .. }| {
             matches!(&route.matcher.path, PathMatch::Regex(expression) if expression.matches(request.path))
                 && request.satisfies(route)
         })

@@ -15,4 +15,5 @@ mod routing;
 mod slow;
 mod streams;
 mod tls;
+mod traffic;
 mod upgrade;
