@@ -26,7 +26,7 @@ impl Api {
         scale: &Scale,
         mut change: impl FnMut(Value) -> Result<Value, Status> + Send,
     ) -> Result<Value, Status> {
-        let object = self
+        let changed = self
             .change(call, Part::Main, Books::Open, |old| {
                 let asked = change(scale_of(old, scale))?;
                 let replicas = at_path(&asked, ".spec.replicas").cloned().unwrap_or_else(|| json!(0));
@@ -42,7 +42,7 @@ impl Api {
                 Ok(new)
             })
             .await?;
-        Ok(scale_of(&object, scale))
+        Ok(scale_of(&changed.object, scale))
     }
 
     /// Puts a pod on a node (`pods/binding`).

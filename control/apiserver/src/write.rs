@@ -1,5 +1,7 @@
 //! Creating, replacing and patching objects.
 
+use std::sync::Arc;
+
 use serde_json::Value;
 use xebec_machinery::status::{Qualified, Reason, Status};
 
@@ -31,6 +33,29 @@ pub struct Written {
     pub warnings: Vec<String>,
 }
 
+impl Written {
+    /// The same with the warnings that came before.
+    pub(crate) fn after(mut self, mut earlier: Vec<String>) -> Self {
+        earlier.append(&mut self.warnings);
+        Self { warnings: earlier, ..self }
+    }
+}
+
+/// Judges an object. Rules in CEL may take their time, which is not that of other requests.
+async fn judged<T, J>(call: &Call, object: Value, judge: J) -> Result<(Value, T), Status>
+where
+    T: Send + 'static,
+    J: FnOnce(&Call, &Value) -> Result<T, Status> + Send + 'static,
+{
+    if call.version().structural.as_ref().is_none_or(|structural| structural.rules().is_none()) {
+        let said = judge(call, &object)?;
+        return Ok((object, said));
+    }
+    let call = call.clone();
+    let judging = tokio::task::spawn_blocking(move || judge(&call, &object).map(|said| (object, said)));
+    judging.await.map_err(|error| Status::internal(&format!("the judge of rules ended early: {error}")))?
+}
+
 impl Api {
     /// Makes an object.
     pub async fn create(&self, call: &Call, body: Decoded) -> Result<Written, Status> {
@@ -59,7 +84,7 @@ impl Api {
             if books == Books::Open {
                 strategy::track(call, None, &mut candidate, Part::Main)?;
             }
-            strategy::validate_create(call, &candidate)?;
+            candidate = judged(call, candidate, strategy::validate_create).await?.0;
             self.admit_definition(call, None, &candidate)?;
             self.check_grants(call, None, &candidate)?;
             convert::to_storage(&call.resource, &mut candidate);
@@ -104,20 +129,20 @@ impl Api {
             )));
         }
         intake::check_place(call, &mut new, Some(call.name()))?;
-        let object = self.change(call, part, Books::Open, |_| Ok(new.clone())).await?;
-        Ok(Written { object, created: false, warnings })
+        let changed = self.change(call, part, Books::Open, |_| Ok(new.clone())).await?;
+        Ok(changed.after(warnings))
     }
 
     /// Reads an object, changes it and writes it, again and again while others write in between. The change gets the
     /// object as the client sees it. A `resourceVersion` in its result must be the current one. Gives the new object
-    /// back as the client sees it.
+    /// back as the client sees it, with what is to be said of parts that did not change.
     pub(crate) async fn change<F>(
         &self,
         call: &Call,
         part: Part,
         books: Books,
         mut change: F,
-    ) -> Result<Value, Status>
+    ) -> Result<Written, Status>
     where
         F: FnMut(&Value) -> Result<Value, Status> + Send,
     {
@@ -148,7 +173,7 @@ impl Api {
         current: &Stored,
         old: Value,
         mut new: Value,
-    ) -> Result<Value, Status> {
+    ) -> Result<Written, Status> {
         let wanted = object::meta(&new, "resourceVersion");
         if !wanted.is_empty() && wanted != object::meta(&old, "resourceVersion") {
             return Err(Status::modified(call.qualified(), call.name()));
@@ -167,16 +192,17 @@ impl Api {
             strategy::track(call, Some(&old), &mut new, part)?;
         }
         object::set_meta(&mut new, "resourceVersion", object::meta(&old, "resourceVersion"));
-        strategy::validate_update(call, &old, &new, part)?;
-        self.admit_definition(call, Some(&old), &new)?;
-        self.check_grants(call, Some(&old), &new)?;
-        if new == old {
-            return Ok(old);
+        let before = Arc::new(old);
+        let old = before.clone();
+        let judge = move |call: &Call, new: &Value| strategy::validate_update(call, &old, new, part);
+        let (mut new, warnings) = judged(call, new, judge).await?;
+        self.admit_definition(call, Some(&before), &new)?;
+        self.check_grants(call, Some(&before), &new)?;
+        let done = |object: Value| Ok(Written { object, created: false, warnings });
+        if new == *before || call.options().dry_run {
+            return done(new);
         }
         let gone = strategy::finished_deleting(&new);
-        if call.options().dry_run {
-            return Ok(new);
-        }
         convert::to_storage(&call.resource, &mut new);
         let stored = if gone {
             let gone = self.storage().delete(&call.resource, new, current.revision).await?;
@@ -188,7 +214,7 @@ impl Api {
         if let Some(held) = held {
             held.keep();
         }
-        Ok(call.present(stored.object))
+        done(call.present(stored.object))
     }
 
     /// Objects are made only in namespaces that are there and not on their way out.

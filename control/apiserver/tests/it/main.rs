@@ -4,7 +4,9 @@
 
 mod bad_input;
 mod custom_resources;
+mod gateway;
 mod identity;
 mod rbac;
+mod rules;
 mod server;
 mod service_accounts;
