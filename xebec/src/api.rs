@@ -83,11 +83,13 @@ pub(crate) async fn start(
     write_kubeconfig(&kubeconfig, &format!("https://{reached}"), &authority, &credential)?;
 
     servers.spawn("api", async move {
+        let begun = api.clone();
         let upkeep = tokio::spawn(async move { tokio::join!(api.serve_definitions(), api.serve_roles()) });
         serve(listener, tls, service, stop).await;
         if let Err(error) = upkeep.await {
             tracing::error!(%error, "keeping custom resources and roles in step failed");
         }
+        begun.finished().await;
         store.close().await;
     });
     Ok((address, client))

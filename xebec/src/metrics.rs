@@ -157,9 +157,9 @@ impl Metrics {
         let Some(api) = self.api.get() else { return };
         for resource in api.catalog().served().resources().iter().take(MOST_KINDS) {
             let prefix = key::prefix(&resource.group, &resource.plural, None);
-            let request = ListRequest { prefix: &prefix, after: None, limit: Some(1), at: None };
+            let request = ListRequest { prefix: &prefix, after: None, limit: Some(1), at: None, count: true };
             let Ok(page) = api.storage().list(resource, &request) else { continue };
-            let count = page.items.len() as u64 + page.remaining;
+            let count = page.items.len() as u64 + page.remaining.unwrap_or_default();
             if count > 0 {
                 let dot = if resource.group.is_empty() { "" } else { "." };
                 let name = format!("{}{dot}{}", resource.plural, resource.group);

@@ -93,7 +93,8 @@ async fn serve(
                     entrance = Some(chosen);
                 }
                 let stop = parts.clients.stop();
-                parts.clients.spawn("gateway", gateway::run(client, berth.gateways(), stop));
+                let options = gateway::options(berth.gateways(), data.path())?;
+                parts.clients.spawn("gateway", gateway::run(client, options, stop));
                 continue;
             }
             Part::Node => {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::catalog::Catalog;
 use crate::cluster_ip::ClusterIps;
@@ -21,6 +22,7 @@ struct Parts {
     cluster_ips: ClusterIps,
     policy: Policy,
     shutdown: CancellationToken,
+    tasks: TaskTracker,
 }
 
 impl Api {
@@ -32,7 +34,8 @@ impl Api {
         shutdown: CancellationToken,
     ) -> Self {
         let policy = Policy::new(storage.clone());
-        Self { parts: Arc::new(Parts { storage, catalog, cluster_ips, policy, shutdown }) }
+        let tasks = TaskTracker::new();
+        Self { parts: Arc::new(Parts { storage, catalog, cluster_ips, policy, shutdown, tasks }) }
     }
 
     /// Where objects rest.
@@ -53,6 +56,17 @@ impl Api {
     /// The addresses of services.
     pub(crate) fn cluster_ips(&self) -> &ClusterIps {
         &self.parts.cluster_ips
+    }
+
+    /// What is done on behalf of requests and outlasts them.
+    pub(crate) fn tasks(&self) -> &TaskTracker {
+        &self.parts.tasks
+    }
+
+    /// Waits until what requests began is done. Called once no request comes in any more.
+    pub async fn finished(&self) {
+        self.parts.tasks.close();
+        self.parts.tasks.wait().await;
     }
 
     pub(crate) fn shutdown(&self) -> &CancellationToken {

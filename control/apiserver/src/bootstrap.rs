@@ -8,7 +8,7 @@ use crate::call::Call;
 use crate::codec::Decoded;
 use crate::options::Options;
 use crate::request::{ResourceRequest, Verb};
-use crate::user::{ADMINISTRATORS, User};
+use crate::user::{ADMINISTRATORS, SERVER, User};
 
 const NAMESPACES: [&str; 4] = ["default", "kube-node-lease", "kube-public", "kube-system"];
 
@@ -63,7 +63,7 @@ impl Api {
             rest: None,
             options: Options::default(),
         };
-        let user = User::new("system:apiserver", [ADMINISTRATORS]);
+        let user = User::new(SERVER, [ADMINISTRATORS]);
         Call::new(request, &self.catalog().served(), user, "xebec")
     }
 

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde_json::Value;
 use xebec_machinery::resource::{Resource, Version};
-use xebec_machinery::status::{Qualified, Status};
+use xebec_machinery::status::{Qualified, Reason, Status};
 
 use crate::catalog::Served;
 use crate::convert;
 use crate::options::{FieldValidation, Options};
-use crate::request::ResourceRequest;
-use crate::user::User;
+use crate::request::{ResourceRequest, Verb};
+use crate::user::{ADMINISTRATORS, SERVER, User};
 
 /// A request for objects of a resource in one of its versions.
 #[derive(Debug, Clone)]
@@ -40,14 +40,42 @@ impl Call {
         if request.namespace.is_some() && !resource.namespaced() {
             return Err(Status::no_such_resource());
         }
-        if request.namespace.is_none() && resource.namespaced() && request.name.is_some() {
-            return Err(Status::no_such_resource());
+        // Only reading goes across namespaces: nobody means to delete the pods of all of them.
+        let anywhere = matches!(request.verb, Verb::List | Verb::Watch) && request.name.is_none();
+        if request.namespace.is_none() && resource.namespaced() && !anywhere {
+            return Err(if request.name.is_some() || resource.custom {
+                Status::no_such_resource()
+            } else {
+                Status::new(
+                    Reason::MethodNotAllowed,
+                    "the server does not allow this method on the requested resource",
+                )
+            });
         }
         let manager = match &request.options.field_manager {
             Some(manager) => manager.clone(),
             None => manager_of(agent),
         };
         Ok(Self { request, resource, version, user, manager, now: Timestamp::now() })
+    }
+
+    /// A call by the API itself for one object, in the version in which objects of the resource rest.
+    pub(crate) fn own(resource: Arc<Resource>, verb: Verb, namespace: Option<&str>, name: &str) -> Self {
+        let version = resource.versions.iter().position(|version| version.name == resource.storage);
+        let version = version.unwrap_or_default();
+        let request = ResourceRequest {
+            verb,
+            group: resource.group.to_string(),
+            version: resource.storage.to_string(),
+            resource: resource.plural.to_string(),
+            namespace: namespace.map(str::to_owned),
+            name: Some(name.to_owned()),
+            subresource: None,
+            rest: None,
+            options: Options::default(),
+        };
+        let user = User::new(SERVER, [ADMINISTRATORS]);
+        Self { request, resource, version, user, manager: "xebec".to_owned(), now: Timestamp::now() }
     }
 
     /// The version that the client speaks.

@@ -1,6 +1,6 @@
 //! Which resources are served: the built-in ones and those of CustomResourceDefinitions.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use tokio::sync::watch;
@@ -46,19 +46,27 @@ impl Served {
     }
 }
 
+/// Leave to store a new object of a definition: while one is held, the definition does not go.
+#[derive(Debug)]
+pub(crate) struct Pass<'a> {
+    _retired: tokio::sync::RwLockReadGuard<'a, HashSet<Box<str>>>,
+}
+
 /// The served resources, and their changes.
 #[derive(Debug)]
 pub struct Catalog {
     built_in: Vec<Arc<Resource>>,
     custom: RwLock<HashMap<Box<str>, Arc<Resource>>>,
     served: watch::Sender<Arc<Served>>,
+    /// The definitions that go. Read-locked while an object is stored that its definition must outlive.
+    retired: tokio::sync::RwLock<HashSet<Box<str>>>,
 }
 
 impl Catalog {
     /// A catalog of built-in resources alone.
     pub fn new(built_in: Vec<Arc<Resource>>) -> Self {
         let (served, _) = watch::channel(Arc::new(Served::new(0, built_in.clone())));
-        Self { built_in, custom: RwLock::default(), served }
+        Self { built_in, custom: RwLock::default(), served, retired: Default::default() }
     }
 
     /// What is served now.
@@ -79,11 +87,25 @@ impl Catalog {
     }
 
     /// Serves the resource of the definition of this name no longer.
-    pub fn remove(&self, definition: &str) {
-        let mut custom = self.custom.write().unwrap_or_else(PoisonError::into_inner);
-        if custom.remove(definition).is_some() {
-            self.publish(&custom);
+    pub async fn remove(&self, definition: &str) {
+        {
+            let mut custom = self.custom.write().unwrap_or_else(PoisonError::into_inner);
+            if custom.remove(definition).is_some() {
+                self.publish(&custom);
+            }
         }
+        self.retired.write().await.remove(definition);
+    }
+
+    /// Lets no new objects of a definition in, which is on its way out. When this returns, none is under way.
+    pub(crate) async fn retire(&self, definition: &str) {
+        self.retired.write().await.insert(definition.into());
+    }
+
+    /// A pass to store a new object of a definition, to be held until it is stored; nothing where the definition goes.
+    pub(crate) async fn pass(&self, definition: &str) -> Option<Pass<'_>> {
+        let retired = self.retired.read().await;
+        (!retired.contains(definition)).then(|| Pass { _retired: retired })
     }
 
     fn publish(&self, custom: &HashMap<Box<str>, Arc<Resource>>) {
@@ -116,17 +138,18 @@ mod tests {
             versions: vec![Version::new("v1", Node::new(Shape::Any).into())],
             storage: "v1".into(),
             custom: true,
+            unconditional: false,
         })
     }
 
-    #[test]
-    fn a_definition_is_served_until_it_is_removed() {
+    #[tokio::test]
+    async fn a_definition_is_served_until_it_is_removed() {
         let catalog = Catalog::new(vec![resource("", "pods")]);
         catalog.install("things.example.org", resource("example.org", "things"));
         let served = catalog.served();
         assert!(served.find("example.org", "things").is_some());
         assert!(served.kind("example.org", "v1", "Thing").is_some());
-        catalog.remove("things.example.org");
+        catalog.remove("things.example.org").await;
         assert!(catalog.served().find("example.org", "things").is_none());
         assert!(served.find("example.org", "things").is_some(), "a snapshot does not change");
         assert_eq!(catalog.served().generation(), 2);

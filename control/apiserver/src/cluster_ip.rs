@@ -4,7 +4,7 @@
 //! so no address is given twice. An address is held from the moment it is handed out; a write that then fails gives it back
 //! when its [`Held`] is dropped.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -69,7 +69,8 @@ pub enum Error {
 
 #[derive(Debug, Default)]
 struct State {
-    taken: HashSet<Ipv4Addr>,
+    /// How many hold an address. More than one is what an older server may have left behind.
+    taken: HashMap<Ipv4Addr, u32>,
     next: u32,
 }
 
@@ -122,11 +123,11 @@ impl ClusterIps {
             Some(address) if !self.range.contains(address) => {
                 return Err(Error::OutOfRange { address, range: self.range });
             }
-            Some(address) if state.taken.contains(&address) => return Err(Error::Taken(address)),
+            Some(address) if state.taken.contains_key(&address) => return Err(Error::Taken(address)),
             Some(address) => address,
             None => self.next_free(&mut state)?,
         };
-        state.taken.insert(address);
+        state.taken.insert(address, 1);
         Ok(Held { of: self.clone(), address, kept: false })
     }
 
@@ -137,7 +138,7 @@ impl ClusterIps {
         for step in 0..count {
             let offset = 1 + (state.next + 9 + step) % count;
             let address = Ipv4Addr::from(base + offset);
-            if !state.taken.contains(&address) {
+            if !state.taken.contains_key(&address) {
                 state.next = (state.next + step + 1) % count;
                 return Ok(address);
             }
@@ -148,13 +149,18 @@ impl ClusterIps {
     /// Marks an address of a stored service as taken.
     pub fn note(&self, address: Ipv4Addr) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.taken.insert(address);
+        *state.taken.entry(address).or_default() += 1;
     }
 
-    /// Gives an address back.
+    /// Gives an address back; it is free once nobody else holds it.
     pub fn free(&self, address: Ipv4Addr) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.taken.remove(&address);
+        if let Some(holders) = state.taken.get_mut(&address) {
+            *holders -= 1;
+            if *holders == 0 {
+                state.taken.remove(&address);
+            }
+        }
     }
 }
 

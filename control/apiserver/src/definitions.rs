@@ -1,14 +1,23 @@
 //! CustomResourceDefinitions in life: what is defined is served, says so in its status, and takes its objects with it.
+//!
+//! One loop follows the definitions. What goes wrong with one of them is told and tried again later, and holds up none of
+//! the others; the objects of a definition that goes are deleted in a task of its own ([`retirement`]).
 
+mod retirement;
+
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use serde_json::Value;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
 use xebec_machinery::crd;
 use xebec_machinery::resource::Resource;
-use xebec_machinery::status::Status;
-use xebec_store::{Error, EventKind, ListRequest};
+use xebec_machinery::status::{Reason, Status};
+use xebec_store::{Error, Event, EventKind, ListRequest};
 
 use crate::api::Api;
+use crate::backoff::Backoff;
 use crate::call::{Call, timestamp};
 use crate::storage::{self, Stored, is_conflict};
 use crate::{key, object};
@@ -17,6 +26,8 @@ const GROUP: &str = "apiextensions.k8s.io";
 const PLURAL: &str = "customresourcedefinitions";
 /// Holds a definition until its objects are gone.
 pub(crate) const CLEANUP: &str = crd::FINALIZER;
+/// What conditions, finalizers and accepted names need, beside the names themselves.
+const STATUS_ROOM: usize = 16 << 10;
 
 impl Api {
     /// Refuses a definition that does not hold together or that another resource stands in the way of.
@@ -39,20 +50,39 @@ impl Api {
             None => crd::validate(&complete),
             Some(old) => crd::validate_update(old, &complete),
         };
-        if errors.is_empty() {
+        if !errors.is_empty() {
+            return Err(Status::invalid(call.qualified_kind(), object::name(new), &errors));
+        }
+        self.check_room(&complete)
+    }
+
+    /// A definition whose status would not fit beside it could never be served.
+    fn check_room(&self, definition: &Value) -> Result<(), Status> {
+        let size = |value: Option<&Value>| value.map_or(0, |value| value.to_string().len());
+        let names = size(object::at_path(definition, ".spec.names"));
+        let (own, room) = (size(Some(definition)), STATUS_ROOM + names);
+        let limit = self.storage().value_limit();
+        if own + room <= limit {
             return Ok(());
         }
-        Err(Status::invalid(call.qualified_kind(), object::name(new), &errors))
+        Err(Status::new(
+            Reason::RequestEntityTooLarge,
+            format!(
+                "the definition has {own} bytes and its status may need {room} more, the limit is {limit}; shorten its \
+                 descriptions or split its versions"
+            ),
+        ))
     }
 
     /// Serves what is stored now, and everything that is defined from here on, until the API stops.
     pub async fn serve_definitions(&self) {
-        loop {
-            match self.follow_definitions().await {
-                Ok(()) => return,
-                Err(error) => {
-                    tracing::warn!(%error, "lost sight of the definitions of custom resources; reading them again");
-                }
+        let Some(resource) = self.catalog().served().find(GROUP, PLURAL).cloned() else { return };
+        let mut keeper = Keeper::new(self.clone(), resource);
+        let mut backoff = Backoff::default();
+        while let Err(error) = keeper.follow(&mut backoff).await {
+            tracing::warn!(%error, "lost sight of the definitions of custom resources; reading them again");
+            if !backoff.wait(self.shutdown()).await {
+                return;
             }
         }
     }
@@ -70,90 +100,14 @@ impl Api {
         Ok(())
     }
 
-    async fn follow_definitions(&self) -> Result<(), Status> {
-        let served = self.catalog().served();
-        let Some(definitions) = served.find(GROUP, PLURAL) else { return Ok(()) };
-        let prefix = key::prefix(GROUP, PLURAL, None);
-        let at = self.storage().revision();
-        let mut watch = self.storage().watch(definitions, &prefix, Some(at))?;
-        let list = ListRequest { prefix: &prefix, at: Some(at), ..ListRequest::default() };
-        for entry in self.storage().list(definitions, &list)?.items {
-            self.settle(definitions, &storage::decode(&entry)?).await?;
-        }
-        loop {
-            let event = tokio::select! {
-                () = self.shutdown().cancelled() => return Ok(()),
-                event = watch.next() => event,
-            };
-            match event {
-                Ok(event) => match &event.kind {
-                    EventKind::Put { entry } => self.settle(definitions, &storage::decode(entry)?).await?,
-                    EventKind::Delete { last } => {
-                        self.catalog().remove(object::name(&storage::decode(last)?.object));
-                        // Its names are free for those that wait for them.
-                        for other in self.definitions(definitions)? {
-                            if !crd::established(&other.object) {
-                                self.settle(definitions, &other).await?;
-                            }
-                        }
-                    }
-                },
-                Err(Error::Closed) => return Ok(()),
-                Err(error) => return Err(storage::refusal(&error, definitions, "")),
-            }
-        }
-    }
-
-    /// Brings what is served, and the definition's status, in line with the definition.
-    async fn settle(&self, definitions: &Resource, stored: &Stored) -> Result<(), Status> {
-        let name = object::name(&stored.object);
-        let Ok(definition) = crd::compile(&stored.object) else { return Ok(()) };
-        let resource = Arc::new(definition.resource);
-        let mut new = stored.object.clone();
-        if object::deleting(&new) {
-            self.delete_all(&resource).await?;
-            let rest: Vec<&str> = object::meta_list(&stored.object, "finalizers")
-                .into_iter()
-                .filter(|own| *own != CLEANUP)
-                .collect();
-            object::set_meta(&mut new, "finalizers", rest);
-            let written = if crate::strategy::finished_deleting(&new) {
-                self.storage().delete(definitions, new, stored.revision).await.map(drop)
-            } else if new != stored.object {
-                self.storage().update(definitions, new, stored.revision).await.map(drop)
-            } else {
-                Ok(())
-            };
-            return superseded(written);
-        }
-        let settled = crd::established(&new)
-            && object::at_path(&new, ".spec.names") == object::at_path(&new, ".status.acceptedNames");
-        let others = if settled { Vec::new() } else { self.definitions(definitions)? };
-        let now = timestamp(jiff::Timestamp::now());
-        crd::accept(&mut new, others.iter().map(|other| &other.object), &now);
-        if crd::established(&new) {
-            self.catalog().install(name, resource);
-        }
-        if !object::meta_list(&new, "finalizers").contains(&CLEANUP) {
-            let mut all: Vec<String> =
-                object::meta_list(&new, "finalizers").into_iter().map(str::to_owned).collect();
-            all.push(CLEANUP.to_owned());
-            object::set_meta(&mut new, "finalizers", all);
-        }
-        if new == stored.object {
-            return Ok(());
-        }
-        superseded(self.storage().update(definitions, new, stored.revision).await.map(drop))
-    }
-
     /// The schema that a resource's definition gives for a version, with all its descriptions.
     pub(crate) fn published(&self, resource: &Resource, version: &str) -> Option<Value> {
         if !resource.custom {
             return None;
         }
         let served = self.catalog().served();
-        let name = format!("{}.{}", resource.plural, resource.group);
-        let stored = self.storage().find(served.find(GROUP, PLURAL)?, None, &name).ok()??;
+        let stored =
+            self.storage().find(served.find(GROUP, PLURAL)?, None, &definition_of(resource)).ok()??;
         let versions = object::at_path(&stored.object, ".spec.versions")?.as_array()?;
         let found = versions.iter().find(|one| one.get("name").is_some_and(|name| name == version))?;
         object::at_path(found, ".schema.openAPIV3Schema").cloned()
@@ -165,16 +119,177 @@ impl Api {
             self.storage().list(definitions, &ListRequest { prefix: &prefix, ..ListRequest::default() })?;
         page.items.iter().map(storage::decode).collect()
     }
+}
 
-    async fn delete_all(&self, resource: &Resource) -> Result<(), Status> {
-        let prefix = key::prefix(&resource.group, &resource.plural, None);
-        let page =
-            self.storage().list(resource, &ListRequest { prefix: &prefix, ..ListRequest::default() })?;
-        for entry in page.items {
-            let stored = storage::decode(&entry)?;
-            superseded(self.storage().delete(resource, stored.object, stored.revision).await.map(drop))?;
+/// The name of the definition that a custom resource comes from.
+pub(crate) fn definition_of(resource: &Resource) -> String {
+    format!("{}.{}", resource.plural, resource.group)
+}
+
+/// Keeps what is served in line with the definitions.
+struct Keeper {
+    api: Api,
+    /// The resource of the definitions themselves.
+    resource: Arc<Resource>,
+    /// The definitions with which something went wrong.
+    failed: HashMap<String, Failed>,
+    /// Ends with the keeper: whoever deletes the objects of a definition goes on at the next start.
+    retirements: JoinSet<()>,
+    retiring: HashMap<tokio::task::Id, String>,
+}
+
+struct Failed {
+    backoff: Backoff,
+    due: Instant,
+}
+
+impl Keeper {
+    fn new(api: Api, resource: Arc<Resource>) -> Self {
+        let (failed, retiring) = (HashMap::new(), HashMap::new());
+        Self { api, resource, failed, retirements: JoinSet::new(), retiring }
+    }
+
+    async fn follow(&mut self, backoff: &mut Backoff) -> Result<(), Status> {
+        let prefix = key::prefix(GROUP, PLURAL, None);
+        let at = self.api.storage().revision();
+        let mut watch = self.api.storage().watch(&self.resource, &prefix, Some(at))?;
+        let list = ListRequest { prefix: &prefix, at: Some(at), ..ListRequest::default() };
+        for entry in self.api.storage().list(&self.resource, &list)?.items {
+            self.settle(&storage::decode(&entry)?).await;
+        }
+        backoff.reset();
+        let shutdown = self.api.shutdown().clone();
+        loop {
+            let due = self.failed.values().map(|failed| failed.due).min();
+            tokio::select! {
+                () = shutdown.cancelled() => return Ok(()),
+                event = watch.next() => match event {
+                    Ok(event) => self.take_in(&event).await?,
+                    Err(Error::Closed) => return Ok(()),
+                    Err(error) => return Err(storage::refusal(&error, &self.resource, "")),
+                },
+                () = sleep_until(due) => self.retry().await?,
+                Some(ended) = self.retirements.join_next_with_id() => {
+                    let id = match ended {
+                        Ok((id, ())) => id,
+                        Err(error) => {
+                            tracing::error!(%error, "deleting the objects of a definition failed");
+                            error.id()
+                        }
+                    };
+                    self.retiring.remove(&id);
+                }
+            }
+        }
+    }
+
+    async fn take_in(&mut self, event: &Event) -> Result<(), Status> {
+        match &event.kind {
+            EventKind::Put { entry } => self.settle(&storage::decode(entry)?).await,
+            EventKind::Delete { last } => {
+                let gone = storage::decode(last)?;
+                let name = object::name(&gone.object);
+                self.failed.remove(name);
+                self.api.catalog().remove(name).await;
+                // Its names are free for those that wait for them.
+                for other in self.api.definitions(&self.resource)? {
+                    if !crd::established(&other.object) {
+                        self.settle(&other).await;
+                    }
+                }
+            }
         }
         Ok(())
+    }
+
+    /// Tries those again whose time has come.
+    async fn retry(&mut self) -> Result<(), Status> {
+        let now = Instant::now();
+        let due: Vec<String> = self
+            .failed
+            .iter()
+            .filter(|(_, failed)| failed.due <= now)
+            .map(|(name, _)| name.clone())
+            .collect();
+        for name in due {
+            match self.api.storage().find(&self.resource, None, &name)? {
+                Some(stored) => self.settle(&stored).await,
+                None => drop(self.failed.remove(&name)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Brings what is served, and the definition's status, in line with the definition, now or later.
+    async fn settle(&mut self, stored: &Stored) {
+        let name = object::name(&stored.object);
+        match self.try_settle(stored).await {
+            Ok(()) => drop(self.failed.remove(name)),
+            Err(error) => {
+                let now = Instant::now();
+                let fresh = || Failed { backoff: Backoff::default(), due: now };
+                let failed = self.failed.entry(name.to_owned()).or_insert_with(fresh);
+                failed.due = now + failed.backoff.step();
+                tracing::warn!(name, %error, "a definition of custom resources could not be settled; it is tried again");
+            }
+        }
+    }
+
+    async fn try_settle(&mut self, stored: &Stored) -> Result<(), Status> {
+        let name = object::name(&stored.object);
+        let definition = match crd::compile(&stored.object) {
+            Ok(definition) => definition,
+            Err(errors) if object::deleting(&stored.object) => {
+                let kind = xebec_machinery::status::Qualified::new(GROUP, "CustomResourceDefinition");
+                return Err(Status::invalid(kind, name, &errors));
+            }
+            Err(_) => return Ok(()),
+        };
+        let resource = Arc::new(definition.resource);
+        if object::deleting(&stored.object) {
+            self.retire(stored, resource);
+            return Ok(());
+        }
+        let mut new = stored.object.clone();
+        let settled = crd::established(&new)
+            && object::at_path(&new, ".spec.names") == object::at_path(&new, ".status.acceptedNames");
+        let others = if settled { Vec::new() } else { self.api.definitions(&self.resource)? };
+        let now = timestamp(jiff::Timestamp::now());
+        crd::accept(&mut new, others.iter().map(|other| &other.object), &now);
+        if crd::established(&new) {
+            self.api.catalog().install(name, resource);
+        }
+        if !object::meta_list(&new, "finalizers").contains(&CLEANUP) {
+            let mut all: Vec<String> =
+                object::meta_list(&new, "finalizers").into_iter().map(str::to_owned).collect();
+            all.push(CLEANUP.to_owned());
+            object::set_meta(&mut new, "finalizers", all);
+        }
+        if new == stored.object {
+            return Ok(());
+        }
+        superseded(self.api.storage().update(&self.resource, new, stored.revision).await.map(drop))
+    }
+
+    /// Has the objects of a definition deleted that goes, unless somebody does that already.
+    fn retire(&mut self, stored: &Stored, resource: Arc<Resource>) {
+        let name = object::name(&stored.object);
+        let held = object::meta_list(&stored.object, "finalizers").contains(&CLEANUP);
+        if !held || self.retiring.values().any(|own| own == name) {
+            return;
+        }
+        let uid = object::meta(&stored.object, "uid").to_owned();
+        let (api, definitions) = (self.api.clone(), self.resource.clone());
+        let task = retirement::Retirement::new(api, definitions, resource, uid).run();
+        let id = self.retirements.spawn(task).id();
+        self.retiring.insert(id, name.to_owned());
+    }
+}
+
+async fn sleep_until(due: Option<Instant>) {
+    match due {
+        Some(due) => tokio::time::sleep_until(due).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -136,8 +136,7 @@ impl Api {
         strategy::begin_deleting(&call.resource, &mut new);
         if strategy::finished_deleting(&new) {
             if !options.dry_run {
-                let stored = self.storage().delete(&call.resource, new, current.revision).await?;
-                self.release(call, &stored.object);
+                let stored = self.take_away(call, new, &old, current.revision).await?;
                 return Ok(Deleted::Gone(call.present(stored.object)));
             }
             return Ok(Deleted::Gone(call.present(new)));

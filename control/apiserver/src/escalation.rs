@@ -13,6 +13,7 @@ use crate::object;
 use crate::policy::everything;
 use crate::rbac::book::RoleRef;
 use crate::rbac::{self, Rule};
+use crate::request::Verb;
 
 impl Api {
     /// Refuses a role or binding that would give more than its writer has.
@@ -26,15 +27,18 @@ impl Api {
         }
     }
 
-    /// Refuses an apply that would make an object, where its sender may patch objects and not create them.
+    /// Refuses what comes to a creation of what the call names, where its sender may do other things and not that.
     pub(crate) fn check_creation(&self, call: &Call) -> Result<(), Status> {
+        if call.request.verb == Verb::Create {
+            return Ok(());
+        }
         let asked = Asked::Resource(Attributes {
             verb: "create",
             group: &call.resource.group,
             resource: &call.resource.plural,
+            subresource: call.request.subresource.as_deref().unwrap_or_default(),
             namespace: call.namespace().unwrap_or_default(),
             name: call.name(),
-            ..Attributes::default()
         });
         let decision = self.policy().decide(&call.user, &asked)?;
         if decision.allowed { Ok(()) } else { Err(asked.refuse(&call.user, &decision.reason)) }

@@ -24,12 +24,7 @@ const UNDERSTOOD: [&str; 4] = [
 impl Api {
     /// Changes an object, or a part of it, by a patch.
     pub async fn patch(&self, call: &Call, part: Part, media: &str, body: &[u8]) -> Result<Written, Status> {
-        let applies = media.starts_with("application/apply-patch+");
-        if call.options().force && !applies {
-            let path = Path::ROOT.child("force");
-            let error = FieldError::forbidden(&path, "may not be specified for non-apply patch");
-            return Err(Status::invalid(Qualified::new("meta.k8s.io", "PatchOptions"), "", &[error]));
-        }
+        check_force(call, media)?;
         match media {
             "application/apply-patch+yaml" => self.apply(call, part, body).await,
             "application/json-patch+json" => {
@@ -54,8 +49,7 @@ impl Api {
                 };
                 self.patch_with(call, part, doubled, Shown::Patch(&given), change).await
             }
-            _ if call.resource.custom => Err(Status::unsupported_media_type(&UNDERSTOOD[..3])),
-            _ => Err(Status::unsupported_media_type(&UNDERSTOOD)),
+            _ => Err(not_understood(call)),
         }
     }
 
@@ -71,6 +65,7 @@ impl Api {
         let changed = self
             .change(call, part, Books::Open, |old| {
                 let mut new = patch(old)?;
+                strategy::check_conditional(call, &new)?;
                 intake::check_type(call, &mut new)?;
                 warnings = judge(call, &mut new, doubled.clone(), shown)?;
                 Ok(new)
@@ -80,11 +75,7 @@ impl Api {
     }
 
     async fn apply(&self, call: &Call, part: Part, body: &[u8]) -> Result<Written, Status> {
-        if call.options().field_manager.is_none() {
-            let path = Path::ROOT.child("fieldManager");
-            let error = FieldError::required(&path, "is required for apply patch");
-            return Err(Status::invalid(Qualified::new("meta.k8s.io", "PatchOptions"), "", &[error]));
-        }
+        check_manager(call)?;
         let decoded = codec::yaml(body)?;
         let mut applied = decoded.object;
         let warnings = match call.validation() {
@@ -119,6 +110,32 @@ impl Api {
             .await?;
         Ok(changed.after(warnings))
     }
+}
+
+/// Only who applies may take fields from others.
+pub(crate) fn check_force(call: &Call, media: &str) -> Result<(), Status> {
+    if !call.options().force || media.starts_with("application/apply-patch+") {
+        return Ok(());
+    }
+    let path = Path::ROOT.child("force");
+    let error = FieldError::forbidden(&path, "may not be specified for non-apply patch");
+    Err(Status::invalid(Qualified::new("meta.k8s.io", "PatchOptions"), "", &[error]))
+}
+
+/// Who applies says as whom.
+pub(crate) fn check_manager(call: &Call) -> Result<(), Status> {
+    if call.options().field_manager.is_some() {
+        return Ok(());
+    }
+    let path = Path::ROOT.child("fieldManager");
+    let error = FieldError::required(&path, "is required for apply patch");
+    Err(Status::invalid(Qualified::new("meta.k8s.io", "PatchOptions"), "", &[error]))
+}
+
+/// The answer to a patch of another media type.
+pub(crate) fn not_understood(call: &Call) -> Status {
+    let understood = if call.resource.custom { &UNDERSTOOD[..3] } else { &UNDERSTOOD[..] };
+    Status::unsupported_media_type(understood)
 }
 
 /// What an error shows of a patch that leads to no object of the kind.

@@ -117,6 +117,7 @@ impl Api {
                 after: after.as_deref(),
                 limit: Some(limit.saturating_sub(items.len()).clamp(1, STRIDE)),
                 at: Some(at),
+                count: options.limit.is_some() && selection.is_everything(),
             };
             let page = self.storage().list(&call.resource, &request).map_err(expired)?;
             for entry in &page.items {
@@ -133,8 +134,8 @@ impl Api {
                 if let Some(after) = more {
                     let token = Token { form: FORM.to_owned(), revision: at.0, after: after.to_owned() };
                     metadata["continue"] = token.write().into();
-                    if selection.is_everything() {
-                        metadata["remainingItemCount"] = page.remaining.into();
+                    if let Some(remaining) = page.remaining {
+                        metadata["remainingItemCount"] = remaining.into();
                     }
                 }
                 return Ok(Listed { items, metadata });

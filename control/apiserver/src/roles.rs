@@ -1,11 +1,14 @@
 //! The roles that are always there, and those that gather their rules from others.
 
+use std::time::Duration;
+
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use serde_json::Value;
 use xebec_machinery::status::Status;
 use xebec_store::ListRequest;
 
 use crate::api::Api;
+use crate::backoff::Backoff;
 use crate::rbac::{self, Rule, bootstrap};
 use crate::storage::{self, is_conflict};
 use crate::{key, object};
@@ -15,6 +18,8 @@ const PLURAL: &str = "clusterroles";
 const AUTOUPDATE: &str = "rbac.authorization.kubernetes.io/autoupdate";
 /// How many roles are written at once at the first start, so that they share their way to the disk.
 const AT_ONCE: usize = 64;
+/// How long a role that could not be written waits for its next attempt, where nothing else changes.
+const LOOK_AGAIN: Duration = Duration::from_secs(60);
 
 impl Api {
     /// Makes the roles and bindings that are missing, and gives back to those that are there what they lost.
@@ -47,12 +52,16 @@ impl Api {
 
     /// Keeps the rules of roles that gather them in step with the roles that they gather from, until the API stops.
     pub async fn serve_roles(&self) {
-        while let Err(error) = self.follow_roles().await {
+        let mut backoff = Backoff::default();
+        while let Err(error) = self.follow_roles(&mut backoff).await {
             tracing::warn!(%error, "lost sight of the roles; reading them again");
+            if !backoff.wait(self.shutdown()).await {
+                return;
+            }
         }
     }
 
-    async fn follow_roles(&self) -> Result<(), Status> {
+    async fn follow_roles(&self, backoff: &mut Backoff) -> Result<(), Status> {
         let served = self.catalog().served();
         let Some(roles) = served.find(rbac::GROUP, PLURAL) else { return Ok(()) };
         let prefix = key::prefix(rbac::GROUP, PLURAL, None);
@@ -60,8 +69,10 @@ impl Api {
         let mut watch = self.storage().watch(roles, &prefix, Some(self.storage().revision()))?;
         loop {
             self.aggregate_roles().await?;
+            backoff.reset();
             tokio::select! {
                 () = self.shutdown().cancelled() => return Ok(()),
+                () = tokio::time::sleep(LOOK_AGAIN) => {}
                 event = watch.next() => match event {
                     Ok(_) => while watch.try_next().map_err(lost)?.is_some() {},
                     Err(xebec_store::Error::Closed) => return Ok(()),
@@ -87,10 +98,13 @@ impl Api {
                 continue;
             }
             role["rules"] = rules;
+            let name = object::name(&role).to_owned();
             match self.storage().update(roles, role, stored.revision).await {
                 // Someone wrote it in between: that change is seen next.
                 Err(status) if is_conflict(&status) || status.code() == 404 => {}
-                outcome => drop(outcome?),
+                // The others do not wait for this one.
+                Err(error) => tracing::warn!(name, %error, "a role did not get the rules that it gathers"),
+                Ok(_) => {}
             }
         }
         Ok(())

@@ -17,7 +17,6 @@ use http_body_util::{BodyExt, Full, StreamBody};
 use serde_json::{Value, json};
 use xebec_machinery::discovery::{self, Root};
 use xebec_machinery::negotiation::{self, Endpoint, Media};
-use xebec_machinery::patch;
 use xebec_machinery::resource::{Resource, Scale};
 use xebec_machinery::status::{Status, deleted};
 
@@ -191,13 +190,15 @@ impl Service {
         self.parts.tokens.signer().ok_or_else(missing)
     }
 
-    async fn resource<B>(&self, mut call: Call, request: Request<B>) -> Result<Answer, Status>
+    async fn resource<B>(&self, call: Call, request: Request<B>) -> Result<Answer, Status>
     where
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         let stream = call.request.subresource.as_deref().filter(|_| is_pod(&call)).and_then(Stream::of);
         if let Some(stream) = stream {
+            // A stream that begins with a GET, as one over a WebSocket does, does as much as one that begins with a POST.
+            self.api().check_creation(&call)?;
             let pod = self.api().read(&call)?;
             return streams::begin(stream, pod, self.parts.pods.clone(), request).await.map(Answer::Raw);
         }
@@ -242,9 +243,6 @@ impl Service {
                     let (object, warnings) =
                         review::answer(&call, self.api().policy(), authenticate, decoded)?;
                     return Ok(Answer::Object { code: 201, object, warnings });
-                }
-                if call.resource.namespaced() && call.request.namespace.is_none() {
-                    call.request.namespace = object::namespace(&decoded.object).map(str::to_owned);
                 }
                 let view = View::negotiate(&call, &accept, &include, Endpoint::Object)?;
                 Ok(shown(&call, view, api.create(&call, decoded).await?))
@@ -355,18 +353,7 @@ impl Service {
                 let asked = codec::decode(media, bytes, "Scale")?.object;
                 self.api().set_scale(call, scale, |_| Ok(asked.clone())).await?
             }
-            Verb::Patch if media == "application/json-patch+json" => {
-                let change = |old: Value| patch::json(&old, bytes).map_err(|error| error.status());
-                self.api().set_scale(call, scale, change).await?
-            }
-            Verb::Patch => {
-                let asked = codec::patch(bytes, "error decoding patch: ")?.object;
-                let change = |mut old: Value| {
-                    patch::merge(&mut old, asked.clone()).map_err(|error| error.status())?;
-                    Ok(old)
-                };
-                self.api().set_scale(call, scale, change).await?
-            }
+            Verb::Patch => self.api().patch_scale(call, scale, media, bytes).await?,
             _ => return Err(Status::method_not_allowed(call.qualified(), call.request.verb.as_str())),
         };
         Ok(Answer::object(200, object))

@@ -1,55 +1,89 @@
-//! Which cluster IP a service has: given when it is made, kept while it lives, free again when it is gone.
+//! Which cluster IP a service has: given when it is made, kept while it lives, free again when it is gone or becomes a
+//! mere name.
 
 use std::net::Ipv4Addr;
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use xebec_machinery::field::{FieldError, Path};
 use xebec_machinery::status::Status;
 use xebec_store::ListRequest;
 
 use crate::api::Api;
 use crate::call::Call;
-use crate::cluster_ip::Held;
+use crate::cluster_ip::{ClusterIps, Held};
 use crate::{key, object, storage};
 
+/// What a write does to the addresses once it is done. Dropped before that, it does nothing.
+#[derive(Debug, Default)]
+pub(crate) struct Allotment {
+    held: Option<Held>,
+    freed: Option<(ClusterIps, Ipv4Addr)>,
+}
+
+impl Allotment {
+    /// Whether the write touches no address.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.held.is_none() && self.freed.is_none()
+    }
+
+    /// The write is done.
+    pub(crate) fn settle(self) {
+        if let Some(held) = self.held {
+            held.keep();
+        }
+        if let Some((addresses, address)) = self.freed {
+            addresses.free(address);
+        }
+    }
+}
+
 impl Api {
-    /// Gives a service its address, or gives it back the one it had. What is given is kept once the write is done.
+    /// Gives a service its address, or gives it back the one it had, or takes it where it is to be a name alone.
     pub(crate) fn allocate(
         &self,
         call: &Call,
         old: Option<&Value>,
         new: &mut Value,
-    ) -> Result<Option<Held>, Status> {
-        if (&*call.resource.group, &*call.resource.plural) != ("", "services") {
-            return Ok(None);
+    ) -> Result<Allotment, Status> {
+        if !is_service(call) {
+            return Ok(Allotment::default());
         }
-        let kind =
-            object::at_path(new, ".spec.type").and_then(Value::as_str).unwrap_or("ClusterIP").to_owned();
-        if kind == "ExternalName" {
-            return Ok(None);
+        // What was a mere name had no address of its own, whatever it says.
+        let before = old.filter(|old| has_address(old)).and_then(|old| old.get("spec"));
+        if !has_address(new) {
+            let freed = old.and_then(address_of).map(|address| (self.cluster_ips().clone(), address));
+            become_name(before, object::section_mut(new, "spec"));
+            return Ok(Allotment { held: None, freed });
         }
         let spec = object::section_mut(new, "spec");
-        let had = old.and_then(|old| object::at_path(old, ".spec.clusterIP")).filter(|had| **had != "");
+        let had = before.and_then(|before| before.get("clusterIP")).filter(|had| **had != "");
         if let Some(had) = had
             && spec.get("clusterIP").is_none_or(|now| now.is_null() || *now == "")
         {
             spec.insert("clusterIP".to_owned(), had.clone());
         }
         let wanted = spec.get("clusterIP").and_then(Value::as_str).unwrap_or_default().to_owned();
-        let kept =
-            old.and_then(|old| object::at_path(old, ".spec.clusterIP")).is_some_and(|had| *had == wanted);
-        let held = if wanted == "None" || (kept && !wanted.is_empty()) {
+        let first = spec.get("clusterIPs").and_then(|all| all.get(0)).and_then(Value::as_str);
+        let stale = before.is_some_and(|before| before.get("clusterIPs") == spec.get("clusterIPs"));
+        if first.is_some_and(|first| first != wanted) && !stale {
+            // Validation says what is wrong with that.
+            return Ok(Allotment::default());
+        }
+        let kept = had.is_some_and(|had| *had == *wanted);
+        let held = if wanted == "None" || kept {
             None
         } else {
             Some(self.hold(call, &wanted, object::name(new))?)
         };
         let address = held.as_ref().map_or(wanted, |held| held.address.to_string());
         let spec = object::section_mut(new, "spec");
-        spec.insert("clusterIPs".to_owned(), json!([address]));
+        if spec.get("clusterIPs").and_then(|all| all.get(0)).is_none_or(|first| *first != *address) {
+            spec.insert("clusterIPs".to_owned(), json!([address]));
+        }
         spec.insert("clusterIP".to_owned(), address.into());
         spec.entry("ipFamilies").or_insert_with(|| json!(["IPv4"]));
         spec.entry("ipFamilyPolicy").or_insert_with(|| json!("SingleStack"));
-        Ok(held)
+        Ok(Allotment { held, freed: None })
     }
 
     fn hold(&self, call: &Call, wanted: &str, name: &str) -> Result<Held, Status> {
@@ -72,14 +106,13 @@ impl Api {
         })
     }
 
-    /// Lets go what a deleted object held.
-    pub(crate) fn release(&self, call: &Call, gone: &Value) {
-        if (&*call.resource.group, &*call.resource.plural) != ("", "services") {
-            return;
+    /// What the end of an object gives back.
+    pub(crate) fn release(&self, call: &Call, gone: &Value) -> Allotment {
+        if !is_service(call) {
+            return Allotment::default();
         }
-        if let Some(address) = address_of(gone) {
-            self.cluster_ips().free(address);
-        }
+        let freed = address_of(gone).map(|address| (self.cluster_ips().clone(), address));
+        Allotment { held: None, freed }
     }
 
     /// Notes the addresses of all stored services.
@@ -98,6 +131,36 @@ impl Api {
     }
 }
 
+fn is_service(call: &Call) -> bool {
+    (&*call.resource.group, &*call.resource.plural) == ("", "services")
+}
+
+/// Whether a service of this type has an address: all but those that are names of something outside.
+fn has_address(service: &Value) -> bool {
+    object::at_path(service, ".spec.type").is_none_or(|kind| *kind != "ExternalName")
+}
+
+/// The address that a service holds.
 fn address_of(service: &Value) -> Option<Ipv4Addr> {
+    if !has_address(service) {
+        return None;
+    }
     object::at_path(service, ".spec.clusterIP")?.as_str()?.parse().ok()
+}
+
+/// Clears what a service had because of its type, where its writer did not ask for something else. What is left is for
+/// validation to refuse.
+fn become_name(before: Option<&Value>, spec: &mut Map<String, Value>) {
+    let Some(before) = before else { return };
+    let same = |spec: &Map<String, Value>, field: &str| before.get(field) == spec.get(field);
+    let address = same(spec, "clusterIP") && (same(spec, "clusterIPs") || !spec.contains_key("clusterIPs"));
+    if address {
+        spec.remove("clusterIP");
+        spec.remove("clusterIPs");
+    }
+    for field in ["ipFamilies", "ipFamilyPolicy"] {
+        if same(spec, field) {
+            spec.remove(field);
+        }
+    }
 }

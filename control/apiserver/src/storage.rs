@@ -34,6 +34,11 @@ impl Storage {
         self.store.revision()
     }
 
+    /// The most bytes that an object may have.
+    pub fn value_limit(&self) -> usize {
+        self.store.value_limit()
+    }
+
     /// The object of this name, if it is there.
     pub fn find(
         &self,
@@ -131,7 +136,7 @@ pub fn refusal(error: &Error, resource: &Resource, name: &str) -> Status {
         Error::Lagged { .. } => Status::expired(error.to_string()),
         Error::ValueTooLarge { limit, .. } => Status::too_large(*limit),
         Error::KeyLength { .. } | Error::Transaction { .. } => Status::bad_request(error.to_string()),
-        Error::Storage { .. } | Error::Closed => Status::unavailable(error.to_string()),
+        Error::Full { .. } | Error::Storage { .. } | Error::Closed => Status::unavailable(error.to_string()),
         _ => Status::internal(&error.to_string()),
     }
 }

@@ -25,6 +25,8 @@ pub enum Part {
     Finalize,
     /// The node of a pod.
     Binding,
+    /// How many replicas are asked for.
+    Scale,
 }
 
 impl Part {
@@ -34,6 +36,7 @@ impl Part {
             Self::Status => Some("status"),
             Self::Finalize => Some("finalize"),
             Self::Binding => Some("binding"),
+            Self::Scale => Some("scale"),
         }
     }
 }
@@ -74,7 +77,7 @@ fn counts_generations(call: &Call) -> bool {
 /// Puts back what this write may not touch.
 pub fn prepare_update(call: &Call, old: &Value, new: &mut Value, part: Part) -> Result<(), Status> {
     match part {
-        Part::Main | Part::Binding => {}
+        Part::Main | Part::Binding | Part::Scale => {}
         Part::Status => {
             let status = new.get("status").filter(|status| !status.is_null()).cloned();
             let sent = object::meta_mut(new).clone();
@@ -101,7 +104,7 @@ pub fn prepare_update(call: &Call, old: &Value, new: &mut Value, part: Part) -> 
     }
     metadata::prepare_update(old, new)?;
     complete(call, new);
-    if part != Part::Main {
+    if !matches!(part, Part::Main | Part::Scale) {
         return Ok(());
     }
     if !call.resource.custom {
@@ -115,6 +118,17 @@ pub fn prepare_update(call: &Call, old: &Value, new: &mut Value, part: Part) -> 
         metadata::bump_generation(old, new, counts);
     }
     Ok(())
+}
+
+/// Objects of some kinds are replaced only by those who say which version they have seen.
+pub fn check_conditional(call: &Call, new: &Value) -> Result<(), Status> {
+    if call.resource.unconditional || !matches!(object::meta(new, "resourceVersion"), "" | "0") {
+        return Ok(());
+    }
+    let metadata = Path::ROOT.child("metadata");
+    let path = metadata.child("resourceVersion");
+    let error = FieldError::invalid(&path, 0, "must be specified for an update");
+    Err(Status::invalid(call.qualified(), call.name(), &[error]))
 }
 
 /// Drops what the kind does not know, and fills in what it has defaults for.
@@ -183,8 +197,10 @@ fn versions(call: &Call) -> Vec<String> {
 
 fn reset(call: &Call, part: Part) -> FieldSet {
     match part {
-        Part::Main | Part::Binding if call.version().status => FieldSet::of_fields(&[&["status"]]),
-        Part::Main | Part::Binding => FieldSet::default(),
+        Part::Main | Part::Binding | Part::Scale if call.version().status => {
+            FieldSet::of_fields(&[&["status"]])
+        }
+        Part::Main | Part::Binding | Part::Scale => FieldSet::default(),
         Part::Status => FieldSet::of_fields(&[&["spec"]]),
         Part::Finalize => FieldSet::of_fields(&[&["status"]]),
     }
@@ -218,7 +234,7 @@ pub fn validate_update(call: &Call, old: &Value, new: &Value, part: Part) -> Res
             Verdict { errors, warnings } = judge(call, structural, new, change, errors);
         }
         // What a subresource writes is not judged with what its clients cannot change.
-        None if part == Part::Main => errors.extend(validation::validate_update(
+        None if matches!(part, Part::Main | Part::Scale) => errors.extend(validation::validate_update(
             &call.resource.group,
             &call.version().name,
             &call.resource.kind,

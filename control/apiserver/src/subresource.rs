@@ -1,16 +1,18 @@
 //! The parts of objects that have URLs of their own.
 
 use serde_json::{Value, json};
+use xebec_machinery::field::{FieldError, Path};
 use xebec_machinery::resource::Scale;
 use xebec_machinery::selector::LabelSelector;
-use xebec_machinery::status::{Reason, Status};
+use xebec_machinery::status::{Qualified, Status};
+use xebec_machinery::{builtin, decoding, metadata, patch as machinery};
 
 use crate::api::Api;
 use crate::call::Call;
-use crate::codec::Decoded;
-use crate::delete::DeleteOptions;
+use crate::codec::{self, Decoded};
 use crate::object::{self, at_path};
-use crate::strategy::Part;
+use crate::patch;
+use crate::strategy::{self, Part};
 use crate::write::{Books, Written};
 
 impl Api {
@@ -27,19 +29,85 @@ impl Api {
         mut change: impl FnMut(Value) -> Result<Value, Status> + Send,
     ) -> Result<Value, Status> {
         let changed = self
-            .change(call, Part::Main, Books::Open, |old| {
+            .change(call, Part::Scale, Books::Open, |old| {
                 let asked = change(scale_of(old, scale))?;
-                let replicas = at_path(&asked, ".spec.replicas").cloned().unwrap_or_else(|| json!(0));
-                if replicas.as_i64().is_none_or(|replicas| replicas < 0) {
-                    let why = format!(
-                        "spec.replicas of the Scale is {replicas}; it must be a whole number, zero or more"
-                    );
-                    return Err(Status::new(Reason::Invalid, why));
-                }
+                let replicas = replicas(call, &asked)?.unwrap_or(0);
                 let mut new = old.clone();
-                object::set_path(&mut new, &scale.spec_replicas, replicas);
-                object::set_meta(&mut new, "resourceVersion", object::meta(&asked, "resourceVersion"));
+                object::set_path(&mut new, &scale.spec_replicas, replicas.into());
+                let wanted = object::meta(&asked, "resourceVersion");
+                if !wanted.is_empty() {
+                    object::set_meta(&mut new, "resourceVersion", wanted);
+                }
                 Ok(new)
+            })
+            .await?;
+        Ok(scale_of(&changed.object, scale))
+    }
+
+    /// Changes by a patch how many replicas are asked for.
+    pub async fn patch_scale(
+        &self,
+        call: &Call,
+        scale: &Scale,
+        media: &str,
+        body: &[u8],
+    ) -> Result<Value, Status> {
+        patch::check_force(call, media)?;
+        match media {
+            "application/apply-patch+yaml" => self.apply_scale(call, scale, body).await,
+            "application/json-patch+json" => {
+                let change = |old: Value| machinery::json(&old, body).map_err(|error| error.status());
+                self.set_scale(call, scale, change).await
+            }
+            "application/merge-patch+json" => {
+                let given = codec::patch(body, "error decoding patch: ")?.object;
+                let change = |mut old: Value| {
+                    machinery::merge(&mut old, given.clone()).map_err(|error| error.status())?;
+                    Ok(old)
+                };
+                self.set_scale(call, scale, change).await
+            }
+            "application/strategic-merge-patch+json" if !call.resource.custom => {
+                let given = codec::patch(body, "")?.object;
+                let node = builtin::kind_node("autoscaling", "v1", "Scale");
+                let node = node.ok_or_else(|| Status::internal("the kind Scale is not known"))?;
+                let change = |old: Value| {
+                    machinery::strategic(old, given.clone(), node).map_err(|error| error.status())
+                };
+                self.set_scale(call, scale, change).await
+            }
+            _ => Err(patch::not_understood(call)),
+        }
+    }
+
+    /// Applies a Scale: its manager owns the number of replicas in the object then.
+    async fn apply_scale(&self, call: &Call, scale: &Scale, body: &[u8]) -> Result<Value, Status> {
+        patch::check_manager(call)?;
+        let asked = codec::yaml(body)?.object;
+        let told = |field: &str| asked.get(field).and_then(Value::as_str).unwrap_or_default();
+        if (told("apiVersion"), told("kind")) != ("autoscaling/v1", "Scale") {
+            let why = "what is applied to a scale must be a Scale of autoscaling/v1; set apiVersion and kind";
+            return Err(Status::bad_request(why));
+        }
+        metadata::match_request(&mut asked.clone(), call.namespace(), Some(call.name()))?;
+        let mut applied = json!({
+            "apiVersion": call.api_version(),
+            "kind": &*call.resource.kind,
+            "metadata": {"name": call.name()},
+        });
+        if let Some(namespace) = call.namespace() {
+            object::set_meta(&mut applied, "namespace", namespace);
+        }
+        if let Some(replicas) = replicas(call, &asked)? {
+            object::set_path(&mut applied, &scale.spec_replicas, replicas.into());
+        }
+        let wanted = object::meta(&asked, "resourceVersion");
+        let changed = self
+            .change(call, Part::Scale, Books::Closed, |old| {
+                if !wanted.is_empty() && wanted != object::meta(old, "resourceVersion") {
+                    return Err(Status::modified(call.qualified(), call.name()));
+                }
+                strategy::server_side_apply(call, Some(old), &applied, Part::Scale)
             })
             .await?;
         Ok(scale_of(&changed.object, scale))
@@ -65,17 +133,24 @@ impl Api {
         Ok(success(201))
     }
 
-    /// Deletes a pod as its eviction asks (`pods/eviction`).
-    pub async fn evict(&self, call: &Call, body: &Decoded) -> Result<Value, Status> {
-        let options = DeleteOptions::of(call, body.object.get("deleteOptions"))?;
-        self.delete(call, &options).await?;
-        Ok(success(201))
-    }
-
     /// Replaces the finalizers in a namespace's spec, and lets it go when that was the last thing that held it.
     pub async fn finalize(&self, call: &Call, body: Decoded) -> Result<Written, Status> {
         self.update(call, Part::Finalize, body).await
     }
+}
+
+/// How many replicas a Scale asks for, where it says.
+fn replicas(call: &Call, asked: &Value) -> Result<Option<i32>, Status> {
+    decoding::check("autoscaling", "v1", "Scale", asked)
+        .map_err(|why| decoding::unfit("v1", "Scale", &why))?;
+    let replicas = at_path(asked, ".spec.replicas").and_then(Value::as_i64);
+    if let Some(replicas) = replicas.filter(|replicas| *replicas < 0) {
+        let spec = Path::ROOT.child("spec");
+        let why = "must be greater than or equal to 0";
+        let error = FieldError::invalid(&spec.child("replicas"), replicas, why);
+        return Err(Status::invalid(Qualified::new("autoscaling", "Scale"), call.name(), &[error]));
+    }
+    Ok(replicas.and_then(|replicas| replicas.try_into().ok()))
 }
 
 /// `Status` of a success.

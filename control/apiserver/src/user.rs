@@ -12,6 +12,8 @@ pub const UNAUTHENTICATED: &str = "system:unauthenticated";
 pub const ADMINISTRATORS: &str = "system:masters";
 /// The name of someone who showed no credential.
 pub const ANONYMOUS: &str = "system:anonymous";
+/// Who acts where the API does something of its own accord.
+pub const SERVER: &str = "system:apiserver";
 /// What stands before the names of service accounts.
 pub const SERVICE_ACCOUNT: &str = "system:serviceaccount:";
 

@@ -170,6 +170,7 @@ impl Watching {
             after: initial.after.as_deref(),
             limit: Some(STRIDE),
             at: Some(initial.at),
+            count: false,
         };
         let page = self.api.storage().list(&self.call.resource, &request)?;
         for entry in &page.items {

@@ -3,11 +3,14 @@
 use std::sync::Arc;
 
 use serde_json::Value;
+use xebec_machinery::resource::Resource;
 use xebec_machinery::status::{Qualified, Reason, Status};
 
 use crate::api::Api;
 use crate::call::Call;
+use crate::catalog::Pass;
 use crate::codec::Decoded;
+use crate::definitions::definition_of;
 use crate::storage::{Stored, is_conflict};
 use crate::strategy::{self, Part};
 use crate::{convert, intake, object};
@@ -75,12 +78,13 @@ impl Api {
         mut new: Value,
         books: Books,
     ) -> Result<Written, Status> {
+        drop(self.pass(&call.resource).await?);
         let generated = object::name(&new).is_empty();
         let mut attempts = 0;
         loop {
             let mut candidate = new.clone();
             strategy::prepare_create(call, &mut candidate)?;
-            let held = self.allocate(call, None, &mut candidate)?;
+            let allotment = self.allocate(call, None, &mut candidate)?;
             if books == Books::Open {
                 strategy::track(call, None, &mut candidate, Part::Main)?;
             }
@@ -96,13 +100,8 @@ impl Api {
                 }
                 return Ok(self.made(call, candidate));
             }
-            match self.storage().create(&call.resource, candidate).await {
-                Ok(stored) => {
-                    if let Some(held) = held {
-                        held.keep();
-                    }
-                    return Ok(self.made(call, stored.object));
-                }
+            match self.store_new(call, candidate, allotment).await {
+                Ok(stored) => return Ok(self.made(call, stored.object)),
                 // A generated name that is taken is drawn again, as upstream does.
                 Err(status) if generated && status.reason == Reason::AlreadyExists && attempts < 8 => {
                     attempts += 1;
@@ -111,6 +110,20 @@ impl Api {
                 Err(status) => return Err(status),
             }
         }
+    }
+
+    /// Leave to store a new object, which definitions that go do not give.
+    pub(crate) async fn pass(&self, resource: &Resource) -> Result<Option<Pass<'_>>, Status> {
+        if !resource.custom {
+            return Ok(None);
+        }
+        let pass = self.catalog().pass(&definition_of(resource)).await;
+        pass.map(Some).ok_or_else(|| {
+            let qualified = Qualified::new(&resource.group, &resource.plural);
+            let mut status = Status::method_not_allowed(qualified, "create");
+            status.message = "create not allowed while custom resource definition is terminating".to_owned();
+            status
+        })
     }
 
     fn made(&self, call: &Call, stored: Value) -> Written {
@@ -129,7 +142,12 @@ impl Api {
             )));
         }
         intake::check_place(call, &mut new, Some(call.name()))?;
-        let changed = self.change(call, part, Books::Open, |_| Ok(new.clone())).await?;
+        let changed = self
+            .change(call, part, Books::Open, |_| {
+                strategy::check_conditional(call, &new)?;
+                Ok(new.clone())
+            })
+            .await?;
         Ok(changed.after(warnings))
     }
 
@@ -187,7 +205,7 @@ impl Api {
             return Err(Status::conflict(call.qualified(), call.name(), &why));
         }
         strategy::prepare_update(call, &old, &mut new, part)?;
-        let held = self.allocate(call, Some(&old), &mut new)?;
+        let allotment = self.allocate(call, Some(&old), &mut new)?;
         if books == Books::Open {
             strategy::track(call, Some(&old), &mut new, part)?;
         }
@@ -205,15 +223,10 @@ impl Api {
         let gone = strategy::finished_deleting(&new);
         convert::to_storage(&call.resource, &mut new);
         let stored = if gone {
-            let gone = self.storage().delete(&call.resource, new, current.revision).await?;
-            self.release(call, &gone.object);
-            gone
+            self.take_away(call, new, &current.object, current.revision).await?
         } else {
-            self.storage().update(&call.resource, new, current.revision).await?
+            self.store_changed(call, new, current.revision, allotment).await?
         };
-        if let Some(held) = held {
-            held.keep();
-        }
         done(call.present(stored.object))
     }
 

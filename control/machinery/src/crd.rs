@@ -99,6 +99,7 @@ fn resource(spec: &Value, structural: &BTreeMap<Box<str>, Arc<Structural>>) -> R
         versions,
         storage: storage.map_or("", |version| text(version, "name")).into(),
         custom: true,
+        unconditional: false,
     }
 }
 

@@ -44,6 +44,8 @@ pub struct Resource {
     pub storage: Box<str>,
     /// Whether it comes from a CustomResourceDefinition.
     pub custom: bool,
+    /// Whether an update that names no `resourceVersion` replaces whatever is there.
+    pub unconditional: bool,
 }
 
 /// One version of a resource.

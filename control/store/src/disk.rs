@@ -207,12 +207,17 @@ fn make(directory: &Path) -> io::Result<()> {
     if directory.is_dir() {
         return Ok(());
     }
+    let missing: Vec<&Path> = directory.ancestors().take_while(|path| !path.exists()).collect();
     // Secrets lie in here.
     DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
-    match directory.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-        Some(parent) => File::open(parent)?.sync_all(),
-        None => Ok(()),
+    // Each new directory stands in the one above it.
+    for made in missing {
+        if let Some(parent) = made.parent() {
+            let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+            File::open(parent)?.sync_all()?;
+        }
     }
+    Ok(())
 }
 
 fn connect(path: &Path, max_bytes: u64) -> Result<Database, Failure> {

@@ -37,6 +37,16 @@ pub struct Entry {
     pub version: u64,
 }
 
+/// What an entry or a mark of deletion takes beside key and value.
+const OVERHEAD: usize = 128;
+
+impl Entry {
+    /// What the entry counts for where room is limited, in bytes.
+    pub(crate) fn weight(&self) -> u64 {
+        (OVERHEAD + self.key.len() + self.value.len()) as u64
+    }
+}
+
 /// One change in a transaction.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Op {
@@ -94,6 +104,28 @@ pub struct Event {
     pub previous: Option<Entry>,
 }
 
+impl Event {
+    /// What the event adds to what is kept, in bytes.
+    pub(crate) fn added(&self) -> u64 {
+        match &self.kind {
+            EventKind::Put { entry } => entry.weight(),
+            EventKind::Delete { .. } => (OVERHEAD + self.key.len()) as u64,
+        }
+    }
+
+    /// What is kept for the sake of history because of the event, in bytes: what it replaced, and the mark of a deletion.
+    pub(crate) fn history(&self) -> u64 {
+        let mark = if matches!(self.kind, EventKind::Delete { .. }) { self.added() } else { 0 };
+        mark + self.previous.as_ref().map_or(0, Entry::weight)
+    }
+
+    /// What the event holds in memory while it waits, in bytes.
+    pub(crate) fn weight(&self) -> usize {
+        let previous = self.previous.as_ref().map_or(0, Entry::weight);
+        usize::try_from(self.added() + previous).unwrap_or(usize::MAX)
+    }
+}
+
 /// What happened to a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EventKind {
@@ -120,6 +152,8 @@ pub struct ListRequest<'a> {
     pub limit: Option<usize>,
     /// As of this revision; now if none is given.
     pub at: Option<Revision>,
+    /// Whether to count how many follow, which takes a look at each of them.
+    pub count: bool,
 }
 
 /// Entries in the order of their keys.
@@ -131,6 +165,6 @@ pub struct Page {
     pub revision: Revision,
     /// Whether keys follow behind the last item.
     pub more: bool,
-    /// How many follow.
-    pub remaining: u64,
+    /// How many follow, where that was asked for.
+    pub remaining: Option<u64>,
 }

@@ -51,10 +51,15 @@ pub enum Error {
         current: Revision,
     },
     /// The watcher fell too far behind and was cut off.
-    #[error("the watch fell more than {limit} events behind and was closed; list again and watch from there")]
+    #[error(
+        "the watch fell more than {limit} events or {limit_bytes} bytes behind and was closed; list again and watch \
+         from there"
+    )]
     Lagged {
         /// The number of events that may wait.
         limit: usize,
+        /// The number of bytes that they may have.
+        limit_bytes: usize,
     },
     /// A value is larger than the store takes.
     #[error("the value of key {key:?} has {size} bytes, the limit is {limit}; store less under this key")]
@@ -93,6 +98,16 @@ pub enum Error {
         path: PathBuf,
         /// What is wrong, and where.
         detail: String,
+    },
+    /// The store has no room for more.
+    #[error(
+        "the store is full: it holds {held} bytes and the limit is {limit}; delete something, deletions are still taken"
+    )]
+    Full {
+        /// What it holds, in bytes.
+        held: u64,
+        /// The limit in bytes.
+        limit: u64,
     },
     /// The disk or the file system refused.
     #[error(

@@ -4,13 +4,13 @@ use std::{
     collections::BTreeMap,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
 };
 
 use tokio::sync::mpsc::{self, error::TrySendError};
 
-use crate::{Event, Revision};
+use crate::{Error, Event, Revision};
 
 #[derive(Debug)]
 pub(crate) struct Hub {
@@ -25,8 +25,37 @@ pub(crate) struct Hub {
 #[derive(Debug)]
 pub(crate) struct Watcher {
     pub(crate) events: mpsc::Sender<Arc<Event>>,
+    pub(crate) queue: Arc<Queue>,
+}
+
+/// What waits for a watcher.
+#[derive(Debug)]
+pub(crate) struct Queue {
+    limit: usize,
+    limit_bytes: usize,
+    bytes: AtomicUsize,
     /// Set before the channel is let go, if that is because it was full.
-    pub(crate) lagged: Arc<AtomicBool>,
+    lagged: AtomicBool,
+}
+
+impl Queue {
+    pub(crate) fn new(limit: usize, limit_bytes: usize) -> Self {
+        Self { limit, limit_bytes, bytes: AtomicUsize::new(0), lagged: AtomicBool::new(false) }
+    }
+
+    /// An event was taken out.
+    pub(crate) fn taken(&self, event: &Event) {
+        self.bytes.fetch_sub(event.weight(), Ordering::AcqRel);
+    }
+
+    /// Why the watch ended.
+    pub(crate) fn end(&self) -> Error {
+        if self.lagged.load(Ordering::Acquire) {
+            Error::Lagged { limit: self.limit, limit_bytes: self.limit_bytes }
+        } else {
+            Error::Closed
+        }
+    }
 }
 
 impl Hub {
@@ -83,13 +112,19 @@ impl Hub {
 
 impl Watcher {
     fn offer(&self, event: &Arc<Event>) -> bool {
-        match self.events.try_send(event.clone()) {
-            Ok(()) => true,
-            Err(TrySendError::Closed(_)) => false,
-            Err(TrySendError::Full(_)) => {
-                self.lagged.store(true, Ordering::Release);
-                false
-            }
+        // Counted before it can be taken.
+        let waiting = self.queue.bytes.fetch_add(event.weight(), Ordering::AcqRel);
+        // A single event always has its place, however large it is.
+        let full = waiting > 0 && waiting.saturating_add(event.weight()) > self.queue.limit_bytes;
+        let sent =
+            if full { Err(true) } else { self.events.try_send(event.clone()).map_err(|e| is_full(&e)) };
+        if sent == Err(true) {
+            self.queue.lagged.store(true, Ordering::Release);
         }
+        sent.is_ok()
     }
+}
+
+fn is_full<T>(error: &TrySendError<T>) -> bool {
+    matches!(error, TrySendError::Full(_))
 }

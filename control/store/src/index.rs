@@ -18,6 +18,10 @@ pub(crate) struct Index {
     log: VecDeque<Arc<Event>>,
     /// When each revision after `compacted` was published here.
     stamps: VecDeque<(Revision, Instant)>,
+    /// How many bytes all versions have.
+    held: u64,
+    /// How many of those are there for the sake of history.
+    history: u64,
 }
 
 #[derive(Debug)]
@@ -81,8 +85,11 @@ impl Index {
             .take_while(|(key, _)| key.starts_with(request.prefix))
             .filter_map(|(_, chain)| at(chain, revision));
         let items: Vec<Entry> = live.by_ref().take(request.limit.unwrap_or(usize::MAX)).cloned().collect();
-        let remaining = live.count() as u64;
-        Ok(Page { items, revision, more: remaining > 0, remaining })
+        if request.count {
+            let remaining = live.count() as u64;
+            return Ok(Page { items, revision, more: remaining > 0, remaining: Some(remaining) });
+        }
+        Ok(Page { items, revision, more: live.next().is_some(), remaining: None })
     }
 
     /// The events after `from` under a prefix.
@@ -94,11 +101,14 @@ impl Index {
 
     /// Puts in an entry that history before `compacted` left behind.
     pub(crate) fn restore(&mut self, entry: Entry) {
+        self.held += entry.weight();
         self.chains.entry(entry.key.clone()).or_default().push(Version::Live(entry));
     }
 
     pub(crate) fn apply(&mut self, events: &[Arc<Event>], now: Instant) {
         for event in events {
+            self.held += event.added();
+            self.history += event.history();
             let version = match &event.kind {
                 EventKind::Put { entry } => Version::Live(entry.clone()),
                 EventKind::Delete { .. } => Version::Gone(event.revision),
@@ -123,6 +133,8 @@ impl Index {
             self.stamps.pop_front();
         }
         while let Some(event) = self.log.pop_front_if(|event| event.revision <= to) {
+            self.history = self.history.saturating_sub(event.history());
+            self.held = self.held.saturating_sub(event.history());
             let Some(chain) = self.chains.get_mut(&event.key) else { continue };
             let visible = chain.partition_point(|version| version.revision() <= to);
             let gone = chain.get(visible.wrapping_sub(1)).is_some_and(|version| version.live().is_none());
@@ -138,6 +150,29 @@ impl Index {
     pub(crate) fn overfull(&self, keep: u64) -> Option<Revision> {
         let kept = self.revision.0 - self.compacted.0;
         (kept > keep.saturating_add(keep / 10)).then(|| Revision(self.revision.0 - keep))
+    }
+
+    /// The revision to let history go to because it has too many bytes; a tenth more is kept at times.
+    pub(crate) fn overweight(&self, keep: u64) -> Option<Revision> {
+        if self.history <= keep.saturating_add(keep / 10) {
+            return None;
+        }
+        let mut rest = self.history;
+        let enough = self.log.iter().find(|event| {
+            rest = rest.saturating_sub(event.history());
+            rest <= keep
+        });
+        enough.map(|event| event.revision)
+    }
+
+    /// How many bytes are kept.
+    pub(crate) fn held(&self) -> u64 {
+        self.held
+    }
+
+    /// How many of them a compaction up to now would let go.
+    pub(crate) fn history(&self) -> u64 {
+        self.history
     }
 
     /// The revision to let history go to because it is too old.

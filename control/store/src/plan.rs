@@ -20,11 +20,15 @@ pub(crate) struct Plan<'a> {
     changed: HashMap<Arc<str>, Option<Entry>>,
     revision: Revision,
     events: Vec<Arc<Event>>,
+    held: u64,
+    max_bytes: u64,
 }
 
 impl<'a> Plan<'a> {
-    pub(crate) fn new(index: &'a Index) -> Self {
-        Self { index, changed: HashMap::new(), revision: index.revision(), events: Vec::new() }
+    /// What is staged may bring all that is kept to `max_bytes`.
+    pub(crate) fn new(index: &'a Index, max_bytes: u64) -> Self {
+        let (revision, held) = (index.revision(), index.held());
+        Self { index, changed: HashMap::new(), revision, events: Vec::new(), held, max_bytes }
     }
 
     /// Takes in a transaction whole, or refuses it and stays as it was.
@@ -33,6 +37,7 @@ impl<'a> Plan<'a> {
         let revision = self.revision.next();
         let events: Vec<Arc<Event>> =
             ops.into_iter().map(|op| self.judge(op, revision).map(Arc::new)).collect::<Result<_, _>>()?;
+        self.held = self.room(&events)?;
         for event in &events {
             let now = match &event.kind {
                 EventKind::Put { entry } => Some(entry.clone()),
@@ -43,6 +48,16 @@ impl<'a> Plan<'a> {
         self.revision = revision;
         self.events.extend(events.iter().cloned());
         Ok(Outcome { revision, events })
+    }
+
+    /// What is kept with these events too. Deletions make room, so there always is some for them.
+    fn room(&self, events: &[Arc<Event>]) -> Result<u64, Error> {
+        let held = self.held + events.iter().map(|event| event.added()).sum::<u64>();
+        let deletes = events.iter().all(|event| matches!(event.kind, EventKind::Delete { .. }));
+        if held > self.max_bytes && !deletes {
+            return Err(Error::Full { held: self.held, limit: self.max_bytes });
+        }
+        Ok(held)
     }
 
     pub(crate) fn finish(self) -> (Revision, Vec<Arc<Event>>) {

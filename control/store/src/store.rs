@@ -17,7 +17,7 @@ use crate::{
     Entry, Error, EventKind, ListRequest, Op, Options, Page, Revision, Watch,
     disk::Disk,
     failure::storage,
-    hub::Watcher,
+    hub::{Queue, Watcher},
     plan::{Limits, Outcome},
     writer::{Command, Request, Shared, Writer},
 };
@@ -38,6 +38,7 @@ struct Inner {
     waiting: Arc<Semaphore>,
     limits: Limits,
     watch_buffer: usize,
+    watch_bytes: usize,
     closed: AtomicBool,
     writer: Mutex<Option<JoinHandle<()>>>,
 }
@@ -57,7 +58,7 @@ impl Store {
     /// [`Error::Storage`] if the system refuses.
     pub fn open(directory: impl AsRef<Path>, options: &Options) -> Result<Self, Error> {
         let directory = directory.as_ref();
-        let (disk, index) = Disk::open(directory, options.max_bytes, Instant::now())?;
+        let (disk, index) = Disk::open(directory, options.file_bytes(), Instant::now())?;
         let shared = Arc::new(Shared::new(index));
         let (commands, receiver) = channel();
         let writer = Writer {
@@ -66,6 +67,8 @@ impl Store {
             disk,
             keep_for: options.keep_for,
             keep_revisions: options.keep_revisions,
+            keep_bytes: options.keep_bytes,
+            max_bytes: options.max_bytes,
         };
         let thread = std::thread::Builder::new().name("store-writer".to_owned()).spawn(|| writer.run());
         let inner = Inner {
@@ -74,6 +77,7 @@ impl Store {
             waiting: Arc::new(Semaphore::new(WAITING_SHARES)),
             limits: options.limits(),
             watch_buffer: options.watch_buffer.clamp(1, 1 << 20),
+            watch_bytes: options.watch_bytes,
             closed: AtomicBool::new(false),
             writer: Mutex::new(Some(thread.map_err(|error| storage(directory, &error))?)),
         };
@@ -88,6 +92,11 @@ impl Store {
     /// The oldest revision that can be read; a watch may start after it.
     pub fn compacted(&self) -> Revision {
         self.inner.shared.index().compacted()
+    }
+
+    /// The largest value that the store takes, in bytes.
+    pub fn value_limit(&self) -> usize {
+        self.inner.limits.value_bytes
     }
 
     /// A key as it is now.
@@ -128,8 +137,8 @@ impl Store {
     pub fn watch(&self, prefix: &str, after: Option<Revision>) -> Result<Watch, Error> {
         self.inner.opened()?;
         let (sender, events) = mpsc::channel(self.inner.watch_buffer);
-        let lagged = Arc::new(AtomicBool::new(false));
-        let watcher = Watcher { events: sender, lagged: lagged.clone() };
+        let queue = Arc::new(Queue::new(self.inner.watch_buffer, self.inner.watch_bytes));
+        let watcher = Watcher { events: sender, queue: queue.clone() };
         let index = self.inner.shared.index();
         let progress = after.unwrap_or(index.revision());
         let backlog = index.events_after(progress, prefix)?;
@@ -137,7 +146,7 @@ impl Store {
         if !hub.register(prefix, watcher) {
             return Err(Error::Closed);
         }
-        Ok(Watch { backlog, events, lagged, delivered: hub.delivered(), progress })
+        Ok(Watch { backlog, events, queue, delivered: hub.delivered(), progress })
     }
 
     /// Makes a key that is not there.

@@ -2,13 +2,13 @@ use std::{
     collections::VecDeque,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
 };
 
 use tokio::sync::mpsc::{self, error::TryRecvError};
 
-use crate::{Error, Event, Revision};
+use crate::{Error, Event, Revision, hub::Queue};
 
 /// The changes to the keys under a prefix, each once and in order, until it is dropped.
 ///
@@ -18,7 +18,7 @@ pub struct Watch {
     /// History that was there before the watch, and at times one event taken ahead.
     pub(crate) backlog: VecDeque<Arc<Event>>,
     pub(crate) events: mpsc::Receiver<Arc<Event>>,
-    pub(crate) lagged: Arc<AtomicBool>,
+    pub(crate) queue: Arc<Queue>,
     pub(crate) delivered: Arc<AtomicU64>,
     pub(crate) progress: Revision,
 }
@@ -33,7 +33,11 @@ impl Watch {
     pub async fn next(&mut self) -> Result<Arc<Event>, Error> {
         match self.backlog.pop_front() {
             Some(event) => Ok(event),
-            None => self.events.recv().await.ok_or_else(|| self.end()),
+            None => {
+                let event = self.events.recv().await.ok_or_else(|| self.queue.end())?;
+                self.queue.taken(&event);
+                Ok(event)
+            }
         }
     }
 
@@ -47,9 +51,12 @@ impl Watch {
             return Ok(Some(event));
         }
         match self.events.try_recv() {
-            Ok(event) => Ok(Some(event)),
+            Ok(event) => {
+                self.queue.taken(&event);
+                Ok(Some(event))
+            }
             Err(TryRecvError::Empty) => Ok(None),
-            Err(TryRecvError::Disconnected) => Err(self.end()),
+            Err(TryRecvError::Disconnected) => Err(self.queue.end()),
         }
     }
 
@@ -60,7 +67,10 @@ impl Watch {
             // Read before the channel: what is delivered up to here is then either in the channel or was taken.
             let delivered = Revision(self.delivered.load(Ordering::Acquire));
             match self.events.try_recv() {
-                Ok(event) => self.backlog.push_back(event),
+                Ok(event) => {
+                    self.queue.taken(&event);
+                    self.backlog.push_back(event);
+                }
                 Err(TryRecvError::Empty) => self.progress = self.progress.max(delivered),
                 // What was not delivered because of the cut is not told from what was.
                 Err(TryRecvError::Disconnected) => {}
@@ -70,13 +80,5 @@ impl Watch {
             self.progress = self.progress.max(event.revision.previous());
         }
         self.progress
-    }
-
-    fn end(&self) -> Error {
-        if self.lagged.load(Ordering::Acquire) {
-            Error::Lagged { limit: self.events.max_capacity() }
-        } else {
-            Error::Closed
-        }
     }
 }

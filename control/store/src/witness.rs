@@ -26,7 +26,16 @@ impl Witness {
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
         let mut bytes = [0; SIZE];
         let seen = match file.read_exact_at(&mut bytes, 0) {
-            Ok(()) => decode(bytes),
+            Ok(()) => {
+                let seen = decode(bytes);
+                if seen.is_none() {
+                    tracing::warn!(
+                        path = %path.display(),
+                        "the witness is damaged and is written anew: whether the store fell back cannot be told"
+                    );
+                }
+                seen
+            }
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => None,
             Err(error) => return Err(error),
         };

@@ -21,6 +21,8 @@ use crate::{
 /// The most transactions and the most bytes in one commit, so that none waits long for its neighbours.
 const BATCH: usize = 1_024;
 const BATCH_BYTES: usize = 16 << 20;
+/// History of a full store is let go if what waits fits then, or if it is more than one of so many shares of the store.
+const HISTORY_SHARE: u64 = 64;
 
 /// What the writer and all others see. Where both are held, the index is locked before the hub.
 #[derive(Debug)]
@@ -74,6 +76,8 @@ pub(crate) struct Writer {
     pub(crate) disk: Disk,
     pub(crate) keep_for: Duration,
     pub(crate) keep_revisions: u64,
+    pub(crate) keep_bytes: u64,
+    pub(crate) max_bytes: u64,
 }
 
 impl Writer {
@@ -100,7 +104,7 @@ impl Writer {
                 Some(Command::Close) => break,
                 Some(Command::Transact(_)) | None => {}
             }
-            self.keep_within_count();
+            self.keep_within_limits();
             let now = Instant::now();
             if now >= next {
                 next = now + tick;
@@ -129,10 +133,11 @@ impl Writer {
     }
 
     fn write(&mut self, batch: Vec<Request>) {
+        self.make_room(&batch);
         let mut answers = Vec::with_capacity(batch.len());
         let (revision, events) = {
             let index = self.shared.index();
-            let mut plan = Plan::new(&index);
+            let mut plan = Plan::new(&index, self.max_bytes);
             // Who no longer waits for the answer has given up on the write.
             for request in batch.into_iter().filter(|request| !request.answer.is_closed()) {
                 answers.push((request.answer, plan.stage(request.ops), request.share));
@@ -160,8 +165,27 @@ impl Writer {
         hub.deliver(revision, &events);
     }
 
-    fn keep_within_count(&mut self) {
-        let due = self.shared.index().overfull(self.keep_revisions);
+    /// Lets history go where the batch would not fit otherwise.
+    fn make_room(&mut self, batch: &[Request]) {
+        let to = {
+            let index = self.shared.index();
+            let wanted: usize = batch.iter().map(|request| request.bytes).sum();
+            let wanted = index.held().saturating_add(wanted as u64);
+            let (full, fits) = (wanted > self.max_bytes, wanted - index.history() <= self.max_bytes);
+            let helps = fits && index.history() > 0 || index.history() > self.max_bytes / HISTORY_SHARE;
+            (full && helps).then(|| index.revision())
+        };
+        if let Some(to) = to {
+            tracing::warn!(%to, "the store is full: its history is let go; delete what is no longer needed");
+            self.compact_in_the_background(to);
+        }
+    }
+
+    fn keep_within_limits(&mut self) {
+        let due = {
+            let index = self.shared.index();
+            index.overfull(self.keep_revisions).max(index.overweight(self.keep_bytes))
+        };
         if let Some(to) = due {
             self.compact_in_the_background(to);
         }

@@ -196,3 +196,106 @@ async fn the_documentation_of_a_defined_kind_has_its_definitions_words() {
     }
     panic!("the address of the documentation never changed");
 }
+
+/// A definition of another kind in the same group.
+fn define_other(plural: &str, kind: &str) -> Value {
+    let mut other = definition();
+    other["metadata"]["name"] = format!("{plural}.stable.example.com").into();
+    other["spec"]["names"] = json!({"plural": plural, "kind": kind});
+    other
+}
+
+async fn gone(server: &Server, path: &str) {
+    for _ in 0..500 {
+        if server.get(path).await.0 == 404 {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    panic!("{path} never went");
+}
+
+#[tokio::test]
+async fn a_definition_without_room_for_its_status_is_refused_and_one_that_grew_stops_no_other() {
+    let server = Server::start().await;
+    let words = |bytes: usize| "x".repeat(bytes);
+    let mut large = define_other("larges", "Large");
+    let schema = "/spec/versions/0/schema/openAPIV3Schema";
+    large.pointer_mut(schema).unwrap()["description"] = words((3 << 19) - 3_000).into();
+    let (code, refused) = server.create(DEFINITIONS, &large).await;
+    assert_eq!(code, 413, "{refused}");
+    assert!(refused["message"].as_str().unwrap().contains("its status may need"), "{refused}");
+
+    // Metadata may fill what was left, before the definition is settled.
+    large.pointer_mut(schema).unwrap()["description"] = words((3 << 19) - 40_000).into();
+    large["metadata"]["annotations"] = json!({"a": "x"});
+    assert_eq!(server.create(DEFINITIONS, &large).await.0, 201);
+    server.define(&define_other("smalls", "Small")).await;
+    let smalls = "/apis/stable.example.com/v1/namespaces/default/smalls";
+    let mut small = crontab("a", json!({"cronSpec": "* * * * *"}));
+    small["kind"] = "Small".into();
+    assert_eq!(server.create(smalls, &small).await.0, 201);
+}
+
+#[tokio::test]
+async fn the_upkeep_of_definitions_ends_with_the_api_also_while_one_cannot_be_settled() {
+    let server = Server::start().await;
+    // What an older server, or a larger limit, may have left behind.
+    let mut stuck = define_other("stucks", "Stuck");
+    stuck.pointer_mut("/spec/versions/0/schema/openAPIV3Schema").unwrap()["description"] = "".into();
+    let empty = stuck.to_string().len();
+    let words = "x".repeat((3 << 19) - empty);
+    stuck.pointer_mut("/spec/versions/0/schema/openAPIV3Schema").unwrap()["description"] = words.into();
+    let key = "/registry/apiextensions.k8s.io/customresourcedefinitions/stucks.stable.example.com";
+    server.store.create(key, stuck.to_string().into()).await.unwrap();
+    // The others are settled, and roles go on.
+    define(&server).await;
+    server.stop.cancel();
+    let ended = tokio::time::timeout(std::time::Duration::from_secs(5), server.upkeep_ended()).await;
+    assert!(ended.is_ok(), "the upkeep goes on after the API was stopped");
+}
+
+#[tokio::test]
+async fn a_definition_goes_after_its_objects_and_takes_no_new_ones_meanwhile() {
+    let server = Server::start().await;
+    define(&server).await;
+    server.define(&define_other("others", "Other")).await;
+    let mut held = crontab("held", json!({"cronSpec": "* * * * *"}));
+    held["metadata"]["finalizers"] = json!(["example.com/hold"]);
+    assert_eq!(server.create(CRONTABS, &held).await.0, 201);
+    for number in 0..20 {
+        let object = crontab(&format!("free-{number}"), json!({"cronSpec": "* * * * *"}));
+        assert_eq!(server.create(CRONTABS, &object).await.0, 201);
+    }
+    let first = format!("{DEFINITIONS}/crontabs.stable.example.com");
+    assert_eq!(server.send(Method::DELETE, &first, "application/json", &json!({})).await.0, 200);
+    server.until("crontabs.stable.example.com", "Terminating", "InstanceDeletionInProgress").await;
+    for number in 0..20 {
+        gone(&server, &format!("{CRONTABS}/free-{number}")).await;
+    }
+    let one = format!("{CRONTABS}/held");
+    let (code, found) = server.get(&one).await;
+    assert_eq!(code, 200, "a finalizer holds its object: {found}");
+    assert!(found["metadata"]["deletionTimestamp"].is_string(), "{found}");
+
+    let (code, refused) = server.create(CRONTABS, &crontab("late", json!({"cronSpec": "* * * * *"}))).await;
+    let why = "create not allowed while custom resource definition is terminating";
+    assert_eq!((code, refused["message"].as_str()), (405, Some(why)));
+    let applied = crontab("late", json!({"cronSpec": "* * * * *"}));
+    let late = format!("{CRONTABS}/late?fieldManager=a");
+    assert_eq!(server.send(Method::PATCH, &late, "application/apply-patch+yaml", &applied).await.0, 405);
+    // Meanwhile other definitions are served, and objects that are there can be changed.
+    server.define(&define_other("thirds", "Third")).await;
+    assert_eq!(server.get(&first).await.0, 200, "the definition waits for its objects");
+
+    let patch = json!({"metadata": {"finalizers": null}});
+    assert_eq!(server.send(Method::PATCH, &one, "application/merge-patch+json", &patch).await.0, 200);
+    gone(&server, &first).await;
+    assert_eq!(server.get(CRONTABS).await.0, 404);
+
+    // A definition of the same name begins anew, with no object of the one before.
+    define(&server).await;
+    let (_, list) = server.get(CRONTABS).await;
+    assert_eq!(list["items"], json!([]));
+    assert_eq!(server.create(CRONTABS, &applied).await.0, 201);
+}

@@ -4,9 +4,12 @@
 
 mod bad_input;
 mod custom_resources;
+mod evictions;
 mod gateway;
 mod identity;
 mod rbac;
 mod rules;
 mod server;
 mod service_accounts;
+mod services;
+mod verbs;

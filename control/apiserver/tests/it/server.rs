@@ -29,7 +29,8 @@ pub(crate) const DEFINITIONS: &str = "/apis/apiextensions.k8s.io/v1/customresour
 pub(crate) struct Server {
     pub(crate) service: Service,
     pub(crate) store: Store,
-    stop: CancellationToken,
+    pub(crate) stop: CancellationToken,
+    upkeep: tokio::sync::Mutex<tokio::task::JoinHandle<()>>,
     _data: tempfile::TempDir,
 }
 
@@ -57,8 +58,15 @@ impl Server {
         tokens.add("s3cret", User::new("robot", ["robots"]));
         tokens.set_signer(Signer::open(data.path()).unwrap());
         let service = Service::new(api.clone(), tokens, Arc::new(NoPods), "127.0.0.1:6443".into());
-        tokio::spawn(async move { tokio::join!(api.serve_definitions(), api.serve_roles()) });
-        Self { service, store, stop, _data: data }
+        let upkeep = tokio::spawn(async move {
+            tokio::join!(api.serve_definitions(), api.serve_roles());
+        });
+        Self { service, store, stop, upkeep: upkeep.into(), _data: data }
+    }
+
+    /// Waits until what keeps the API in step with its objects has ended.
+    pub(crate) async fn upkeep_ended(&self) {
+        (&mut *self.upkeep.lock().await).await.unwrap();
     }
 
     /// Sends a request as the administrator, and gives the answer as it comes.

@@ -55,10 +55,12 @@ fn row(group: &str, version: &str, line: &str) -> Result<Resource, String> {
         versions: Vec::new(),
         storage: version.into(),
         custom: false,
+        unconditional: true,
     };
     for word in words {
         match word.split_once('=') {
             None if word == "status" => described.status = true,
+            None if word == "conditional" => resource.unconditional = false,
             Some(("short", names)) => resource.short_names = list(names),
             Some(("in", names)) => resource.categories = list(names),
             Some(("verbs", verbs)) => resource.verbs = list(verbs),

@@ -43,7 +43,10 @@ pub(super) fn service(service: &Value, errors: &mut Vec<FieldError>) {
 
 fn external(spec: &Value, path: &Path<'_>, errors: &mut Vec<FieldError>) {
     for key in ["clusterIPs", "ipFamilies", "ipFamilyPolicy"] {
-        if given(spec, key).is_some_and(|value| value.as_array().is_none_or(|list| !list.is_empty())) {
+        let single = key == "clusterIPs" && !text(spec, "clusterIP").is_empty();
+        if single
+            || given(spec, key).is_some_and(|value| value.as_array().is_none_or(|list| !list.is_empty()))
+        {
             let why = "may not be set for ExternalName services";
             errors.push(FieldError::forbidden(&path.child(key), why));
         }

@@ -10,7 +10,7 @@ fn open(directory: &Path) -> (Disk, Index) {
 /// Puts one transaction on disk and in the index.
 fn write(disk: &mut Disk, index: &mut Index, op: Op) {
     let (revision, events) = {
-        let mut plan = Plan::new(index);
+        let mut plan = Plan::new(index, u64::MAX);
         plan.stage(vec![op]).unwrap();
         plan.finish()
     };

@@ -5,7 +5,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use xebec_store::{Error, ListRequest, Options, Store};
+use xebec_store::{Error, ListRequest, Options, Revision, Store};
 
 /// Creates keys until the disk refuses.
 async fn fill(store: &Store) -> (usize, Error) {
@@ -24,11 +24,12 @@ fn check(store: &Store, count: usize) {
 }
 
 async fn check_refusal(store: &Store, count: usize, error: &Error) {
-    assert!(matches!(error, Error::Storage { .. }), "{error}");
+    let refuses = |error: &Error| matches!(error, Error::Storage { .. } | Error::Full { .. });
+    assert!(refuses(error), "{error}");
     assert!(count > 20, "{count}");
     check(store, count);
     let again = store.create("large", vec![7; 1_500_000].into()).await;
-    assert!(matches!(again, Err(Error::Storage { .. })), "{again:?}");
+    assert!(again.as_ref().is_err_and(refuses), "{again:?}");
     check(store, count);
 }
 
@@ -44,6 +45,63 @@ async fn a_store_that_reached_its_size_refuses_writes_until_it_is_given_more() {
     let store = Store::open(directory.path(), &Options::default()).unwrap();
     check(&store, count);
     store.create("more", "x".into()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_full_store_takes_deletions_and_goes_on_with_the_room_they_make() {
+    let directory = tempfile::tempdir().unwrap();
+    let small = Options { max_bytes: 5 << 20, ..Options::default() };
+    let store = Store::open(directory.path(), &small).unwrap();
+    let (count, error) = fill(&store).await;
+    assert!(matches!(error, Error::Full { limit, .. } if limit == 5 << 20), "{error}");
+    let refused = store.update("fill/00000", vec![8; 8_000].into(), Revision(1)).await;
+    assert!(matches!(refused, Err(Error::Full { .. })), "{refused:?}");
+    for number in 0..count / 2 {
+        store.delete(format!("fill/{number:05}"), None).await.unwrap();
+    }
+    for number in 0..count / 2 {
+        store.create(format!("more/{number:05}"), vec![7; 8_000].into()).await.unwrap();
+    }
+    let again = store.create("larger", vec![7; 80_000].into()).await;
+    assert!(matches!(again, Err(Error::Full { .. })), "{again:?}");
+    store.close().await;
+    let store = Store::open(directory.path(), &small).unwrap();
+    let page = store.list(&ListRequest { prefix: "more/", ..Default::default() }).unwrap();
+    assert_eq!(page.items.len(), count / 2);
+    let again = store.create("larger", vec![7; 80_000].into()).await;
+    assert!(matches!(again, Err(Error::Full { .. })), "what is held is known after a restart: {again:?}");
+}
+
+#[tokio::test]
+async fn history_is_bounded_in_bytes() {
+    let directory = tempfile::tempdir().unwrap();
+    let options = Options { keep_bytes: 1 << 20, ..Options::default() };
+    let store = Store::open(directory.path(), &options).unwrap();
+    let mut entry = store.create("a", vec![7; 100_000].into()).await.unwrap();
+    for _ in 0..100 {
+        entry = store.update("a", vec![7; 100_000].into(), entry.modified).await.unwrap();
+    }
+    // The writer compacts behind the answer, and takes the next command after that.
+    let _in_order = store.compact(store.compacted()).await;
+    let kept = store.revision().0 - store.compacted().0;
+    assert!((10..=12).contains(&kept), "{kept} revisions of 100 kB are kept");
+    assert!(matches!(store.get_at("a", Revision(50)), Err(Error::Compacted { .. })));
+    assert_eq!(store.get("a").unwrap(), Some(entry));
+}
+
+#[tokio::test]
+async fn a_watch_that_holds_too_many_bytes_is_cut_off_and_a_single_large_event_is_not() {
+    let directory = tempfile::tempdir().unwrap();
+    let options = Options { watch_bytes: 50_000, ..Options::default() };
+    let store = Store::open(directory.path(), &options).unwrap();
+    let (mut slow, mut quick) = (store.watch("", None).unwrap(), store.watch("", None).unwrap());
+    for number in 0..3 {
+        store.create(format!("large/{number}"), vec![7; 100_000].into()).await.unwrap();
+        quick.next().await.unwrap();
+    }
+    slow.next().await.unwrap();
+    let end = slow.next().await.unwrap_err();
+    assert_eq!(end, Error::Lagged { limit: 4_096, limit_bytes: 50_000 });
 }
 
 #[tokio::test]

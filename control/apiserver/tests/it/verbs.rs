@@ -1,0 +1,164 @@
+//! What may be done where, and under which conditions.
+
+use http::Method;
+use serde_json::{Value, json};
+use xebec_apiserver::user::{AUTHENTICATED, User};
+
+use crate::server::{Server, ask};
+
+const JSON: &str = "application/json";
+const MERGE: &str = "application/merge-patch+json";
+const DEPLOYMENTS: &str = "/apis/apps/v1/namespaces/default/deployments";
+
+#[tokio::test]
+async fn only_reading_goes_across_namespaces() {
+    let server = Server::start().await;
+    let map = json!({"metadata": {"name": "a", "namespace": "default"}});
+    assert_eq!(server.create("/api/v1/namespaces/default/configmaps", &map).await.0, 201);
+    let why = "the server does not allow this method on the requested resource";
+    for method in [Method::DELETE, Method::POST] {
+        let (code, answer) = server.send(method, "/api/v1/configmaps", JSON, &map).await;
+        assert_eq!((code, answer["message"].as_str()), (405, Some(why)), "{answer}");
+        assert_eq!(answer["reason"], "MethodNotAllowed");
+    }
+    let (code, list) = server.get("/api/v1/configmaps?fieldSelector=metadata.name%3Da").await;
+    assert_eq!((code, list["items"].as_array().map(Vec::len)), (200, Some(1)), "nothing was deleted");
+    let review = json!({"spec": {"resourceAttributes": {"verb": "get", "resource": "pods"}}});
+    assert_eq!(server.create("/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", &review).await.0, 201);
+}
+
+#[tokio::test]
+async fn a_stream_that_begins_with_a_get_needs_leave_to_create() {
+    let server = Server::start().await;
+    let rbac = "/apis/rbac.authorization.k8s.io/v1/namespaces/default";
+    let streams = ["pods/exec", "pods/attach", "pods/portforward"];
+    let rules = json!([{"verbs": ["get"], "apiGroups": [""], "resources": streams}]);
+    let role = json!({"metadata": {"name": "look"}, "rules": rules});
+    assert_eq!(server.create(&format!("{rbac}/roles"), &role).await.0, 201);
+    let binding = json!({
+        "metadata": {"name": "look"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "look"},
+        "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "jane"}],
+    });
+    assert_eq!(server.create(&format!("{rbac}/rolebindings"), &binding).await.0, 201);
+    let jane = User::new("jane", [AUTHENTICATED]);
+    let pod = json!({"metadata": {"name": "a"}, "spec": {"containers": [{"name": "a", "image": "a"}]}});
+    assert_eq!(server.create("/api/v1/namespaces/default/pods", &pod).await.0, 201);
+    for stream in ["exec", "attach", "portforward"] {
+        let path = format!("/api/v1/namespaces/default/pods/a/{stream}?command=sh&stdout=1&ports=80");
+        let (code, answer) = ask(&server, &jane, Method::GET, &path, &[], &Value::Null).await;
+        let why = format!(
+            "pods \"a\" is forbidden: User \"jane\" cannot create resource \"pods/{stream}\" in API group \"\" in the \
+             namespace \"default\""
+        );
+        assert_eq!((code, answer["message"].as_str()), (403, Some(why.as_str())), "{answer}");
+        // With that leave, the stream goes on to what comes next.
+        assert_eq!(server.get(&path).await.0, 400);
+    }
+}
+
+/// A custom resource with a scale, and its path.
+async fn defined(server: &Server) -> &'static str {
+    let number = json!({"type": "integer"});
+    let replicas = json!({"type": "object", "properties": {"replicas": number}});
+    let schema = json!({"type": "object", "properties": {"spec": replicas, "status": replicas}});
+    let scale = json!({"specReplicasPath": ".spec.replicas", "statusReplicasPath": ".status.replicas"});
+    server
+        .define(&json!({
+            "metadata": {"name": "sets.example.com"},
+            "spec": {
+                "group": "example.com", "scope": "Namespaced", "names": {"plural": "sets", "kind": "Set"},
+                "versions": [{
+                    "name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": schema},
+                    "subresources": {"scale": scale, "status": {}},
+                }],
+            },
+        }))
+        .await;
+    let sets = "/apis/example.com/v1/namespaces/default/sets";
+    let set = json!({"apiVersion": "example.com/v1", "kind": "Set", "metadata": {"name": "a"}, "spec": {"replicas": 1}});
+    let (code, answer) = server.create(sets, &set).await;
+    assert_eq!(code, 201, "{answer}");
+    "/apis/example.com/v1/namespaces/default/sets/a"
+}
+
+#[tokio::test]
+async fn some_kinds_are_replaced_only_by_those_who_say_what_they_have_seen() {
+    let server = Server::start().await;
+    let custom = defined(&server).await;
+    let lease = "/apis/coordination.k8s.io/v1/namespaces/default/leases/a";
+    let made = json!({"metadata": {"name": "a"}, "spec": {"holderIdentity": "me"}});
+    assert_eq!(server.create(lease.strip_suffix("/a").unwrap(), &made).await.0, 201);
+    for (path, name) in [(custom, "sets.example.com"), (lease, "leases.coordination.k8s.io")] {
+        let (_, mut object) = server.get(path).await;
+        let version = object["metadata"]["resourceVersion"].take();
+        object["metadata"].as_object_mut().unwrap().remove("resourceVersion");
+        let why = format!(
+            "{name} \"a\" is invalid: metadata.resourceVersion: Invalid value: 0: must be specified for an update"
+        );
+        let (code, answer) = server.send(Method::PUT, path, JSON, &object).await;
+        assert_eq!((code, answer["message"].as_str()), (422, Some(why.as_str())), "{answer}");
+        object["metadata"]["labels"] = json!({"a": "b"});
+        object["metadata"]["resourceVersion"] = version;
+        assert_eq!(server.send(Method::PUT, path, JSON, &object).await.0, 200);
+        // A patch speaks of what is there.
+        let patch = json!({"metadata": {"labels": {"a": "c"}}});
+        assert_eq!(server.send(Method::PATCH, path, MERGE, &patch).await.0, 200);
+    }
+    let scale = json!({"metadata": {"name": "a", "namespace": "default"}, "spec": {"replicas": 3}});
+    let (code, answer) = server.send(Method::PUT, &format!("{custom}/scale"), JSON, &scale).await;
+    assert_eq!((code, &answer["spec"]["replicas"]), (200, &json!(3)), "{answer}");
+
+    let maps = "/api/v1/namespaces/default/configmaps";
+    let map = json!({"metadata": {"name": "a"}});
+    assert_eq!(server.create(maps, &map).await.0, 201);
+    assert_eq!(server.send(Method::PUT, &format!("{maps}/a"), JSON, &map).await.0, 200);
+}
+
+#[tokio::test]
+async fn a_scale_takes_the_patches_that_are_patches_and_notes_its_owner() {
+    let server = Server::start().await;
+    let custom = defined(&server).await;
+    let template = json!({
+        "metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "a", "image": "a"}]},
+    });
+    let deployment = json!({
+        "metadata": {"name": "a"},
+        "spec": {"replicas": 1, "selector": {"matchLabels": {"a": "b"}}, "template": template},
+    });
+    assert_eq!(server.create(DEPLOYMENTS, &deployment).await.0, 201);
+    for (path, strategic) in [(format!("{DEPLOYMENTS}/a"), 200), (custom.to_owned(), 415)] {
+        let scale = format!("{path}/scale");
+        let patch = json!({"spec": {"replicas": 2}});
+        assert_eq!(server.send(Method::PATCH, &scale, "text/plain", &patch).await.0, 415);
+        assert_eq!(server.send(Method::PATCH, &scale, JSON, &patch).await.0, 415);
+        let media = "application/strategic-merge-patch+json";
+        assert_eq!(server.send(Method::PATCH, &scale, media, &patch).await.0, strategic);
+        let (code, answer) = server.send(Method::PATCH, &scale, MERGE, &patch).await;
+        assert_eq!((code, &answer["spec"]["replicas"]), (200, &json!(2)), "{answer}");
+        let patch = json!({"spec": {"replicas": -1}});
+        let (code, answer) = server.send(Method::PATCH, &scale, MERGE, &patch).await;
+        let why = "Scale.autoscaling \"a\" is invalid: spec.replicas: Invalid value: -1: must be greater than or equal to 0";
+        assert_eq!((code, answer["message"].as_str()), (422, Some(why)), "{answer}");
+
+        let applied = json!({
+            "apiVersion": "autoscaling/v1", "kind": "Scale", "metadata": {"name": "a"}, "spec": {"replicas": 5},
+        });
+        let media = "application/apply-patch+yaml";
+        assert_eq!(
+            server.send(Method::PATCH, &scale, media, &applied).await.0,
+            422,
+            "who applies says as whom"
+        );
+        let mine = format!("{scale}?fieldManager=me");
+        let (code, answer) = server.send(Method::PATCH, &mine, media, &applied).await;
+        assert_eq!(code, 409, "someone else set the number: {answer}");
+        let (code, answer) = server.send(Method::PATCH, &format!("{mine}&force=true"), media, &applied).await;
+        assert_eq!((code, &answer["spec"]["replicas"]), (200, &json!(5)), "{answer}");
+        let (_, object) = server.get(&path).await;
+        let entries = object["metadata"]["managedFields"].as_array().unwrap();
+        let own = entries.iter().find(|entry| entry["manager"] == "me").unwrap();
+        assert_eq!((&own["operation"], &own["subresource"]), (&json!("Apply"), &json!("scale")), "{own}");
+        assert_eq!(own["fieldsV1"], json!({"f:spec": {"f:replicas": {}}}));
+    }
+}
