@@ -7,10 +7,10 @@ use xebec_machinery::status::Status;
 
 use crate::api::Api;
 use crate::call::Call;
-use crate::object;
 use crate::strategy::Part;
 use crate::subresource::scale_of;
 use crate::world;
+use crate::{object, relay};
 
 /// What the stages judge: the object of a request as they see it, and the one that it replaces.
 pub(crate) struct Admission<'a> {
@@ -68,7 +68,8 @@ fn connection(call: &Call, uri: &Uri) -> Value {
     let mut options = Map::new();
     options.insert("kind".to_owned(), kind.kind.clone().into());
     options.insert("apiVersion".to_owned(), kind.api_version().into());
-    if let Some(rest) = call.request.rest.as_deref().filter(|_| subresource == "proxy") {
+    if subresource == "proxy" {
+        let rest = relay::rest_of(uri.path());
         options.insert("path".to_owned(), rest.into());
     }
     for pair in uri.query().unwrap_or_default().split('&') {

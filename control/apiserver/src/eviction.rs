@@ -164,7 +164,7 @@ impl Eviction {
             };
             let pod = self.api.change(&self.call, Part::Status, Books::Open, marked).await?;
             if options.resource_version.is_some() {
-                options.resource_version = Some(object::meta(&pod, "resourceVersion").to_owned());
+                options.resource_version = Some(object::meta(&pod.object, "resourceVersion").to_owned());
             }
         }
         // That the pod goes was admitted with its eviction.

@@ -108,7 +108,7 @@ impl Api {
         call.request.name = Some(name.to_owned());
         let service = self.read(&call)?;
         let address = self.service_address(&call, &service, &port.to_string())?;
-        address.ok_or_else(|| no_endpoint(name))
+        address.map(|address| address.to_string()).ok_or_else(|| no_endpoint(name))
     }
 
     /// The address of a ready pod of a service.
@@ -261,7 +261,7 @@ fn pod_address(pod: &Value, port: &str) -> Option<SocketAddr> {
 }
 
 /// What follows `/proxy` in a path, as it was sent.
-fn rest_of(path: &str) -> &str {
+pub(crate) fn rest_of(path: &str) -> &str {
     // `/api/v1/namespaces/NAMESPACE/PLURAL/NAME/proxy`
     let start = path.match_indices('/').nth(7).map_or(path.len(), |(at, _)| at);
     &path[start..]
