@@ -85,7 +85,9 @@ pub(crate) async fn start(
     write_kubeconfig(&kubeconfig, &format!("https://{reached}"), &authority, &credential)?;
 
     servers.spawn("api", async move {
-        let upkeep = tokio::spawn(async move { tokio::join!(api.serve_definitions(), api.serve_roles()) });
+        let upkeep = tokio::spawn(async move {
+            tokio::join!(api.serve_definitions(), api.serve_roles(), api.serve_policies())
+        });
         serve(listener, tls, service, stop).await;
         if let Err(error) = upkeep.await {
             tracing::error!(%error, "keeping custom resources and roles in step failed");

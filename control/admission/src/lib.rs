@@ -18,6 +18,7 @@ pub mod passes;
 pub mod registration;
 pub mod request;
 pub mod stage;
+pub mod type_check;
 pub mod world;
 
 mod class;

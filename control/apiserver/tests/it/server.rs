@@ -60,7 +60,9 @@ impl Server {
         tokens.add("s3cret", User::new("robot", ["robots"]));
         tokens.set_signer(Signer::open(data.path()).unwrap());
         let service = Service::new(api.clone(), tokens, Arc::new(NoPods), "127.0.0.1:6443".into());
-        tokio::spawn(async move { tokio::join!(api.serve_definitions(), api.serve_roles()) });
+        tokio::spawn(async move {
+            tokio::join!(api.serve_definitions(), api.serve_roles(), api.serve_policies())
+        });
         Self { service, store, stop, _data: data }
     }
 

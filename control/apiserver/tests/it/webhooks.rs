@@ -181,7 +181,8 @@ async fn a_dry_run_reaches_only_hooks_without_side_effects() {
         "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingWebhookConfiguration",
         "metadata": {"name": "w"}, "webhooks": [with(hook.webhook("b.example.org"), json!({"sideEffects": "Some"}))],
     });
-    let (code, answer) = server.create(&format!("{REGISTRATION}/validatingwebhookconfigurations"), &some).await;
+    let (code, answer) =
+        server.create(&format!("{REGISTRATION}/validatingwebhookconfigurations"), &some).await;
     assert_eq!(code, 422, "{answer}");
 }
 
