@@ -31,6 +31,7 @@ mod pod_security;
 mod policy;
 mod priority;
 mod quota;
+mod runtime_class;
 #[cfg(test)]
 mod sample;
 mod service_account;
