@@ -86,7 +86,9 @@ pub(crate) async fn start(
 
     servers.spawn("api", async move {
         let begun = api.clone();
-        let upkeep = tokio::spawn(async move { tokio::join!(api.serve_definitions(), api.serve_roles()) });
+        let upkeep = tokio::spawn(async move {
+            tokio::join!(api.serve_definitions(), api.serve_roles(), api.serve_policies())
+        });
         serve(listener, tls, service, stop).await;
         if let Err(error) = upkeep.await {
             tracing::error!(%error, "keeping custom resources and roles in step failed");

@@ -18,6 +18,7 @@ pub mod passes;
 pub mod registration;
 pub mod request;
 pub mod stage;
+pub mod type_check;
 pub mod world;
 
 mod class;
@@ -30,6 +31,7 @@ mod pod_security;
 mod policy;
 mod priority;
 mod quota;
+mod runtime_class;
 #[cfg(test)]
 mod sample;
 mod service_account;

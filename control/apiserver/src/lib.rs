@@ -38,6 +38,7 @@ pub mod options;
 pub mod patch;
 pub mod pki;
 pub mod pods;
+mod policies;
 pub mod policy;
 pub mod rbac;
 pub mod read;

@@ -115,6 +115,12 @@ impl World for Api {
         self.kind(kind, |resource, version| served(resource, version, ""))
     }
 
+    fn served(&self, asked: &Asked) -> Option<Served> {
+        let catalog = self.catalog().served();
+        let resource = catalog.find(&asked.group, &asked.name)?;
+        Some(served(resource, resource.version(&asked.version)?, ""))
+    }
+
     fn equivalents(&self, asked: &Asked, subresource: &str) -> Vec<Served> {
         let catalog = self.catalog().served();
         let Some(own) = catalog.find(&asked.group, &asked.name) else { return Vec::new() };
@@ -193,9 +199,7 @@ impl World for Api {
     }
 
     fn schema(&self, kind: &Kind) -> Option<Arc<Value>> {
-        let found = self.kind(kind, |resource, version| (resource.clone(), version.name.clone()));
-        let (resource, version) = found?;
-        self.published(&resource, &version).map(Arc::new)
+        self.whole_schema(&kind.group, &kind.version, &kind.kind).map(Arc::new)
     }
 
     fn authorize(&self, user: &Asking, asked: &AccessRequest) -> Decided {

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::cluster::{Cluster, ask, name, until};
 
+mod admission;
 mod objects;
 mod streams;
 

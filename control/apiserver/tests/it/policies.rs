@@ -312,3 +312,39 @@ async fn a_change_that_fails_is_told_and_policies_run_again_if_needed() {
         "{message}"
     );
 }
+
+#[tokio::test]
+async fn expressions_that_do_not_fit_their_kinds_are_told_in_the_status() {
+    let server = Server::start().await;
+    let spec = json!({
+        "matchConstraints": {"resourceRules": [{
+            "apiGroups": ["apps"], "apiVersions": ["v1"], "resources": ["deployments"], "operations": ["CREATE"],
+        }]},
+        "variables": [{"name": "replicas", "expression": "object.spec.replicas"}],
+        "validations": [
+            {"expression": "variables.replicas < 5 && object.metadata.creationTimestamp < timestamp('2100-01-01T00:00:00Z')"},
+            {"expression": "object.spec.replica < 5"},
+            {"expression": "object.spec.replicas == 'five'"},
+        ],
+    });
+    put(&server, "validatingadmissionpolicies", "ValidatingAdmissionPolicy", "typed", spec).await;
+    let path = format!("{REGISTRATION}/validatingadmissionpolicies/typed");
+    let mut status = json!(null);
+    for _ in 0..500 {
+        status = server.get(&path).await.1["status"].clone();
+        if status["observedGeneration"] == 1 {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    let warnings = status["typeChecking"]["expressionWarnings"].as_array().cloned().unwrap_or_default();
+    let places: Vec<_> = warnings.iter().map(|warning| warning["fieldRef"].as_str().unwrap()).collect();
+    assert_eq!(places, ["spec.validations[1].expression", "spec.validations[2].expression"], "{status}");
+    let told = warnings[0]["warning"].as_str().unwrap();
+    assert!(
+        told.starts_with(
+            "apps/v1, Kind=Deployment: compilation failed: ERROR: <input>:1:12: undefined field 'replica'"
+        ),
+        "{told}"
+    );
+}

@@ -252,7 +252,8 @@ async fn a_service_is_reached_at_its_endpoints_under_its_name() {
     let path = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices";
     let (code, answer) = server.create(path, &slice).await;
     assert_eq!(code, 201, "{answer}");
-    assert_eq!(told(&server, "one").await.0, 201);
+    let (code, message) = told(&server, "one").await;
+    assert_eq!(code, 201, "{message}");
     assert_eq!(hook.seen()[0]["uri"], "/x?timeout=10s");
 }
 
