@@ -1,7 +1,9 @@
 // Command cel answers expressions with Kubernetes' own Common Expression Language environment: one JSON document a line
 // in, one answer a line out. A question is either {"expr": …, "vars": …}, judged in the environment that every use in
 // Kubernetes starts from with its variables declared as dyn, or {"schema": …, "rules": …, "self": …, "oldSelf": …},
-// judged as the x-kubernetes-validations of a custom resource. The tests of control/expressions compare with the answers.
+// judged as the x-kubernetes-validations of a custom resource, {"definition": …}, a schema that is to be created, or
+// {"change": {"schema": …, "object": …, "old": …}}, an object that is created or changed. The tests of
+// control/expressions and control/machinery compare with the answers.
 package main
 
 import (
@@ -26,7 +28,11 @@ type question struct {
 	Rules   json.RawMessage `json:"rules"`
 	Self    json.RawMessage `json:"self"`
 	OldSelf json.RawMessage `json:"oldSelf"`
-	// Like is the number, from one, of an earlier question whose schema and self this one has too.
+	// Definition is the schema of a definition that is to be created.
+	Definition json.RawMessage `json:"definition"`
+	// Change is an object that is created or changed.
+	Change *change `json:"change"`
+	// Like is the number, from one, of an earlier question whose vars, schema and self this one has too.
 	Like int `json:"like"`
 }
 
@@ -41,6 +47,7 @@ type answer struct {
 	Max      *uint64  `json:"max,omitempty"`
 	Rules    []rule   `json:"rules,omitempty"`
 	Failures []string `json:"failures,omitempty"`
+	Warnings []string `json:"warnings,omitempty"`
 	Spent    *int64   `json:"spent,omitempty"`
 }
 
@@ -71,11 +78,20 @@ func main() {
 			os.Exit(1)
 		}
 		if 0 < q.Like && q.Like <= len(asked) {
-			q.Schema, q.Self = asked[q.Like-1].Schema, asked[q.Like-1].Self
+			like := asked[q.Like-1]
+			q.Vars, q.Schema, q.Self = like.Vars, like.Schema, like.Self
 		}
 		asked = append(asked, q)
 		var a answer
-		if q.Schema != nil {
+		if q.Change != nil {
+			if 0 < q.Like && q.Like <= len(asked) && asked[q.Like-1].Change != nil {
+				like := asked[q.Like-1].Change
+				q.Change.Schema, q.Change.Scale, q.Change.Status = like.Schema, like.Scale, like.Status
+			}
+			a = judgeChange(*q.Change)
+		} else if q.Definition != nil {
+			a = judgeDefinition(q.Definition)
+		} else if q.Schema != nil {
 			a = judgeRules(q)
 		} else {
 			a = judgeSafely(q)

@@ -1,15 +1,18 @@
 //! Gateways as a part of `up`.
 
+use std::fs;
+use std::io::{self, Write as _};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::Path;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, anyhow};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{Patch, PatchParams};
 use kube::{Api, Client, ResourceExt as _};
 use tokio_util::sync::CancellationToken;
 use xebec_api::gateway::definitions;
-use xebec_gateway::{Options, Pool};
-use xebec_proxy::config::TrustRoots;
+use xebec_gateway::{Options, Pool, served_port};
+use xebec_proxy::config::{SessionKey, TrustRoots};
 use xebec_proxy::proxy::{Limits, Proxy};
 
 const MANAGER: &str = "xebec";
@@ -23,7 +26,7 @@ const NET_BIND_SERVICE: u32 = 10;
 
 /// Where a listener of the demo's Gateway with this port is served.
 pub(crate) fn served(port: u16) -> SocketAddr {
-    SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), options(Ipv4Addr::LOCALHOST).served(port))
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), served_port(port, opens_low_ports()))
 }
 
 /// Makes the Gateway API's kinds known, where a user has not brought their own definitions.
@@ -55,14 +58,44 @@ pub(crate) async fn define(client: &Client) -> Result<()> {
     Ok(())
 }
 
-/// Serves gateways until the platform stops.
-pub(crate) async fn run(client: Client, pool: Ipv4Addr, stop: CancellationToken) {
-    xebec_gateway::run(client, Proxy::new(Limits::default()), options(pool), system_roots(), stop).await;
+/// Where and how gateways are served, with a key of sessions that the data directory keeps.
+pub(crate) fn options(pool: Ipv4Addr, data: &Path) -> Result<Options> {
+    // 2^14 addresses.
+    let pool = Pool::new(pool, 18);
+    Ok(Options { pool, privileged: opens_low_ports(), session_key: session_key(data)? })
 }
 
-fn options(pool: Ipv4Addr) -> Options {
-    // 2^14 addresses.
-    Options { pool: Pool::new(pool, 18), privileged: opens_low_ports() }
+/// Serves gateways until the platform stops.
+pub(crate) async fn run(client: Client, options: Options, stop: CancellationToken) {
+    xebec_gateway::run(client, Proxy::new(Limits::default()), options, system_roots(), stop).await;
+}
+
+/// The key of the directory, made where there is none. Whoever reads it can choose the endpoint of any session.
+fn session_key(data: &Path) -> Result<SessionKey> {
+    let path = data.join("session.key");
+    let unusable = || format!("cannot keep the key of sessions in {}", path.display());
+    match fs::read(&path) {
+        Ok(bytes) => {
+            let bytes = <[u8; SessionKey::LENGTH]>::try_from(bytes.as_slice()).map_err(|_| {
+                anyhow!(
+                    "{} is not a key of {} bytes: delete it, and sessions begin anew",
+                    path.display(),
+                    SessionKey::LENGTH
+                )
+            })?;
+            return Ok(SessionKey::new(bytes));
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error).with_context(unusable),
+    }
+    let key = SessionKey::random()?;
+    let mut draft =
+        tempfile::Builder::new().prefix("session.key").tempfile_in(data).with_context(unusable)?;
+    draft.write_all(key.as_bytes()).with_context(unusable)?;
+    draft.as_file().sync_all().with_context(unusable)?;
+    // Readable by nobody else, as every such file.
+    draft.persist(&path).with_context(unusable)?;
+    Ok(key)
 }
 
 fn system_roots() -> Option<TrustRoots> {
@@ -79,4 +112,23 @@ fn opens_low_ports() -> bool {
     let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
     let effective = effective.and_then(|bits| u64::from_str_radix(bits.trim(), 16).ok()).unwrap_or_default();
     unreserved || effective >> NET_BIND_SERVICE & 1 == 1
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn the_key_of_sessions_is_made_once_and_is_nobody_elses_to_read() {
+        let (data, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let key = session_key(data.path()).unwrap();
+        assert!(session_key(data.path()).unwrap() == key);
+        assert!(session_key(other.path()).unwrap() != key);
+        let file = data.path().join("session.key");
+        assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+        fs::write(&file, "short").unwrap();
+        assert!(session_key(data.path()).unwrap_err().to_string().contains("delete it"));
+    }
 }

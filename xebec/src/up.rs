@@ -62,11 +62,15 @@ async fn serve(
     for part in wanted {
         let address = match part {
             Part::Api => {
-                let (address, own) =
+                let (address, own, certificates) =
                     api::start(args, data, &mut parts.servers, pods.clone(), &metrics).await?;
                 pods.connect(own.clone());
                 let stop = parts.clients.stop();
-                parts.clients.spawn("controllers", xebec_controllers::run(own.clone(), stop));
+                let settings = xebec_controllers::Settings {
+                    root_certificates: Some(certificates),
+                    ..Default::default()
+                };
+                parts.clients.spawn("controllers", xebec_controllers::run_with(own.clone(), settings, stop));
                 client = Some(own);
                 address
             }
@@ -93,7 +97,8 @@ async fn serve(
                     entrance = Some(chosen);
                 }
                 let stop = parts.clients.stop();
-                parts.clients.spawn("gateway", gateway::run(client, berth.gateways(), stop));
+                let options = gateway::options(berth.gateways(), data.path())?;
+                parts.clients.spawn("gateway", gateway::run(client, options, stop));
                 continue;
             }
             Part::Node => {

@@ -4,11 +4,13 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use xebec_admission::Chain;
 
 use crate::catalog::Catalog;
 use crate::cluster_ip::ClusterIps;
 use crate::policy::Policy;
 use crate::storage::Storage;
+use crate::world::Mirrors;
 
 /// The API over one store. Cheap to clone.
 #[derive(Clone)]
@@ -21,21 +23,26 @@ struct Parts {
     catalog: Catalog,
     cluster_ips: ClusterIps,
     policy: Policy,
+    chain: Chain,
+    mirrors: Mirrors,
     shutdown: CancellationToken,
     tasks: TaskTracker,
 }
 
 impl Api {
-    /// The API over this storage. Watches end when `shutdown` is cancelled.
+    /// The API over this storage. What is written passes the stages of `chain`. Watches end when `shutdown` is cancelled.
     pub fn new(
         storage: Storage,
         catalog: Catalog,
         cluster_ips: ClusterIps,
+        chain: Chain,
         shutdown: CancellationToken,
     ) -> Self {
-        let policy = Policy::new(storage.clone());
+        let (policy, mirrors) = (Policy::new(storage.clone()), Mirrors::default());
         let tasks = TaskTracker::new();
-        Self { parts: Arc::new(Parts { storage, catalog, cluster_ips, policy, shutdown, tasks }) }
+        Self {
+            parts: Arc::new(Parts { storage, catalog, cluster_ips, policy, chain, mirrors, shutdown, tasks }),
+        }
     }
 
     /// Where objects rest.
@@ -51,6 +58,16 @@ impl Api {
     /// Who may do what.
     pub fn policy(&self) -> &Policy {
         &self.parts.policy
+    }
+
+    /// The stages that what is written passes.
+    pub(crate) fn chain(&self) -> &Chain {
+        &self.parts.chain
+    }
+
+    /// What those stages look up again and again.
+    pub(crate) fn mirrors(&self) -> &Mirrors {
+        &self.parts.mirrors
     }
 
     /// The addresses of services.

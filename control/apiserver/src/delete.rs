@@ -2,6 +2,7 @@
 
 use jiff::ToSpan;
 use serde_json::{Value, json};
+use xebec_admission::Operation;
 use xebec_machinery::decoding;
 use xebec_machinery::field::{FieldError, Path};
 use xebec_machinery::status::{Qualified, Status};
@@ -10,7 +11,7 @@ use crate::api::Api;
 use crate::call::{Call, timestamp};
 use crate::options::Propagation;
 use crate::storage::{Stored, is_conflict};
-use crate::strategy;
+use crate::strategy::{self, Part};
 use crate::{convert, object};
 
 const ORPHAN: &str = "orphan";
@@ -103,6 +104,22 @@ impl Deleted {
 impl Api {
     /// Deletes the object that the call names.
     pub async fn delete(&self, call: &Call, options: &DeleteOptions) -> Result<Deleted, Status> {
+        let current = self.storage().get(&call.resource, call.namespace(), call.name())?;
+        check_preconditions(call, options, &current.object)?;
+        let old = call.present(current.object);
+        let mut admission =
+            self.admission(call, Operation::Delete, Part::Main, Some(&old)).dry(options.dry_run);
+        admission.mutate(&mut Value::Null).await?;
+        admission.judge(&Value::Null).await?;
+        self.delete_admitted(call, options).await
+    }
+
+    /// Deletes the object that the call names, which the stages of admission let go.
+    pub(crate) async fn delete_admitted(
+        &self,
+        call: &Call,
+        options: &DeleteOptions,
+    ) -> Result<Deleted, Status> {
         for _ in 0..ATTEMPTS {
             let current = self.storage().get(&call.resource, call.namespace(), call.name())?;
             // A precondition that does not hold is final; a write that came in between is not.

@@ -1,6 +1,7 @@
 //! `pods/eviction`: a pod is deleted, unless that breaks what its PodDisruptionBudget promises.
 
 use serde_json::{Value, json};
+use xebec_admission::Operation;
 use xebec_machinery::selector::LabelSelector;
 use xebec_machinery::status::{Cause, Qualified, Reason, Status};
 use xebec_store::ListRequest;
@@ -28,11 +29,12 @@ const VIOLATION: &str = "Cannot evict pod as it would violate the pod's disrupti
 
 impl Api {
     /// Deletes a pod as its eviction asks, if its disruption budget allows.
-    pub async fn evict(&self, call: &Call, body: &Decoded) -> Result<Value, Status> {
+    pub async fn evict(&self, call: &Call, body: Decoded) -> Result<Value, Status> {
         if object::name(&body.object) != call.name() {
             return Err(Status::bad_request("name in URL does not match name in Eviction object"));
         }
-        let options = DeleteOptions::of(call, body.object.get("deleteOptions"))?;
+        let eviction = self.admit(call, Operation::Create, body.object).await?;
+        let options = DeleteOptions::of(call, eviction.get("deleteOptions"))?;
         let eviction = Eviction { api: self.clone(), call: call.clone(), options };
         // A budget that was charged is followed by the deletion.
         self.finish(eviction.run()).await?;
@@ -165,7 +167,8 @@ impl Eviction {
                 options.resource_version = Some(object::meta(&pod, "resourceVersion").to_owned());
             }
         }
-        self.api.delete(&self.call, &options).await.map(drop)
+        // That the pod goes was admitted with its eviction.
+        self.api.delete_admitted(&self.call, &options).await.map(drop)
     }
 
     fn check(&self, options: &DeleteOptions, pod: &Value) -> Result<(), Status> {

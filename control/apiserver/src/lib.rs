@@ -9,6 +9,7 @@
 //! verb, [`codec`] reads its body, [`write`], [`patch`], [`delete`], [`read`] and [`watch`] do it over [`storage`], and
 //! [`view`] shows what came of it.
 
+mod admission;
 pub mod api;
 pub mod authenticate;
 pub mod authorizer;
@@ -25,6 +26,7 @@ pub mod delete;
 pub mod error;
 mod escalation;
 mod eviction;
+mod follower;
 pub mod impersonation;
 mod intake;
 pub mod jwt;
@@ -54,6 +56,7 @@ pub mod subresource;
 pub mod user;
 pub mod view;
 pub mod watch;
+mod world;
 pub mod write;
 
 pub use error::Error;

@@ -66,6 +66,14 @@ pub fn take_over(object: &mut Value, from: &Value, field: &str) {
     };
 }
 
+/// Replaces a field of the metadata by that of another object, or takes it away if that has none.
+pub fn take_over_meta(object: &mut Value, from: &Value, field: &str) {
+    match from.get("metadata").and_then(|meta| meta.get(field)) {
+        Some(value) => set_meta(object, field, value.clone()),
+        None => drop(meta_mut(object).remove(field)),
+    }
+}
+
 /// The value at a dotted path such as `.spec.replicas`.
 pub fn at_path<'a>(object: &'a Value, path: &str) -> Option<&'a Value> {
     path.split('.').filter(|part| !part.is_empty()).try_fold(object, |value, part| value.get(part))

@@ -85,7 +85,7 @@ impl Api {
         let address = if &*call.resource.plural == "pods" {
             pod_address(&found, target.port)
         } else {
-            self.service_address(&named, &found, target.port)?
+            self.service_address(&named, &found, target.port, |endpoint| self.pod_behind(&named, endpoint))?
         };
         let address = address.ok_or_else(|| no_endpoint(target.name))?;
         if !is_a_pods(address.ip()) {
@@ -102,12 +102,24 @@ impl Api {
         passed.map_err(|why| unreachable_pod(&format!("{} at {address}", target.name), why.as_ref()))
     }
 
-    /// The address of a ready pod of a service.
+    /// Where a port of a service is reached, be it a pod or something else that its slices name.
+    pub(crate) fn endpoint_of(&self, namespace: &str, name: &str, port: u16) -> Result<String, Status> {
+        let mut call = self.own_call("", "v1", "services", Some(namespace))?;
+        call.request.name = Some(name.to_owned());
+        let service = self.read(&call)?;
+        let address = self.service_address(&call, &service, &port.to_string(), |endpoint| {
+            Ok(endpoint["addresses"][0].as_str().and_then(|address| address.parse().ok()))
+        })?;
+        address.map(|address| address.to_string()).ok_or_else(|| no_endpoint(name))
+    }
+
+    /// The first address that `address_of` finds in a ready endpoint of a service.
     fn service_address(
         &self,
         call: &Call,
         service: &Value,
         port: &str,
+        address_of: impl Fn(&Value) -> Result<Option<IpAddr>, Status>,
     ) -> Result<Option<SocketAddr>, Status> {
         let ports = service["spec"]["ports"].as_array().map(Vec::as_slice).unwrap_or_default();
         let wanted = |own: &&Value| {
@@ -133,7 +145,7 @@ impl Api {
             let endpoints = slice["endpoints"].as_array().into_iter().flatten();
             let Some(number) = number.and_then(|number| number.try_into().ok()) else { continue };
             for endpoint in endpoints.filter(|endpoint| endpoint["conditions"]["ready"] != false) {
-                if let Some(address) = self.pod_behind(call, endpoint)? {
+                if let Some(address) = address_of(endpoint)? {
                     return Ok(Some(SocketAddr::new(address, number)));
                 }
             }
@@ -252,7 +264,7 @@ fn pod_address(pod: &Value, port: &str) -> Option<SocketAddr> {
 }
 
 /// What follows `/proxy` in a path, as it was sent.
-fn rest_of(path: &str) -> &str {
+pub(crate) fn rest_of(path: &str) -> &str {
     // `/api/v1/namespaces/NAMESPACE/PLURAL/NAME/proxy`
     let start = path.match_indices('/').nth(7).map_or(path.len(), |(at, _)| at);
     &path[start..]

@@ -15,6 +15,7 @@ use http_body::{Body, Frame};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, StreamBody};
 use serde_json::{Value, json};
+use xebec_admission::{Notes, Operation};
 use xebec_machinery::discovery::{self, Root};
 use xebec_machinery::negotiation::{self, Endpoint, Media};
 use xebec_machinery::resource::{Resource, Scale};
@@ -91,13 +92,16 @@ impl Service {
     {
         let pretty =
             request.uri().query().is_some_and(|query| query.split('&').any(|pair| pair == "pretty=true"));
-        let mut known = false;
-        let answer = self.route(request, &mut known).await;
+        let (notes, mut known) = (Arc::new(Notes::default()), false);
+        let answer = self.route(request, &notes, &mut known).await;
         let mut response = match answer {
             Ok(Answer::Raw(response)) => response,
-            Ok(Answer::Object { code, object, warnings }) => written(code, &object, &warnings, pretty),
+            Ok(Answer::Object { code, object, warnings }) => {
+                warnings.into_iter().for_each(|warning| notes.warn(warning));
+                written(code, &object, &notes.warnings(), pretty)
+            }
             Err(status) => {
-                let mut response = written(status.code(), &status.to_value(), &[], pretty);
+                let mut response = written(status.code(), &status.to_value(), &notes.warnings(), pretty);
                 let seconds = status.details.as_ref().map_or(0, |details| details.retry_after_seconds);
                 if seconds > 0 {
                     response.headers_mut().insert(http::header::RETRY_AFTER, seconds.into());
@@ -111,7 +115,12 @@ impl Service {
         response
     }
 
-    async fn route<B>(&self, request: Request<B>, known: &mut bool) -> Result<Answer, Status>
+    async fn route<B>(
+        &self,
+        request: Request<B>,
+        notes: &Arc<Notes>,
+        known: &mut bool,
+    ) -> Result<Answer, Status>
     where
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -169,7 +178,8 @@ impl Service {
             }
             Target::Resource(asked) => {
                 let agent = request.headers().get(USER_AGENT).and_then(|agent| agent.to_str().ok());
-                let call = Call::new(*asked, &served, user, agent.unwrap_or_default())?;
+                let mut call = Call::new(*asked, &served, user, agent.unwrap_or_default())?;
+                call.notes = notes.clone();
                 drop(served);
                 return self.resource(call, request).await;
             }
@@ -207,11 +217,13 @@ impl Service {
             // A stream that begins with a GET, as one over a WebSocket does, does as much as one that begins with a POST.
             self.api().check_creation(&call)?;
             let pod = self.api().read(&call)?;
+            self.api().admit_connection(&call, request.uri()).await?;
             return streams::begin(self.api(), stream, pod, self.parts.pods.clone(), request)
                 .await
                 .map(Answer::Raw);
         }
         if call.request.subresource.as_deref() == Some("proxy") && can_relay(&call) {
+            self.api().admit_connection(&call, request.uri()).await?;
             return self.api().relay(&call, request).await.map(Answer::Raw);
         }
         let (head, body) = request.into_parts();
@@ -334,14 +346,15 @@ impl Service {
                 self.parts.pods.logs(&pod, query.unwrap_or_default()).await.map(Answer::Raw)
             }
             ("token", Verb::Create) if &*call.resource.plural == "serviceaccounts" => {
-                let request = body("TokenRequest")?;
+                let mut request = body("TokenRequest")?;
+                request.object = api.admit(call, Operation::Create, request.object).await?;
                 Ok(Answer::object(201, api.request_token(call, self.signer()?, request)?))
             }
             ("binding", Verb::Create) if is_pod(call) => {
-                Ok(Answer::object(201, api.bind(call, &body("Binding")?).await?))
+                Ok(Answer::object(201, api.bind(call, body("Binding")?).await?))
             }
             ("eviction", Verb::Create) if is_pod(call) => {
-                Ok(Answer::object(201, api.evict(call, &body("Eviction")?).await?))
+                Ok(Answer::object(201, api.evict(call, body("Eviction")?).await?))
             }
             _ if call.version().subresources.iter().any(|own| *own.name == *name) => Err(refused()),
             _ => Err(Status::no_such_resource()),

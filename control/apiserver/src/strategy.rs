@@ -30,7 +30,7 @@ pub enum Part {
 }
 
 impl Part {
-    fn subresource(self) -> Option<&'static str> {
+    pub(crate) fn subresource(self) -> Option<&'static str> {
         match self {
             Self::Main => None,
             Self::Status => Some("status"),
@@ -44,8 +44,35 @@ impl Part {
 /// How long a pod may run on after its deletion where its spec does not say, in seconds.
 const GRACE: u64 = 30;
 
+/// Completes a new object before the stages of admission change it: all but what is the server's alone to say, of which it
+/// has nothing yet.
+pub fn draft(call: &Call, new: &mut Value) -> Result<(), Status> {
+    let is_named = !object::name(new).is_empty();
+    name_and_date(call, new)?;
+    complete(call, new);
+    let metadata = object::meta_mut(new);
+    for field in ["uid", "creationTimestamp", "generation"] {
+        metadata.remove(field);
+    }
+    if !is_named {
+        metadata.remove("name");
+    }
+    Ok(())
+}
+
 /// Fills in what the server decides about a new object.
 pub fn prepare_create(call: &Call, new: &mut Value) -> Result<(), Status> {
+    name_and_date(call, new)?;
+    complete(call, new);
+    if !call.resource.custom {
+        preparation::create(&call.resource.group, &call.version().name, &call.resource.kind, new);
+    } else if let (true, Value::Object(fields)) = (call.version().status, new) {
+        fields.remove("status");
+    }
+    Ok(())
+}
+
+fn name_and_date(call: &Call, new: &mut Value) -> Result<(), Status> {
     let (uid, chance, now) = (Uuid::new_v4().to_string(), Uuid::new_v4(), call.timestamp());
     let context = metadata::Context {
         namespace: call.namespace(),
@@ -55,14 +82,7 @@ pub fn prepare_create(call: &Call, new: &mut Value) -> Result<(), Status> {
         random: u64::from_le_bytes(chance.as_bytes()[..8].try_into().unwrap_or_default()),
         generation: counts_generations(call),
     };
-    metadata::prepare_create(new, &context)?;
-    complete(call, new);
-    if !call.resource.custom {
-        preparation::create(&call.resource.group, &call.version().name, &call.resource.kind, new);
-    } else if let (true, Value::Object(fields)) = (call.version().status, new) {
-        fields.remove("status");
-    }
-    Ok(())
+    metadata::prepare_create(new, &context)
 }
 
 /// Whether changes of what is asked for are counted.

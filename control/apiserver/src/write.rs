@@ -1,6 +1,7 @@
 //! Creating, replacing and patching objects.
 
 use serde_json::Value;
+use xebec_admission::Operation;
 use xebec_machinery::resource::Resource;
 use xebec_machinery::status::{Qualified, Reason, Status};
 
@@ -9,7 +10,7 @@ use crate::call::Call;
 use crate::catalog::Pass;
 use crate::codec::Decoded;
 use crate::definitions::definition_of;
-use crate::storage::{Stored, is_conflict};
+use crate::storage::{self, Stored, is_conflict};
 use crate::strategy::{self, Part};
 use crate::{convert, intake, object};
 
@@ -41,7 +42,6 @@ impl Api {
         intake::check_type(call, &mut new)?;
         let warnings = intake::admit_fields(call, &mut new, body.doubled)?;
         intake::check_place(call, &mut new, None)?;
-        self.check_namespace(call)?;
         let written = self.create_prepared(call, new, Books::Open).await?;
         Ok(Written { warnings, ..written })
     }
@@ -54,18 +54,22 @@ impl Api {
         books: Books,
     ) -> Result<Written, Status> {
         drop(self.pass(&call.resource).await?);
+        let mut admission = self.admission(call, Operation::Create, Part::Main, None);
+        strategy::draft(call, &mut new)?;
+        if books == Books::Open {
+            strategy::track(call, None, &mut new, Part::Main)?;
+        }
+        admission.mutate(&mut new).await?;
         let generated = object::name(&new).is_empty();
         let mut attempts = 0;
         loop {
             let mut candidate = new.clone();
             strategy::prepare_create(call, &mut candidate)?;
             let allotment = self.allocate(call, None, &mut candidate)?;
-            if books == Books::Open {
-                strategy::track(call, None, &mut candidate, Part::Main)?;
-            }
             strategy::validate_create(call, &candidate)?;
             self.admit_definition(call, None, &candidate)?;
             self.check_grants(call, None, &candidate)?;
+            let companions = admission.judge(&candidate).await?;
             convert::to_storage(&call.resource, &mut candidate);
             if call.options().dry_run {
                 if let Some(old) =
@@ -75,13 +79,13 @@ impl Api {
                 }
                 return Ok(self.made(call, candidate));
             }
-            match self.store_new(call, candidate, allotment).await {
+            attempts += 1;
+            match self.store_new(call, candidate, allotment, companions.objects()).await {
                 Ok(stored) => return Ok(self.made(call, stored.object)),
                 // A generated name that is taken is drawn again, as upstream does.
-                Err(status) if generated && status.reason == Reason::AlreadyExists && attempts < 8 => {
-                    attempts += 1;
-                    object::meta_mut(&mut new).remove("name");
-                }
+                Err(status) if generated && status.reason == Reason::AlreadyExists && attempts < 8 => {}
+                // What goes with the object was changed by someone else.
+                Err(status) if is_conflict(&status) && attempts < ATTEMPTS => {}
                 Err(status) => return Err(status),
             }
         }
@@ -147,7 +151,9 @@ impl Api {
             let new = change(&old)?;
             match self.replace(call, (part, books), &current, old, new).await {
                 Err(status)
-                    if is_conflict(&status) && attempt < ATTEMPTS && self.moved(call, &current)? => {}
+                    if is_conflict(&status)
+                        && attempt < ATTEMPTS
+                        && (storage::is_companions(&status) || self.moved(call, &current)?) => {}
                 outcome => return outcome,
             }
         }
@@ -180,14 +186,19 @@ impl Api {
             return Err(Status::conflict(call.qualified(), call.name(), &why));
         }
         strategy::prepare_update(call, &old, &mut new, part)?;
-        let allotment = self.allocate(call, Some(&old), &mut new)?;
         if books == Books::Open {
             strategy::track(call, Some(&old), &mut new, part)?;
         }
+        let mut admission = self.admission(call, Operation::Update, part, Some(&old));
+        if admission.mutate(&mut new).await? {
+            strategy::prepare_update(call, &old, &mut new, part)?;
+        }
+        let allotment = self.allocate(call, Some(&old), &mut new)?;
         object::set_meta(&mut new, "resourceVersion", object::meta(&old, "resourceVersion"));
         strategy::validate_update(call, &old, &new, part)?;
         self.admit_definition(call, Some(&old), &new)?;
         self.check_grants(call, Some(&old), &new)?;
+        let companions = admission.judge(&new).await?;
         if new == old {
             return Ok(old);
         }
@@ -199,26 +210,8 @@ impl Api {
         let stored = if gone {
             self.take_away(call, new, &current.object, current.revision).await?
         } else {
-            self.store_changed(call, new, current.revision, allotment).await?
+            self.store_changed(call, new, current.revision, allotment, companions.objects()).await?
         };
         Ok(call.present(stored.object))
-    }
-
-    /// Objects are made only in namespaces that are there and not on their way out.
-    pub(crate) fn check_namespace(&self, call: &Call) -> Result<(), Status> {
-        let Some(namespace) = call.namespace() else { return Ok(()) };
-        let served = self.catalog().served();
-        let Some(namespaces) = served.find("", "namespaces") else { return Ok(()) };
-        let found = self.storage().find(namespaces, None, namespace)?;
-        let Some(found) = found else {
-            return Err(Status::not_found(Qualified::new("", "namespaces"), namespace));
-        };
-        if object::deleting(&found.object) {
-            let why = format!(
-                "unable to create new content in namespace {namespace} because it is being terminated"
-            );
-            return Err(Status::forbidden(call.qualified(), call.name(), &why));
-        }
-        Ok(())
     }
 }

@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::fmt::Debug;
 use std::future::{Future, ready};
+use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -87,6 +88,16 @@ impl<K: Resource<DynamicType = ()> + Clone> Context<K> {
     }
 }
 
+/// What comes of some work, or the defect that it met: one object that breaks a pass must not end all passes.
+pub(crate) async fn caught<T>(work: impl Future<Output = T>) -> Result<T, Error> {
+    // What a pass leaves half done it also leaves half done when its connection breaks.
+    AssertUnwindSafe(work).catch_unwind().await.map_err(|panic| {
+        let text = panic.downcast_ref::<&str>().copied().map(str::to_owned);
+        let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
+        Error::Defect(text.unwrap_or_else(|| "no reason was given".to_owned()))
+    })
+}
+
 /// Runs a controller until the world ends: a pass over each object of its kind whenever it changed or the triggers name it,
 /// which may look for it among the known objects of the kind.
 pub(crate) async fn drive<K, W, T, P, F>(world: Arc<World>, triggers: W, pass: P)
@@ -111,7 +122,7 @@ where
     let step = move |object: Arc<K>, context: Arc<Context<K>>| {
         let passing = pass(object.clone(), context.world.clone());
         async move {
-            let outcome = passing.await;
+            let outcome = caught(passing).await.and_then(|outcome| outcome);
             if outcome.is_ok() {
                 context.succeeded(&object);
             }
@@ -143,5 +154,13 @@ mod tests {
         assert_eq!(patience.by_ref().nth(100), Some(LONGEST));
         patience.reset();
         assert_eq!(patience.next(), Some(FIRST));
+    }
+
+    #[tokio::test]
+    async fn a_pass_that_panics_is_a_pass_that_failed() {
+        let broken = caught(async { Vec::<u8>::new()[3] }).await;
+        let text = broken.unwrap_err().to_string();
+        assert!(text.starts_with("a defect: index out of bounds"), "{text}");
+        assert_eq!(caught(ready(7)).await.unwrap(), 7);
     }
 }

@@ -22,6 +22,9 @@ pub enum Error {
         /// Why it is not taken.
         why: String,
     },
+    /// A pass met a defect of this program.
+    #[error("a defect: {0}; other objects are looked after, and this one again later. Please report it")]
+    Defect(String),
     /// A value could not be written as JSON.
     #[error("an object cannot be written: {0}")]
     Json(#[from] serde_json::Error),

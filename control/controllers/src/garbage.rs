@@ -26,7 +26,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use crate::drive::Patience;
+use crate::drive::{Patience, caught};
 use crate::run::World;
 use graph::{Graph, Uid};
 use kinds::{KindKey, Kinds, Served};
@@ -196,11 +196,17 @@ impl Collector {
             && let Some(uid) = self.queue.pop(now)
         {
             let Some(visit) = Visit::of(&self.graph, &uid) else {
-                self.queue.finish(&uid, now);
+                self.queue.finish(&uid);
                 continue;
             };
             let (world, kinds) = (self.world.clone(), self.kinds.clone());
-            self.visits.spawn(async move { (uid, visit.make(&world, &kinds).await) });
+            self.visits.spawn(async move {
+                let outcome = caught(visit.make(&world, &kinds)).await.unwrap_or_else(|error| {
+                    tracing::error!(uid, %error, "a visit of the garbage collector failed");
+                    Outcome::Again
+                });
+                (uid, outcome)
+            });
         }
     }
 
@@ -221,7 +227,7 @@ impl Collector {
                 self.discover_at = self.discover_at.min(now + Duration::from_secs(1));
             }
         }
-        self.queue.finish(&uid, now);
+        self.queue.finish(&uid);
     }
 }
 

@@ -20,16 +20,19 @@ use tokio::sync::broadcast::error::RecvError;
 
 use crate::drive::Patience;
 
-/// How many changes a listener may be behind. One that is further behind is told of every object instead.
+/// How many changes a listener may be behind. One that is further behind is told what is different from what it knows.
 const BACKLOG: usize = 1024;
 
 /// What is known of one object.
 pub(crate) type Meta<K> = Arc<PartialObjectMeta<K>>;
-/// Namespace and name.
-type Key = (String, String);
+/// Namespace and name, shared by all who keep them.
+type Key = Arc<(String, String)>;
+/// The objects of a kind, as somebody knows them.
+type Known<K> = HashMap<Key, Meta<K>>;
 
 /// A change as listeners hear of it.
 pub(crate) struct Change<K> {
+    key: Key,
     before: Option<Meta<K>>,
     now: Option<Meta<K>>,
 }
@@ -37,7 +40,7 @@ pub(crate) struct Change<K> {
 // Not derived, which would ask the same of `K`.
 impl<K> Clone for Change<K> {
     fn clone(&self) -> Self {
-        Self { before: self.before.clone(), now: self.now.clone() }
+        Self { key: self.key.clone(), before: self.before.clone(), now: self.now.clone() }
     }
 }
 
@@ -55,7 +58,7 @@ impl<K> Change<K> {
 
 /// The known objects of a kind. Cheap to clone.
 pub(crate) struct Informer<K> {
-    known: Arc<RwLock<HashMap<Key, Meta<K>>>>,
+    known: Arc<RwLock<Known<K>>>,
     changes: broadcast::Sender<Change<K>>,
 }
 
@@ -79,7 +82,7 @@ where
         let objects = Api::<PartialObjectMeta<K>>::all(client);
         let mut events =
             watcher::watcher(objects, watcher::Config::default()).backoff(Patience::default()).boxed();
-        let mut listed: Option<HashMap<Key, Meta<K>>> = None;
+        let mut listed: Option<Known<K>> = None;
         while let Some(event) = events.next().await {
             match event {
                 Ok(Event::Init) => listed = Some(HashMap::new()),
@@ -90,7 +93,7 @@ where
                 }
                 Ok(Event::InitDone) => self.replace(listed.take().unwrap_or_default()),
                 Ok(Event::Apply(object)) => self.put(object),
-                Ok(Event::Delete(object)) => self.remove(&key(&object)),
+                Ok(Event::Delete(object)) => self.remove(key(&object)),
                 Err(error) => {
                     tracing::debug!(kind = %K::kind(&()), %error, "a watch broke; it begins anew");
                 }
@@ -99,36 +102,31 @@ where
     }
 
     fn put(&self, object: PartialObjectMeta<K>) {
-        let object = Arc::new(object);
-        let before = self.write(|known| known.insert(key(&*object), object.clone()));
-        self.tell(before, Some(object));
+        let (key, object) = (key(&object), Arc::new(object));
+        let before = self.write(|known| known.insert(key.clone(), object.clone()));
+        self.tell(Change { key, before, now: Some(object) });
     }
 
-    fn remove(&self, key: &Key) {
-        let before = self.write(|known| known.remove(key));
-        self.tell(before, None);
+    fn remove(&self, key: Key) {
+        let before = self.write(|known| known.remove(&key));
+        self.tell(Change { key, before, now: None });
     }
 
     /// Takes up what a new listing shows, and tells of everything that it shows differently.
-    fn replace(&self, listed: HashMap<Key, Meta<K>>) {
-        let mut before = self.write(|known| std::mem::replace(known, listed.clone()));
-        for (key, now) in listed {
-            let was = before.remove(&key);
-            let same = was.as_ref().is_some_and(|was| was.resource_version() == now.resource_version());
-            if !same {
-                self.tell(was, Some(now));
-            }
+    fn replace(&self, listed: Known<K>) {
+        let before = self.write(|known| std::mem::replace(known, listed.clone()));
+        for change in differences(&before, &listed) {
+            self.tell(change);
         }
-        before.into_values().for_each(|gone| self.tell(Some(gone), None));
     }
 
-    fn write<T>(&self, change: impl FnOnce(&mut HashMap<Key, Meta<K>>) -> T) -> T {
+    fn write<T>(&self, change: impl FnOnce(&mut Known<K>) -> T) -> T {
         change(&mut self.known.write().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn tell(&self, before: Option<Meta<K>>, now: Option<Meta<K>>) {
+    fn tell(&self, change: Change<K>) {
         // Nobody listening is no failure: what is known is there for whoever comes.
-        drop(self.changes.send(Change { before, now }));
+        drop(self.changes.send(change));
     }
 
     /// What is known of one object.
@@ -137,9 +135,9 @@ where
         self.known.read().unwrap_or_else(PoisonError::into_inner).get(&key).cloned()
     }
 
-    /// All objects known now.
-    pub(crate) fn all(&self) -> Vec<Meta<K>> {
-        self.known.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    /// What is different now from what somebody knows.
+    fn since(&self, told: &Known<K>) -> Vec<Change<K>> {
+        differences(told, &self.known.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// The names of the objects in a namespace that an owner controls.
@@ -151,27 +149,19 @@ where
             .collect()
     }
 
-    /// Every object known now, then every change.
+    /// Every object known now, then every change. A listener keeps what it was told, so that one that fell behind still
+    /// hears of every departure.
     pub(crate) fn changes(&self) -> impl Stream<Item = Change<K>> + Send + use<K> {
-        let listening = self.changes.subscribe();
-        let first = self.everything();
-        let state = (self.clone(), listening, first);
-        stream::unfold(state, |(informer, mut listening, mut waiting)| async move {
-            loop {
-                if let Some(change) = waiting.pop() {
-                    return Some((change, (informer, listening, waiting)));
-                }
-                match listening.recv().await {
-                    Ok(change) => return Some((change, (informer, listening, waiting))),
-                    Err(RecvError::Lagged(_)) => waiting = informer.everything(),
-                    Err(RecvError::Closed) => return None,
-                }
-            }
+        let listener = Listener {
+            listening: self.changes.subscribe(),
+            informer: self.clone(),
+            told: Known::new(),
+            waiting: None,
+        };
+        stream::unfold(listener, |mut listener| async move {
+            let change = listener.next().await?;
+            Some((change, listener))
         })
-    }
-
-    fn everything(&self) -> Vec<Change<K>> {
-        self.all().into_iter().map(|object| Change { before: None, now: Some(object) }).collect()
     }
 
     /// The objects of another kind that changes concern, as `concerns` finds them by the object before and after.
@@ -199,9 +189,66 @@ where
     }
 }
 
+/// Somebody who hears of changes.
+struct Listener<K> {
+    informer: Informer<K>,
+    listening: broadcast::Receiver<Change<K>>,
+    /// What it was told so far.
+    told: Known<K>,
+    /// What it is to be told before anything that is heard; absent until it began.
+    waiting: Option<std::vec::IntoIter<Change<K>>>,
+}
+
+impl<K> Listener<K>
+where
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
+{
+    async fn next(&mut self) -> Option<Change<K>> {
+        loop {
+            let waiting = self.waiting.get_or_insert_with(|| self.informer.since(&self.told).into_iter());
+            if let Some(change) = waiting.next() {
+                return Some(self.take(change));
+            }
+            match self.listening.recv().await {
+                Ok(change) => return Some(self.take(change)),
+                Err(RecvError::Lagged(_)) => {
+                    // What is heard from here on is newer than what is known here, or the same.
+                    self.listening = self.listening.resubscribe();
+                    self.waiting = None;
+                }
+                Err(RecvError::Closed) => return None,
+            }
+        }
+    }
+
+    fn take(&mut self, change: Change<K>) -> Change<K> {
+        match &change.now {
+            Some(now) => drop(self.told.insert(change.key.clone(), now.clone())),
+            None => drop(self.told.remove(&change.key)),
+        }
+        change
+    }
+}
+
+/// What differs between two states.
+fn differences<K>(before: &Known<K>, now: &Known<K>) -> Vec<Change<K>>
+where
+    K: Resource<DynamicType = ()> + Clone,
+{
+    let departed = before.iter().filter(|(key, _)| !now.contains_key(*key));
+    let departed =
+        departed.map(|(key, gone)| Change { key: key.clone(), before: Some(gone.clone()), now: None });
+    let changed = now.iter().filter_map(|(key, now)| {
+        let before = before.get(key).cloned();
+        let same = before.as_ref().is_some_and(|before| before.resource_version() == now.resource_version());
+        (!same).then(|| Change { key: key.clone(), before, now: Some(now.clone()) })
+    });
+    departed.chain(changed).collect()
+}
+
 fn key(object: &impl Resource) -> Key {
     let meta = object.meta();
-    (meta.namespace.clone().unwrap_or_default(), meta.name.clone().unwrap_or_default())
+    Arc::new((meta.namespace.clone().unwrap_or_default(), meta.name.clone().unwrap_or_default()))
 }
 
 #[cfg(test)]
@@ -216,10 +263,9 @@ mod tests {
         serde_json::from_value(meta).unwrap()
     }
 
-    fn listing(pods: &[(&str, &str)]) -> HashMap<Key, Meta<Pod>> {
-        pods.iter()
-            .map(|(name, version)| (("a".into(), (*name).into()), Arc::new(pod(name, version))))
-            .collect()
+    fn listing(pods: &[(&str, &str)]) -> Known<Pod> {
+        let all = pods.iter().map(|(name, version)| Arc::new(pod(name, version)));
+        all.map(|pod| (key(&*pod), pod)).collect()
     }
 
     fn heard(change: &Change<Pod>) -> (Option<String>, Option<String>) {
@@ -251,5 +297,25 @@ mod tests {
         }
         let (before, now) = heard(&changes.next().await.unwrap());
         assert_eq!((before, now), (None, Some((BACKLOG + 10).to_string())));
+    }
+
+    #[tokio::test]
+    async fn a_listener_that_is_too_far_behind_hears_of_every_departure() {
+        let informer = Informer::<Pod>::new();
+        let names: Vec<String> = (0..BACKLOG + 500).map(|at| format!("pod-{at}")).collect();
+        let all: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), "1")).collect();
+        informer.replace(listing(&all));
+        let mut changes = informer.changes().boxed();
+        for _ in 0..all.len() {
+            changes.next().await.unwrap();
+        }
+        informer.replace(listing(&all[..1]));
+        let mut gone = std::collections::HashSet::new();
+        while gone.len() + 1 < all.len() {
+            let next = tokio::time::timeout(std::time::Duration::from_secs(10), changes.next()).await;
+            let change = next.expect("every departure is told").unwrap();
+            gone.extend(change.departed().map(|gone| gone.name_any()));
+        }
+        assert!(!gone.contains("pod-0"));
     }
 }

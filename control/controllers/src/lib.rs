@@ -25,6 +25,7 @@ pub mod quota;
 pub mod replica_set;
 mod revision;
 mod run;
+mod served;
 pub mod stateful_set;
 mod time;
 

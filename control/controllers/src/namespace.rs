@@ -1,18 +1,20 @@
 //! Namespaces: what each has from the beginning, and how its contents go before it does.
 
 mod contents;
+mod emptying;
 mod provision;
 mod status;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use futures::stream::select;
+use futures::StreamExt as _;
+use futures::stream::select_all;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Namespace, ServiceAccount};
 use kube::api::PostParams;
 use kube::runtime::controller::Action;
-use kube::runtime::reflector::ObjectRef;
+use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Api, ResourceExt as _};
 use serde_json::json;
 
@@ -21,9 +23,8 @@ use crate::drive::drive;
 use crate::informer::Informer;
 use crate::owner::{is_ending, unless_gone, write_status};
 use crate::run::World;
+use emptying::Emptying;
 
-/// How soon a namespace is looked at again while its contents go.
-const WHILE_EMPTYING: Duration = Duration::from_millis(200);
 /// How often it is checked that a namespace still has what each has.
 const PROVISIONED: Duration = Duration::from_secs(300);
 const FINALIZER: &str = "kubernetes";
@@ -33,25 +34,42 @@ const MANAGER: &str = "namespace-controller";
 pub(crate) async fn run(world: Arc<World>) {
     let accounts = Informer::<ServiceAccount>::new();
     let following = world.clone().until_end(accounts.clone().follow(world.client.clone()));
-    let maps = world.maps.clone();
+    let (maps, pods) = (world.maps.clone(), world.pods.clone());
+    let emptying = Arc::new(Mutex::new(Emptying::default()));
     let namespaces = drive(
         world,
-        move |_| {
+        move |namespaces: Store<Namespace>| {
+            // Pods take their time to end, and mostly are the last that are left.
+            let ended = pods.changes().filter_map(move |change| {
+                let name = change.departed().and_then(|pod| pod.namespace());
+                let found = name.map(|name| ObjectRef::<Namespace>::new(&name));
+                let ending =
+                    found.filter(|found| namespaces.get(found).is_some_and(|space| is_ending(&*space)));
+                std::future::ready(ending)
+            });
             let account = accounts
                 .triggers(|object| provision::of_account(&object.metadata).map(ObjectRef::<Namespace>::new));
             let map =
                 maps.triggers(|object| provision::of_map(&object.metadata).map(ObjectRef::<Namespace>::new));
-            select(account, map)
+            select_all([account.boxed(), map.boxed(), ended.boxed()])
         },
-        reconcile,
+        move |namespace, world| reconcile(namespace, world, emptying.clone()),
     );
     futures::future::join(namespaces, following).await;
 }
 
-async fn reconcile(namespace: Arc<Namespace>, world: Arc<World>) -> Result<Action, Error> {
+async fn reconcile(
+    namespace: Arc<Namespace>,
+    world: Arc<World>,
+    emptying: Arc<Mutex<Emptying>>,
+) -> Result<Action, Error> {
+    let emptying = || emptying.lock().unwrap_or_else(PoisonError::into_inner);
     let name = namespace.name_any();
     let namespaces = Api::<Namespace>::all(world.client.clone());
-    let Some(namespace) = namespaces.get_opt(&name).await? else { return Ok(Action::await_change()) };
+    let Some(namespace) = namespaces.get_opt(&name).await? else {
+        emptying().forget(&namespace.uid().unwrap_or_default());
+        return Ok(Action::await_change());
+    };
     if !is_ending(&namespace) {
         provision::account(&world.client, &name).await?;
         if let Some(certificates) = &world.settings.root_certificates {
@@ -63,12 +81,19 @@ async fn reconcile(namespace: Arc<Namespace>, world: Arc<World>) -> Result<Actio
     if !held.iter().any(|finalizer| finalizer == FINALIZER) {
         return Ok(Action::await_change());
     }
-    let remaining = contents::empty(&world.client, &name).await;
+    let uid = namespace.uid().unwrap_or_default();
+    let left = emptying().left(&uid);
+    let mut remaining = contents::empty_all_of(&world.client, &name, left).await;
+    if remaining.is_empty() {
+        // Nothing was left of what was known to be: only a look at everything shows that the namespace is empty.
+        remaining = contents::empty(&world.client, &name).await;
+    }
     if !remaining.is_empty() {
         let new = status::status(&namespace, &remaining, Timestamp::now());
         write_status(&namespaces, &namespace, MANAGER, namespace.status.as_ref(), &new).await?;
-        return Ok(Action::requeue(WHILE_EMPTYING));
+        return Ok(Action::requeue(emptying().note(uid, remaining)));
     }
+    emptying().forget(&uid);
     let rest: Vec<String> = held.into_iter().filter(|finalizer| finalizer != FINALIZER).collect();
     let body: Namespace = serde_json::from_value(json!({
         "apiVersion": "v1",

@@ -63,14 +63,17 @@ impl World {
     }
 }
 
-/// Runs all controllers of the built-in kinds until `shutdown` is cancelled.
+/// Runs all controllers of the built-in kinds until `shutdown` is cancelled. Ends before that only by a defect, when one of
+/// them can no longer work: whoever runs them is to know.
 pub async fn run(client: Client, shutdown: CancellationToken) {
     run_with(client, Settings::default(), shutdown).await;
 }
 
-/// Runs all controllers of the built-in kinds with these settings until `shutdown` is cancelled.
+/// Runs all controllers of the built-in kinds with these settings, as [`run`] does.
 pub async fn run_with(client: Client, settings: Settings, shutdown: CancellationToken) {
     let (events, writer) = events::channel();
+    let shutdown = shutdown.child_token();
+    let end = shutdown.clone();
     let world = Arc::new(World {
         client: client.clone(),
         shutdown,
@@ -101,9 +104,35 @@ pub async fn run_with(client: Client, settings: Settings, shutdown: Cancellation
     running.spawn(endpoints::run(world.clone()));
     running.spawn(namespace::run(world.clone()));
     running.spawn(garbage::run(world));
+    all_or_none(running, end).await;
+}
+
+/// Waits for all; one that ends before it was asked to asks the others to end.
+async fn all_or_none(mut running: JoinSet<()>, end: CancellationToken) {
     while let Some(ended) = running.join_next().await {
         if let Err(error) = ended {
-            tracing::error!(%error, "a controller failed and is no longer running; restart to bring it back");
+            tracing::error!(%error, "a controller failed; all end");
+        } else if !end.is_cancelled() {
+            tracing::error!("a controller ended on its own; all end");
+        }
+        end.cancel();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_controllers_end_together_when_one_can_no_longer_work() {
+        for broken in [true, false] {
+            let end = CancellationToken::new();
+            let mut running = JoinSet::new();
+            let lasting = end.clone();
+            running.spawn(async move { lasting.cancelled().await });
+            running.spawn(async move { assert!(!broken, "a defect") });
+            let all = tokio::time::timeout(Duration::from_secs(10), all_or_none(running, end.clone()));
+            assert!(all.await.is_ok() && end.is_cancelled());
         }
     }
 }

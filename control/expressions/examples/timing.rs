@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value as Json, json};
-use xebec_expressions::rules::RuleSet;
+use xebec_expressions::rules::{Judgement, RuleSet};
 use xebec_expressions::{CALL_LIMIT, Environment, Schema, Value};
 
 /// For how long each thing is timed.
@@ -59,8 +59,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             let kind = definition["spec"]["names"]["kind"].as_str().unwrap_or("?").to_owned();
             for version in definition["spec"]["versions"].as_array().into_iter().flatten() {
                 let schema = &version["schema"]["openAPIV3Schema"];
-                let compile = micros(|| drop(RuleSet::compile(schema)));
-                let rules = RuleSet::compile(schema).0.costs().len();
+                let compile = micros(|| drop(RuleSet::compile(schema, "")));
+                let rules = RuleSet::compile(schema, "").0.costs().len();
                 println!("{kind}: {rules} rules compile in {compile:.0} µs");
                 if kind == "HTTPRoute" {
                     time_route(schema);
@@ -72,10 +72,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 }
 
 fn time_route(schema: &Json) {
-    let (set, _) = RuleSet::compile(schema);
+    let (set, _) = RuleSet::compile(schema, "");
     let route = route();
-    let (failures, cost) = set.validate(&route, None, false);
-    let whole = micros(|| drop(set.validate(&route, None, false)));
+    let Judgement { failures, cost, .. } = set.validate(&route, None, None);
+    let whole = micros(|| drop(set.validate(&route, None, None)));
     println!("  a route with 4 rules is judged in {whole:.1} µs ({} failures, cost {cost})", failures.len());
     let mut found = BTreeMap::new();
     rules_below(schema, &mut found);

@@ -9,14 +9,19 @@ use crate::types::Type;
 use crate::{admission, checker, parser};
 
 /// Why an expression has no program.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum CompileError {
     /// It is wrong; the issues say where and how.
     #[error(transparent)]
     Issues(#[from] Issues),
     /// A constant of it can not be what it is used as: change that constant.
-    #[error("{0}")]
-    Program(String),
+    #[error("{reason}")]
+    Program {
+        /// Why.
+        reason: String,
+        /// The type that the expression would have had.
+        output: Type,
+    },
 }
 
 /// Variables and functions that expressions are compiled against.
@@ -102,7 +107,8 @@ impl Environment {
         let tree = parser::parse(expression)?;
         let checked = checker::check(expression, tree, self)?;
         let variables = self.variables.iter().map(|(name, _)| name.clone()).collect();
-        Program::plan(checked, variables).map_err(CompileError::Program)
+        let output = checked.type_of(&checked.tree.root).clone();
+        Program::plan(checked, variables).map_err(|reason| CompileError::Program { reason, output })
     }
 
     pub(crate) fn variable_named(&self, name: &str) -> Option<(usize, &Type)> {

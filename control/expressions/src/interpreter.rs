@@ -495,7 +495,9 @@ pub(crate) fn native_name(value: &Value<'_>) -> &'static str {
         Value::Duration(_) => "types.Duration",
         Value::Type(_) => "*types.Type",
         Value::Optional(_) => "*types.Optional",
+        Value::List(List::Typed(..)) => "*common.unstructuredList",
         Value::List(_) => "*types.baseList",
+        Value::Map(Map::Typed(..)) => "*common.unstructuredMap",
         Value::Map(_) => "*types.baseMap",
         _ => "ref.Val",
     }

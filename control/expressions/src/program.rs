@@ -109,6 +109,8 @@ pub(crate) enum Node {
 pub(crate) struct Call {
     pub(crate) function: Function,
     pub(crate) declaration: &'static Declaration,
+    /// The overload that is meant, where the checker left but one.
+    pub(crate) overload: Option<&'static str>,
     pub(crate) args: Vec<Node>,
     pub(crate) cost: Cost,
     pub(crate) pattern: Option<Regex>,

@@ -7,6 +7,7 @@
 
 mod compile;
 mod field_path;
+mod keyed_list;
 mod run;
 
 use std::collections::BTreeMap;
@@ -19,6 +20,7 @@ use crate::schema::Schema;
 
 pub use compile::{MOST_RULE_COST, MOST_SCHEMA_COST};
 pub use field_path::field_path;
+pub use keyed_list::KeyedList;
 
 /// The kind of a mistake, as Kubernetes names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,17 +33,50 @@ pub enum Reason {
     Required,
     /// A value is there twice.
     Duplicate,
+    /// A value is none of those that may be.
+    Unsupported,
+    /// It can not be judged.
+    Internal,
 }
 
 /// Something wrong with the rules of a schema.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
-    /// Where, below the schema: `properties[spec].x-kubernetes-validations[0].rule`.
+    /// Where: the path that was given for the schema, and below it `properties[spec].x-kubernetes-validations[0].rule`.
     pub path: String,
     /// Of what kind.
     pub reason: Reason,
+    /// The wrong value, as errors show it.
+    pub value: Option<String>,
     /// What.
     pub detail: String,
+}
+
+/// A step from an object to a part of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step<'a> {
+    /// To a property that the schema names.
+    Property(&'a str),
+    /// To an entry of a map.
+    Entry(&'a str),
+    /// To an element of a list.
+    Element(usize),
+    /// To the same value, as a part of `allOf` speaks of it.
+    Part,
+}
+
+/// Tells whether what these steps lead to is what it was before, so that rules which it breaks are forgiven.
+pub type Unchanged<'a> = Option<&'a dyn Fn(&[Step<'_>]) -> bool>;
+
+/// What rules say of an object.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Judgement {
+    /// The rules that are broken.
+    pub failures: Vec<Failure>,
+    /// Those that are broken by what did not change.
+    pub forgiven: Vec<Failure>,
+    /// What all rules cost together.
+    pub cost: u64,
 }
 
 /// A rule that an object breaks, or that could not be run.
@@ -64,6 +99,8 @@ struct Rule {
     message: String,
     message_expression: String,
     reason: Option<Reason>,
+    /// The name of the reason, where one is given.
+    reason_name: Option<String>,
     field_path: String,
     optional_old_self: Option<bool>,
 }
@@ -101,8 +138,6 @@ struct Place {
     /// For the elements of a list or the values of a map.
     items: Option<Box<Place>>,
     all_of: Vec<Place>,
-    /// Whether the values of an object can be told from those of the old one.
-    correlated: bool,
 }
 
 impl Place {
@@ -119,14 +154,15 @@ pub struct RuleSet {
 }
 
 impl RuleSet {
-    /// Compiles the rules of `openapi`, the schema of a whole object, and tells what is wrong with them.
-    pub fn compile(openapi: &Json) -> (Self, Vec<Problem>) {
-        compile::compile(openapi, true)
+    /// Compiles the rules of `openapi`, the schema of a whole object, and tells what is wrong with them. `path` is where the
+    /// schema stands, for errors.
+    pub fn compile(openapi: &Json, path: &str) -> (Self, Vec<Problem>) {
+        compile::compile(openapi, path, true)
     }
 
     /// Like [`Self::compile`] for the schema of any value.
-    pub fn compile_part(openapi: &Json) -> (Self, Vec<Problem>) {
-        compile::compile(openapi, false)
+    pub fn compile_part(openapi: &Json, path: &str) -> (Self, Vec<Problem>) {
+        compile::compile(openapi, path, false)
     }
 
     /// Whether there are no rules.
@@ -140,11 +176,11 @@ impl RuleSet {
     }
 
     /// Runs the rules over `object`, which replaces `old`. A rule that does not compare with the old value is not held
-    /// against what did not change if `ratchet`. The second is what the rules cost together.
-    pub fn validate(&self, object: &Json, old: Option<&Json>, ratchet: bool) -> (Vec<Failure>, u64) {
+    /// against what `unchanged` calls so.
+    pub fn validate(&self, object: &Json, old: Option<&Json>, unchanged: Unchanged<'_>) -> Judgement {
         match &self.root {
-            Some(root) => run::run(root, object, old, ratchet),
-            None => (Vec::new(), 0),
+            Some(root) => run::run(root, object, old, unchanged),
+            None => Judgement::default(),
         }
     }
 }

@@ -1,16 +1,20 @@
 //! Structural schemas: what a CustomResourceDefinition's `openAPIV3Schema` says, compiled once.
 //!
-//! [`compile`] checks a schema by the rules of Kubernetes and turns it into a [`Structural`]; that validates, defaults and
-//! prunes objects, and gives the merge model ([`Node`]) that patches and server-side apply walk. Every walk goes down the
+//! [`compile`] checks a schema by the rules of Kubernetes and turns it into a [`Structural`], its rules in CEL with it; that
+//! judges, defaults and prunes objects, and gives the merge model ([`Node`]) that patches and server-side apply walk. Every walk goes down the
 //! schema, whose depth is limited, so an object can not make it recurse further than its schema.
 
 mod compile;
+mod correlation;
 mod default;
 mod formats;
+mod judgement;
 mod junctor;
+mod list_type;
 mod merge_model;
 mod pattern;
 mod prune;
+mod scale;
 mod validate;
 
 #[cfg(test)]
@@ -20,11 +24,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde_json::{Number, Value};
+use xebec_expressions::rules::RuleSet;
 
 use crate::field::FieldError;
+use crate::resource::Scale;
 use crate::schema::{ListType, Node};
 
 pub use compile::{MAX_DEPTH, MAX_NODES, compile, compile_at};
+pub use judgement::{Change, Verdict};
 pub use merge_model::object_meta;
 pub use pattern::{Pattern, compile as compile_pattern};
 
@@ -33,6 +40,7 @@ pub use pattern::{Pattern, compile as compile_pattern};
 pub struct Structural {
     root: Arc<Schema>,
     node: Arc<Node>,
+    rules: Option<Arc<RuleSet>>,
 }
 
 impl Structural {
@@ -46,9 +54,27 @@ impl Structural {
         &self.node
     }
 
-    /// Everything that is wrong with `object`, as Kubernetes words it.
+    /// The rules in CEL (`x-kubernetes-validations`), if there are any.
+    pub fn rules(&self) -> Option<&RuleSet> {
+        self.rules.as_deref()
+    }
+
+    /// Everything that is wrong with a new `object`, as Kubernetes words it; its own metadata is left to
+    /// [`crate::metadata`].
     pub fn validate(&self, object: &Value) -> Vec<FieldError> {
-        validate::validate(&self.root, object)
+        self.judge(object, Change::Create, None, Vec::new()).errors
+    }
+
+    /// Judges an object as it comes to be by `change`. `scale` is where its scale subresource finds its numbers, `errors`
+    /// are what is wrong with its metadata: where something is missing there, no rule is run.
+    pub fn judge(
+        &self,
+        object: &Value,
+        change: Change<'_>,
+        scale: Option<&Scale>,
+        errors: Vec<FieldError>,
+    ) -> Verdict {
+        judgement::judge(self, object, change, scale, errors)
     }
 
     /// Fills in what the object leaves out and the schema has a default for, and drops nulls where none may be.
@@ -141,27 +167,12 @@ pub struct Schema {
     pub list_type: Option<ListType>,
     /// The object is owned as one value (`x-kubernetes-map-type: atomic`).
     pub atomic: bool,
-    /// The rules that are told in CEL (`x-kubernetes-validations`); they are kept here for the engine that reads them.
-    pub rules: Vec<Rule>,
+    /// Whether there is a set or a list with keys here or below.
+    pub tells_elements: bool,
+    /// Whether there is an embedded object here or below.
+    pub embeds: bool,
     /// The rules on values.
     pub checks: Checks,
-}
-
-/// A rule in CEL (`x-kubernetes-validations`).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Rule {
-    /// The expression that must be true.
-    pub rule: Box<str>,
-    /// What to say where it is not.
-    pub message: Option<Box<str>>,
-    /// An expression for what to say.
-    pub message_expression: Option<Box<str>>,
-    /// The reason of the cause: `FieldValueInvalid`, `FieldValueForbidden`, `FieldValueRequired` or `FieldValueDuplicate`.
-    pub reason: Option<Box<str>>,
-    /// The field to blame, from here, such as `.spec.replicas`.
-    pub field_path: Option<Box<str>>,
-    /// `oldSelf` is optional, and the rule holds at creation too.
-    pub optional_old_self: bool,
 }
 
 /// Rules on a value that say nothing about its structure.

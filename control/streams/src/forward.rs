@@ -78,6 +78,8 @@ async fn pump(input: &mut Input, output: &Output, connection: impl Io) -> Result
     tokio::select! {
         // The pod has said all: what the client still sends reaches nobody.
         ended = from_pod => ended,
+        // The client wants no more, though the pod may have nothing to say for hours.
+        () = output.ended() => Err(Error::Gone),
         ended = async {
             match to_pod.as_mut().await {
                 Ok(()) => std::future::pending().await,
@@ -176,8 +178,10 @@ where
     if ports.is_empty() || ports.len() > PORTS {
         return Err(Error::Protocol(format!("{} ports; name 1 to {PORTS} with ?ports=", ports.len())));
     }
-    let (mut sender, mut receiver) = websocket::accept(io).await;
-    let (messages, mut leaving) = mpsc::channel::<Bytes>(WAITING);
+    let (sender, mut receiver) = websocket::accept(io).await;
+    let (messages, leaving) = mpsc::channel(WAITING);
+    // The connection ends with the last of its ports.
+    let asking = messages.downgrade();
     let mut inputs = Vec::new();
     let mut carried = JoinSet::new();
     // Channels are numbered by a byte, and there are at most 200.
@@ -195,21 +199,16 @@ where
         });
     }
     drop(messages);
-    let outward = async {
-        while let Some(message) = leaving.recv().await {
-            sender.send(message).await?;
-        }
-        sender.close().await;
-        Ok::<_, Error>(())
-    };
+    let outward = sender.carry(leaving);
     let inward = async {
         while let Some(message) = receiver.receive().await? {
             let Some(number) = message.first() else { continue };
             // What comes on a channel for errors, or for no port, is nobody's.
             if number % 2 == 0
                 && let Some(input) = inputs.get(usize::from(*number / 2))
+                && let Some(asking) = asking.upgrade()
             {
-                _ = input.send(message.slice(1..)).await;
+                websocket::hand_on(input, message.slice(1..), &asking).await?;
             }
         }
         Ok::<_, Error>(())

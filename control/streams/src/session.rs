@@ -14,7 +14,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::negotiation::{Accepted, Transport};
-use crate::{Error, Io, spdy, websocket};
+use crate::websocket::{self, Outgoing};
+use crate::{Error, Io, spdy};
 
 /// How long a client may take to open its streams.
 pub(crate) const OPENING: Duration = Duration::from_secs(30);
@@ -29,8 +30,6 @@ const STDERR: u8 = 2;
 const ERROR: u8 = 3;
 const RESIZE: u8 = 4;
 const CLOSE: u8 = 255;
-/// In place of a message, which has at least a channel: the connection is to be closed.
-const END: Bytes = Bytes::new();
 
 /// Which streams the client asked for.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -65,7 +64,7 @@ pub struct Output(Way);
 #[derive(Debug, Clone)]
 enum Way {
     Spdy(spdy::Writer),
-    Channel { number: u8, messages: mpsc::Sender<Bytes> },
+    Channel { number: u8, messages: mpsc::Sender<Outgoing> },
 }
 
 impl Output {
@@ -73,7 +72,7 @@ impl Output {
         Self(Way::Spdy(writer))
     }
 
-    pub(crate) fn channel(number: u8, messages: mpsc::Sender<Bytes>) -> Self {
+    pub(crate) fn channel(number: u8, messages: mpsc::Sender<Outgoing>) -> Self {
         Self(Way::Channel { number, messages })
     }
 
@@ -89,7 +88,7 @@ impl Output {
                 let mut message = BytesMut::with_capacity(data.len() + 1);
                 message.put_u8(*number);
                 message.put_slice(&data);
-                messages.send(message.freeze()).await.map_err(|_| Error::Gone)
+                messages.send(Outgoing::Message(message.freeze())).await.map_err(|_| Error::Gone)
             }
         }
     }
@@ -98,7 +97,7 @@ impl Output {
     async fn end(&self) -> Result<(), Error> {
         match &self.0 {
             Way::Spdy(writer) => writer.finish().await,
-            Way::Channel { messages, .. } => messages.send(END).await.map_err(|_| Error::Gone),
+            Way::Channel { messages, .. } => messages.send(Outgoing::Close).await.map_err(|_| Error::Gone),
         }
     }
 
@@ -107,6 +106,14 @@ impl Output {
         match &self.0 {
             Way::Spdy(writer) => writer.finish().await,
             Way::Channel { .. } => Ok(()),
+        }
+    }
+
+    /// Waits until nobody wants anything more of it.
+    pub(crate) async fn ended(&self) {
+        match &self.0 {
+            Way::Spdy(writer) => writer.ended().await,
+            Way::Channel { messages, .. } => messages.closed().await,
         }
     }
 }
@@ -199,22 +206,23 @@ pub async fn session(io: impl Io, accepted: Accepted, wants: Wants) -> Result<Se
 }
 
 fn channels(io: impl Io, closes: bool, wants: Wants) -> Session {
-    let (messages, mut leaving) = mpsc::channel::<Bytes>(WAITING);
+    let (messages, leaving) = mpsc::channel(WAITING);
     let (stdin, input) = mpsc::channel(WAITING);
     let (resize, sizes) = mpsc::channel(WAITING);
     let gone = CancellationToken::new();
     let left = gone.clone();
+    // The task must not keep its own queue open.
+    let asking = messages.downgrade();
     let task = tokio::spawn(async move {
-        let (mut sender, mut receiver) = websocket::accept(io).await;
+        let (sender, mut receiver) = websocket::accept(io).await;
         let mut stdin = wants.stdin.then_some(stdin);
         let inward = async {
             while let Some(message) = receiver.receive().await? {
                 let Some((channel, data)) = message.split_first() else { continue };
                 match *channel {
                     STDIN if !data.is_empty() => {
-                        if let Some(stdin) = &stdin {
-                            // A process that reads no more has no use for it.
-                            _ = stdin.send(message.slice(1..)).await;
+                        if let (Some(stdin), Some(asking)) = (&stdin, asking.upgrade()) {
+                            websocket::hand_on(stdin, message.slice(1..), &asking).await?;
                         }
                     }
                     RESIZE => tell_size(&resize, data),
@@ -224,18 +232,9 @@ fn channels(io: impl Io, closes: bool, wants: Wants) -> Session {
             }
             Ok::<_, Error>(())
         };
-        let outward = async {
-            while let Some(message) = leaving.recv().await
-                && message != END
-            {
-                sender.send(message).await?;
-            }
-            sender.close().await;
-            Ok(())
-        };
         tokio::pin!(inward);
         let ended = tokio::select! {
-            ended = outward => {
+            ended = sender.carry(leaving) => {
                 // The client answers the close, so that no reset overtakes the last message.
                 _ = tokio::time::timeout(Duration::from_secs(1), inward).await;
                 ended

@@ -8,6 +8,8 @@ use crate::{Error, Io, websocket};
 
 /// The bytes that wait on either way.
 const WAITING: usize = 128 << 10;
+/// The most that is sent in one message.
+const PIECE: usize = 32 << 10;
 
 /// The byte stream in a WebSocket, and the task that carries it, which ends with either; dropping the task closes it.
 pub(crate) fn open(io: impl Io) -> (DuplexStream, AbortOnDropHandle<()>) {
@@ -22,9 +24,10 @@ pub(crate) fn open(io: impl Io) -> (DuplexStream, AbortOnDropHandle<()>) {
             Ok::<_, Error>(())
         };
         let outward = async {
-            let mut buffer = BytesMut::new();
+            let mut buffer = BytesMut::with_capacity(PIECE);
             while read.read_buf(&mut buffer).await? > 0 {
                 sender.send(buffer.split().freeze()).await?;
+                buffer.reserve(PIECE);
             }
             sender.close().await;
             Ok::<_, Error>(())

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointPort, EndpointSlice};
 use xebec_api::gateway::BackendRef;
-use xebec_proxy::config::{Backend, BackendProtocol, BackendTls, Certificate, Target};
+use xebec_proxy::config::{Backend, BackendProtocol, BackendTls, Certificate, SessionKey, Target};
 
 use crate::Snapshot;
 use crate::address::Key;
@@ -24,6 +24,8 @@ pub(crate) struct Backends<'a> {
     slices: HashMap<Key<'a>, Vec<&'a EndpointSlice>>,
     grants: &'a Grants<'a>,
     policies: &'a Policies<'a>,
+    /// What the tokens of sessions with them are sealed with.
+    pub(crate) session_key: SessionKey,
 }
 
 /// A backend that was found.
@@ -59,7 +61,8 @@ impl<'a> Backends<'a> {
                 slices.entry((namespace, service.as_str())).or_default().push(&**slice);
             }
         }
-        Self { services: services.collect(), slices, grants, policies }
+        let session_key = snapshot.options.session_key;
+        Self { services: services.collect(), slices, grants, policies, session_key }
     }
 
     /// The backend of a reference; a wrong one leads to an invalid backend and is noted, the first of several.

@@ -10,7 +10,8 @@ use xebec_api::gateway::{
     SessionPersistenceType,
 };
 use xebec_proxy::config::{
-    Action, Backend, Bearer, PathMatch, Pattern, Retry, Route, RouteMatch, Session, Timeouts, ValueMatch,
+    Action, Backend, Bearer, PathMatch, Pattern, Retry, Route, RouteMatch, Session, SessionKey, Timeouts,
+    ValueMatch,
 };
 
 use crate::backend::{Asker, Backends};
@@ -43,7 +44,12 @@ pub(crate) fn compile<'a>(
         };
         let timeouts = rule.timeouts.as_ref().map(timeouts).transpose().map_err(named)?.unwrap_or_default();
         let retry = rule.retry.as_ref().map(retry).transpose().map_err(named)?;
-        let session = rule.session_persistence.as_ref().map(session).transpose().map_err(named)?;
+        let session = rule
+            .session_persistence
+            .as_ref()
+            .map(|wanted| session(wanted, backends.session_key))
+            .transpose()
+            .map_err(named)?;
         let session = session.map(Arc::new);
         let every = [HttpMatch::default()];
         let matches = if rule.matches.is_empty() { &every[..] } else { &rule.matches[..] };
@@ -102,7 +108,7 @@ fn retry(wanted: &api::Retry) -> Result<Retry, String> {
     Ok(Retry { attempts, statuses, backoff })
 }
 
-fn session(wanted: &SessionPersistence) -> Result<Session, String> {
+fn session(wanted: &SessionPersistence, key: SessionKey) -> Result<Session, String> {
     let given = wanted.session_name.as_deref().filter(|name| !name.is_empty());
     let permanent = wanted.cookie_config.as_ref().map(|config| config.lifetime_type).unwrap_or_default()
         == CookieLifetimeType::Permanent;
@@ -120,7 +126,7 @@ fn session(wanted: &SessionPersistence) -> Result<Session, String> {
         }
         SessionPersistenceType::Header => Bearer::Header(name(given.unwrap_or("x-xebec-session"))?),
     };
-    Ok(Session { bearer, lifetime })
+    Ok(Session { bearer, lifetime, key })
 }
 
 fn not_a_duration(text: &str) -> String {

@@ -36,7 +36,7 @@ mod world;
 
 pub use ingress::INGRESS_CONTROLLER;
 pub use run::run;
-pub use snapshot::{Options, Place, Pool, Snapshot, Unbound};
+pub use snapshot::{Options, Place, Pool, Snapshot, Unbound, served_port};
 pub use translation::{Said, Status, Translation, translate};
 
 /// The controller's name, as a GatewayClass gives it.

@@ -13,7 +13,7 @@ use xebec_api::gateway::{
     BackendTLSPolicy, GRPCRoute, Gateway, GatewayClass, HTTPRoute, ListenerSet, ReferenceGrant, TCPRoute,
     TLSRoute, UDPRoute,
 };
-use xebec_proxy::config::TrustRoots;
+use xebec_proxy::config::{SessionKey, TrustRoots};
 
 /// How far ports below 1024 are moved where they may not be opened.
 const MOVED_BY: u16 = 8000;
@@ -25,13 +25,20 @@ pub struct Options {
     pub pool: Pool,
     /// Whether ports below 1024 may be opened; else they are served 8000 above.
     pub privileged: bool,
+    /// What the tokens of sessions are sealed with.
+    pub session_key: SessionKey,
 }
 
 impl Options {
     /// The port at which a listener's port is served.
     pub fn served(&self, port: u16) -> u16 {
-        if port < 1024 && !self.privileged { port + MOVED_BY } else { port }
+        served_port(port, self.privileged)
     }
+}
+
+/// The port at which a listener's port is served, by whether ports below 1024 may be opened.
+pub fn served_port(port: u16, privileged: bool) -> u16 {
+    if port < 1024 && !privileged { port + MOVED_BY } else { port }
 }
 
 /// A network of IPv4 addresses, of which the first and the last are left out.

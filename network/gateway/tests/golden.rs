@@ -13,7 +13,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use xebec_gateway::{Options, Place, Pool, Snapshot, Unbound, translate};
-use xebec_proxy::config::{ClientValidation, Ending, Listener, Protocol, Tls, TlsDomain, VirtualHost};
+use xebec_proxy::config::{
+    ClientValidation, Ending, Listener, Protocol, SessionKey, Tls, TlsDomain, VirtualHost,
+};
 
 const NOW: &str = "2026-01-01T00:00:00Z";
 
@@ -22,7 +24,11 @@ fn read<T: DeserializeOwned>(object: &Value) -> Arc<T> {
 }
 
 fn options() -> Options {
-    Options { pool: Pool::new(Ipv4Addr::new(127, 128, 0, 0), 16), privileged: false }
+    Options {
+        pool: Pool::new(Ipv4Addr::new(127, 128, 0, 0), 16),
+        privileged: false,
+        session_key: SessionKey::new([7; SessionKey::LENGTH]),
+    }
 }
 
 fn snapshot(objects: &[Value]) -> Snapshot {

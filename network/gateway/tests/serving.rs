@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 use xebec_gateway::{Options, Pool, run};
+use xebec_proxy::config::SessionKey;
 use xebec_proxy::proxy::{Limits, Proxy};
 
 const UNDEFINED_FOR: usize = 3;
@@ -83,7 +84,11 @@ async fn a_gateway_is_opened_once_its_kind_is_defined_and_closed_at_the_shutdown
     let client =
         Client::new(tower::service_fn(move |request| Arc::clone(&answering).answer(request)), "default");
     let shutdown = CancellationToken::new();
-    let options = Options { pool: Pool::new("127.128.0.0".parse().unwrap(), 16), privileged: false };
+    let options = Options {
+        pool: Pool::new("127.128.0.0".parse().unwrap(), 16),
+        privileged: false,
+        session_key: SessionKey::new([7; SessionKey::LENGTH]),
+    };
     let running = tokio::spawn(run(client, Proxy::new(Limits::default()), options, None, shutdown.clone()));
 
     let path = "/apis/gateway.networking.k8s.io/v1/namespaces/infra/gateways/web/status";

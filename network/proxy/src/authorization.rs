@@ -12,8 +12,8 @@ use crate::body::Body;
 use crate::carry::body_refusal;
 use crate::config::Authorization;
 use crate::forward::{Answer, Asked, Forwarder};
-use crate::hop;
 use crate::replay::{self, Kept};
+use crate::{filter, hop};
 
 /// What the service says.
 pub(crate) enum Verdict {
@@ -31,7 +31,7 @@ pub(crate) async fn ask(
 ) -> Result<Verdict, Refusal> {
     let body = match rules.body_bytes {
         None => Bytes::new(),
-        Some(most) => match replay::keep(std::mem::replace(&mut asked.body, Body::Empty), most).await {
+        Some(most) => match replay::keep(asked.body.take(), most, forwarder.client_idle()).await {
             Ok(Kept::Whole(body)) => {
                 asked.body = if body.is_empty() { Body::Empty } else { Body::Full(body.clone()) };
                 body
@@ -65,8 +65,12 @@ pub(crate) async fn ask(
     Ok(Verdict::Passes(headers))
 }
 
-/// Puts what the service said of a request into it.
-pub(crate) fn take(headers: HeaderMap, request: &mut Parts) {
+/// Puts what the service said of a request into it. What the service is to say the client cannot: its own headers of
+/// these names go even where the service is silent.
+pub(crate) fn take(rules: &Authorization, headers: HeaderMap, request: &mut Parts) {
+    for name in rules.taken.iter().filter(|name| **name != HOST && !filter::frames(name)) {
+        request.headers.remove(name);
+    }
     let mut last = None;
     for (name, value) in headers {
         // A map names each key once, before the first of its values.

@@ -1,6 +1,7 @@
 //! Message bodies, wherever they come from.
 
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -60,6 +61,8 @@ pub(crate) enum StreamError {
     TooLarge,
     #[error("nothing moved for too long")]
     Stalled,
+    #[error("the client sent nothing more of the body for too long")]
+    Unsent,
     #[error("the route's time limit passed")]
     Late,
     #[error("{0}")]
@@ -79,6 +82,8 @@ pub(crate) struct Http2Request {
 pub(crate) struct Http2Response {
     pub(crate) body: Incoming,
     watchdog: Watchdog,
+    /// The request's body, which may still be moving, and how much of it had moved.
+    upload: (Arc<Report>, u64),
     /// Given up when the body is dropped.
     _place: StreamGuard,
 }
@@ -90,23 +95,44 @@ pub(crate) struct Limited {
     limit: Pin<Box<Sleep>>,
 }
 
-/// Where a body's failure is told.
-pub(crate) type Fault = Arc<OnceLock<StreamError>>;
+/// What is told of a body that a task reads by itself.
+#[derive(Debug, Default)]
+pub(crate) struct Report {
+    fault: OnceLock<StreamError>,
+    frames: AtomicU64,
+}
 
-/// A body that tells its failure.
+impl Report {
+    /// The first failure, which is the cause of all others.
+    pub(crate) fn fault(&self) -> Option<&StreamError> {
+        self.fault.get()
+    }
+
+    /// How many pieces were read.
+    pub(crate) fn frames(&self) -> u64 {
+        self.frames.load(Ordering::Relaxed)
+    }
+}
+
+/// A body that tells of itself.
 #[derive(Debug)]
 pub(crate) struct Told {
     body: Body,
-    fault: Fault,
+    report: Arc<Report>,
 }
 
 impl Body {
-    /// Tells a failure of the body here.
-    pub(crate) fn telling(self, fault: &Fault) -> Self {
+    /// Tells here how the body moves, and its failure.
+    pub(crate) fn telling(self, report: &Arc<Report>) -> Self {
         if self.is_empty() {
             return self;
         }
-        Self::Told(Box::new(Told { body: self, fault: Arc::clone(fault) }))
+        Self::Told(Box::new(Told { body: self, report: Arc::clone(report) }))
+    }
+
+    /// The body; what is left has none.
+    pub(crate) fn take(&mut self) -> Self {
+        std::mem::replace(self, Self::Empty)
     }
 
     /// Cuts the body at this moment.
@@ -147,11 +173,14 @@ impl http_body::Body for Body {
             }
             Self::Told(told) => match ready!(Pin::new(&mut told.body).poll_frame(cx)) {
                 Some(Err(error)) => {
-                    // The first failure is the cause.
-                    let _ = told.fault.set(error);
+                    // Only the first is told.
+                    let _ = told.report.fault.set(error);
                     Poll::Ready(Some(Err(StreamError::Closed)))
                 }
-                sound => Poll::Ready(sound),
+                sound => {
+                    told.report.frames.fetch_add(1, Ordering::Relaxed);
+                    Poll::Ready(sound)
+                }
             },
             Self::Mirrored(mirrored) => mirrored.poll_frame(cx),
             Self::Copied(copied) => copied.poll_frame(cx),
@@ -206,8 +235,8 @@ impl Http2Request {
 }
 
 impl Http2Response {
-    pub(crate) fn new(body: Incoming, idle: Duration, place: StreamGuard) -> Self {
-        Self { body, watchdog: Watchdog::new(idle), _place: place }
+    pub(crate) fn new(body: Incoming, idle: Duration, upload: Arc<Report>, place: StreamGuard) -> Self {
+        Self { body, watchdog: Watchdog::new(idle), upload: (upload, 0), _place: place }
     }
 
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, StreamError>>> {
@@ -216,10 +245,16 @@ impl Http2Response {
                 self.watchdog.restart();
                 Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
             }
-            Poll::Pending => {
+            Poll::Pending => loop {
                 ready!(self.watchdog.poll(cx));
-                Poll::Ready(Some(Err(StreamError::Stalled)))
-            }
+                let (upload, seen) = &mut self.upload;
+                let moved = upload.frames();
+                if *seen == moved {
+                    return Poll::Ready(Some(Err(StreamError::Stalled)));
+                }
+                *seen = moved;
+                self.watchdog.restart();
+            },
         }
     }
 }

@@ -12,7 +12,7 @@ use http::{Method, Request, StatusCode, Uri, Version};
 use tokio::time::timeout;
 
 use crate::answer::Refusal;
-use crate::body::{self, Body, Http2Response, StreamError};
+use crate::body::{Body, Http2Response, Report, StreamError};
 use crate::config::BackendTls;
 use crate::forward::{Answer, Forwarder};
 use crate::http1::client::{Ask, Cause, Exchanged, Fault};
@@ -124,10 +124,10 @@ impl Carrying<'_> {
             },
         };
         let place = shared.place();
-        let fault = body::Fault::default();
-        let request = self.http2_request(body.telling(&fault)).map_err(Failed::Final)?;
+        let upload = Arc::new(Report::default());
+        let request = self.http2_request(body.telling(&upload)).map_err(Failed::Final)?;
         let sending = shared.sender.try_send_request(request);
-        let Ok(sent) = timeout(self.forwarder.exchange_idle(), sending).await else {
+        let Some(sent) = while_moving(&upload, self.forwarder.exchange_idle(), sending).await else {
             return Err(Failed::Final(refusal(&Cause::Stalled)));
         };
         match sent {
@@ -136,12 +136,13 @@ impl Carrying<'_> {
                     return Err(Failed::Final(refusal(&Cause::Malformed(reason))));
                 }
                 let idle = self.forwarder.exchange_idle();
-                let body = |body| Body::Http2Response(Box::new(Http2Response::new(body, idle, place)));
+                let body =
+                    |body| Body::Http2Response(Box::new(Http2Response::new(body, idle, upload, place)));
                 Ok(Answer::Response(response.map(body)))
             }
             Err(mut error) => match error.take_message() {
                 Some(unsent) => Err(Failed::Raced(unsent.into_body())),
-                None => Err(Failed::Final(match fault.get() {
+                None => Err(Failed::Final(match upload.fault() {
                     Some(error) => body_refusal(error),
                     None => gone("the endpoint ended the request's stream without an answer"),
                 })),
@@ -171,6 +172,23 @@ impl Carrying<'_> {
     }
 }
 
+/// Waits for the answer to a request as long as its body moves: what has not come within `idle` of the body's last piece
+/// is given up, at the latest within twice that time.
+async fn while_moving<T>(upload: &Report, idle: Duration, answer: impl Future<Output = T>) -> Option<T> {
+    let mut answer = std::pin::pin!(answer);
+    let mut seen = 0;
+    loop {
+        if let Ok(answer) = timeout(idle, answer.as_mut()).await {
+            return Some(answer);
+        }
+        let moved = upload.frames();
+        if moved == seen {
+            return None;
+        }
+        seen = moved;
+    }
+}
+
 fn gone(reason: &'static str) -> Refusal {
     Refusal::new(StatusCode::BAD_GATEWAY, reason)
 }
@@ -195,6 +213,7 @@ fn refusal(cause: &Cause) -> Refusal {
 pub(crate) fn body_refusal(error: &StreamError) -> Refusal {
     let status = match error {
         StreamError::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        StreamError::Unsent => StatusCode::REQUEST_TIMEOUT,
         _ => StatusCode::BAD_REQUEST,
     };
     Refusal::new(status, error.to_string())

@@ -26,8 +26,7 @@ pub use filter::{
     Filter, HeaderModifier, Mirror, PathRewrite, Redirect, RedirectScheme, RedirectStatus, UrlRewrite,
 };
 pub use matcher::{HostMatch, PathMatch, Pattern, PatternError, RouteMatch, ValueMatch};
-pub(crate) use session::mark;
-pub use session::{Bearer, Session};
+pub use session::{Bearer, NoRandomness, Session, SessionKey};
 pub use tls::{Alpn, Certificate, CertificateError, ClientValidation, Tls, TrustError, TrustRoots};
 
 /// All that the engine serves at one time.

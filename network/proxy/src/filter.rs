@@ -54,7 +54,7 @@ fn change_headers(modifier: &HeaderModifier, headers: &mut HeaderMap) {
 }
 
 /// Whether the header says how the message lies on its connection, which is not a filter's to change.
-fn frames(name: &HeaderName) -> bool {
+pub(crate) fn frames(name: &HeaderName) -> bool {
     [CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE, TE, EXPECT].contains(name)
 }
 

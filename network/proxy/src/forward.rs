@@ -53,6 +53,7 @@ pub(crate) struct Forwarder {
     /// Of copies alone: they must not shift the turns of requests.
     mirror_turn: AtomicUsize,
     connect_attempts: usize,
+    client_idle: Duration,
     exchange_idle: Duration,
     replayed_bytes: usize,
     mirrors: Arc<Semaphore>,
@@ -66,6 +67,7 @@ impl Forwarder {
             turn: AtomicUsize::new(0),
             mirror_turn: AtomicUsize::new(0),
             connect_attempts: limits.connect_attempts.max(1),
+            client_idle: limits.client_idle,
             exchange_idle: limits.exchange_idle,
             replayed_bytes: limits.replayed_bytes,
             mirrors: Arc::new(Semaphore::new(limits.mirrors)),
@@ -79,6 +81,10 @@ impl Forwarder {
 
     pub(crate) fn connect_attempts(&self) -> usize {
         self.connect_attempts
+    }
+
+    pub(crate) fn client_idle(&self) -> Duration {
+        self.client_idle
     }
 
     pub(crate) fn exchange_idle(&self) -> Duration {
@@ -121,6 +127,7 @@ impl Forwarder {
     /// Answers a request, whose host header is known to be one.
     pub(crate) async fn answer(self: &Arc<Self>, state: &State, mut asked: Asked<'_>) -> Answer {
         let parts = &mut asked.parts;
+        hop::strip_named(&mut parts.headers);
         // RFC 9112 section 3.2.2: the authority of an absolute target replaces the host header.
         if let Some(authority) = parts.uri.authority()
             && let Ok(value) = HeaderValue::from_str(authority.as_str())
@@ -154,7 +161,7 @@ impl Forwarder {
         if let Some(rules) = &route.authorization {
             // Boxed, so that a request that needs none does not hold its room.
             match Box::pin(authorization::ask(self, rules, &mut asked)).await {
-                Ok(Verdict::Passes(headers)) => authorization::take(headers, &mut asked.parts),
+                Ok(Verdict::Passes(headers)) => authorization::take(rules, headers, &mut asked.parts),
                 Ok(Verdict::Refused(response)) => return Answer::Response(*response),
                 Err(refusal) => return Answer::Response(refusal.into()),
             }
@@ -251,7 +258,7 @@ impl Forwarder {
 
     /// Carries a request until an answer is good enough, or the attempts are used up.
     async fn retry(&self, retry: &Retry, carrying: &Carrying<'_>, body: Body) -> Result<Answer, Refusal> {
-        let whole = match replay::keep(body, self.replayed_bytes).await {
+        let whole = match replay::keep(body, self.replayed_bytes, self.client_idle).await {
             Ok(Kept::Whole(whole)) => whole,
             Ok(Kept::Once(body)) => return carrying.run(0, body).await,
             Err(error) => return Err(body_refusal(&error)),

@@ -9,6 +9,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 
@@ -39,10 +40,8 @@ impl Scheme {
 
 /// Removes what belongs to one hop (RFC 9110 section 7.6.1), with what `Connection` names.
 pub(crate) fn strip(headers: &mut HeaderMap) {
-    if headers.contains_key(CONNECTION) {
-        strip_named(headers);
-    }
-    for name in [KEEP_ALIVE, PROXY_CONNECTION, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION] {
+    strip_named(headers);
+    for name in [HTTP2_SETTINGS, KEEP_ALIVE, PROXY_CONNECTION, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION] {
         headers.remove(name);
     }
     for name in [TE, UPGRADE, TRANSFER_ENCODING, EXPECT] {
@@ -50,11 +49,16 @@ pub(crate) fn strip(headers: &mut HeaderMap) {
     }
 }
 
-fn strip_named(headers: &mut HeaderMap) {
+/// Removes `Connection` and what it names, but for what [`strip`] removes by itself. Of a client's request this comes
+/// first of all: later it would take away what the engine and the services it asks have put there.
+pub(crate) fn strip_named(headers: &mut HeaderMap) {
+    if !headers.contains_key(CONNECTION) {
+        return;
+    }
     let mut named = Vec::new();
     for value in headers.get_all(CONNECTION) {
         for option in value.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
-            let plain = [&b"close"[..], b"keep-alive", b"upgrade"];
+            let plain = [&b"close"[..], b"keep-alive", b"upgrade", b"te"];
             if plain.iter().any(|known| option.eq_ignore_ascii_case(known)) {
                 continue;
             }

@@ -1,11 +1,11 @@
 //! HTTP/2 clients: framing by hyper, requests answered like any other.
 
+mod stream;
+
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use http::header::HOST;
-use http::uri::Authority;
 use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::server::conn::http2;
@@ -17,37 +17,17 @@ use crate::body::{Body, Http2Request};
 use crate::connection::Site;
 use crate::forward::{Answer, Asked};
 use crate::http1::client::Ask;
-use crate::http1::head::content_length;
+use crate::http1::head::{check_authority, content_length};
 use crate::limits::Limits;
 use crate::stream::Stream;
 
-/// The requests of a connection, so that an idle one is known.
-#[derive(Default)]
-struct Activity {
-    begun: AtomicU64,
-    running: AtomicUsize,
-}
-
-impl Activity {
-    fn begin(self: &Arc<Self>) -> Running {
-        self.begun.fetch_add(1, Ordering::Relaxed);
-        self.running.fetch_add(1, Ordering::Relaxed);
-        Running(Arc::clone(self))
-    }
-}
-
-struct Running(Arc<Activity>);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.0.running.fetch_sub(1, Ordering::Relaxed);
-    }
-}
+use stream::{Activity, Sent, Streams};
 
 /// Serves until either side ends the connection; when the listener stops, running requests are finished.
 pub(crate) async fn serve(site: Arc<Site>, io: impl Stream) {
     let limits = Arc::clone(&site.limits);
-    let mut server = http2::Builder::new(site.tasks().clone());
+    let streams = Streams { tasks: site.tasks().clone(), idle: limits.client_idle };
+    let mut server = http2::Builder::new(streams);
     server
         .timer(TokioTimer::new())
         .max_concurrent_streams(limits.streams)
@@ -63,8 +43,7 @@ pub(crate) async fn serve(site: Arc<Site>, io: impl Stream) {
             let (site, running) = (Arc::clone(&site), activity.begin());
             async move {
                 let response = answer(&site, request).await.unwrap_or_else(Response::from);
-                drop(running);
-                Ok::<_, Infallible>(response)
+                Ok::<_, Infallible>(response.map(|body| Sent::new(body, running)))
             }
         })
     };
@@ -72,8 +51,8 @@ pub(crate) async fn serve(site: Arc<Site>, io: impl Stream) {
     let idle = async {
         let mut seen = u64::MAX;
         loop {
-            let begun = activity.begun.load(Ordering::Relaxed);
-            if begun == seen && activity.running.load(Ordering::Relaxed) == 0 {
+            let begun = activity.begun();
+            if begun == seen && activity.rests() {
                 return;
             }
             seen = begun;
@@ -83,9 +62,25 @@ pub(crate) async fn serve(site: Arc<Site>, io: impl Stream) {
     // The client's faults end its own connection; the frames that say so were sent.
     tokio::select! {
         _ = connection.as_mut() => {}
-        () = async { tokio::select! { () = stop.cancelled() => {}, () = idle => {} } } => {
+        () = stop.cancelled() => {
             connection.as_mut().graceful_shutdown();
             let _ = connection.await;
+        }
+        () = idle => {
+            connection.as_mut().graceful_shutdown();
+            let resting = async {
+                loop {
+                    tokio::time::sleep(limits.client_idle).await;
+                    if activity.rests() {
+                        return;
+                    }
+                }
+            };
+            tokio::select! {
+                _ = connection.as_mut() => {}
+                // What a client does not take of the last bytes must not hold the connection.
+                () = resting => {}
+            }
         }
     }
     // What hyper spawned for the streams of a connection that is gone has nobody to serve.
@@ -108,15 +103,16 @@ async fn answer(site: &Site, request: Request<Incoming>) -> Result<Response<Body
         let reason = format!("the request's target is longer than the {} bytes allowed", limits.target_bytes);
         return Err(Refusal::new(StatusCode::URI_TOO_LONG, reason));
     }
-    if parts.uri.authority().is_none() {
+    if let Some(authority) = parts.uri.authority() {
+        check_authority(authority.as_str().as_bytes())?;
+        // RFC 9113 section 8.3.1: the authority is the host; another beside it has no say.
+        parts.headers.remove(HOST);
+    } else {
         let mut hosts = parts.headers.get_all(HOST).iter();
         let (Some(host), None) = (hosts.next(), hosts.next()) else {
             return Err(bad("a request needs exactly one authority or host"));
         };
-        Authority::try_from(host.as_bytes()).map_err(|_| bad("the host header is malformed"))?;
-    } else {
-        // RFC 9113 section 8.3.1: the authority is the host; another beside it has no say.
-        parts.headers.remove(HOST);
+        check_authority(host.as_bytes())?;
     }
     let allowed = limits.body_bytes.unwrap_or(u64::MAX);
     let length = content_length(&parts.headers).map_err(bad)?;

@@ -16,7 +16,8 @@ pub struct Limits {
     /// The longest time for a client's TLS handshake, and from the first byte of a request's head to its last;
     /// above it 408.
     pub header_read_timeout: Duration,
-    /// How long a client's connection may wait for its next request.
+    /// How long a client's connection may wait for its next request, and a client may take nothing of an answer, or send
+    /// nothing of a body that must be whole before it goes on.
     pub client_idle: Duration,
     /// How long nothing may move between client and endpoint amid an exchange: above it 504 if no head has come,
     /// else the exchange is cut.

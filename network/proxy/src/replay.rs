@@ -3,10 +3,12 @@
 use std::collections::VecDeque;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http_body::{Body as _, Frame};
 use http_body_util::BodyExt as _;
+use tokio::time::timeout;
 
 use crate::body::{Body, StreamError};
 
@@ -39,8 +41,8 @@ pub(crate) enum Kept {
     Once(Body),
 }
 
-/// Keeps a body of at most so many bytes, without its trailers.
-pub(crate) async fn keep(mut body: Body, limit: usize) -> Result<Kept, StreamError> {
+/// Keeps a body of at most so many bytes, without its trailers. A client that sends nothing for `idle` is left.
+pub(crate) async fn keep(mut body: Body, limit: usize, idle: Duration) -> Result<Kept, StreamError> {
     match body {
         Body::Empty => return Ok(Kept::Whole(Bytes::new())),
         Body::Full(bytes) => return Ok(Kept::Whole(bytes)),
@@ -51,7 +53,7 @@ pub(crate) async fn keep(mut body: Body, limit: usize) -> Result<Kept, StreamErr
     }
     let mut read = VecDeque::new();
     let mut length = 0;
-    while let Some(frame) = body.frame().await {
+    while let Some(frame) = timeout(idle, body.frame()).await.map_err(|_| StreamError::Unsent)? {
         match frame?.into_data() {
             Ok(data) => {
                 length += data.len();

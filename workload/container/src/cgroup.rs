@@ -10,11 +10,13 @@ use std::{
 
 const ROOT: &str = "/sys/fs/cgroup";
 
-/// Whether groups can be made with the controllers that limits need.
-pub(crate) fn check() -> Result<(), String> {
+/// Whether groups can be made with the controllers that limits need, and then whether they keep devices away: only those
+/// of the first version do. (Those of the second do by a program in the kernel, which the runtime library leaves out.)
+pub(crate) fn check() -> Result<bool, String> {
     let root = Path::new(ROOT);
     let probe = format!("xebec-probe-{}", std::process::id());
-    let hierarchies = if root.join("cgroup.controllers").exists() {
+    let is_unified = root.join("cgroup.controllers").exists();
+    let hierarchies = if is_unified {
         let controllers = fs::read_to_string(root.join("cgroup.controllers")).unwrap_or_default();
         let absent = ["memory", "pids"]
             .into_iter()
@@ -33,7 +35,7 @@ pub(crate) fn check() -> Result<(), String> {
         let made = fs::create_dir(&group).and_then(|()| fs::remove_dir(&group));
         made.map_err(|error| format!("control groups cannot be made in {}: {error}", hierarchy.display()))?;
     }
-    Ok(())
+    Ok(!is_unified)
 }
 
 /// Moves a process into `group` of the unified hierarchy, where the machine has that beside the older ones.

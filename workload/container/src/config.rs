@@ -7,15 +7,15 @@ use crate::{
     user::User,
 };
 
-/// What a container may do as root, as containers commonly may.
-pub const DEFAULT_CAPABILITIES: [&str; 14] = [
+/// What a container may do as root, as containers commonly may. To make devices is not among them: control groups of the
+/// second version keep nobody from using what was made.
+pub const DEFAULT_CAPABILITIES: [&str; 13] = [
     "CAP_AUDIT_WRITE",
     "CAP_CHOWN",
     "CAP_DAC_OVERRIDE",
     "CAP_FOWNER",
     "CAP_FSETID",
     "CAP_KILL",
-    "CAP_MKNOD",
     "CAP_NET_BIND_SERVICE",
     "CAP_NET_RAW",
     "CAP_SETFCAP",
@@ -24,6 +24,8 @@ pub const DEFAULT_CAPABILITIES: [&str; 14] = [
     "CAP_SETUID",
     "CAP_SYS_CHROOT",
 ];
+/// What it takes to make devices.
+pub(crate) const MAKE_DEVICES: &str = "CAP_MKNOD";
 /// Files that tell of the machine or control it.
 const MASKED: [&str; 8] = [
     "/proc/acpi",
@@ -115,7 +117,7 @@ fn mounts(spec: &ContainerSpec) -> Vec<Value> {
     mounts.extend(spec.mounts.iter().map(|mount| {
         let access = if mount.read_only { "ro" } else { "rw" };
         json!({"destination": mount.target, "type": "bind", "source": mount.source,
-               "options": ["rbind", "rprivate", access]})
+               "options": ["rbind", "rprivate", "rnodev", access]})
     }));
     mounts
 }
@@ -180,7 +182,12 @@ mod tests {
         let spec = ContainerSpec {
             hostname: Some("pod".to_owned()),
             network: Network::Namespace("/run/ns".into()),
-            mounts: vec![Mount { source: "/a".into(), target: "/b".into(), read_only: true }],
+            mounts: vec![Mount {
+                source: "/a".into(),
+                part: "".into(),
+                target: "/b".into(),
+                read_only: true,
+            }],
             resources: Resources {
                 memory_bytes: Some(64 << 20),
                 cpu_millis: Some(250),
@@ -200,7 +207,9 @@ mod tests {
         assert_eq!(limits.cpu().as_ref().unwrap().shares(), Some(512));
         assert_eq!(limits.pids().as_ref().unwrap().limit(), 100);
         let bind = config.mounts().as_ref().unwrap().last().unwrap().clone();
-        assert!(bind.options().as_ref().unwrap().contains(&"ro".to_owned()));
+        for option in ["ro", "rnodev"] {
+            assert!(bind.options().as_ref().unwrap().contains(&option.to_owned()), "{option}");
+        }
         assert_eq!(config.hostname().as_deref(), Some("pod"));
     }
 
@@ -211,6 +220,7 @@ mod tests {
         let root = User { uid: 0, ..user() };
         let config = runtime_config(&spec(), &root, "/x");
         assert_eq!(config["process"]["capabilities"]["effective"], json!(DEFAULT_CAPABILITIES));
+        assert!(!DEFAULT_CAPABILITIES.contains(&MAKE_DEVICES));
     }
 
     #[test]

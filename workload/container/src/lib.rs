@@ -12,7 +12,6 @@ mod config;
 mod entry;
 mod error;
 mod exec;
-mod idmap;
 mod log;
 mod monitor;
 mod namespace;
@@ -25,6 +24,7 @@ mod runtime;
 mod spec;
 mod stage;
 mod terminal;
+mod tree;
 mod user;
 mod user_namespace;
 

@@ -49,7 +49,7 @@ use crate::{
     process::Process,
     rootfs::{Root, Rootfs, own_mounts},
     spec::{ContainerId, ContainerSpec, Exit},
-    stage, user,
+    stage, tree, user,
     user_namespace::{self, NAMESPACES},
 };
 
@@ -151,21 +151,27 @@ impl Created {
     fn make(folder: &Path, request: &Request) -> Result<Self, String> {
         let rootfs = Rootfs(folder);
         own_mounts().map_err(|error| format!("mounts of its own: {error}"))?;
+        let volumes = |error: io::Error| format!("volumes: {error}");
         let (bundle, spec) = match (&request.spec.user_namespace, &request.root) {
             (Some(user), root) => stage::build(folder, root, &request.spec, user)
                 .map_err(|error| format!("files for a user namespace: {error}"))?,
             (None, Root::Overlay(layers)) => {
                 rootfs.mount(layers).map_err(|error| format!("the image cannot be mounted: {error}"))?;
-                (folder.to_owned(), request.spec.clone())
+                (folder.to_owned(), stage::plain(folder, &request.spec).map_err(volumes)?)
             }
-            (None, Root::Copy) => (folder.to_owned(), request.spec.clone()),
+            (None, Root::Copy) => {
+                tree::show(&rootfs.path(), None, &rootfs.path())
+                    .map_err(|error| format!("the image's copy cannot be mounted: {error}"))?;
+                (folder.to_owned(), stage::plain(folder, &request.spec).map_err(volumes)?)
+            }
         };
-        let text = |path| rootfs.read(path).map_err(|error| format!("{path} of the image: {error}"));
+        let files = rootfs.open().map_err(|error| format!("the container's files: {error}"))?;
+        let text = |path| files.read(path).map_err(|error| format!("{path} of the image: {error}"));
         let user = user::resolve(&request.spec.user, &text("/etc/passwd")?, &text("/etc/group")?)?;
         let working_dir = PathBuf::from(&request.spec.working_dir);
         let made = match &spec.user_namespace {
-            Some(user) => stage::as_root_of(user, || rootfs.make_folder(&working_dir)),
-            None => rootfs.make_folder(&working_dir),
+            Some(user) => stage::as_root_of(user, || files.make_folder(&working_dir)),
+            None => files.make_folder(&working_dir),
         };
         made.map_err(|error| format!("working directory {working_dir:?}: {error}"))?;
         let config = runtime_config(&spec, &user, &request.cgroup);

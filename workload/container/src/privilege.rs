@@ -11,6 +11,9 @@ use crate::{cgroup, rootfs};
 pub struct Privilege {
     /// Whether the layers of images can be mounted. Without, each container gets a copy of its image.
     pub overlay: bool,
+    /// Whether control groups keep devices away. Without, no container may make any, not even one that asks for the right to,
+    /// unless it runs in a user namespace, where the kernel refuses.
+    pub devices: bool,
 }
 
 /// Tries what containers need: root, namespaces, control groups, and overlay mounts in `folder`. Nothing stays.
@@ -25,8 +28,8 @@ pub fn check(folder: &Path) -> Result<Privilege, String> {
     let folder = folder.to_owned();
     let tried = std::thread::Builder::new().name("privilege".to_owned()).spawn(move || {
         namespaces().map_err(|error| format!("namespaces cannot be made: {error}"))?;
-        cgroup::check()?;
-        Ok(Privilege { overlay: overlay(&folder).is_ok() })
+        let devices = cgroup::check()?;
+        Ok(Privilege { overlay: overlay(&folder).is_ok(), devices })
     });
     let tried = tried.map_err(|error| format!("no thread can be started: {error}"))?;
     tried.join().map_err(|_| "the check failed".to_owned())?

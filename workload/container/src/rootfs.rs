@@ -5,6 +5,7 @@
 
 use std::{
     io::{self, Read as _},
+    os::fd::OwnedFd,
     path::{Component, Path, PathBuf},
 };
 
@@ -52,12 +53,24 @@ impl Rootfs<'_> {
         mount_overlay(layers, &self.upper(), &self.work(), &self.path())
     }
 
-    /// Makes a directory in the container's files where the command is to start, following links as the container would.
+    /// The container's files as they are mounted now.
+    pub(crate) fn open(&self) -> io::Result<Files> {
+        Ok(Files(openat(CWD, self.path(), FOLDER, Mode::empty())?))
+    }
+}
+
+/// How a directory is held.
+const FOLDER: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+
+/// The files that a container sees, held open: whoever has them need not be allowed the way there. All paths in them are
+/// followed as the container would.
+pub(crate) struct Files(OwnedFd);
+
+impl Files {
+    /// Makes a directory where the command is to start.
     pub(crate) fn make_folder(&self, path: &Path) -> io::Result<()> {
-        let root =
-            openat(CWD, self.path(), OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let mut folder = openat(&root, c".", flags, Mode::empty())?;
+        let root = &self.0;
+        let mut folder = openat(root, c".", FOLDER, Mode::empty())?;
         let mut walked = PathBuf::from("/");
         for component in path.components() {
             let name = match component {
@@ -70,18 +83,16 @@ impl Rootfs<'_> {
                 Err(error) => return Err(error.into()),
             }
             walked.push(name);
-            folder = openat2(&root, &walked, flags, Mode::empty(), in_root())?;
+            folder = openat2(root, &walked, FOLDER, Mode::empty(), in_root())?;
         }
         Ok(())
     }
 
-    /// A small text file of the container's files; empty when it is absent.
+    /// A small text file; empty when it is absent.
     pub(crate) fn read(&self, path: &str) -> io::Result<String> {
-        let root =
-            openat(CWD, self.path(), OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
         // Without blocking: an image may have a pipe there.
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let file = match openat2(&root, path, flags, Mode::empty(), in_root()) {
+        let file = match openat2(&self.0, path, flags, Mode::empty(), in_root()) {
             Err(Errno::NOENT | Errno::NOTDIR) => return Ok(String::new()),
             file => std::fs::File::from(file?),
         };
@@ -129,7 +140,7 @@ pub(crate) fn mount_overlay(layers: &[PathBuf], upper: &Path, work: &Path, targe
     fsconfig_set_string(&overlay, "upperdir", upper)?;
     fsconfig_set_string(&overlay, "workdir", work)?;
     fsconfig_create(&overlay)?;
-    let mount = fsmount(&overlay, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty())?;
+    let mount = fsmount(&overlay, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::MOUNT_ATTR_NODEV)?;
     move_mount(&mount, "", CWD, target, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?;
     Ok(())
 }

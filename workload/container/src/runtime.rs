@@ -35,6 +35,7 @@ use xebec_oci::{
 
 use crate::{
     Error, Exec, Privilege, cgroup,
+    config::MAKE_DEVICES,
     monitor::{EXIT, PROCESSES, Processes, REQUEST, Report, Request, START, leave},
     rootfs::{Root, Rootfs},
     spec::{ContainerId, ContainerSpec, Exit},
@@ -146,6 +147,12 @@ impl Runtime {
                 id,
                 "neither the pod nor the image says what to run: give a command".to_owned(),
             ));
+        }
+        let makes_devices = spec.capabilities.iter().flatten().any(|capability| capability == MAKE_DEVICES);
+        if makes_devices && spec.user_namespace.is_none() && !self.privilege.devices {
+            let reason = "it may not have CAP_MKNOD here, since this machine's control groups keep no devices away: \
+                          run the pod with `hostUsers: false` or leave MKNOD out";
+            return Err(refused(id, reason.to_owned()));
         }
         let folder = self.containers().join(id.as_str());
         match fs::create_dir(&folder) {

@@ -130,6 +130,9 @@ pub enum Network {
 pub struct Mount {
     /// On the machine.
     pub source: PathBuf,
+    /// The part of it that is shown, relative to it; empty is all of it. Links on the way to it, which whoever writes there
+    /// may put at any moment, lead nowhere else.
+    pub part: PathBuf,
     /// In the container, absolute; made when absent.
     pub target: PathBuf,
     /// Whether it cannot be changed from inside.

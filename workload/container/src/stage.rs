@@ -1,6 +1,7 @@
-//! Where a container's files are put together when its root is nobody on the machine.
+//! Where a container's files are put together.
 //!
-//! Such a root may not walk through directories that are closed to others, such as a home or a temporary directory. So the
+//! What is bound into a container is first shown in the container's directory, where nobody else can put anything in its
+//! place before the runtime library binds it by its path. A root that is nobody on the machine may not walk through directories that are closed to others, such as a home or a temporary directory. So the
 //! monitor, in its own mount namespace, shows the container's directory at a place to which the way is open, and in it
 //! all that the container needs, under the container's identities:
 //!
@@ -16,19 +17,22 @@ use std::{
     fs::{self, File},
     io,
     os::{
-        fd::{AsFd as _, OwnedFd},
+        fd::{AsFd as _, BorrowedFd},
         unix::fs::{PermissionsExt as _, chown},
     },
     path::{Path, PathBuf},
 };
 
 use nix::unistd::{Gid, Uid, setfsgid, setfsuid};
-use rustix::mount::{mount_bind, mount_bind_recursive};
+use rustix::{
+    fs::{FileType, fstat},
+    mount::{mount_bind, mount_bind_recursive},
+};
 
 use crate::{
-    idmap,
     rootfs::{Root, Rootfs, mount_overlay},
-    spec::{ContainerSpec, Network},
+    spec::{ContainerSpec, Mount, Network},
+    tree,
     user_namespace::UserNamespace,
 };
 
@@ -68,7 +72,7 @@ pub(crate) fn build(
             let mut lower = Vec::new();
             for (number, layer) in layers.iter().enumerate() {
                 let target = made(folder, "lower", number)?;
-                idmap::attach(&idmap::clone(layer, namespace, false)?, &target)?;
+                tree::show(layer, Some(namespace), &target)?;
                 lower.push(target);
             }
             // The kernel itself writes to these two as who mounts, whom a mount of other identities would not know. So the
@@ -81,22 +85,11 @@ pub(crate) fn build(
         }
         Root::Copy => {
             let path = Rootfs(folder).path();
-            idmap::attach(&idmap::clone(&path, namespace, false)?, &path)?;
+            tree::show(&path, Some(namespace), &path)?;
         }
     }
     let mut staged = spec.clone();
-    for (number, mount) in staged.mounts.iter_mut().enumerate() {
-        let tree: OwnedFd = idmap::clone(&mount.source, namespace, true)?;
-        let target = folder.join("volumes").join(number.to_string());
-        if fs::metadata(&mount.source)?.is_dir() {
-            make(&target)?;
-        } else {
-            make(&folder.join("volumes"))?;
-            File::create(&target)?;
-        }
-        idmap::attach(&tree, &target)?;
-        mount.source = stage.join("volumes").join(number.to_string());
-    }
+    volumes(folder, &stage, &mut staged.mounts, Some(namespace))?;
     if let Network::Namespace(path) = &staged.network {
         File::create(folder.join("net"))?;
         mount_bind(path, folder.join("net"))?;
@@ -104,6 +97,38 @@ pub(crate) fn build(
     }
     show(folder)?;
     Ok((stage, staged))
+}
+
+/// The specification of a container whose root is the machine's, with what is bound into it in its place.
+pub(crate) fn plain(folder: &Path, spec: &ContainerSpec) -> io::Result<ContainerSpec> {
+    let mut staged = spec.clone();
+    volumes(folder, folder, &mut staged.mounts, None)?;
+    Ok(staged)
+}
+
+/// Shows the files and directories of the machine below the container's own, as `user` is to see them, and tells where they
+/// are then on the stage.
+pub(crate) fn volumes(
+    folder: &Path,
+    stage: &Path,
+    mounts: &mut [Mount],
+    user: Option<BorrowedFd<'_>>,
+) -> io::Result<()> {
+    make(&folder.join("volumes"))?;
+    for (number, mount) in mounts.iter_mut().enumerate() {
+        let held = tree::hold_part(&mount.source, &mount.part)?;
+        let tree = tree::copy(&held, user, true)?;
+        let target = folder.join("volumes").join(number.to_string());
+        if FileType::from_raw_mode(fstat(&held)?.st_mode) == FileType::Directory {
+            make(&target)?;
+        } else {
+            File::create(&target)?;
+        }
+        tree::attach(&tree, &target)?;
+        mount.source = stage.join("volumes").join(number.to_string());
+        mount.part = PathBuf::new();
+    }
+    Ok(())
 }
 
 /// Does something to files as the namespace's root would.

@@ -23,7 +23,7 @@ use nix::sched::{CloneFlags, unshare};
 use rustix::mount::mount_bind;
 use serde::{Deserialize, Serialize};
 
-use crate::{ContainerId, Error, MonitorCommand, idmap, namespace};
+use crate::{ContainerId, Error, MonitorCommand, namespace, tree};
 
 /// The argument of a process that makes namespaces.
 pub(crate) const NAMESPACES: &str = "namespaces";
@@ -179,7 +179,7 @@ fn keep(namespace: &Path, path: &Path) -> io::Result<()> {
 /// Whether files here can be shown to the namespace as its own.
 fn check(folder: &Path, user: &Path) -> io::Result<()> {
     let user = File::open(user)?;
-    idmap::clone(folder, user.as_fd(), false).map(drop)
+    tree::copy(&tree::hold(folder)?, Some(user.as_fd()), false).map(drop)
 }
 
 /// The process of one thread that makes namespaces.

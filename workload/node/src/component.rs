@@ -1,6 +1,7 @@
 //! A container that is a WebAssembly component, in this process.
 
 use std::collections::BTreeMap;
+use std::os::fd::AsRawFd as _;
 use std::sync::Arc;
 
 use kube::ResourceExt as _;
@@ -42,8 +43,10 @@ impl Slot {
         let name = &self.container.name;
         self.note(Kind::Normal, "Created", format!("Created container: {name}"));
         let args = self.container.args.iter().flatten().map(|arg| expand(arg, &env)).collect();
-        let volumes = self.mounts(place, &env).await?.into_iter().map(|mounted| Volume {
-            host_path: mounted.source,
+        // Held until the component has ended: each instance opens them anew.
+        let mounts = self.mounts(place, &env).await?;
+        let volumes = mounts.iter().map(|mounted| Volume {
+            host_path: format!("/proc/self/fd/{}", mounted.held.as_raw_fd()).into(),
             guest_path: mounted.mount.mount_path.clone(),
             read_only: mounted.read_only,
         });
@@ -63,6 +66,7 @@ impl Slot {
         let code = self.live(&target, true, &stop, running).await?;
         let mut end = End::of(code, None, false);
         let none = life.folder.join("no-message");
+        drop(mounts);
         end.message = termination::message(&self.container, &none, &self.log(), code).await;
         Ok(end)
     }

@@ -1,6 +1,8 @@
 //! Where a pod runs: its address, its network and its volumes.
 
 use std::net::IpAddr;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -128,6 +130,11 @@ fn fits(life: &Life) -> bool {
 #[derive(Debug)]
 pub(crate) struct Mounted<'a> {
     pub(crate) mount: &'a VolumeMount,
-    pub(crate) source: std::path::PathBuf,
+    /// The volume.
+    pub(crate) source: PathBuf,
+    /// The part of it, which is there; empty is all of it.
+    pub(crate) part: PathBuf,
+    /// That part as it was found. By its path something else may be found by now.
+    pub(crate) held: OwnedFd,
     pub(crate) read_only: bool,
 }

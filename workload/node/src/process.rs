@@ -129,6 +129,7 @@ impl Slot {
         for mounted in self.mounts(place, env).await? {
             spec.mounts.push(Mount {
                 source: mounted.source,
+                part: mounted.part,
                 target: mounted.mount.mount_path.clone().into(),
                 read_only: mounted.read_only,
             });
@@ -138,7 +139,8 @@ impl Slot {
         termination::prepare(&file).await?;
         let target = self.container.termination_message_path.clone();
         let target = target.filter(|path| !path.is_empty()).unwrap_or_else(|| termination::PATH.to_owned());
-        spec.mounts.push(Mount { source: file, target: target.into(), read_only: false });
+        let message = Mount { source: file, part: PathBuf::new(), target: target.into(), read_only: false };
+        spec.mounts.push(message);
         spec.resources = self.resources();
         Ok(spec)
     }
@@ -164,7 +166,8 @@ impl Slot {
                 let failed = |error| Error::File { path: source.clone(), source: error };
                 tokio::fs::write(&source, content).await.map_err(failed)?;
             }
-            spec.mounts.push(Mount { source, target: target.into(), read_only: spec.read_only_root });
+            let (part, read_only) = (PathBuf::new(), spec.read_only_root);
+            spec.mounts.push(Mount { source, part, target: target.into(), read_only });
         }
         Ok(())
     }

@@ -56,11 +56,14 @@ fn check_not_root(pod: &Pod, container: &Container, user: Option<i64>, of_image:
     let why = match (user, of_image) {
         (Some(0), _) => format!("container's runAsUser breaks non-root policy {place}"),
         (Some(_), _) => return Ok(()),
-        (None, "" | "0") => format!("container has runAsNonRoot and image will run as root {place}"),
-        (None, name) if name.parse::<u32>().is_err() => format!(
-            "container has runAsNonRoot and image has non-numeric user ({name}), cannot verify user is non-root {place}"
-        ),
-        (None, _) => return Ok(()),
+        // Zero is written in many ways.
+        (None, name) => match if name.is_empty() { Ok(0) } else { name.parse::<u32>() } {
+            Ok(0) => format!("container has runAsNonRoot and image will run as root {place}"),
+            Ok(_) => return Ok(()),
+            Err(_) => format!(
+                "container has runAsNonRoot and image has non-numeric user ({name}), cannot verify user is non-root {place}"
+            ),
+        },
     };
     Err(Error::Config(why))
 }
@@ -139,10 +142,10 @@ mod tests {
         let refused =
             |own, image| applied(json!({"runAsNonRoot": true}), own, image).err().unwrap_or_default();
         let place = "(pod: \"web_default(1)\", container: main)";
-        assert_eq!(
-            refused(json!({}), ""),
-            format!("container has runAsNonRoot and image will run as root {place}")
-        );
+        for root in ["", "0", "00", "+0", "0:0", "00:1000"] {
+            let expected = format!("container has runAsNonRoot and image will run as root {place}");
+            assert_eq!(refused(json!({}), root), expected, "{root:?}");
+        }
         assert!(refused(json!({}), "app").contains("non-numeric user (app)"));
         assert!(
             refused(json!({"runAsUser": 0}), "").starts_with("container's runAsUser breaks non-root policy")

@@ -153,20 +153,17 @@ impl Slot {
                 (_, Some(path)) => path.clone(),
                 _ => String::new(),
             };
-            let source = if inner.is_empty() {
-                made.path.clone()
-            } else {
-                let (root, may_make) = (made.path.clone(), !made.is_read_only);
-                let found = blocking(move || sub_path::find(&root, &inner, may_make)).await?;
-                found.map_err(|why| {
-                    let (volume, container) = (&mount.name, &self.container.name);
-                    Error::Config(format!(
-                        "failed to prepare subPath for volumeMount {volume:?} of container {container:?}: {why}"
-                    ))
-                })?
-            };
+            let (root, may_make) = (made.path.clone(), !made.is_read_only);
+            let part = PathBuf::from(&inner);
+            let found = blocking(move || sub_path::open(&root, &inner, may_make)).await?;
+            let held = found.map_err(|why| {
+                let (volume, container) = (&mount.name, &self.container.name);
+                Error::Config(format!(
+                    "failed to prepare subPath for volumeMount {volume:?} of container {container:?}: {why}"
+                ))
+            })?;
             let read_only = made.is_read_only || mount.read_only == Some(true);
-            mounts.push(Mounted { mount, source, read_only });
+            mounts.push(Mounted { mount, source: made.path.clone(), part, held, read_only });
         }
         Ok(mounts)
     }

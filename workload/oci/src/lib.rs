@@ -4,6 +4,7 @@
 //! directories and digests; it knows neither Kubernetes nor how content is run. It follows the OCI image
 //! specification 1.1 and the OCI distribution specification 1.1.
 
+mod archive;
 pub mod client;
 mod digest;
 mod error;

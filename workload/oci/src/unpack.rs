@@ -20,7 +20,7 @@ use std::{
 };
 
 use crate::{
-    Digest, Error, Hasher, RepositoryName, Store,
+    Digest, Error, Hasher, RepositoryName, Store, archive,
     image::{Descriptor, ImageConfig, Manifest, decompressed},
     media_type,
 };
@@ -207,7 +207,7 @@ impl Layer<'_> {
         let mut tree = Tree::open(target, form == Form::Overlay || rustix::process::geteuid().is_root())
             .map_err(at(target))?;
         let entries = Entries { form, written: HashSet::new(), removed: HashSet::new() };
-        let unpacked = entries.put_all(&mut tar::Archive::new(&mut stream), &mut tree, limits.entries);
+        let unpacked = entries.put_all(&mut stream, &mut tree, limits.entries);
         // A wrong digest explains a broken archive, so it is told first.
         let drained = io::copy(&mut stream, &mut io::sink());
         let found_diff = stream.hasher.clone().finish();
@@ -235,21 +235,13 @@ struct Entries {
 }
 
 impl Entries {
-    fn put_all(mut self, tar: &mut tar::Archive<impl Read>, tree: &mut Tree, most: usize) -> io::Result<()> {
-        for (count, entry) in tar.entries()?.enumerate() {
-            if count >= most {
-                let limit = most as u64;
-                return Err(io::Error::other(Error::TooLarge {
-                    what: "the number of entries in the layer",
-                    limit,
-                }));
-            }
-            let mut entry = entry?;
+    fn put_all(mut self, stream: impl Read, tree: &mut Tree, most: usize) -> io::Result<()> {
+        archive::entries(stream, most, |entry| {
             let path = entry.path()?.into_owned();
-            self.put(&mut entry, &path, tree)
-                .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))?;
-        }
-        Ok(())
+            self.put(entry, &path, tree)
+                .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))
+        })
+        .map(drop)
     }
 
     fn put(&mut self, entry: &mut tar::Entry<'_, impl Read>, path: &Path, tree: &mut Tree) -> io::Result<()> {
@@ -292,7 +284,7 @@ impl Entries {
                     tree.put_opaque(&path)?;
                 }
             }
-            tar::EntryType::Regular | tar::EntryType::Continuous | tar::EntryType::GNUSparse => {
+            tar::EntryType::Regular | tar::EntryType::Continuous => {
                 let attributes = attributes(entry)?;
                 tree.put(&path, Node::File(entry), meta)?;
                 for (key, value) in attributes {

@@ -3,6 +3,7 @@
 mod client;
 mod cluster;
 mod console;
+mod corpus;
 mod demo;
 mod doors;
 mod images;

@@ -2,9 +2,11 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, also in the functions beside it")]
 
+mod admission;
 mod bad_input;
 mod custom_resources;
 mod evictions;
+mod hook;
 mod identity;
 mod rbac;
 mod relays;
@@ -13,3 +15,4 @@ mod service_accounts;
 mod services;
 mod sockets;
 mod verbs;
+mod webhooks;

@@ -109,7 +109,8 @@ impl History {
     fn changed(&self, seconds: i32, grown: bool, now: Timestamp) -> i32 {
         let period = SignedDuration::from_secs(i64::from(seconds));
         let recent = self.changes.iter().filter(|(at, _)| now.duration_since(*at) <= period);
-        recent.map(|(_, change)| *change).filter(|change| (*change > 0) == grown).sum()
+        let changes = recent.map(|(_, change)| *change).filter(|change| (*change > 0) == grown);
+        changes.fold(0, i32::saturating_add)
     }
 
     /// The most that the policies allow.
@@ -127,7 +128,7 @@ impl History {
         let mut bounds: Vec<i32> = policies
             .iter()
             .map(|policy| {
-                let before = current - self.changed(policy.period_seconds, true, now);
+                let before = current.saturating_sub(self.changed(policy.period_seconds, true, now));
                 match policy.type_.as_str() {
                     "Pods" => before.saturating_add(policy.value),
                     _ => percent_up(before, policy.value),
@@ -135,7 +136,7 @@ impl History {
             })
             .collect();
         if policies.is_empty() {
-            let before = current - self.changed(15, true, now);
+            let before = current.saturating_sub(self.changed(15, true, now));
             bounds = vec![before.saturating_add(4), percent_up(before, 100)];
         }
         match rules.and_then(|rules| rules.select_policy.as_deref()) {
@@ -149,7 +150,7 @@ impl History {
     fn least_down(&self, rules: Option<&HPAScalingRules>, current: i32, now: Timestamp) -> i32 {
         let Some(rules) = rules else { return 0 };
         let bounds = rules.policies.iter().flatten().map(|policy| {
-            let before = current - self.changed(policy.period_seconds, false, now);
+            let before = current.saturating_sub(self.changed(policy.period_seconds, false, now));
             match policy.type_.as_str() {
                 "Pods" => before.saturating_sub(policy.value),
                 _ => {

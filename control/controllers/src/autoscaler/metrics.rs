@@ -61,9 +61,11 @@ pub(super) fn samples(
         let amounts: Option<Vec<i128>> =
             counted().map(|own| Some(Quantity::parse(own.usage.get(resource)?).ok()?.nanos())).collect();
         let Some(amounts) = amounts.filter(|amounts| !amounts.is_empty()) else { continue };
+        // An extension server may say anything.
+        let nanos = amounts.into_iter().fold(0, i128::saturating_add);
         let window = pod.window.as_ref().and_then(|text| text.parse().ok()).unwrap_or(WINDOW);
         let until = pod.timestamp.unwrap_or(now);
-        samples.insert(pod.metadata.name.clone(), Sample { nanos: amounts.iter().sum(), until, window });
+        samples.insert(pod.metadata.name.clone(), Sample { nanos, until, window });
     }
     samples
 }

@@ -112,13 +112,13 @@ pub fn propose(
     if working.is_empty() {
         return Err(Silence::NoMetrics);
     }
-    let used: i128 = working.iter().map(|(used, _)| used).sum();
+    let used = working.iter().fold(0_i128, |sum, (used, _)| sum.saturating_add(*used));
     let at_work = i128::try_from(working.len()).unwrap_or(i128::MAX);
     let average = used / at_work;
     let utilization = match metric.target {
         Target::Average(_) => None,
         Target::Utilization(percent) => {
-            let wanted: i128 = working.iter().map(|(_, wanted)| wanted.own).sum();
+            let wanted = working.iter().fold(0_i128, |sum, (_, wanted)| sum.saturating_add(wanted.own));
             let part = (used.saturating_mul(i128::from(percent))).checked_div(wanted.max(1)).unwrap_or(0);
             i32::try_from(part).ok()
         }

@@ -128,7 +128,7 @@ async fn reconcile(
                 format!("New size: {}; reason: metrics {way} target", wanted.replicas),
             );
             let mut histories = histories.lock().unwrap_or_else(PoisonError::into_inner);
-            histories.entry(uid).or_default().note_change(now, wanted.replicas - current);
+            histories.entry(uid).or_default().note_change(now, wanted.replicas.saturating_sub(current));
         }
     }
     write_status(&scalers, &scaler, MANAGER, scaler.status.as_ref(), &status).await?;

@@ -195,7 +195,9 @@ fn is_complete(deployment: &Deployment, status: &DeploymentStatus) -> bool {
 fn advanced(deployment: &Deployment, status: &DeploymentStatus) -> bool {
     let before = deployment.status.clone().unwrap_or_default();
     let more = |of: fn(&DeploymentStatus) -> Option<i32>| of(status).unwrap_or(0) > of(&before).unwrap_or(0);
-    let old = |status: &DeploymentStatus| status.replicas.unwrap_or(0) - status.updated_replicas.unwrap_or(0);
+    let old = |status: &DeploymentStatus| {
+        status.replicas.unwrap_or(0).saturating_sub(status.updated_replicas.unwrap_or(0))
+    };
     more(|status| status.updated_replicas)
         || more(|status| status.ready_replicas)
         || more(|status| status.available_replicas)

@@ -23,13 +23,13 @@ pub struct Size {
 
 impl Size {
     /// Pods that may stand now.
-    fn standing(&self) -> i32 {
-        self.wanted.max(self.existing)
+    fn standing(&self) -> i64 {
+        self.wanted.max(self.existing).into()
     }
 
     /// Pods that are available and stay so: an older status may count some that are to go.
-    fn serving(&self) -> i32 {
-        self.available.min(self.wanted)
+    fn serving(&self) -> i64 {
+        self.available.min(self.wanted).into()
     }
 }
 
@@ -105,8 +105,8 @@ fn pods(value: &IntOrString, replicas: i32, round_up: bool) -> i32 {
 /// `current` is absent where no set has the Deployment's template yet; the answer then says how large to make it.
 pub fn plan(wish: Wish, current: Option<Size>, old: &[Size]) -> Plan {
     let fresh = Size { wanted: 0, available: 0, existing: 0, observed: true, sized_for: Some(wish.replicas) };
-    let size = current.unwrap_or(fresh);
-    let mut plan = Plan { current: size.wanted, old: old.iter().map(|set| set.wanted).collect() };
+    let newest = current.unwrap_or(fresh);
+    let mut plan = Plan { current: newest.wanted, old: old.iter().map(|set| set.wanted).collect() };
     let resized = current
         .iter()
         .chain(old)
@@ -122,43 +122,45 @@ pub fn plan(wish: Wish, current: Option<Size>, old: &[Size]) -> Plan {
                 plan.current = wish.replicas;
             }
         }
-        Strategy::RollingUpdate(bounds) => roll(wish.replicas, bounds, size, old, &mut plan),
+        Strategy::RollingUpdate(bounds) => roll(wish.replicas, bounds, newest, old, &mut plan),
     }
     plan
 }
 
-/// One step of a rolling update: first the current set grows; only when it cannot do the old ones shrink.
+/// One step of a rolling update: first the current set grows; only when it cannot do the old ones shrink. Several sets
+/// together may be more than a size holds, so sums are wider.
 fn roll(replicas: i32, bounds: Bounds, current: Size, old: &[Size], plan: &mut Plan) {
-    let total = total(plan);
     if current.wanted > replicas {
         plan.current = replicas;
         return;
     }
+    let total = total(plan);
+    let wanted = i64::from(replicas);
     // Pods that are no longer wanted stand until they are ended; how many they are is known once that was observed.
-    let standing = current.standing() + old.iter().map(Size::standing).sum::<i32>();
+    let standing = current.standing() + old.iter().map(Size::standing).sum::<i64>();
     let settled = current.observed && old.iter().all(|set| set.observed);
-    let room = replicas.saturating_add(bounds.surge).saturating_sub(standing);
-    let missing = replicas - current.wanted;
+    let room = wanted + i64::from(bounds.surge) - standing;
+    let missing = wanted - i64::from(current.wanted);
     let growth = if settled { room.min(missing).max(0) } else { 0 };
     if growth > 0 {
-        plan.current += growth;
+        plan.current = size(i64::from(plan.current) + growth);
         return;
     }
 
-    let least = replicas - bounds.unavailable;
-    let starting = (current.wanted - current.available).max(0);
+    let least = wanted - i64::from(bounds.unavailable);
+    let starting = (i64::from(current.wanted) - i64::from(current.available)).max(0);
     let mut budget = total - least - starting;
     // Pods that serve nobody go first: ending them makes nothing worse.
     for (set, wanted) in old.iter().zip(&mut plan.old) {
-        let broken = (set.wanted - set.serving()).min(budget.max(0));
-        *wanted -= broken;
+        let broken = (i64::from(set.wanted) - set.serving()).min(budget.max(0));
+        *wanted = size(i64::from(*wanted) - broken);
         budget -= broken;
     }
-    let available = current.serving() + old.iter().map(Size::serving).sum::<i32>();
+    let available = current.serving() + old.iter().map(Size::serving).sum::<i64>();
     let mut spare = (available - least).min(budget);
     for wanted in &mut plan.old {
-        let gone = (*wanted).min(spare.max(0));
-        *wanted -= gone;
+        let gone = i64::from(*wanted).min(spare.max(0));
+        *wanted = size(i64::from(*wanted) - gone);
         spare -= gone;
     }
 }
@@ -176,13 +178,14 @@ fn resize(wish: Wish, current: Option<Size>, old: &[Size], plan: &mut Plan) {
         }
         return;
     }
-    if current.is_some_and(|size| size.wanted == wish.replicas && size.available >= wish.replicas) {
+    if current.is_some_and(|own| own.wanted == wish.replicas && own.available >= wish.replicas) {
         plan.old.fill(0);
         return;
     }
     let Strategy::RollingUpdate(bounds) = wish.strategy else { return };
 
-    let allowed = if wish.replicas > 0 { wish.replicas.saturating_add(bounds.surge) } else { 0 };
+    let surge = if wish.replicas > 0 { bounds.surge } else { 0 };
+    let allowed = i64::from(wish.replicas) + i64::from(surge);
     let before = total(plan);
     if before == 0 || allowed == before {
         return;
@@ -190,23 +193,28 @@ fn resize(wish: Wish, current: Option<Size>, old: &[Size], plan: &mut Plan) {
     let mut sizes: Vec<&mut i32> =
         std::iter::once(&mut plan.current).chain(plan.old.iter_mut().rev()).collect();
     let mut missing = allowed - before;
-    for size in &mut sizes {
-        let share = i64::from(**size) * i64::from(allowed) / i64::from(before);
-        let change = i32::try_from(share).unwrap_or(i32::MAX) - **size;
+    for own in &mut sizes {
+        let now = i64::from(**own);
+        let change = now * allowed / before - now;
         let change = if missing > 0 { change.clamp(0, missing) } else { change.clamp(missing, 0) };
-        **size += change;
+        **own = size(now + change);
         missing -= change;
     }
     // What rounding left over goes to the largest set, the newest of equals.
     if missing != 0
         && let Some(largest) = sizes.into_iter().rev().max_by_key(|size| **size)
     {
-        *largest = (*largest + missing).max(0);
+        *largest = size(i64::from(*largest) + missing);
     }
 }
 
-fn total(plan: &Plan) -> i32 {
-    plan.current + plan.old.iter().sum::<i32>()
+fn total(plan: &Plan) -> i64 {
+    i64::from(plan.current) + plan.old.iter().copied().map(i64::from).sum::<i64>()
+}
+
+/// A number of pods as a size.
+fn size(pods: i64) -> i32 {
+    i32::try_from(pods.max(0)).unwrap_or(i32::MAX)
 }
 
 #[cfg(test)]

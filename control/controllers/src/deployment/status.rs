@@ -16,7 +16,10 @@ pub fn status(
     now: Timestamp,
 ) -> DeploymentStatus {
     let all = || current.into_iter().chain(old.iter().copied());
-    let count = |of: fn(&ReplicaSet) -> Option<i32>| -> i32 { all().map(|set| of(set).unwrap_or(0)).sum() };
+    // Several sets together may be more than a count holds.
+    let count = |of: fn(&ReplicaSet) -> Option<i32>| -> i32 {
+        all().fold(0, |sum: i32, set| sum.saturating_add(of(set).unwrap_or(0)))
+    };
     let replicas = count(|set| Some(set.status.as_ref()?.replicas));
     let available = count(|set| set.status.as_ref()?.available_replicas);
     let asked = count(|set| set.spec.replicas);
@@ -28,7 +31,7 @@ pub fn status(
         updated_replicas: some(current.and_then(|set| Some(set.status.as_ref()?.replicas)).unwrap_or(0)),
         ready_replicas: some(count(|set| set.status.as_ref()?.ready_replicas)),
         available_replicas: some(available),
-        unavailable_replicas: some(asked - available),
+        unavailable_replicas: some(asked.saturating_sub(available)),
         ..before
     };
     let conditions = status.conditions.get_or_insert_default();
@@ -49,7 +52,7 @@ fn availability(deployment: &Deployment, available: i32) -> DeploymentCondition 
     let wish = wish(deployment);
     let least = match wish.strategy {
         Strategy::Recreate => wish.replicas,
-        Strategy::RollingUpdate(bounds) => wish.replicas - bounds.unavailable,
+        Strategy::RollingUpdate(bounds) => wish.replicas.saturating_sub(bounds.unavailable),
     };
     if available >= least {
         let text = "Deployment has minimum availability.";

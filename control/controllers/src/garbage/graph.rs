@@ -3,14 +3,12 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use xebec_machinery::metadata::{FOREGROUND, ORPHAN};
 
 pub use super::kinds::KindKey;
 
 /// An object's uid.
 pub type Uid = String;
-
-const ORPHAN: &str = "orphan";
-const FOREGROUND: &str = "foregroundDeletion";
 
 /// An object as the collector sees it.
 #[derive(Debug, Clone, PartialEq)]

@@ -45,7 +45,7 @@ impl Kinds {
                     kinds.all.insert(name, Served { resource, namespaced });
                 }
             }
-            for (resource, capabilities) in group.recommended_resources() {
+            for (resource, capabilities) in group.resources_by_stability() {
                 let needed = [verbs::LIST, verbs::WATCH, verbs::DELETE, verbs::PATCH];
                 let able = needed.iter().all(|verb| capabilities.supports_operation(verb));
                 if able && resource.kind != "Event" {

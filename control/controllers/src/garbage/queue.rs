@@ -67,7 +67,7 @@ impl Queue {
     }
 
     /// The visit has ended.
-    pub(super) fn finish(&mut self, uid: &Uid, _now: Instant) {
+    pub(super) fn finish(&mut self, uid: &Uid) {
         self.visiting.remove(uid);
         if let Some(at) = self.again.remove(uid) {
             self.push(uid.clone(), at);
@@ -98,7 +98,7 @@ mod tests {
         assert_eq!(queue.pop(now).as_deref(), Some("a"));
         queue.push("a".into(), now);
         assert_eq!(queue.pop(now), None);
-        queue.finish(&"a".into(), now);
+        queue.finish(&"a".into());
         assert_eq!(queue.pop(now).as_deref(), Some("a"));
     }
 
@@ -111,7 +111,7 @@ mod tests {
             queue.retry(&"a".into(), now);
             waits.push(queue.next_due().map(|at| at - now));
             assert_eq!(queue.pop(now + Duration::from_secs(60)).as_deref(), Some("a"));
-            queue.finish(&"a".into(), now);
+            queue.finish(&"a".into());
             if round == 2 {
                 queue.succeed(&"a".into());
             }

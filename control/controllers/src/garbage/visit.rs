@@ -6,6 +6,7 @@ use kube::api::{DeleteParams, Patch, PatchParams, Preconditions, PropagationPoli
 use kube::core::{DynamicObject, PartialObjectMeta};
 use kube::{Api, Client, ResourceExt as _};
 use serde_json::{Value, json};
+use xebec_machinery::metadata::{FOREGROUND, ORPHAN};
 
 use super::graph::{Graph, Node, Uid};
 use super::kinds::{Kinds, Served};
@@ -15,8 +16,6 @@ use crate::owner::unless_gone;
 use crate::run::World;
 
 const MANAGER: &str = "garbage-collector-controller";
-const ORPHAN: &str = "orphan";
-const FOREGROUND: &str = "foregroundDeletion";
 
 /// What a visit came to.
 #[derive(Debug, PartialEq)]

@@ -31,6 +31,8 @@ pub struct Snapshot<'a> {
     pub pods: &'a [Pod],
     /// How long to wait after a first failure.
     pub first_wait: Duration,
+    /// How many pods are made in one pass at most.
+    pub burst: usize,
     /// The time.
     pub now: Timestamp,
 }
@@ -226,7 +228,8 @@ fn manage(
         return;
     }
     let waiting = if tally::replaces_only_ended(spec) { terminating } else { 0 };
-    let missing = wanted.saturating_sub(staying + waiting);
+    // Users choose the number, so it says nothing about what there is room for.
+    let missing = wanted.saturating_sub(staying + waiting).min(snapshot.burst);
     if missing == 0 {
         return;
     }
@@ -242,7 +245,8 @@ fn manage(
         return;
     }
     let all = u32::try_from(completions.unwrap_or(0)).unwrap_or(u32::MAX);
-    for index in (0..all).filter(|index| tally.is_open(*index, active, waiting > 0, snapshot.pods)) {
+    let held = tally.held(active, waiting > 0, snapshot.pods);
+    for index in held.missing(all) {
         if decision.create.len() == missing {
             break;
         }

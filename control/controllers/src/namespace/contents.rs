@@ -6,10 +6,11 @@ use futures::StreamExt as _;
 use kube::api::{DeleteParams, ListParams};
 use kube::core::PartialObjectMeta;
 use kube::core::{ApiResource, DynamicObject};
-use kube::discovery::{Discovery, Scope, verbs};
+use kube::discovery::{Scope, verbs};
 use kube::{Api, Client, ResourceExt as _};
 
 use crate::Error;
+use crate::served::{self, qualified};
 
 /// How many kinds are emptied at a time.
 const AT_ONCE: usize = 8;
@@ -25,6 +26,8 @@ pub(super) struct Remaining {
     pub(super) discovery: Option<String>,
     /// Why objects could not be deleted.
     pub(super) failures: Vec<String>,
+    /// The resources that are to be looked at again.
+    pub(super) resources: Vec<ApiResource>,
 }
 
 impl Remaining {
@@ -34,33 +37,35 @@ impl Remaining {
     }
 }
 
-/// Deletes everything in a namespace; tells what is left. What fails for one kind does not hold up the others.
+/// Deletes everything in a namespace; tells what is left.
 pub(super) async fn empty(client: &Client, namespace: &str) -> Remaining {
-    let discovery = match Discovery::new(client.clone()).run_aggregated().await {
-        Ok(discovery) => discovery,
-        Err(error) => {
-            return Remaining { discovery: Some(Error::from(error).text()), ..Remaining::default() };
-        }
+    let mut resources = match served::resources(client).await {
+        Ok(resources) => resources,
+        Err(error) => return Remaining { discovery: Some(error.text()), ..Remaining::default() },
     };
-    let mut resources = Vec::new();
-    for group in discovery.groups() {
-        for (resource, capabilities) in group.recommended_resources() {
-            let deletable = capabilities.supports_operation(verbs::LIST)
-                && capabilities.supports_operation(verbs::DELETE_COLLECTION);
-            if capabilities.scope == Scope::Namespaced && deletable {
-                resources.push(resource);
-            }
-        }
-    }
+    resources.retain(|(_, capabilities)| {
+        capabilities.scope == Scope::Namespaced
+            && capabilities.supports_operation(verbs::LIST)
+            && capabilities.supports_operation(verbs::DELETE_COLLECTION)
+    });
+    let resources = resources.into_iter().map(|(resource, _)| resource);
+    empty_all_of(client, namespace, resources.collect()).await
+}
+
+/// Deletes all objects of these resources; tells what is left. What fails for one does not hold up the others.
+pub(super) async fn empty_all_of(client: &Client, namespace: &str, resources: Vec<ApiResource>) -> Remaining {
     let emptied = futures::stream::iter(resources)
-        .map(|resource| async move { (resource.clone(), empty_of(client, namespace, &resource).await) })
-        .buffer_unordered(AT_ONCE);
+        .map(|resource| async move {
+            let outcome = empty_of(client, namespace, &resource).await;
+            (resource, outcome)
+        })
+        .buffered(AT_ONCE);
     let outcomes: Vec<_> = emptied.collect().await;
     let mut remaining = Remaining::default();
     for (resource, outcome) in outcomes {
         let name = qualified(&resource);
         match outcome {
-            Ok(left) if left.is_empty() => {}
+            Ok(left) if left.is_empty() => continue,
             Ok(left) => {
                 remaining.objects.insert(name, left.len());
                 for finalizer in left.iter().flat_map(|object| object.finalizers()) {
@@ -69,6 +74,7 @@ pub(super) async fn empty(client: &Client, namespace: &str) -> Remaining {
             }
             Err(error) => remaining.failures.push(format!("{name}: {}", error.text())),
         }
+        remaining.resources.push(resource);
     }
     remaining.failures.sort();
     remaining
@@ -87,11 +93,4 @@ async fn empty_of(
         return Ok(objects.list_metadata(&ListParams::default()).await?.items);
     }
     Ok(there)
-}
-
-fn qualified(resource: &ApiResource) -> String {
-    if resource.group.is_empty() {
-        return resource.plural.clone();
-    }
-    format!("{}.{}", resource.plural, resource.group)
 }

@@ -13,8 +13,8 @@ use k8s_openapi::api::core::v1::{
     PersistentVolumeClaim, Pod, ResourceQuota, ResourceQuotaStatus, Secret, Service,
 };
 use kube::api::ListParams;
-use kube::core::{ApiResource, DynamicObject};
-use kube::discovery::{Discovery, Scope, verbs};
+use kube::core::DynamicObject;
+use kube::discovery::{Scope, verbs};
 use kube::runtime::controller::Action;
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Api, Client, Resource, ResourceExt as _};
@@ -26,6 +26,7 @@ use crate::drive::drive;
 use crate::informer::Informer;
 use crate::owner::{is_ending, write_status};
 use crate::run::World;
+use crate::served::{self, qualified};
 
 const MANAGER: &str = "resourcequota-controller";
 /// How often it is counted anew, for what is not watched.
@@ -114,24 +115,13 @@ async fn count(
     if resources.is_empty() {
         return Ok(counts);
     }
-    let discovery = Discovery::new(client.clone()).run_aggregated().await?;
-    for group in discovery.groups() {
-        for (resource, capabilities) in group.recommended_resources() {
-            let listed =
-                capabilities.scope == Scope::Namespaced && capabilities.supports_operation(verbs::LIST);
-            let name = qualified(&resource);
-            if listed && resources.contains(&name) {
-                let objects: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &resource);
-                counts.insert(name, objects.list_metadata(&ListParams::default()).await?.items.len());
-            }
+    for (resource, capabilities) in served::resources(client).await? {
+        let listed = capabilities.scope == Scope::Namespaced && capabilities.supports_operation(verbs::LIST);
+        let name = qualified(&resource);
+        if listed && resources.contains(&name) {
+            let objects: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &resource);
+            counts.insert(name, objects.list_metadata(&ListParams::default()).await?.items.len());
         }
     }
     Ok(counts)
-}
-
-fn qualified(resource: &ApiResource) -> String {
-    if resource.group.is_empty() {
-        return resource.plural.clone();
-    }
-    format!("{}.{}", resource.plural, resource.group)
 }

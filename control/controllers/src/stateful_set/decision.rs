@@ -4,6 +4,7 @@
 //! Either replaces pods of an old revision from the highest ordinal down, so many at a time as may be missing.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -28,6 +29,8 @@ pub struct Snapshot<'a> {
     pub current: &'a str,
     /// The label of the revision of its template.
     pub update: &'a str,
+    /// How many pods are made or deleted in one pass at most.
+    pub burst: usize,
     /// The time.
     pub now: Timestamp,
 }
@@ -76,8 +79,10 @@ pub fn decide(snapshot: Snapshot<'_>) -> Decision {
 struct View<'a> {
     snapshot: Snapshot<'a>,
     least: i32,
-    /// The ordinals that have a place, and the pods there.
-    places: BTreeMap<i32, Option<&'a Pod>>,
+    /// The ordinals that have a place. Users choose how many, so they are walked and never collected.
+    places: Range<i32>,
+    /// The pods that are there.
+    placed: BTreeMap<i32, &'a Pod>,
     /// Pods without a place, the highest ordinal first.
     condemned: Vec<&'a Pod>,
 }
@@ -86,17 +91,14 @@ impl<'a> View<'a> {
     fn of(snapshot: Snapshot<'a>, least: i32) -> Self {
         let begin = first(snapshot.set);
         let replicas = snapshot.set.spec.replicas.unwrap_or(1).max(0);
-        let mut places: BTreeMap<i32, Option<&Pod>> =
-            (begin..begin.saturating_add(replicas)).map(|ordinal| (ordinal, None)).collect();
-        let mut condemned = BTreeMap::new();
+        let places = begin..begin.saturating_add(replicas);
+        let (mut placed, mut condemned) = (BTreeMap::new(), BTreeMap::new());
         for pod in snapshot.pods {
             let Some(ordinal) = ordinal(snapshot.set, pod) else { continue };
-            match places.get_mut(&ordinal) {
-                Some(place) => *place = Some(pod),
-                None => drop(condemned.insert(ordinal, pod)),
-            }
+            let side = if places.contains(&ordinal) { &mut placed } else { &mut condemned };
+            side.insert(ordinal, pod);
         }
-        Self { snapshot, least, places, condemned: condemned.into_values().rev().collect() }
+        Self { snapshot, least, places, placed, condemned: condemned.into_values().rev().collect() }
     }
 
     fn in_order(&self) -> bool {
@@ -115,12 +117,13 @@ impl<'a> View<'a> {
     fn steps(&self) -> Vec<Step> {
         let in_order = self.in_order();
         let mut steps = Vec::new();
-        for (ordinal, pod) in &self.places {
-            match pod {
-                None => {
-                    steps.push(Step::Create { ordinal: *ordinal, updated: self.follows_update(*ordinal) })
-                }
-                Some(pod) if is_ending(*pod) => {}
+        for ordinal in self.places.clone() {
+            if steps.len() == self.snapshot.burst {
+                return steps;
+            }
+            match self.placed.get(&ordinal).copied() {
+                None => steps.push(Step::Create { ordinal, updated: self.follows_update(ordinal) }),
+                Some(pod) if is_ending(pod) => {}
                 Some(pod) if has_ended(pod) => steps.push(Step::Delete { name: pod.name_any(), ended: true }),
                 Some(pod) if self.is_healthy(pod) => continue,
                 Some(_) => {}
@@ -131,6 +134,9 @@ impl<'a> View<'a> {
         }
         let delete = |pod: &Pod| Step::Delete { name: pod.name_any(), ended: false };
         for (at, pod) in self.condemned.iter().enumerate() {
+            if steps.len() == self.snapshot.burst {
+                return steps;
+            }
             if is_ending(*pod) {
                 if in_order {
                     return steps;
@@ -189,11 +195,10 @@ impl<'a> View<'a> {
         let begin = first(self.snapshot.set).saturating_add(partition);
         let mut room = usize::try_from(missing).unwrap_or(0);
         let mut going = Vec::new();
-        for (ordinal, pod) in self.places.iter().rev() {
-            if *ordinal < begin || room == 0 {
+        for (ordinal, pod) in self.placed.iter().rev() {
+            if *ordinal < begin || room == 0 || going.len() == self.snapshot.burst {
                 break;
             }
-            let Some(pod) = pod else { continue };
             if !self.is_updated(pod) && !is_ending(*pod) {
                 going.push(*pod);
                 room -= 1;
@@ -206,8 +211,7 @@ impl<'a> View<'a> {
 
     fn status(&self) -> StatefulSetStatus {
         let Snapshot { set, current, update, now, .. } = self.snapshot;
-        let pods: Vec<&Pod> =
-            self.places.values().flatten().copied().chain(self.condemned.iter().copied()).collect();
+        let pods: Vec<&Pod> = self.placed.values().copied().chain(self.condemned.iter().copied()).collect();
         let count = |wanted: &dyn Fn(&&&Pod) -> bool| {
             i32::try_from(pods.iter().filter(wanted).count()).unwrap_or(i32::MAX)
         };
@@ -276,7 +280,7 @@ mod tests {
 
     fn decided(set: &StatefulSet, pods: &[Pod]) -> Decision {
         let now = "2026-01-01T00:00:05Z".parse().unwrap();
-        decide(Snapshot { set, pods, current: "old", update: "new", now })
+        decide(Snapshot { set, pods, current: "old", update: "new", burst: 4, now })
     }
 
     /// The steps in words: `+2` makes an ordinal (`+2 old` by the old template), `-2` deletes one.
@@ -352,5 +356,15 @@ mod tests {
             (counts(&done), done.current_revision.as_deref()),
             ((3, Some(3), Some(3), Some(3)), Some("new"))
         );
+    }
+
+    #[test]
+    fn a_set_that_asks_for_more_pods_than_memory_holds_gets_one_burst_at_a_time() {
+        let huge = |policy: &str| json!({"replicas": 2_000_000_000, "podManagementPolicy": policy});
+        assert_eq!(steps(huge("OrderedReady"), &[pod(0, "new", "ready")]), ["+1"]);
+        assert_eq!(steps(huge("Parallel"), &[pod(1, "new", "ready")]), ["+0", "+2", "+3", "+4"]);
+        let six = [0, 1, 2, 3, 4, 5].map(|ordinal| pod(ordinal, "new", "ready"));
+        let none = json!({"replicas": 0, "podManagementPolicy": "Parallel"});
+        assert_eq!(steps(none, &six), ["-5", "-4", "-3", "-2"]);
     }
 }

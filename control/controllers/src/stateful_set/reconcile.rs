@@ -1,6 +1,7 @@
 //! The loop of StatefulSets.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::StreamExt as _;
 use futures::stream::select_all;
@@ -28,6 +29,8 @@ use crate::revision::{self, HASH_LABEL, label, template};
 use crate::run::World;
 
 const MANAGER: &str = "statefulset-controller";
+/// How many pods are made or deleted in one pass.
+const BURST: usize = 500;
 
 /// Runs until the world ends.
 pub(crate) async fn run(world: Arc<World>) {
@@ -66,7 +69,9 @@ async fn reconcile(set: Arc<StatefulSet>, world: Arc<World>) -> Result<Action, E
     let current = named(&before.current_revision).unwrap_or(&found.update).clone();
     let (old, new) = (label(&current), label(&found.update));
     let now = Timestamp::now();
-    let decision = decide(Snapshot { set: &set, pods: &owned, current: &old, update: &new, now });
+    let decision =
+        decide(Snapshot { set: &set, pods: &owned, current: &old, update: &new, burst: BURST, now });
+    let busy = decision.steps.len() == BURST;
 
     // The status names revisions by their objects' names.
     let mut status = decision.status;
@@ -112,7 +117,8 @@ async fn reconcile(set: Arc<StatefulSet>, world: Arc<World>) -> Result<Action, E
         hash == old || hash == new || owned.iter().any(|pod| pod.labels().get(HASH_LABEL) == Some(&hash))
     };
     revision::clean(&revisions, &found.all, in_use, spec.revision_history_limit).await?;
-    Ok(Action::requeue(decision.again.unwrap_or(AGAIN).min(AGAIN)))
+    let again = if busy { Duration::ZERO } else { decision.again.unwrap_or(AGAIN).min(AGAIN) };
+    Ok(Action::requeue(again))
 }
 
 fn is_condemned(set: &StatefulSet, spec: &StatefulSetSpec, pod: &Pod) -> bool {

@@ -75,6 +75,7 @@ struct Inner {
     rates: Rates,
     script: Vec<Scripted>,
     asked: HashMap<u64, u64>,
+    requests: usize,
     done: Vec<String>,
 }
 
@@ -84,7 +85,8 @@ pub(crate) struct Faults(Arc<Mutex<Inner>>);
 
 impl Faults {
     pub(crate) fn new(seed: u64, rates: Rates) -> Self {
-        let inner = Inner { seed, rates, script: Vec::new(), asked: HashMap::new(), done: Vec::new() };
+        let inner =
+            Inner { seed, rates, script: Vec::new(), asked: HashMap::new(), requests: 0, done: Vec::new() };
         Self(Arc::new(Mutex::new(inner)))
     }
 
@@ -120,6 +122,11 @@ impl Faults {
         self.with(|inner| inner.done.len())
     }
 
+    /// How many requests there were.
+    pub(crate) fn requests(&self) -> usize {
+        self.with(|inner| inner.requests)
+    }
+
     /// Draws for a request and does nothing else.
     pub(crate) fn touch(&self, method: &Method, path: &str) {
         self.draw(method, path, false);
@@ -127,6 +134,7 @@ impl Faults {
 
     fn draw(&self, method: &Method, path: &str, watch: bool) -> Option<Fault> {
         self.with(|inner| {
+            inner.requests += 1;
             let at = inner.script.iter().position(|one| one.method == method && path.ends_with(&one.path));
             let fault = match at {
                 Some(at) => Some(inner.script.remove(at).fault),

@@ -1,9 +1,11 @@
 //! Namespaces in a storm: they get what each has, and their contents go before them.
 
 use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::core::v1::{ConfigMap, Namespace, ServiceAccount};
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, ResourceQuota, ServiceAccount};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::Api;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
+use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
 use serde_json::json;
 
 use crate::cluster::{CERTIFICATES, Cluster, LONG};
@@ -71,4 +73,97 @@ pub(crate) async fn eventually(what: &str, holds: impl AsyncFn() -> bool) {
         }
     };
     tokio::time::timeout(LONG, waiting).await.unwrap_or_else(|_| panic!("waited in vain for {what}"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_namespace_that_something_holds_costs_little_until_it_lets_go() {
+    let mut cluster = Cluster::quiet().await;
+    cluster.start_controllers();
+    let namespaces = cluster.all::<Namespace>();
+    let space = serde_json::from_value(json!({"metadata": {"name": "held"}})).unwrap();
+    namespaces.create(&PostParams::default(), &space).await.unwrap();
+    let maps = Api::<ConfigMap>::namespaced(cluster.client.clone(), "held");
+    let map = json!({"metadata": {"name": "held", "finalizers": ["test/keep"]}});
+    maps.create(&PostParams::default(), &serde_json::from_value(map).unwrap()).await.unwrap();
+    namespaces.delete("held", &DeleteParams::default()).await.unwrap();
+    tokio::time::sleep(std::time::Duration::from_secs(3)).await;
+    let before = cluster.faults.requests();
+    tokio::time::sleep(std::time::Duration::from_secs(3)).await;
+    // A look at everything takes more than that.
+    let asked = cluster.faults.requests() - before;
+    assert!(asked < 20, "{asked} requests in three seconds in which nothing happened");
+    let free = json!({"metadata": {"finalizers": null}});
+    maps.patch("held", &PatchParams::default(), &Patch::Merge(free)).await.unwrap();
+    eventually("the namespace gone", async || namespaces.get_opt("held").await.unwrap().is_none()).await;
+}
+
+/// A group whose preferred version leaves out one of its kinds, as that of the Gateway API does: its grants are v1beta1
+/// alone. Gives the API of those.
+async fn of_an_older_version(cluster: &Cluster) -> Api<DynamicObject> {
+    let definitions = cluster.all::<CustomResourceDefinition>();
+    for (kind, plural, version) in [("Route", "routes", "v1"), ("Grant", "grants", "v1beta1")] {
+        let name = format!("{plural}.shop.example.com");
+        let definition = serde_json::from_value(json!({
+            "metadata": {"name": name},
+            "spec": {
+                "group": "shop.example.com", "scope": "Namespaced",
+                "names": {"kind": kind, "plural": plural},
+                "versions": [{
+                    "name": version, "served": true, "storage": true,
+                    "schema": {"openAPIV3Schema": {"type": "object"}},
+                }],
+            },
+        }));
+        definitions.create(&PostParams::default(), &definition.unwrap()).await.unwrap();
+        eventually("the definition", async || {
+            let definition = definitions.get_opt(&name).await.unwrap();
+            let conditions = definition.and_then(|own| own.status?.conditions).unwrap_or_default();
+            conditions.iter().any(|own| own.type_ == "Established" && own.status == "True")
+        })
+        .await;
+    }
+    let kind = GroupVersionKind::gvk("shop.example.com", "v1beta1", "Grant");
+    let resource = ApiResource::from_gvk_with_plural(&kind, "grants");
+    Api::namespaced_with(cluster.client.clone(), "shop", &resource)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kinds_that_the_preferred_version_of_their_group_leaves_out_are_counted_collected_and_deleted() {
+    let mut cluster = Cluster::quiet().await;
+    let grants = of_an_older_version(&cluster).await;
+    cluster.start_controllers();
+    let namespaces = cluster.all::<Namespace>();
+    let space = serde_json::from_value(json!({"metadata": {"name": "shop"}})).unwrap();
+    namespaces.create(&PostParams::default(), &space).await.unwrap();
+    let maps = Api::<ConfigMap>::namespaced(cluster.client.clone(), "shop");
+    let owner = serde_json::from_value(json!({"metadata": {"name": "owner"}})).unwrap();
+    let owner = maps.create(&PostParams::default(), &owner).await.unwrap();
+    for (name, owned) in [("owned", true), ("free", false)] {
+        let reference =
+            json!({"apiVersion": "v1", "kind": "ConfigMap", "name": "owner", "uid": owner.metadata.uid});
+        let references = if owned { json!([reference]) } else { json!([]) };
+        let grant = json!({
+            "apiVersion": "shop.example.com/v1beta1", "kind": "Grant",
+            "metadata": {"name": name, "ownerReferences": references},
+        });
+        grants.create(&PostParams::default(), &serde_json::from_value(grant).unwrap()).await.unwrap();
+    }
+    let quotas = Api::<ResourceQuota>::namespaced(cluster.client.clone(), "shop");
+    let hard = json!({"count/grants.shop.example.com": "5"});
+    let quota = json!({"metadata": {"name": "all"}, "spec": {"hard": hard}});
+    quotas.create(&PostParams::default(), &serde_json::from_value(quota).unwrap()).await.unwrap();
+    eventually("the count", async || {
+        let status = quotas.get("all").await.unwrap().status.unwrap_or_default();
+        let used = status.used.unwrap_or_default();
+        used.get("count/grants.shop.example.com").is_some_and(|count| count.0 == "2")
+    })
+    .await;
+
+    maps.delete("owner", &DeleteParams::background()).await.unwrap();
+    eventually("what it owned gone", async || grants.get_opt("owned").await.unwrap().is_none()).await;
+    assert!(grants.get_opt("free").await.unwrap().is_some());
+
+    namespaces.delete("shop", &DeleteParams::default()).await.unwrap();
+    eventually("the namespace gone", async || namespaces.get_opt("shop").await.unwrap().is_none()).await;
+    assert!(grants.get_opt("free").await.unwrap().is_none(), "a grant outlived its namespace");
 }

@@ -1,7 +1,7 @@
 //! What the crate says of a question, in the form that `conformance/cel` has its answers in.
 
 use serde_json::{Map, Value as Json, json};
-use xebec_expressions::rules::{Failure, Reason, RuleSet};
+use xebec_expressions::rules::{Failure, Judgement, Reason, RuleSet};
 use xebec_expressions::{CALL_LIMIT, CompileError, Environment, Schema, Type, Value};
 
 use super::rendering;
@@ -10,15 +10,36 @@ use super::rendering;
 pub(crate) fn complete(mut question: Json, asked: &[Json]) -> Json {
     let like = question["like"].as_u64().and_then(|like| asked.get((like as usize).checked_sub(1)?));
     if let Some(like) = like {
-        question["schema"] = like["schema"].clone();
-        question["self"] = like["self"].clone();
+        for shared in ["vars", "schema", "self"] {
+            if let Some(value) = like.get(shared) {
+                question[shared] = value.clone();
+            }
+        }
     }
     question
 }
 
 /// What we say of a question.
 pub(crate) fn answer(question: &Json) -> Json {
+    if let Some(schema) = question.get("definition") {
+        return answer_definition(schema);
+    }
     if question.get("schema").is_some() { answer_rules(question) } else { answer_expression(question) }
+}
+
+/// What is wrong with the rules of a schema when a definition with it is created.
+fn answer_definition(schema: &Json) -> Json {
+    const PREFIX: &str = "spec.validation.openAPIV3Schema";
+    let (_, problems) = RuleSet::compile(schema, PREFIX);
+    let mut failures: Vec<String> = problems
+        .iter()
+        .map(|problem| {
+            let value = problem.value.as_ref().map(|value| format!(": {value}")).unwrap_or_default();
+            format!("{}: {}{value}: {}", problem.path, words(problem.reason), problem.detail)
+        })
+        .collect();
+    failures.sort();
+    if failures.is_empty() { json!({}) } else { json!({"failures": failures}) }
 }
 
 fn answer_expression(question: &Json) -> Json {
@@ -32,7 +53,7 @@ fn answer_expression(question: &Json) -> Json {
     let program = match environment.compile(question["expr"].as_str().unwrap_or_default()) {
         Ok(program) => program,
         Err(CompileError::Issues(issues)) => return json!({"compile": issues.to_string()}),
-        Err(CompileError::Program(reason)) => return json!({"program": reason}),
+        Err(CompileError::Program { reason, .. }) => return json!({"program": reason}),
     };
     let mut answer = json!({"type": program.output_type().to_string()});
     if let Some(estimate) = program.estimate(None) {
@@ -50,14 +71,20 @@ fn answer_expression(question: &Json) -> Json {
     answer
 }
 
-/// An error as upstream's field errors show themselves.
-fn shown(failure: &Failure) -> String {
-    let kind = match failure.reason {
+fn words(reason: Reason) -> &'static str {
+    match reason {
         Reason::Invalid => "Invalid value",
         Reason::Forbidden => "Forbidden",
         Reason::Required => "Required value",
         Reason::Duplicate => "Duplicate value",
-    };
+        Reason::Unsupported => "Unsupported value",
+        Reason::Internal => "Internal error",
+    }
+}
+
+/// An error as upstream's field errors show themselves.
+fn shown(failure: &Failure) -> String {
+    let kind = words(failure.reason);
     let value = match (&failure.reason, &failure.value) {
         (Reason::Forbidden | Reason::Required, _) | (_, None) => String::new(),
         (_, Some(value)) => format!(": {value}"),
@@ -71,7 +98,7 @@ fn answer_rules(question: &Json) -> Json {
     if let Some(rules) = question.get("rules") {
         schema["x-kubernetes-validations"] = rules.clone();
     }
-    let (set, problems) = RuleSet::compile_part(&schema);
+    let (set, problems) = RuleSet::compile_part(&schema, "");
     let count = schema.get("x-kubernetes-validations").and_then(Json::as_array).map_or(0, Vec::len);
     let cardinality = Schema::from_openapi(&schema, false).map_or(0, |schema| schema.max_cardinality());
     let mut rules = Vec::new();
@@ -102,7 +129,8 @@ fn answer_rules(question: &Json) -> Json {
     if !rules.is_empty() {
         answer["rules"] = Json::Array(rules);
     }
-    let (failures, spent) = set.validate(&question["self"], question.get("oldSelf"), false);
+    let Judgement { failures, cost: spent, .. } =
+        set.validate(&question["self"], question.get("oldSelf"), None);
     if !failures.is_empty() {
         answer["failures"] = failures.iter().map(shown).collect();
     }

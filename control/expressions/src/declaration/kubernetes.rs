@@ -77,13 +77,29 @@ fn strings(all: &mut Declarations) {
     );
 }
 
-const COMPARABLE: [&str; 8] = ["int", "uint", "double", "bool", "duration", "timestamp", "string", "bytes"];
+/// What can be compared, with the names of the overloads that compare the elements of a list.
+const COMPARABLE: [(&str, [&str; 3]); 8] = [
+    ("int", ["list_int_is_sorted_bool", "list_int_max_int", "list_int_min_int"]),
+    ("uint", ["list_uint_is_sorted_bool", "list_uint_max_uint", "list_uint_min_uint"]),
+    ("double", ["list_double_is_sorted_bool", "list_double_max_double", "list_double_min_double"]),
+    ("bool", ["list_bool_is_sorted_bool", "list_bool_max_bool", "list_bool_min_bool"]),
+    (
+        "duration",
+        ["list_duration_is_sorted_bool", "list_duration_max_duration", "list_duration_min_duration"],
+    ),
+    (
+        "timestamp",
+        ["list_timestamp_is_sorted_bool", "list_timestamp_max_timestamp", "list_timestamp_min_timestamp"],
+    ),
+    ("string", ["list_string_is_sorted_bool", "list_string_max_string", "list_string_min_string"]),
+    ("bytes", ["list_bytes_is_sorted_bool", "list_bytes_max_bytes", "list_bytes_min_bytes"]),
+];
 
 fn lists(all: &mut Declarations) {
-    for t in COMPARABLE {
-        all.method("isSorted", F::IsSorted, &[("list_is_sorted_bool", &format!("list({t}) -> bool"))]);
-        all.method("max", F::Max, &[("list_max", &format!("list({t}) -> {t}"))]);
-        all.method("min", F::Min, &[("list_min", &format!("list({t}) -> {t}"))]);
+    for (t, [is_sorted, max, min]) in COMPARABLE {
+        all.method("isSorted", F::IsSorted, &[(is_sorted, &format!("list({t}) -> bool"))]);
+        all.method("max", F::Max, &[(max, &format!("list({t}) -> {t}"))]);
+        all.method("min", F::Min, &[(min, &format!("list({t}) -> {t}"))]);
         let (sort, sort_by) = match t {
             "string" | "bytes" => ("list_text_sort", "list_text_sortByAssociatedKeys"),
             _ => ("list_sort", "list_sortByAssociatedKeys"),

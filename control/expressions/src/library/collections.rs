@@ -21,8 +21,13 @@ pub(crate) fn extreme<'a>(list: &Value<'a>, name: &str, better: Ordering) -> Eva
     for item in list.as_list()?.iter() {
         let item = item?;
         best = Some(match best {
-            Some(best) if compare(&best, &item)? != better.reverse() => best,
-            _ => item,
+            None => item,
+            Some(best) => match compare(&best, &item) {
+                Ok(order) if order == better.reverse() => item,
+                // What can be compared with others of its own kind alone is passed over.
+                Err(err) if err.is_cancelled() || compare(&item, &item).is_err() => return Err(err),
+                _ => best,
+            },
         });
     }
     best.ok_or_else(|| EvaluationError::new(format!("{name} called on empty list")))
@@ -137,7 +142,12 @@ pub(crate) fn contains<'a>(list: &List<'a>, item: &Value<'a>) -> Evaluated<bool>
     let mut refused = None;
     for element in list.iter() {
         effort::look()?;
-        match element.and_then(|element| equal(item, &element)) {
+        // A list that a schema describes asks its elements, any other asks the item.
+        let same = element.and_then(|element| match list {
+            List::Typed(..) => equal(&element, item),
+            _ => equal(item, &element),
+        });
+        match same {
             Ok(true) => return Ok(true),
             Ok(false) => {}
             Err(err) if err.is_cancelled() => return Err(err),

@@ -159,6 +159,7 @@ impl Planner<'_> {
         let mut call = Call {
             function: kind,
             declaration,
+            overload,
             args: planned,
             cost: cost::of(kind, overload),
             pattern: None,

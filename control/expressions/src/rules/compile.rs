@@ -20,13 +20,13 @@ pub const MOST_SCHEMA_COST: u64 = 100_000_000;
 const NAMED_RULES: usize = 4;
 
 /// Compiles the rules of `openapi`.
-pub(super) fn compile(openapi: &Json, whole: bool) -> (RuleSet, Vec<Problem>) {
-    let mut compiler = Compiler { problems: Vec::new(), costs: Vec::new() };
+pub(super) fn compile(openapi: &Json, path: &str, whole: bool) -> (RuleSet, Vec<Problem>) {
+    let mut compiler = Compiler { problems: Vec::new(), costs: Vec::new(), misdeclared: 0 };
     let schema = Schema::from_openapi(openapi, whole).map(Arc::new);
-    let at = At { path: String::new(), cardinality: Some(1), uncorrelated: None };
+    let at = At { path: path.to_owned(), cardinality: Some(1), uncorrelated: None, judged: true };
     let root = compiler.place(openapi, openapi, schema, &at);
-    let Compiler { mut problems, costs } = compiler;
-    problems.extend(too_much_together(&costs));
+    let Compiler { mut problems, costs, .. } = compiler;
+    problems.extend(too_much_together(&costs, path));
     (RuleSet { root: root.filter(|root| !root.is_empty()), costs }, problems)
 }
 
@@ -38,6 +38,8 @@ struct At {
     cardinality: Option<u64>,
     /// The schema below which old values can not be told.
     uncorrelated: Option<String>,
+    /// Whether expressions are judged and weighed here. Those within `allOf` are only run, as upstream does.
+    judged: bool,
 }
 
 impl At {
@@ -50,11 +52,19 @@ impl At {
 struct Compiler {
     problems: Vec<Problem>,
     costs: Vec<RuleCost>,
+    /// How many rules were found to say something wrong besides their expressions.
+    misdeclared: usize,
 }
 
 impl Compiler {
-    fn report(&mut self, path: String, reason: Reason, detail: impl Into<String>) {
-        self.problems.push(Problem { path, reason, detail: detail.into() });
+    fn report(&mut self, path: String, reason: Reason, value: Option<String>, detail: impl Into<String>) {
+        self.problems.push(Problem { path, reason, value, detail: detail.into() });
+    }
+
+    /// Notes something wrong with a rule besides its expression.
+    fn misdeclare(&mut self, path: String, reason: Reason, value: Option<&str>, detail: &str) {
+        self.misdeclared += 1;
+        self.report(path, reason, value.map(quoted), detail);
     }
 
     /// The rules that `validation` declares for values of `schema`, which `node` was read to.
@@ -72,12 +82,10 @@ impl Compiler {
             _ => Some(1),
         };
         let cardinality = at.cardinality.zip(factor).map(|(count, factor)| count.saturating_mul(factor));
-        let atomic = node.get("x-kubernetes-map-type").and_then(Json::as_str) == Some("atomic");
+        let misdeclared = self.misdeclared;
         let mut below = At { cardinality, ..at.clone() };
-        let uncorrelated = match type_name.as_str() {
-            "array" => node.get("x-kubernetes-list-type").and_then(Json::as_str) != Some("map"),
-            _ => atomic,
-        };
+        let uncorrelated =
+            type_name == "array" && node.get("x-kubernetes-list-type").and_then(Json::as_str) != Some("map");
         if uncorrelated && below.uncorrelated.is_none() {
             below.uncorrelated = Some(at.path.clone());
         }
@@ -107,16 +115,23 @@ impl Compiler {
         }
         let mut all_of = Vec::new();
         for (i, part) in validation.get("allOf").and_then(Json::as_array).into_iter().flatten().enumerate() {
-            all_of.extend(self.place(part, node, schema.clone(), &at.child(&format!("allOf[{i}]"))));
+            let at = At { judged: false, ..at.child(&format!("allOf[{i}]")) };
+            all_of.extend(self.place(part, node, schema.clone(), &at));
         }
         let declared = declared(validation);
-        let rules = self.rules(declared, schema.as_deref(), at);
-        let place =
-            Place { schema: schema?, type_name, rules, properties, items, all_of, correlated: !atomic };
+        let rules = self.rules(declared, (schema.as_deref(), node), at, misdeclared);
+        let place = Place { schema: schema?, type_name, rules, properties, items, all_of };
         (!place.is_empty()).then_some(place)
     }
 
-    fn rules(&mut self, declared: Vec<Rule>, schema: Option<&Schema>, at: &At) -> Vec<Compiled> {
+    /// Compiles the rules of one place, if nothing was declared wrong there or below, which `misdeclared` were before.
+    fn rules(
+        &mut self,
+        declared: Vec<Rule>,
+        (schema, node): (Option<&Schema>, &Json),
+        at: &At,
+        misdeclared: usize,
+    ) -> Vec<Compiled> {
         if declared.is_empty() {
             return Vec::new();
         }
@@ -124,8 +139,9 @@ impl Compiler {
             let path = at.child("x-kubernetes-validations").path;
             self.report(
                 path,
-                Reason::Invalid,
-                "internal error: failed to retrieve type information for x-kubernetes-validations",
+                Reason::Internal,
+                None,
+                "internal error: failed to construct type information for x-kubernetes-validations rules: unable to convert structural schema to CEL declarations",
             );
             return Vec::new();
         };
@@ -135,55 +151,77 @@ impl Compiler {
             Environment::kubernetes().object_types_of(&self_type).variable("self", self_type.clone());
         let plain = environment.clone().variable("oldSelf", self_type.clone());
         let optional = environment.variable("oldSelf", Type::optional(self_type));
-        let compiled = declared.into_iter().enumerate().filter_map(|(i, rule)| {
-            let place = At { path: at.child(&format!("x-kubernetes-validations[{i}]")).path, ..at.clone() };
+        let places: Vec<At> = (0..declared.len())
+            .map(|i| At { path: at.child(&format!("x-kubernetes-validations[{i}]")).path, ..at.clone() })
+            .collect();
+        for (rule, place) in declared.iter().zip(&places) {
+            self.declare(rule, node, place);
+        }
+        if self.misdeclared > misdeclared {
+            return Vec::new();
+        }
+        let compiled = declared.into_iter().zip(&places).map(|(rule, place)| {
             let environment = if rule.optional_old_self == Some(true) { &optional } else { &plain };
-            self.declare(&rule, &schema, &place).then(|| self.rule(rule, &schema, environment, &place))
+            self.rule(rule, (&schema, node), environment, place)
         });
         compiled.collect()
     }
 
-    /// Judges what a rule says besides its expression; whether it says enough to be compiled.
-    fn declare(&mut self, rule: &Rule, schema: &Schema, at: &At) -> bool {
+    /// Judges what a rule says besides its expression.
+    fn declare(&mut self, rule: &Rule, node: &Json, at: &At) {
         let path = |name: &str| at.child(name).path;
         let message = rule.message.trim();
         if rule.rule.trim().is_empty() {
-            self.report(path("rule"), Reason::Required, "rule is not specified");
-            return false;
-        }
-        if !rule.message.is_empty() && message.is_empty() {
-            self.report(path("message"), Reason::Invalid, "must be non-empty if specified");
+            self.misdeclare(path("rule"), Reason::Required, None, "rule is not specified");
+        } else if !rule.message.is_empty() && message.is_empty() {
+            let told = Some(rule.message.as_str());
+            self.misdeclare(path("message"), Reason::Invalid, told, "must be non-empty if specified");
         } else if has_line_break(message) {
-            self.report(path("message"), Reason::Invalid, "must not contain line breaks");
+            let told = Some(rule.message.as_str());
+            self.misdeclare(path("message"), Reason::Invalid, told, "must not contain line breaks");
         } else if has_line_break(rule.rule.trim()) && message.is_empty() {
             let detail = "message must be specified if rule contains line breaks";
-            self.report(path("message"), Reason::Required, detail);
+            self.misdeclare(path("message"), Reason::Required, None, detail);
         }
         if !rule.message_expression.is_empty() && rule.message_expression.trim().is_empty() {
             let detail = "messageExpression must be non-empty if specified";
-            self.report(path("messageExpression"), Reason::Required, detail);
+            self.misdeclare(path("messageExpression"), Reason::Required, None, detail);
+        }
+        if let (Some(name), None) = (&rule.reason_name, rule.reason) {
+            let supported = REASONS.map(|(known, _)| quoted(known)).join(", ");
+            let detail = format!("supported values: {supported}");
+            self.misdeclare(path("reason"), Reason::Unsupported, Some(name), &detail);
         }
         if !rule.field_path.is_empty() {
+            let told = Some(rule.field_path.as_str());
             if rule.field_path.trim().is_empty() {
-                self.report(path("fieldPath"), Reason::Invalid, "must be non-empty if specified");
+                self.misdeclare(path("fieldPath"), Reason::Invalid, told, "must be non-empty if specified");
             }
             if has_line_break(&rule.field_path) {
-                self.report(path("fieldPath"), Reason::Invalid, "must not contain line breaks");
+                self.misdeclare(path("fieldPath"), Reason::Invalid, told, "must not contain line breaks");
             }
-            if field_path(&rule.field_path, schema).is_none() {
-                self.report(path("fieldPath"), Reason::Invalid, "must be a valid path");
+            if field_path(&rule.field_path, node).is_none() {
+                self.misdeclare(path("fieldPath"), Reason::Invalid, told, "must be a valid path");
             }
         }
-        true
     }
 
-    fn rule(&mut self, declared: Rule, schema: &Schema, environment: &Environment, at: &At) -> Compiled {
+    fn rule(
+        &mut self,
+        declared: Rule,
+        (schema, node): (&Schema, &Json),
+        environment: &Environment,
+        at: &At,
+    ) -> Compiled {
         let path = at.child("rule").path;
         let program = compile_as(environment, &declared.rule, &Type::Bool);
         let uses_old_self = program.as_ref().is_ok_and(|program| program.mentions("oldSelf"));
         match &program {
             Ok(program) => self.weigh(program, schema, at, &path, "estimated rule cost"),
-            Err(detail) => self.report(path.clone(), Reason::Invalid, detail.clone()),
+            Err(detail) if at.judged => {
+                self.report(path.clone(), Reason::Invalid, Some(shown(&declared)), detail.clone());
+            }
+            Err(_) => {}
         }
         let mut message = None;
         if program.is_ok() && !declared.message_expression.trim().is_empty() {
@@ -193,34 +231,50 @@ impl Compiler {
                     self.weigh(&program, schema, at, &path, "estimated messageExpression cost");
                     message = Some(program.without_tree());
                 }
-                Err(detail) => self.report(path, Reason::Invalid, format!("messageExpression {detail}")),
+                Err(detail) if at.judged => {
+                    let detail = format!("messageExpression {detail}");
+                    self.report(path, Reason::Invalid, Some(shown(&declared)), detail);
+                }
+                Err(_) => {}
             }
         }
         if uses_old_self {
-            if let Some(uncorrelated) = &at.uncorrelated {
+            if let (Some(uncorrelated), true) = (&at.uncorrelated, at.judged) {
                 let detail = format!(
                     "oldSelf cannot be used on the uncorrelatable portion of the schema within {uncorrelated}"
                 );
-                self.report(path, Reason::Invalid, detail);
+                self.report(path, Reason::Invalid, Some(quoted(&declared.rule)), detail);
             }
-        } else if declared.optional_old_self.is_some() && program.is_ok() {
+        } else if let (Some(told), true) = (declared.optional_old_self, at.judged) {
             let detail = "may not be set if oldSelf is not used in rule";
-            self.report(at.child("optionalOldSelf").path, Reason::Invalid, detail);
+            self.report(at.child("optionalOldSelf").path, Reason::Invalid, Some(told.to_string()), detail);
         }
-        let field_path = field_path(&declared.field_path, schema).filter(|path| !path.is_empty());
+        let field_path = field_path(&declared.field_path, node).filter(|path| !path.is_empty());
         let program = program.map(Program::without_tree);
         Compiled { declared, program, message, uses_old_self, field_path }
     }
 
     fn weigh(&mut self, program: &Program, schema: &Schema, at: &At, path: &str, name: &str) {
+        if !at.judged {
+            return;
+        }
         let cost = program.estimate(Some(schema)).map_or(0, |estimate| estimate.max);
         let total = cost.saturating_mul(at.cardinality.unwrap_or_else(|| schema.max_cardinality()));
         if total > MOST_RULE_COST {
-            self.report(path.to_owned(), Reason::Forbidden, too_much(name, total, MOST_RULE_COST));
+            let detail = too_much(name, total, MOST_RULE_COST);
+            self.report(path.to_owned(), Reason::Forbidden, None, detail);
         }
         self.costs.push(RuleCost { path: path.to_owned(), cost, total });
     }
 }
+
+/// The reasons that a rule may give.
+const REASONS: [(&str, Reason); 4] = [
+    ("FieldValueDuplicate", Reason::Duplicate),
+    ("FieldValueForbidden", Reason::Forbidden),
+    ("FieldValueInvalid", Reason::Invalid),
+    ("FieldValueRequired", Reason::Required),
+];
 
 fn declared(validation: &Json) -> Vec<Rule> {
     let text = |rule: &Json, name: &str| rule.get(name).and_then(Json::as_str).unwrap_or_default().to_owned();
@@ -229,13 +283,8 @@ fn declared(validation: &Json) -> Vec<Rule> {
         rule: text(rule, "rule"),
         message: text(rule, "message"),
         message_expression: text(rule, "messageExpression"),
-        reason: match rule.get("reason").and_then(Json::as_str) {
-            Some("FieldValueForbidden") => Some(Reason::Forbidden),
-            Some("FieldValueRequired") => Some(Reason::Required),
-            Some("FieldValueDuplicate") => Some(Reason::Duplicate),
-            Some("FieldValueInvalid") => Some(Reason::Invalid),
-            _ => None,
-        },
+        reason: REASONS.iter().find(|(known, _)| text(rule, "reason") == *known).map(|(_, reason)| *reason),
+        reason_name: rule.get("reason").and_then(Json::as_str).map(str::to_owned),
         field_path: text(rule, "fieldPath"),
         optional_old_self: rule.get("optionalOldSelf").and_then(Json::as_bool),
     };
@@ -243,18 +292,20 @@ fn declared(validation: &Json) -> Vec<Rule> {
 }
 
 fn compile_as(environment: &Environment, expression: &str, wanted: &Type) -> Result<Program, String> {
+    let unwanted = || match wanted {
+        Type::Bool => "cel expression must evaluate to a bool".to_owned(),
+        _ => "must evaluate to a string".to_owned(),
+    };
     let program = environment.compile(expression).map_err(|err| match err {
         CompileError::Issues(issues) => format!("compilation failed: {issues}"),
-        CompileError::Program(reason) if *wanted == Type::Bool => {
+        CompileError::Program { output, .. } if output != *wanted => unwanted(),
+        CompileError::Program { reason, .. } if *wanted == Type::Bool => {
             format!("program instantiation failed: {reason}")
         }
-        CompileError::Program(reason) => format!("instantiation failed: {reason}"),
+        CompileError::Program { reason, .. } => format!("instantiation failed: {reason}"),
     })?;
     if program.output_type() != wanted {
-        return Err(match wanted {
-            Type::Bool => "cel expression must evaluate to a bool".to_owned(),
-            _ => "must evaluate to a string".to_owned(),
-        });
+        return Err(unwanted());
     }
     Ok(program)
 }
@@ -273,7 +324,7 @@ fn too_much(name: &str, cost: u64, limit: u64) -> String {
     )
 }
 
-fn too_much_together(costs: &[RuleCost]) -> Vec<Problem> {
+fn too_much_together(costs: &[RuleCost], path: &str) -> Vec<Problem> {
     let total = costs.iter().fold(0u64, |sum, rule| sum.saturating_add(rule.total));
     if total <= MOST_SCHEMA_COST {
         return Vec::new();
@@ -285,12 +336,36 @@ fn too_much_together(costs: &[RuleCost]) -> Vec<Problem> {
     let mut problems: Vec<Problem> = expensive
         .into_iter()
         .take(NAMED_RULES)
-        .map(|rule| Problem { path: rule.path.clone(), reason: Reason::Forbidden, detail: detail.to_owned() })
+        .map(|rule| forbidden(&rule.path, detail.to_owned()))
         .collect();
     let name = "x-kubernetes-validations estimated rule cost total for entire OpenAPIv3 schema";
     let detail = too_much(name, total, MOST_SCHEMA_COST);
-    problems.push(Problem { path: String::new(), reason: Reason::Forbidden, detail });
+    problems.push(forbidden(path, detail));
     problems
+}
+
+fn forbidden(path: &str, detail: String) -> Problem {
+    Problem { path: path.to_owned(), reason: Reason::Forbidden, value: None, detail }
+}
+
+/// A text as errors show it.
+fn quoted(text: &str) -> String {
+    Json::from(text).to_string()
+}
+
+/// A rule as errors show it: upstream writes its own structure as JSON in which nothing is taken for markup.
+fn shown(rule: &Rule) -> String {
+    let text =
+        |text: &str| quoted(text).replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026");
+    let reason = rule.reason_name.as_deref().map_or("null".to_owned(), text);
+    let optional = rule.optional_old_self.map_or("null".to_owned(), |optional| optional.to_string());
+    format!(
+        r#"{{"Rule":{},"Message":{},"MessageExpression":{},"Reason":{reason},"FieldPath":{},"OptionalOldSelf":{optional}}}"#,
+        text(&rule.rule),
+        text(&rule.message),
+        text(&rule.message_expression),
+        text(&rule.field_path),
+    )
 }
 
 fn embedded(schema: &Json) -> bool {

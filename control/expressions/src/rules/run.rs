@@ -2,8 +2,8 @@
 
 use serde_json::Value as Json;
 
-use super::compile::has_line_break;
-use super::{Compiled, Failure, Place, Reason, Rule};
+use super::keyed_list::KeyedList;
+use super::{Compiled, Failure, Judgement, Place, Reason, Rule, Step, Unchanged};
 use crate::schema::{ListKind, Shape};
 use crate::value::Value;
 use crate::{CALL_LIMIT, OBJECT_BUDGET};
@@ -13,54 +13,89 @@ const LONGEST_MESSAGE: usize = 5 * 1024;
 const OUT_OF_BUDGET: &str =
     "validation failed due to running out of cost budget, no further validation rules will be run";
 
-/// Runs the rules below `root`; the second is what they cost.
-pub(super) fn run(root: &Place, object: &Json, old: Option<&Json>, ratchet: bool) -> (Vec<Failure>, u64) {
-    let mut run = Run { budget: OBJECT_BUDGET, failures: Vec::new(), ratchet };
-    let at = At { path: String::new(), unchanged: false };
-    let finished = run.place(root, object, old, &at);
-    let spent = if finished.is_ok() { OBJECT_BUDGET - run.budget } else { OBJECT_BUDGET };
-    (run.failures, spent)
+/// Runs the rules below `root`.
+pub(super) fn run(root: &Place, object: &Json, old: Option<&Json>, unchanged: Unchanged<'_>) -> Judgement {
+    let judgement = Judgement { failures: Vec::new(), forgiven: Vec::new(), cost: OBJECT_BUDGET };
+    let mut run = Run { budget: OBJECT_BUDGET, judgement, unchanged };
+    if run.place(root, object, old, &At { parent: None, step: Step::Part }).is_ok() {
+        run.judgement.cost -= run.budget;
+    }
+    run.judgement
 }
 
 /// No further rule may be run.
 struct Exhausted;
 
-struct At {
-    path: String,
-    /// Whether the nearest value that can be told from its old one is what it was.
-    unchanged: bool,
+/// Where in the object the rules are run. It borrows its parent, so that nothing is allocated until a rule fails.
+#[derive(Clone, Copy)]
+struct At<'a> {
+    parent: Option<&'a At<'a>>,
+    step: Step<'a>,
 }
 
-struct Run {
+impl<'a> At<'a> {
+    fn below(&'a self, step: Step<'a>) -> Self {
+        Self { parent: Some(self), step }
+    }
+
+    /// The steps from the object to here.
+    fn steps(&self) -> Vec<Step<'a>> {
+        let mut steps = Vec::new();
+        let mut at = *self;
+        while let Some(parent) = at.parent {
+            steps.push(at.step);
+            at = *parent;
+        }
+        steps.reverse();
+        steps
+    }
+
+    fn path(&self) -> String {
+        let mut path = String::new();
+        for step in self.steps() {
+            match step {
+                Step::Property(name) => path.extend([".", name]),
+                Step::Entry(key) => path.extend(["[", key, "]"]),
+                Step::Element(index) => path.push_str(&format!("[{index}]")),
+                Step::Part => {}
+            }
+        }
+        path
+    }
+}
+
+struct Run<'u> {
     budget: u64,
-    failures: Vec<Failure>,
-    ratchet: bool,
+    judgement: Judgement,
+    unchanged: Unchanged<'u>,
 }
 
-impl Run {
-    fn place(&mut self, place: &Place, object: &Json, old: Option<&Json>, at: &At) -> Result<(), Exhausted> {
+impl Run<'_> {
+    fn place(
+        &mut self,
+        place: &Place,
+        object: &Json,
+        old: Option<&Json>,
+        at: &At<'_>,
+    ) -> Result<(), Exhausted> {
         if object.is_null() {
             return Ok(());
         }
         let old = old.filter(|old| !old.is_null());
-        let unchanged = old.map_or(at.unchanged, |old| old == object);
-        let at = At { path: at.path.clone(), unchanged };
-        self.rules(place, object, old, &at)?;
+        self.rules(place, object, old, at)?;
         for part in &place.all_of {
-            self.place(part, object, old, &at)?;
+            self.place(part, object, old, &at.below(Step::Part))?;
         }
         match object {
-            Json::Array(items) => self.list(place, items, old, &at),
+            Json::Array(items) => self.list(place, items, old, at),
             Json::Object(map) => {
                 for (name, value) in map {
-                    let old = old.filter(|_| place.correlated).and_then(|old| old.get(name));
+                    let old = old.and_then(|old| old.get(name));
                     if let Some(values) = &place.items {
-                        let at = At { path: format!("{}[{name}]", at.path), unchanged };
-                        self.place(values, value, old, &at)?;
+                        self.place(values, value, old, &at.below(Step::Entry(name)))?;
                     }
                     if let Some(property) = place.properties.get(name) {
-                        let at = At { path: format!("{}.{name}", at.path), unchanged };
-                        self.place(property, value, old, &at)?;
+                        self.place(property, value, old, &at.below(Step::Property(name)))?;
                     }
                 }
                 Ok(())
@@ -69,39 +104,63 @@ impl Run {
         }
     }
 
-    fn list(&mut self, place: &Place, items: &[Json], old: Option<&Json>, at: &At) -> Result<(), Exhausted> {
+    fn list(
+        &mut self,
+        place: &Place,
+        items: &[Json],
+        old: Option<&Json>,
+        at: &At<'_>,
+    ) -> Result<(), Exhausted> {
         let Some(element) = &place.items else { return Ok(()) };
         let keys = match &place.schema.shape {
-            Shape::List(_, ListKind::Map(keys)) if !keys.is_empty() => keys.as_slice(),
+            Shape::List(_, ListKind::Map(keys)) => keys.as_slice(),
             _ => &[],
         };
         let old = old.and_then(Json::as_array).filter(|_| !keys.is_empty());
+        let old = old.map(|old| KeyedList::new(keys, old));
         for (i, item) in items.iter().enumerate() {
-            let old = old.and_then(|old| old.iter().find(|old| same_keys(keys, item, old)));
-            let at = At { path: format!("{}[{i}]", at.path), unchanged: at.unchanged };
-            self.place(element, item, old, &at)?;
+            let old = old.as_ref().and_then(|old| old.find(item));
+            self.place(element, item, old, &at.below(Step::Element(i)))?;
         }
         Ok(())
     }
 
-    fn fail(&mut self, path: &str, value: Option<Json>, detail: String) {
-        self.failures.push(Failure { path: path.to_owned(), reason: Reason::Invalid, value, detail });
+    fn fail(&mut self, at: &At<'_>, place: &Place, detail: String) {
+        let value = Some(Json::String(place.type_name.clone()));
+        let failure = Failure { path: at.path(), reason: Reason::Invalid, value, detail };
+        self.judgement.failures.push(failure);
     }
 
-    fn rules(&mut self, place: &Place, object: &Json, old: Option<&Json>, at: &At) -> Result<(), Exhausted> {
+    fn rules(
+        &mut self,
+        place: &Place,
+        object: &Json,
+        old: Option<&Json>,
+        at: &At<'_>,
+    ) -> Result<(), Exhausted> {
         if place.rules.is_empty() {
             return Ok(());
         }
-        let shown = || Some(Json::String(place.type_name.clone()));
         if self.budget == 0 {
-            self.fail(&at.path, shown(), OUT_OF_BUDGET.to_owned());
+            self.fail(at, place, OUT_OF_BUDGET.to_owned());
             return Err(Exhausted);
         }
+        // Where no rule looks at the old value, no message sees it.
+        let looks_back = place.rules.iter().any(|rule| rule.uses_old_self);
+        let bindings = match bindings(place, object, old.filter(|_| looks_back)) {
+            Ok(bindings) => bindings,
+            Err(detail) => {
+                for rule in &place.rules {
+                    self.fail(at, place, format!("{detail} evaluating rule: {}", said(&rule.declared)));
+                }
+                return Ok(());
+            }
+        };
         for rule in &place.rules {
             let program = match &rule.program {
                 Ok(program) => program,
                 Err(detail) => {
-                    self.fail(&at.path, shown(), format!("rule compile error: {detail}"));
+                    self.fail(at, place, format!("rule compile error: {detail}"));
                     continue;
                 }
             };
@@ -109,20 +168,12 @@ impl Run {
             if rule.uses_old_self && old.is_none() && !optional {
                 continue;
             }
-            let bindings = match bindings(place, object, old, optional) {
-                Ok(bindings) => bindings,
-                Err(detail) => {
-                    self.fail(
-                        &at.path,
-                        shown(),
-                        format!("{detail} evaluating rule: {}", said(&rule.declared)),
-                    );
-                    continue;
-                }
+            let evaluation = match optional {
+                true => program.evaluate(&optionally(&bindings), CALL_LIMIT),
+                false => program.evaluate(&bindings, CALL_LIMIT),
             };
-            let evaluation = program.evaluate(&bindings, CALL_LIMIT);
             let Some(left) = self.budget.checked_sub(evaluation.cost) else {
-                self.fail(&at.path, shown(), OUT_OF_BUDGET.to_owned());
+                self.fail(at, place, OUT_OF_BUDGET.to_owned());
                 return Err(Exhausted);
             };
             self.budget = left;
@@ -130,19 +181,7 @@ impl Run {
                 Ok(Value::Bool(true)) => {}
                 Ok(_) => self.broken(place, rule, object, &bindings, at)?,
                 Err(err) => {
-                    let (text, said) = (err.message(), said(&rule.declared));
-                    let detail = if err.is_cancelled() {
-                        format!(
-                            "'{text}': no further validation rules will be run due to call cost exceeds limit for rule: {said}"
-                        )
-                    } else if text.starts_with("no such overload") {
-                        format!(
-                            "'{text}': call arguments did not match a supported operator, function or macro signature for rule: {said}"
-                        )
-                    } else {
-                        format!("{text} evaluating rule: {said}")
-                    };
-                    self.fail(&at.path, shown(), detail);
+                    self.fail(at, place, refusal(err.message(), err.is_cancelled(), said(&rule.declared)));
                     if err.is_cancelled() {
                         return Err(Exhausted);
                     }
@@ -152,38 +191,42 @@ impl Run {
         Ok(())
     }
 
-    fn broken<'a>(
+    fn broken(
         &mut self,
         place: &Place,
         rule: &Compiled,
         object: &Json,
-        bindings: &[Option<Value<'a>>],
-        at: &At,
+        bindings: &[Option<Value<'_>>],
+        at: &At<'_>,
     ) -> Result<(), Exhausted> {
-        if self.ratchet && at.unchanged && !rule.uses_old_self {
-            return Ok(());
-        }
         let path = match &rule.field_path {
-            Some(below) => format!("{}.{below}", at.path),
-            None => at.path.clone(),
+            Some(below) => format!("{}.{below}", at.path()),
+            None => at.path(),
         };
-        let message = match self.message(rule, bindings) {
-            Ok(message) => message,
+        let (failure, exhausted) = match self.message(rule, bindings) {
             Err(detail) => {
-                self.fail(&path, Some(Json::String(place.type_name.clone())), detail);
-                return Err(Exhausted);
+                let value = Some(Json::String(place.type_name.clone()));
+                (Failure { path, reason: Reason::Invalid, value, detail }, true)
+            }
+            Ok(message) => {
+                let detail = message.unwrap_or_else(|| match rule.declared.message.trim() {
+                    "" if rule.declared.message.is_empty() => {
+                        format!("failed rule: {}", said(&rule.declared))
+                    }
+                    message => message.to_owned(),
+                });
+                let value = (!matches!(place.type_name.as_str(), "object" | "array")).then(|| object.clone());
+                let reason = rule.declared.reason.unwrap_or(Reason::Invalid);
+                // What is there twice needs no words.
+                let detail = if reason == Reason::Duplicate { String::new() } else { detail };
+                (Failure { path, reason, value, detail }, false)
             }
         };
-        let detail = message.unwrap_or_else(|| match rule.declared.message.trim() {
-            "" if rule.declared.message.is_empty() => format!("failed rule: {}", said(&rule.declared)),
-            message => message.to_owned(),
-        });
-        let value = (!matches!(place.type_name.as_str(), "object" | "array")).then(|| object.clone());
-        let reason = rule.declared.reason.unwrap_or(Reason::Invalid);
-        // What is there twice needs no words.
-        let detail = if reason == Reason::Duplicate { String::new() } else { detail };
-        self.failures.push(Failure { path, reason, value, detail });
-        Ok(())
+        let unchanged = |unchanged: &dyn Fn(&[Step<'_>]) -> bool| unchanged(&at.steps());
+        let forgiven = !rule.uses_old_self && self.unchanged.is_some_and(unchanged);
+        let told = if forgiven { &mut self.judgement.forgiven } else { &mut self.judgement.failures };
+        told.push(failure);
+        if exhausted { Err(Exhausted) } else { Ok(()) }
     }
 
     /// The message that an expression makes, if it makes a fitting one; an error where it costs too much.
@@ -201,7 +244,7 @@ impl Run {
             )),
             Ok(Value::String(text)) => {
                 let text = text.as_str().trim();
-                let fits = !text.is_empty() && text.len() <= LONGEST_MESSAGE && !has_line_break(text);
+                let fits = !text.is_empty() && text.len() <= LONGEST_MESSAGE && !text.contains('\n');
                 Ok(fits.then(|| text.to_owned()))
             }
             _ => Ok(None),
@@ -209,27 +252,35 @@ impl Run {
     }
 }
 
+/// Why a rule could not be run.
+fn refusal(text: &str, cancelled: bool, said: &str) -> String {
+    if cancelled {
+        format!(
+            "'{text}': no further validation rules will be run due to call cost exceeds limit for rule: {said}"
+        )
+    } else if text.starts_with("no such overload") {
+        format!(
+            "'{text}': call arguments did not match a supported operator, function or macro signature for rule: {said}"
+        )
+    } else {
+        format!("{text} evaluating rule: {said}")
+    }
+}
+
+/// `self` and `oldSelf`.
 fn bindings<'a>(
     place: &'a Place,
     object: &'a Json,
     old: Option<&'a Json>,
-    optional: bool,
 ) -> Result<[Option<Value<'a>>; 2], String> {
     let read = |json: &'a Json| Value::typed(json, &place.schema).map_err(|err| err.message().to_owned());
-    let old = old.map(read).transpose()?;
-    let old = match old {
-        Some(old) if optional => Some(Value::some(old)),
-        None if optional => Some(Value::Optional(None)),
-        other => other,
-    };
-    Ok([Some(read(object)?), old])
+    Ok([Some(read(object)?), old.map(read).transpose()?])
 }
 
-fn same_keys(keys: &[String], a: &Json, b: &Json) -> bool {
-    keys.iter().all(|key| match (a.get(key), b.get(key)) {
-        (Some(a), Some(b)) => a == b && !a.is_object() && !a.is_array() && !a.is_null(),
-        _ => false,
-    })
+/// The same for a rule to which `oldSelf` is optional.
+fn optionally<'a>(bindings: &[Option<Value<'a>>; 2]) -> [Option<Value<'a>>; 2] {
+    let [object, old] = bindings.clone();
+    [object, Some(old.map_or(Value::Optional(None), Value::some))]
 }
 
 /// What errors call the rule.

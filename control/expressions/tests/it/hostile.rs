@@ -105,6 +105,15 @@ fn macros_that_copy_their_target_do_not_fill_the_memory() {
 }
 
 #[test]
+fn an_expression_that_is_too_long_is_refused_unread() {
+    let err = outcome(format!("'{}'", "é".repeat(100_000))).unwrap_err();
+    assert_eq!(
+        err,
+        "ERROR: <input>:-1:0: expression code point size exceeds limit: size: 100002, limit 100000"
+    );
+}
+
+#[test]
 fn a_cancelled_evaluation_is_not_absorbed() {
     let program = Environment::kubernetes().compile("true || [1].all(x, true)").unwrap();
     assert_eq!(program.evaluate(&[], 0).result.unwrap().to_string(), "true");

@@ -18,7 +18,10 @@ fn compare(given: &str, expected: &str, least: usize, alike: impl Fn(&mut Json, 
         let mut ours = answering::answer(&question);
         alike(&mut ours, &mut theirs);
         if ours != theirs {
-            let asked = if question["rules"].is_null() { &question["expr"] } else { &question["rules"] };
+            let asked = ["expr", "rules", "definition"]
+                .iter()
+                .find_map(|key| question.get(*key))
+                .unwrap_or(&question);
             wrong.push(format!("{asked}\n  ours   {ours}\n  theirs {theirs}"));
         }
         asked.push(question);
@@ -32,12 +35,21 @@ fn compare(given: &str, expected: &str, least: usize, alike: impl Fn(&mut Json, 
 fn expressions_give_what_kubernetes_gives_at_the_same_cost() {
     let (given, expected) =
         (include_str!("../data/expressions/given.jsonl"), include_str!("../data/expressions/expected.jsonl"));
-    compare(given, expected, 1_000, |_, theirs| {
-        // What can not be made a program was checked before, but we tell the type only of what can.
-        if let Some(reason) = theirs.get("program") {
-            *theirs = json!({"program": reason});
-        }
-    });
+    compare(given, expected, 1_000, without_type);
+}
+
+#[test]
+fn expressions_made_at_random_do_so_too() {
+    let (given, expected) =
+        (include_str!("../data/random/given.jsonl"), include_str!("../data/random/expected.jsonl"));
+    compare(given, expected, 500, without_type);
+}
+
+/// What can not be made a program was checked before, but we tell the type only of what can.
+fn without_type(_: &mut Json, theirs: &mut Json) {
+    if let Some(reason) = theirs.get("program") {
+        *theirs = json!({"program": reason});
+    }
 }
 
 #[test]
@@ -53,4 +65,11 @@ fn rules_cost_and_judge_as_in_kubernetes() {
             theirs["spent"] = json!(10_000_000);
         }
     });
+}
+
+#[test]
+fn rules_are_refused_at_creation_in_the_words_of_kubernetes() {
+    let (given, expected) =
+        (include_str!("../data/definitions/given.jsonl"), include_str!("../data/definitions/expected.jsonl"));
+    compare(given, expected, 58, |_, _| {});
 }

@@ -22,19 +22,25 @@ pub fn validate(object: &Value, rule: NameRule, namespaced: bool) -> Vec<FieldEr
 /// What is wrong with an object within another (`x-kubernetes-embedded-resource`) as an object.
 pub fn validate_embedded(object: &Value, path: &Path<'_>) -> Vec<FieldError> {
     let mut wrong = Vec::new();
-    let text = |name: &str| object.get(name).and_then(Value::as_str).unwrap_or_default();
-    if text("apiVersion").is_empty() {
-        wrong.push(FieldError::required(&path.child("apiVersion"), "must not be empty"));
-    } else if text("apiVersion").matches('/').count() > 1 {
-        let detail = format!("unexpected GroupVersion string: {}", text("apiVersion"));
-        wrong.push(FieldError::invalid(&path.child("apiVersion"), text("apiVersion"), detail));
-    }
-    if text("kind").is_empty() {
-        wrong.push(FieldError::required(&path.child("kind"), "must not be empty"));
-    } else if let [_, ..] = name::dns_label_1035(&text("kind").to_lowercase()).as_slice() {
-        let what = name::dns_label_1035(&text("kind").to_lowercase()).join(",");
-        let detail = format!("may have mixed case, but should otherwise match: {what}");
-        wrong.push(FieldError::invalid(&path.child("kind"), text("kind"), detail));
+    for name in ["apiVersion", "kind"] {
+        let at = path.child(name);
+        let detail = match object.get(name) {
+            None => {
+                wrong.push(FieldError::required(&at, ""));
+                continue;
+            }
+            Some(Value::String(text)) if text.is_empty() => "must not be empty".to_owned(),
+            Some(Value::String(text)) if name == "apiVersion" => match text.matches('/').count() {
+                0 | 1 => continue,
+                _ => format!("unexpected GroupVersion string: {text}"),
+            },
+            Some(Value::String(text)) => match name::dns_label_1035(&text.to_lowercase()).as_slice() {
+                [] => continue,
+                what => format!("may have mixed case, but should otherwise match: {}", what.join(",")),
+            },
+            Some(_) => "must be a string".to_owned(),
+        };
+        wrong.push(FieldError::invalid(&at, object.get(name).cloned().unwrap_or_default(), detail));
     }
     let at = path.child("metadata");
     match object.get("metadata") {

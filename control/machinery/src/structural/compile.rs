@@ -4,11 +4,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use serde_json::{Map, Number, Value};
+use xebec_expressions::rules::{Problem, Reason, RuleSet};
 
-use super::{
-    Additional, Checks, Pattern, Rule, Schema, Structural, Type, junctor, merge_model, prune, validate,
-};
-use crate::field::{FieldError, Path};
+use super::{Additional, Checks, Pattern, Schema, Structural, Type, junctor, merge_model, prune, validate};
+use crate::field::{ErrorType, FieldError, Path};
 use crate::schema::ListType;
 
 /// How deep schemas may nest.
@@ -17,10 +16,6 @@ pub const MAX_DEPTH: usize = 64;
 pub const MAX_NODES: usize = 50_000;
 /// Reporting ends after this many errors.
 const MAX_ERRORS: usize = 100;
-
-/// The reasons that a rule in CEL may give.
-const REASONS: [&str; 4] =
-    ["FieldValueRequired", "FieldValueInvalid", "FieldValueForbidden", "FieldValueDuplicate"];
 
 /// Keywords of JSON Schema that a structural schema may not use at all.
 const NOT_SUPPORTED: [&str; 7] =
@@ -44,11 +39,27 @@ pub fn compile_at(schema: &Value, path: &Path<'_>) -> Result<Structural, Vec<Fie
     if compiler.errors.is_empty() {
         compiler.defaults(&root, path);
     }
+    // Rules are about values whose structure is known.
+    let rules = if compiler.errors.is_empty() { compiler.rules(schema, path) } else { None };
     if compiler.errors.is_empty() {
         let node = Arc::new(merge_model::node(&root, true));
-        Ok(Structural { root: Arc::new(root), node })
+        Ok(Structural { root: Arc::new(root), node, rules })
     } else {
         Err(compiler.errors)
+    }
+}
+
+impl Schema {
+    /// Notes what there is here or below.
+    fn look_below(&mut self) {
+        let values = match &self.additional {
+            Additional::Schema(values) => Some(&**values),
+            Additional::None | Additional::Any => None,
+        };
+        let below = || self.properties.values().chain(self.items.as_deref()).chain(values);
+        self.tells_elements = matches!(self.list_type, Some(ListType::Set | ListType::Map(_)))
+            || below().any(|schema| schema.tells_elements);
+        self.embeds = self.embedded || below().any(|schema| schema.embeds);
     }
 }
 
@@ -109,7 +120,6 @@ impl Compiler {
         schema.embedded = self.flag(map, "x-kubernetes-embedded-resource", path);
         schema.schema_type = self.schema_type(map, path);
         schema.default = map.get("default").filter(|value| !value.is_null()).cloned();
-        schema.rules = self.rules(map, path);
 
         let properties = path.child("properties");
         if let Some(fields) = map.get("properties").and_then(|value| self.map(value, &properties)) {
@@ -129,7 +139,27 @@ impl Compiler {
         junctor::compile(self, map, path, depth, &mut schema);
         self.merge_hints(map, path, &mut schema);
         self.rules_of_structure(path, place, &schema);
+        schema.look_below();
         schema
+    }
+
+    /// Compiles the rules in CEL.
+    fn rules(&mut self, schema: &Value, path: &Path<'_>) -> Option<Arc<RuleSet>> {
+        let (rules, problems) = RuleSet::compile(schema, &path.to_string());
+        for Problem { path, reason, value, detail } in problems {
+            let error_type = match reason {
+                Reason::Invalid => ErrorType::Invalid,
+                Reason::Forbidden => ErrorType::Forbidden,
+                Reason::Required => ErrorType::Required,
+                Reason::Duplicate => ErrorType::Duplicate,
+                Reason::Unsupported => ErrorType::NotSupported,
+                Reason::Internal => ErrorType::Internal,
+            };
+            // Upstream shows a rule as its own structure, whose text is kept as it is.
+            let detail = value.map_or(detail.clone(), |value| format!("{value}: {detail}"));
+            self.error(FieldError { error_type, field: path, bad_value: None, detail });
+        }
+        (!rules.is_empty()).then(|| Arc::new(rules))
     }
 
     fn additional(
@@ -220,47 +250,6 @@ impl Compiler {
             allowed: self.array(map, "enum", path).to_vec(),
             ..Checks::default()
         }
-    }
-
-    fn rules(&mut self, map: &Map<String, Value>, path: &Path<'_>) -> Vec<Rule> {
-        let mut rules = Vec::new();
-        let list = path.child("x-kubernetes-validations");
-        for (index, value) in self.array(map, "x-kubernetes-validations", path).iter().enumerate() {
-            let at = list.index(index);
-            let Some(map) = self.map(value, &at) else { continue };
-            let rule = self.text(map, "rule", &at).unwrap_or_default();
-            if rule.trim().is_empty() {
-                self.error(FieldError::required(&at.child("rule"), "rule is not specified"));
-            }
-            let message = self.text(map, "message", &at);
-            if message.is_some_and(|message| message.trim().is_empty()) {
-                self.error(FieldError::invalid(
-                    &at.child("message"),
-                    message,
-                    "message must be non-empty if specified",
-                ));
-            }
-            if message.is_some_and(|message| message.trim().contains('\n')) {
-                self.error(FieldError::invalid(
-                    &at.child("message"),
-                    message,
-                    "message must not contain line breaks",
-                ));
-            }
-            let reason = self.text(map, "reason", &at).filter(|reason| !reason.is_empty());
-            if let Some(other) = reason.filter(|reason| !REASONS.contains(reason)) {
-                self.error(FieldError::not_supported(&at.child("reason"), other, &REASONS));
-            }
-            rules.push(Rule {
-                rule: rule.into(),
-                message: message.map(Into::into),
-                message_expression: self.text(map, "messageExpression", &at).map(Into::into),
-                reason: reason.map(Into::into),
-                field_path: self.text(map, "fieldPath", &at).filter(|at| !at.is_empty()).map(Into::into),
-                optional_old_self: self.flag(map, "optionalOldSelf", &at),
-            });
-        }
-        rules
     }
 
     fn pattern(&mut self, map: &Map<String, Value>, path: &Path<'_>) -> Option<Arc<Pattern>> {

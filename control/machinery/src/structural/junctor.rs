@@ -7,7 +7,7 @@ use super::{Checks, Junct, Schema, Type};
 use crate::field::{FieldError, Path};
 
 /// What a schema within a junctor may not have, since the structure stands outside.
-const STRUCTURAL_KEYWORDS: [&str; 12] = [
+const STRUCTURAL_KEYWORDS: [&str; 13] = [
     "additionalProperties",
     "default",
     "description",
@@ -19,6 +19,7 @@ const STRUCTURAL_KEYWORDS: [&str; 12] = [
     "x-kubernetes-list-type",
     "x-kubernetes-map-type",
     "x-kubernetes-preserve-unknown-fields",
+    "x-kubernetes-validations",
     "$ref",
 ];
 

@@ -1,34 +1,43 @@
 //! Holding a value against a compiled schema, in the words of Kubernetes.
 
-use std::collections::HashSet;
-
 use serde_json::{Map, Number, Value};
 
+use super::correlation::Pair;
 use super::{Additional, Checks, Junct, Schema, Type, formats};
 use crate::field::{FieldError, Path};
-use crate::metadata;
-use crate::schema::ListType;
 
 /// Reporting ends after this many errors.
 const MAX_ERRORS: usize = 100;
 
-/// Everything that is wrong with `value`; a `whole` object's own metadata is left to [`crate::metadata`].
+/// Everything that `schema` finds wrong with `value`; sets, keyed lists and embedded objects are judged elsewhere.
 pub(super) fn validate(schema: &Schema, value: &Value) -> Vec<FieldError> {
+    validate_change(schema, value, None)
+}
+
+/// The same, but for what did not change beside `pair`.
+pub(super) fn validate_change(schema: &Schema, value: &Value, pair: Option<Pair<'_>>) -> Vec<FieldError> {
     let mut found = Errors::default();
-    walk(schema, value, &Path::ROOT, true, &mut found);
+    walk(schema, value, pair, &Path::ROOT, &mut found);
     found.list
 }
 
 #[derive(Default)]
 struct Errors {
     list: Vec<FieldError>,
+    /// How much of a branch was looked at, as upstream counts it to tell which branch a value comes closest to.
+    matched: usize,
 }
 
 impl Errors {
     fn push(&mut self, error: FieldError) {
-        if !self.full() {
+        if !self.full() && !self.list.contains(&error) {
             self.list.push(error);
         }
+    }
+
+    fn extend(&mut self, other: Self) {
+        self.matched += other.matched;
+        other.list.into_iter().for_each(|error| self.push(error));
     }
 
     fn full(&self) -> bool {
@@ -36,7 +45,16 @@ impl Errors {
     }
 }
 
-fn walk(schema: &Schema, value: &Value, path: &Path<'_>, root: bool, found: &mut Errors) {
+/// What is wrong with a value that is what it was is let pass; what is around it may still be wrong.
+fn walk(schema: &Schema, value: &Value, pair: Option<Pair<'_>>, path: &Path<'_>, found: &mut Errors) {
+    let before = found.list.len();
+    judge(schema, value, pair, path, found);
+    if found.list.len() > before && pair.is_some_and(Pair::same) {
+        found.list.truncate(before);
+    }
+}
+
+fn judge(schema: &Schema, value: &Value, pair: Option<Pair<'_>>, path: &Path<'_>, found: &mut Errors) {
     if found.full() {
         return;
     }
@@ -59,28 +77,25 @@ fn walk(schema: &Schema, value: &Value, path: &Path<'_>, root: bool, found: &mut
     checks(&schema.checks, types, value, path, found);
     match value {
         Value::Object(map) => {
-            if schema.embedded && !root {
-                found.list.extend(metadata::validate_embedded(value, path));
-            }
             for (name, inner) in map {
                 let at = path.child(name);
+                // Both versions of an object were given the same type, so it tells nothing.
+                let own_type = path.is_root() && matches!(name.as_str(), "apiVersion" | "kind");
+                let below = pair.filter(|_| !own_type).and_then(|pair| pair.entry(name));
                 match (schema.properties.get(name.as_str()), &schema.additional) {
-                    (Some(field), _) => walk(field, inner, &at, false, found),
-                    (None, Additional::Schema(values)) => walk(values, inner, &at, false, found),
+                    (Some(field), _) => walk(field, inner, below, &at, found),
+                    (None, Additional::Schema(values)) => walk(values, inner, below, &at, found),
                     (None, _) => {}
                 }
             }
         }
         Value::Array(list) => {
             if let Some(items) = &schema.items {
+                let pairs = pair.map(Pair::elements);
                 for (index, inner) in list.iter().enumerate() {
-                    walk(items, inner, &path.index(index), false, found);
+                    let below = pairs.as_ref().and_then(|pairs| pairs.get(index));
+                    walk(items, inner, below, &path.index(index), found);
                 }
-            }
-            match &schema.list_type {
-                Some(ListType::Set) => no_duplicates(list, path, found),
-                Some(ListType::Map(keys)) => no_duplicate_keys(list, keys, schema, path, found),
-                Some(ListType::Atomic) | None => {}
             }
         }
         _ => {}
@@ -136,12 +151,14 @@ fn wrong_type(types: &[Type], value: &Value, path: &Path<'_>) -> FieldError {
 
 /// What breaks the rules that say nothing about structure; `types` are those that the schema says.
 fn checks(checks: &Checks, types: &[Type], value: &Value, path: &Path<'_>, found: &mut Errors) {
+    found.matched += 4 + usize::from(!types.is_empty());
     junctors(checks, value, path, found);
     match value {
         Value::String(text) => string(checks, text, path, found),
         Value::Number(bare) => number(checks, types, bare, path, found),
         Value::Array(list) => {
             let count = list.len() as u64;
+            found.matched += 2;
             if let Some(least) = checks.min_items.filter(|least| count < *least) {
                 let detail = format!("{path} in body should have at least {least} items");
                 found.push(FieldError::invalid(path, count, detail));
@@ -161,19 +178,9 @@ fn checks(checks: &Checks, types: &[Type], value: &Value, path: &Path<'_>, found
 }
 
 fn string(checks: &Checks, text: &str, path: &Path<'_>, found: &mut Errors) {
-    if checks.min_length.is_some() || checks.max_length.is_some() {
-        let count = text.chars().count() as u64;
-        if let Some(most) = checks.max_length.filter(|most| count > *most) {
-            found.push(FieldError::too_long(path, usize::try_from(most).unwrap_or(usize::MAX)));
-        }
-        if let Some(least) = checks.min_length.filter(|least| count < *least) {
-            let detail = format!("{path} in body should be at least {least} chars long");
-            found.push(FieldError::invalid(path, text, detail));
-        }
-    }
-    if let Some(pattern) = checks.pattern.as_ref().filter(|pattern| !pattern.is_match(text)) {
-        let detail = format!("{path} in body should match '{}'", pattern.source());
-        found.push(FieldError::invalid(path, text, detail));
+    found.matched += 1;
+    if let Some(error) = unfit(checks, text, path) {
+        found.push(error);
     }
     if let Some(format) =
         checks.format.as_deref().filter(|format| formats::holds(format, text) == Some(false))
@@ -184,18 +191,33 @@ fn string(checks: &Checks, text: &str, path: &Path<'_>, found: &mut Errors) {
     }
 }
 
+/// The first thing that is wrong with a text besides its format.
+fn unfit(checks: &Checks, text: &str, path: &Path<'_>) -> Option<FieldError> {
+    let count =
+        if checks.min_length.or(checks.max_length).is_some() { text.chars().count() as u64 } else { 0 };
+    if let Some(most) = checks.max_length.filter(|most| count > *most) {
+        return Some(FieldError::too_long(path, usize::try_from(most).unwrap_or(usize::MAX)));
+    }
+    if let Some(least) = checks.min_length.filter(|least| count < *least) {
+        let detail = format!("{path} in body should be at least {least} chars long");
+        return Some(FieldError::invalid(path, text, detail));
+    }
+    let pattern = checks.pattern.as_ref().filter(|pattern| !pattern.is_match(text))?;
+    let detail = format!("{path} in body should match '{}'", pattern.source());
+    Some(FieldError::invalid(path, text, detail))
+}
+
 fn number(checks: &Checks, types: &[Type], number: &Number, path: &Path<'_>, found: &mut Errors) {
     let value = || Value::Number(number.clone());
-    let bounds = match checks.format.as_deref() {
-        Some("int32") => Some((i128::from(i32::MIN), i128::from(i32::MAX))),
-        Some("int64") => Some((i128::from(i64::MIN), i128::from(i64::MAX))),
-        _ => None,
+    found.matched += 2;
+    let format = checks.format.as_deref();
+    let range = match format {
+        Some("int32") => i128::from(i32::MIN)..=i128::from(i32::MAX),
+        _ => i128::from(i64::MIN)..=i128::from(i64::MAX),
     };
-    if let (Some((least, most)), Some(format), true) =
-        (bounds, &checks.format, types.contains(&Type::Integer))
-        && !whole(number).is_some_and(|number| (least..=most).contains(&number))
-    {
-        let detail = format!("Checked value must be of type integer with format {format} in {path}");
+    if types.first() == Some(&Type::Integer) && !whole(number).is_some_and(|number| range.contains(&number)) {
+        let which = format.map_or("(default format)".to_owned(), |format| format!("with format {format}"));
+        let detail = format!("Checked value must be of type integer {which} in {path}");
         found.push(FieldError::invalid(&Path::ROOT, "", detail));
     }
     if let Some(factor) = &checks.multiple_of
@@ -262,6 +284,7 @@ fn written(bound: &Number, value: &Number) -> String {
 
 fn object(checks: &Checks, map: &Map<String, Value>, path: &Path<'_>, found: &mut Errors) {
     let count = map.len() as u64;
+    found.matched += 1;
     if let Some(least) = checks.min_properties.filter(|least| count < *least) {
         let detail = format!("{path} in body should have at least {least} properties");
         found.push(FieldError::invalid(path, count, detail));
@@ -291,27 +314,33 @@ fn same(one: &Value, other: &Value) -> bool {
 }
 
 fn junctors(checks: &Checks, value: &Value, path: &Path<'_>, found: &mut Errors) {
+    let branches = |juncts: &[Junct]| -> (Vec<Errors>, Vec<Errors>) {
+        juncts.iter().map(|junct| errors_of(junct, value, path)).partition(|errors| errors.list.is_empty())
+    };
     if !checks.any_of.is_empty() {
-        let failures: Vec<Vec<FieldError>> =
-            checks.any_of.iter().map(|junct| errors_of(junct, value, path)).collect();
-        if failures.iter().all(|errors| !errors.is_empty()) {
-            found.push(composite(path, "must validate at least one schema (anyOf)"));
-            closest(failures, found);
+        let (fitting, failures) = branches(&checks.any_of);
+        match fitting.into_iter().next() {
+            Some(first) => found.matched += first.matched,
+            None => {
+                found.push(composite(path, "must validate at least one schema (anyOf)"));
+                closest(failures, found);
+            }
         }
     }
     if !checks.one_of.is_empty() {
-        let failures: Vec<Vec<FieldError>> =
-            checks.one_of.iter().map(|junct| errors_of(junct, value, path)).collect();
-        match failures.iter().filter(|errors| errors.is_empty()).count() {
-            1 => {}
-            0 => {
+        let (fitting, failures) = branches(&checks.one_of);
+        match fitting.as_slice() {
+            [only] => found.matched += only.matched,
+            [] => {
                 found
                     .push(composite(path, "must validate one and only one schema (oneOf). Found none valid"));
                 closest(failures, found);
             }
             many => {
-                let what =
-                    format!("must validate one and only one schema (oneOf). Found {many} valid alternatives");
+                let what = format!(
+                    "must validate one and only one schema (oneOf). Found {} valid alternatives",
+                    many.len()
+                );
                 found.push(composite(path, &what));
             }
         }
@@ -319,14 +348,14 @@ fn junctors(checks: &Checks, value: &Value, path: &Path<'_>, found: &mut Errors)
     let mut broken = 0;
     for junct in &checks.all_of {
         let errors = errors_of(junct, value, path);
-        broken += usize::from(!errors.is_empty());
-        errors.into_iter().for_each(|error| found.push(error));
+        broken += usize::from(!errors.list.is_empty());
+        found.extend(errors);
     }
     if broken > 0 {
         let none = if broken == checks.all_of.len() { ". None validated" } else { "" };
         found.push(composite(path, &format!("must validate all the schemas (allOf){none}")));
     }
-    if checks.not.as_ref().is_some_and(|junct| errors_of(junct, value, path).is_empty()) {
+    if checks.not.as_ref().is_some_and(|junct| errors_of(junct, value, path).list.is_empty()) {
         found.push(composite(path, "must not validate the schema (not)"));
     }
 }
@@ -337,16 +366,18 @@ fn composite(path: &Path<'_>, what: &str) -> FieldError {
 }
 
 /// Tells the errors of the branch that the value comes closest to.
-fn closest(failures: Vec<Vec<FieldError>>, found: &mut Errors) {
-    if let Some(best) = failures.into_iter().min_by_key(Vec::len) {
-        best.into_iter().for_each(|error| found.push(error));
+fn closest(failures: Vec<Errors>, found: &mut Errors) {
+    let best =
+        failures.into_iter().reduce(|best, next| if next.matched > best.matched { next } else { best });
+    if let Some(best) = best {
+        found.extend(best);
     }
 }
 
-fn errors_of(junct: &Junct, value: &Value, path: &Path<'_>) -> Vec<FieldError> {
+fn errors_of(junct: &Junct, value: &Value, path: &Path<'_>) -> Errors {
     let mut found = Errors::default();
     walk_junct(junct, value, path, &mut found);
-    found.list
+    found
 }
 
 fn walk_junct(junct: &Junct, value: &Value, path: &Path<'_>, found: &mut Errors) {
@@ -356,6 +387,8 @@ fn walk_junct(junct: &Junct, value: &Value, path: &Path<'_>, found: &mut Errors)
     let types = junct.schema_type.as_slice();
     if !types.iter().all(|known| is(value, *known)) {
         found.push(wrong_type(types, value, path));
+    } else if !types.is_empty() {
+        found.matched += 1;
     }
     if value.is_null() {
         enumeration(&junct.checks, value, path, found);
@@ -378,42 +411,5 @@ fn walk_junct(junct: &Junct, value: &Value, path: &Path<'_>, found: &mut Errors)
             }
         }
         _ => {}
-    }
-}
-
-fn no_duplicates(list: &[Value], path: &Path<'_>, found: &mut Errors) {
-    let mut seen = HashSet::with_capacity(list.len());
-    for (index, value) in list.iter().enumerate() {
-        // Objects are ordered maps, so that equal values read equal.
-        if !seen.insert(value.to_string()) {
-            found.push(FieldError::duplicate(&path.index(index), value.clone()));
-        }
-    }
-}
-
-fn no_duplicate_keys(
-    list: &[Value],
-    keys: &[Box<str>],
-    schema: &Schema,
-    path: &Path<'_>,
-    found: &mut Errors,
-) {
-    let default = |key: &str| {
-        let items = schema.items.as_ref()?;
-        items.properties.get(key)?.default.clone()
-    };
-    let mut seen = HashSet::with_capacity(list.len());
-    for (index, value) in list.iter().enumerate() {
-        let Some(map) = value.as_object() else { continue };
-        let mut own = Map::new();
-        for key in keys {
-            if let Some(part) = map.get(&**key).cloned().or_else(|| default(key)) {
-                own.insert(key.to_string(), part);
-            }
-        }
-        let own = Value::Object(own);
-        if !seen.insert(own.to_string()) {
-            found.push(FieldError::duplicate(&path.index(index), own));
-        }
     }
 }

@@ -114,3 +114,48 @@ async fn a_stream_for_no_port_ends_the_connection() {
     client.ask(&[("streamType", "data"), ("port", "zero"), ("requestID", "0")]).await;
     assert!(matches!(serving.await.unwrap(), Err(Error::Protocol(_))));
 }
+
+#[tokio::test]
+async fn the_connection_to_a_pod_ends_when_the_client_resets_its_stream() {
+    let (ours, theirs) = duplex(1 << 16);
+    let (left, mut leaving) = mpsc::channel::<()>(1);
+    let dial = move |_| {
+        let left = left.clone();
+        async move {
+            let (ours, mut theirs) = duplex(64);
+            tokio::spawn(async move {
+                // It says nothing, and hears the end.
+                _ = theirs.read_to_end(&mut Vec::new()).await;
+                while theirs.write_all(b"x").await.is_ok() {}
+                left.send(()).await.unwrap();
+            });
+            Ok::<_, io::Error>(ours)
+        }
+    };
+    let serving = tokio::spawn(serve(theirs, Accepted::over(Transport::Spdy), &[], dial));
+    let mut client = Client::new(ours);
+    let (data, _) = pair(&mut client, "80", "0").await;
+    client.reset(data).await;
+    let ended = tokio::time::timeout(Duration::from_secs(10), leaving.recv());
+    assert_eq!(ended.await.expect("the connection to the pod ends"), Some(()));
+    drop(client);
+    serving.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_tunnel_carries_much_in_a_message() {
+    let (ours, theirs) = duplex(1 << 16);
+    let (mut near, _tunnel) = tunnel::open(theirs);
+    let mut client = WebSocketStream::from_raw_socket(ours, Role::Client, None).await;
+    let writing = tokio::spawn(async move {
+        near.write_all(&vec![7; 1 << 20]).await.unwrap();
+        near
+    });
+    let (mut bytes, mut messages) = (0, 0);
+    while bytes < 1 << 20 {
+        let Some(Ok(Message::Binary(message))) = client.next().await else { panic!("{bytes} bytes came") };
+        (bytes, messages) = (bytes + message.len(), messages + 1);
+    }
+    assert!(messages < 256, "a mebibyte came in {messages} messages");
+    drop(writing.await.unwrap());
+}

@@ -98,3 +98,42 @@ async fn sizes_over_spdy_are_cut_out_of_what_comes() {
     assert_eq!(sizes.recv().await, Some(Size { width: 1, height: 2 }));
     assert_eq!(sizes.recv().await, Some(Size { width: 3, height: 4 }));
 }
+
+/// Sends what nobody reads until the connection is full, and leaves.
+async fn leaves_though_its_input_is_full(mut session: Session, fill: impl Future<Output = ()>) {
+    let stdin = session.stdin.take().unwrap();
+    // The time is the clock's own, which runs when nothing else does.
+    _ = tokio::time::timeout(Duration::from_secs(1), fill).await;
+    let gone = tokio::time::timeout(Duration::from_secs(60), session.gone.cancelled());
+    gone.await.expect("it is seen that the client is gone");
+    drop(stdin);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_leaves_is_missed_though_its_input_fills_a_websocket() {
+    let (ours, theirs) = duplex(1 << 12);
+    let session = session(theirs, over(Transport::Channels { closes: true }), ALL).await.unwrap();
+    let mut client = WebSocketStream::from_raw_socket(ours, Role::Client, None).await;
+    leaves_though_its_input_is_full(session, async move {
+        while client.send(Message::binary(vec![0; 512])).await.is_ok() {}
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_leaves_is_missed_though_its_input_fills_a_spdy_connection() {
+    let (ours, theirs) = duplex(1 << 12);
+    let begun = tokio::spawn(session(theirs, over(Transport::Spdy), ALL));
+    let mut client = Client::new(ours);
+    let mut opened = Vec::new();
+    for kind in ["error", "stdin", "stdout", "stderr"] {
+        opened.push(client.open(&[("streamType", kind)]).await);
+    }
+    let session = begun.await.unwrap().unwrap();
+    leaves_though_its_input_is_full(session, async move {
+        loop {
+            client.write(opened[1], &[0; 512]).await;
+        }
+    })
+    .await;
+}

@@ -16,7 +16,7 @@ pub struct Authorization {
     pub path_prefix: String,
     /// The request's headers that are shown, beside `Host` and `Authorization`.
     pub shown: Vec<HeaderName>,
-    /// The answer's headers that the request takes along; all where there are none.
+    /// The answer's headers that the request takes along, in place of its own; all where there are none.
     pub taken: Vec<HeaderName>,
     /// The largest body that is shown; above it 413. No body is shown where there is none.
     pub body_bytes: Option<usize>,

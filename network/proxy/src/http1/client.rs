@@ -41,7 +41,7 @@ pub(crate) struct Connection {
 pub(crate) struct Ask {
     /// The body waits for the endpoint's 100.
     pub(crate) expects: bool,
-    /// The endpoint may switch to another protocol.
+    /// The endpoint may switch to WebSocket.
     pub(crate) upgrade: bool,
 }
 
@@ -165,10 +165,10 @@ impl Connection {
                     continue;
                 }
                 Some(head) if head.response.status() == StatusCode::SWITCHING_PROTOCOLS => {
-                    return Poll::Ready(if ask.upgrade {
+                    return Poll::Ready(if ask.upgrade && head::names_websocket(head.response.headers()) {
                         Ok(head)
                     } else {
-                        Err(Cause::Malformed("it switched protocols unasked"))
+                        Err(Cause::Malformed("it switched to a protocol that was not asked for"))
                     });
                 }
                 // Other interim answers are for this hop.

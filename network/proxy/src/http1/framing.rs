@@ -163,9 +163,15 @@ fn trailers(buffer: &mut BytesMut) -> Result<Option<HeaderMap>, FramingError> {
         return Err(FramingError::Trailers);
     }
     let section = buffer.split_to(end + 4).freeze();
-    let mut parsed = [httparse::EMPTY_HEADER; TRAILER_COUNT];
-    let Ok(httparse::Status::Complete((_, fields))) = httparse::parse_headers(&section, &mut parsed) else {
+    // As in heads, a bare LF is what another parser may take otherwise.
+    let bare = |at: usize| at.checked_sub(1).and_then(|before| section.get(before)) != Some(&b'\r');
+    if memchr::memchr_iter(b'\n', &section).any(bare) {
         return Err(FramingError::Trailers);
+    }
+    let mut parsed = [httparse::EMPTY_HEADER; TRAILER_COUNT];
+    let fields = match httparse::parse_headers(&section, &mut parsed) {
+        Ok(httparse::Status::Complete((read, fields))) if read == section.len() => fields,
+        _ => return Err(FramingError::Trailers),
     };
     let mut trailers = HeaderMap::with_capacity(fields.len());
     for field in fields {

@@ -26,7 +26,7 @@ pub(crate) struct RequestHead {
     pub(crate) keep_alive: bool,
     /// The client waits for 100 before it sends the body.
     pub(crate) expects: bool,
-    /// The client asks for another protocol.
+    /// The client asks for WebSocket.
     pub(crate) upgrade: bool,
 }
 
@@ -135,7 +135,11 @@ pub(crate) fn request(
             && headers
                 .get(EXPECT)
                 .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue")),
-        upgrade: minor == 1 && connection.upgrade && body.is_done() && headers.contains_key(UPGRADE),
+        upgrade: minor == 1
+            && connection.upgrade
+            && method == Method::GET
+            && body.is_done()
+            && names_websocket(&headers),
         request: message(Request::new(()), method, target, minor, headers),
         body,
     };
@@ -285,12 +289,25 @@ fn check_host(headers: &HeaderMap, target: &Uri) -> Result<(), Refusal> {
     let (Some(host), None) = (hosts.next(), hosts.next()) else {
         return Err(bad("a request needs exactly one Host header"));
     };
-    let host = Authority::try_from(host.as_bytes()).map_err(|_| bad("the Host header is malformed"))?;
-    let named = target.authority().map_or(host.as_str(), Authority::as_str);
-    if host.as_str().contains('@') || named.contains('@') {
+    check_authority(host.as_bytes())?;
+    target.authority().map_or(Ok(()), |named| check_authority(named.as_str().as_bytes()))
+}
+
+/// RFC 9110 section 4.2.4: a host has no user before it, by which it could be taken for another.
+pub(crate) fn check_authority(host: &[u8]) -> Result<(), Refusal> {
+    let host = Authority::try_from(host).map_err(|_| bad("the request's host is malformed"))?;
+    if host.as_str().contains('@') {
         return Err(bad("a host has no user before it"));
     }
     Ok(())
+}
+
+/// Whether `Upgrade` names WebSocket and nothing else. Other protocols are not switched to: inside h2c, requests would
+/// reach the endpoint unseen by the routes.
+pub(crate) fn names_websocket(headers: &HeaderMap) -> bool {
+    let mut names = headers.get_all(UPGRADE).iter();
+    let (Some(name), None) = (names.next(), names.next()) else { return false };
+    name.as_bytes().eq_ignore_ascii_case(b"websocket")
 }
 
 /// What `Connection` asks for.

@@ -86,3 +86,25 @@ async fn nothing_passes_while_the_service_is_away() {
         assert!(raw(front, &asking("good", "")).await.starts_with("HTTP/1.1 50"));
     }
 }
+
+#[tokio::test]
+async fn a_client_can_neither_strip_nor_forge_what_the_service_says_of_it() {
+    let (config, limits) = guarded(service().await, Vec::new(), None).await;
+    let (_proxy, front) = serving_with(config, limits).await;
+    let strips = "Connection: close, X-User\r\n";
+    let passed = raw(front, &asking("good", "").replace("Connection: close\r\n", strips)).await;
+    assert!(passed.contains("x-user: ann"), "{passed}");
+    // What a client names away is not shown either.
+    let hides = "Connection: close, Token\r\n";
+    let refused = raw(front, &asking("good", "").replace("Connection: close\r\n", hides)).await;
+    assert!(refused.starts_with("HTTP/1.1 401"), "{refused}");
+
+    // A header that is taken is the service's alone, even where it says nothing; what frames the message stays.
+    let taken = ["x-group", "x-user", "x-shown", "content-length", "host"].map(HeaderName::from_static);
+    let (config, limits) = guarded(service().await, taken.to_vec(), None).await;
+    let (_proxy, front) = serving_with(config, limits).await;
+    let forged = asking("good", "").replace("X-Hidden: 1\r\n", "X-Group: admins\r\n");
+    let passed = raw(front, &forged).await;
+    assert!(passed.starts_with("HTTP/1.1 200") && passed.contains("host: h\r\n"), "{passed}");
+    assert!(passed.contains("x-user: ann") && !passed.contains("admins"), "{passed}");
+}

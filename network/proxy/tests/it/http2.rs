@@ -6,17 +6,20 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::StreamExt as _;
 use http::{HeaderMap, HeaderValue, Request, Response};
 use http_body_util::{BodyExt, StreamBody};
 use hyper::body::{Frame, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use xebec_proxy::config::BackendProtocol;
+use xebec_proxy::config::{Backend, BackendProtocol};
 use xebec_proxy::proxy::Limits;
 
-use crate::peers::{GET, backend, config, curl, endpoint, raw, read_head, serving, serving_with, upstream};
+use crate::peers::{
+    GET, backend, config, curl, endpoint, raw, read_head, rest, serving, serving_with, upstream,
+};
 
 type Frames =
     StreamBody<futures::stream::Iter<std::vec::IntoIter<Result<Frame<Bytes>, std::convert::Infallible>>>>;
@@ -223,4 +226,67 @@ async fn a_body_that_fails_on_its_way_to_an_http2_endpoint_is_the_clients_fault(
         let answer = raw(front, &format!("{head}{body}")).await;
         assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{body}: {answer}");
     }
+}
+
+#[tokio::test]
+async fn an_authority_with_a_user_before_it_is_refused() {
+    let (address, _) = upstream("a").await;
+    let (_proxy, front) = serving(vec![backend("a", 1, vec![address])]).await;
+    let request = Request::get("http://user@a.example.com/").body(frames(Vec::new(), None)).unwrap();
+    let response = client(front).await.send_request(request).await.unwrap();
+    assert_eq!(response.status(), 400);
+}
+
+/// An h2c endpoint that sends the length of each body back; the head of its answer at once if `early`.
+async fn h2c_counting(early: bool) -> Backend {
+    let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = socket.local_addr().unwrap();
+    let count = move |request: Request<Incoming>| async move {
+        let counting = async move {
+            let length = request.into_body().collect().await?.to_bytes().len();
+            Ok::<_, hyper::Error>(Frame::data(Bytes::from(length.to_string())))
+        };
+        let counting = if early {
+            Ok(futures::stream::once(counting).boxed())
+        } else {
+            counting.await.map(|counted| futures::stream::once(async { Ok(counted) }).boxed())
+        };
+        counting.map(|body| Response::new(StreamBody::new(body)))
+    };
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = socket.accept().await {
+            let server = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+            tokio::spawn(server.serve_connection(TokioIo::new(stream), service_fn(count)));
+        }
+    });
+    Backend { protocol: BackendProtocol::H2c, ..backend("a", 1, vec![address]) }
+}
+
+#[tokio::test]
+async fn an_upload_to_an_http2_endpoint_may_take_long_while_it_moves() {
+    for early in [false, true] {
+        let limits = Limits { exchange_idle: Duration::from_millis(300), ..Limits::default() };
+        let (_proxy, front) = serving_with(config(vec![h2c_counting(early).await]), limits).await;
+        let mut stream = TcpStream::connect(front).await.unwrap();
+        let head = b"POST / HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length: 12\r\n\r\n";
+        stream.write_all(head).await.unwrap();
+        for _ in 0..12 {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            stream.write_all(b"x").await.unwrap();
+        }
+        let answer = rest(&mut stream).await;
+        assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("\r\n12\r\n"), "{answer}");
+    }
+    // One in which nothing moves ends.
+    let limits = Limits { exchange_idle: Duration::from_millis(300), ..Limits::default() };
+    let (_proxy, front) = serving_with(config(vec![h2c_counting(false).await]), limits).await;
+    let begun = "POST / HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length: 12\r\n\r\nx";
+    let mut stream = TcpStream::connect(front).await.unwrap();
+    stream.write_all(begun.as_bytes()).await.unwrap();
+    let mut answer = [0; 12];
+    tokio::time::timeout(Duration::from_secs(5), stream.read_exact(&mut answer))
+        .await
+        .expect("an answer comes")
+        .unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 504");
 }

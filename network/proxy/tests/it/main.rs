@@ -12,6 +12,7 @@ mod lifecycle;
 mod peers;
 mod retries;
 mod routing;
+mod slow;
 mod streams;
 mod tls;
 mod upgrade;

@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use http::StatusCode;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use xebec_proxy::config::{Backend, Config, Filter, Mirror, Retry, Route, Timeouts};
 use xebec_proxy::proxy::Limits;
 
-use crate::peers::{backend, endpoint, listener, raw, read_head, route, serving_with, upstream};
+use crate::peers::{backend, endpoint, listener, raw, read_head, rest, route, serving_with, upstream};
 
 const POST: &str = "POST /p HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length: 5\r\n\r\nhello";
 
@@ -137,4 +138,26 @@ async fn every_mirror_gets_a_copy_whatever_it_answers() {
         let copy = tokio::time::timeout(Duration::from_secs(5), requests.recv()).await.unwrap().unwrap();
         assert!(copy.starts_with("POST /p HTTP/1.1\r\n") && copy.ends_with("\r\n\r\nhello"), "{copy}");
     }
+}
+
+#[tokio::test]
+async fn a_body_that_stops_before_it_can_be_replayed_is_answered_with_408() {
+    let (address, _) = upstream("a").await;
+    let limits = Limits { client_idle: Duration::from_millis(200), ..Limits::default() };
+    let (_proxy, front) = serving_with(retrying(address, 1), limits).await;
+    let head = "POST / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n";
+    for begun in ["Content-Length: 5\r\n\r\nhe", "Transfer-Encoding: chunked\r\n\r\n2\r\nhe\r\n"] {
+        let mut stream = TcpStream::connect(front).await.unwrap();
+        stream.write_all(format!("{head}{begun}").as_bytes()).await.unwrap();
+        let answer = rest(&mut stream).await;
+        assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
+    }
+    // One that is slow but goes on is taken.
+    let mut stream = TcpStream::connect(front).await.unwrap();
+    stream.write_all(format!("{head}Content-Length: 5\r\n\r\n").as_bytes()).await.unwrap();
+    for letter in [b"h", b"e", b"l", b"l", b"o"] {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        stream.write_all(letter).await.unwrap();
+    }
+    assert!(rest(&mut stream).await.starts_with("HTTP/1.1 200"));
 }

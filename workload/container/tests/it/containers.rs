@@ -36,7 +36,12 @@ async fn a_container_sees_what_was_asked_for_and_nothing_else() {
         working_dir: "/made/for/it".to_owned(),
         user: "app".to_owned(),
         hostname: Some("pod-0".to_owned()),
-        mounts: vec![Mount { source: bound.clone(), target: "/bound".into(), read_only: true }],
+        mounts: vec![Mount {
+            source: bound.clone(),
+            part: "".into(),
+            target: "/bound".into(),
+            read_only: true,
+        }],
         read_only_root: true,
         ..house.spec(&["look"])
     };
@@ -254,6 +259,96 @@ async fn a_command_reads_what_it_is_told_with_and_without_a_terminal() {
 }
 
 #[tokio::test]
+async fn a_part_of_a_volume_stays_within_it_wherever_links_lead() {
+    let Some(house) = house("a_part_of_a_volume_stays_within_it_wherever_links_lead") else { return };
+    let runtime = house.runtime();
+    let (volume, outside) = (house.folder.path().join("volume"), house.folder.path().join("outside"));
+    for (folder, text) in [(volume.join("inside"), "inside"), (outside.clone(), "outside")] {
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join("file"), text).unwrap();
+    }
+    // As another container puts them there after the part was looked at, and before it is shown.
+    std::os::unix::fs::symlink(&outside, volume.join("away")).unwrap();
+    std::os::unix::fs::symlink("../../outside", volume.join("up")).unwrap();
+    std::os::unix::fs::symlink("/inside", volume.join("round")).unwrap();
+    let pod = "pod".parse().unwrap();
+    let network = house.folder.path().join("net");
+    let own = runtime.user_namespace(&pod, Some(network.clone())).await.ok();
+    for user_namespace in std::iter::once(None).chain(own.map(Some)) {
+        let network =
+            user_namespace.as_ref().map_or(Network::Isolated, |_| Network::Namespace(network.clone()));
+        let spec = |part: &str| ContainerSpec {
+            user_namespace: user_namespace.clone(),
+            network: network.clone(),
+            mounts: vec![Mount {
+                source: volume.clone(),
+                part: part.into(),
+                target: "/bound".into(),
+                read_only: false,
+            }],
+            ..house.spec(&["look"])
+        };
+        let container = house.started(&runtime, "round", &spec("round")).await;
+        assert_eq!(container.wait().await.unwrap().code, 0);
+        assert!(house.log().contains(&"stdout F bound inside".to_owned()), "{:?}", house.log());
+        container.delete().await.unwrap();
+        std::fs::write(volume.join("inside/file"), "inside").unwrap();
+        for part in ["away", "up", "away/file"] {
+            let id = "astray".parse().unwrap();
+            let refused = runtime.create(&id, &house.image, &spec(part)).await.unwrap_err();
+            assert!(refused.to_string().contains("volume"), "{part}: {refused}");
+        }
+    }
+    runtime.remove_user_namespace(&pod).await.unwrap();
+    let _ = rustix::mount::unmount(&network, rustix::mount::UnmountFlags::DETACH);
+}
+
+#[tokio::test]
+async fn the_machines_devices_are_out_of_reach() {
+    let Some(mut house) = house("the_machines_devices_are_out_of_reach") else { return };
+    let bound = house.folder.path().join("bound");
+    std::fs::create_dir(&bound).unwrap();
+    for (overlay, read_only_root) in
+        [(house.privilege.overlay, false), (house.privilege.overlay, true), (false, false)]
+    {
+        house.privilege.overlay = overlay;
+        let runtime = house.runtime();
+        let spec = ContainerSpec {
+            mounts: vec![Mount {
+                source: bound.clone(),
+                part: "".into(),
+                target: "/bound".into(),
+                read_only: false,
+            }],
+            read_only_root,
+            ..house.spec(&["read", "/proc/self/status", "/proc/self/mounts"])
+        };
+        let container = house.started(&runtime, "look", &spec).await;
+        assert_eq!(container.wait().await.unwrap().code, 0);
+        container.delete().await.unwrap();
+        let lines: Vec<_> = house.log().into_iter().map(|line| line.replace("stdout F ", "")).collect();
+        let held = lines.iter().rev().find_map(|line| line.strip_prefix("CapBnd:\t")).unwrap();
+        // CAP_MKNOD is the 27th (capability.h).
+        assert_eq!(u64::from_str_radix(held, 16).unwrap() >> 27 & 1, 0, "{held}");
+        for place in ["/", "/bound"] {
+            let mut mounts = lines.iter().rev().map(|line| line.split(' ').collect::<Vec<_>>());
+            let mount = mounts.find(|fields| fields.len() == 6 && fields[1] == place).unwrap();
+            assert!(mount[3].split(',').any(|option| option == "nodev"), "{mount:?}");
+        }
+    }
+    // Where control groups do not keep devices away, nobody may make them as the machine's root.
+    house.privilege.devices = false;
+    let capabilities = Some(vec!["CAP_MKNOD".to_owned()]);
+    let spec = ContainerSpec { capabilities, ..house.spec(&["exit", "0"]) };
+    let refused = house.runtime().create(&"mknod".parse().unwrap(), &house.image, &spec).await.unwrap_err();
+    assert!(refused.to_string().contains("hostUsers"), "{refused}");
+    house.privilege.devices = true;
+    let container = house.started(&house.runtime(), "mknod", &spec).await;
+    container.wait().await.unwrap();
+    container.delete().await.unwrap();
+}
+
+#[tokio::test]
 async fn root_in_a_user_namespace_is_nobody_on_the_machine() {
     let Some(mut house) = house("root_in_a_user_namespace_is_nobody_on_the_machine") else { return };
     for overlay in [house.privilege.overlay, false] {
@@ -282,8 +377,8 @@ async fn root_in_a_user_namespace_is_nobody_on_the_machine() {
             hostname: Some("pod-0".to_owned()),
             working_dir: "/made/for/it".to_owned(),
             mounts: vec![
-                Mount { source: bound.clone(), target: "/bound".into(), read_only: false },
-                Mount { source: secret.clone(), target: "/secret".into(), read_only: true },
+                Mount { source: bound.clone(), part: "".into(), target: "/bound".into(), read_only: false },
+                Mount { source: secret.clone(), part: "".into(), target: "/secret".into(), read_only: true },
             ],
             ..house.spec(args)
         };

@@ -31,7 +31,9 @@ pub(crate) fn privilege(test: &str) -> Option<Privilege> {
 
 pub(crate) fn house(test: &str) -> Option<House> {
     let privilege = privilege(test)?;
-    let folder = tempfile::tempdir().unwrap();
+    // Closed to others, as a data directory is: what a pod's own root needs of it must be held or shown elsewhere.
+    let closed = std::os::unix::fs::PermissionsExt::from_mode(0o700);
+    let folder = tempfile::Builder::new().permissions(closed).tempdir().unwrap();
     let store = Store::open(folder.path().join("store"), Limits::default()).unwrap();
     let root = folder.path().join("image");
     std::fs::create_dir_all(root.join("etc")).unwrap();

@@ -4,7 +4,7 @@ use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
 };
-use xebec_container::{ContainerId, ContainerSpec, Error, Network, PodNetwork, Signal};
+use xebec_container::{ContainerId, ContainerSpec, Error, Network, PodNetwork, Range, Signal};
 
 use crate::house::{house, privilege};
 
@@ -12,8 +12,19 @@ fn id(text: &str) -> ContainerId {
     text.parse().unwrap()
 }
 
+/// A bridge and a range that no other run of these tests has, most likely: several may go on at a time on one machine.
+fn place(number: u32) -> (String, u32) {
+    let run = std::process::id() % 1024;
+    (format!("xbt{run}-{number}"), (10 << 24) + (251 << 16) + run * 64 + number * 16)
+}
+
+fn range(first: u32, length: u8) -> Range {
+    format!("{}/{length}", Ipv4Addr::from(first)).parse().unwrap()
+}
+
 async fn get(address: Ipv4Addr) -> std::io::Result<String> {
-    let mut stream = TcpStream::connect((address, 8080)).await?;
+    let connecting = TcpStream::connect((address, 8080));
+    let mut stream = tokio::time::timeout(Duration::from_secs(5), connecting).await??;
     stream.write_all(b"GET / HTTP/1.1\r\nhost: pod\r\n\r\n").await?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await?;
@@ -25,7 +36,8 @@ async fn a_pods_server_is_reached_by_its_address_until_it_is_gone() {
     let Some(house) = house("a_pods_server_is_reached_by_its_address_until_it_is_gone") else { return };
     let runtime = house.runtime();
     let folder = house.folder.path().join("network");
-    let network = PodNetwork::open(&folder, "xbtest0", "10.251.7.0/29".parse().unwrap()).unwrap();
+    let (bridge, first) = place(0);
+    let network = PodNetwork::open(&folder, &bridge, range(first, 29)).unwrap();
     let pods = ["one", "two"].map(|pod| network.attach(&id(pod)).unwrap());
     assert_ne!(pods[0].address, pods[1].address);
     assert_eq!(network.attach(&id("one")).unwrap(), pods[0]);
@@ -61,7 +73,7 @@ async fn a_pods_server_is_reached_by_its_address_until_it_is_gone() {
 
     // A restart of the program finds the addresses again.
     drop(network);
-    let network = PodNetwork::open(&folder, "xbtest0", "10.251.7.0/29".parse().unwrap()).unwrap();
+    let network = PodNetwork::open(&folder, &bridge, range(first, 29)).unwrap();
     assert_eq!(network.pods().len(), 2);
     assert_eq!(network.attach(&id("two")).unwrap(), pods[1]);
     assert!(get(pods[1].address).await.is_ok());
@@ -75,9 +87,9 @@ async fn a_pods_server_is_reached_by_its_address_until_it_is_gone() {
         assert!(!folder.join("namespaces").join(pod).exists());
     }
     assert!(network.pods().is_empty());
-    assert_eq!(std::fs::read_dir("/sys/class/net/xbtest0/brif").unwrap().count(), 0);
+    assert_eq!(std::fs::read_dir(format!("/sys/class/net/{bridge}/brif")).unwrap().count(), 0);
     network.close().unwrap();
-    assert!(!Path::new("/sys/class/net/xbtest0").exists());
+    assert!(!Path::new("/sys/class/net").join(&bridge).exists());
 }
 
 #[test]
@@ -86,7 +98,8 @@ fn addresses_run_out_and_come_back() {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
-    let network = PodNetwork::open(folder.path(), "xbtest1", "10.251.8.0/29".parse().unwrap()).unwrap();
+    let (bridge, first) = place(1);
+    let network = PodNetwork::open(folder.path(), &bridge, range(first, 29)).unwrap();
     let pods: Vec<_> = (0..5).map(|pod| id(&format!("pod-{pod}"))).collect();
     for pod in &pods {
         network.attach(pod).unwrap();
@@ -94,7 +107,7 @@ fn addresses_run_out_and_come_back() {
     let refused = network.attach(&id("one-more"));
     assert!(matches!(refused, Err(Error::AddressesExhausted { .. })), "{refused:?}");
     // A pod of a range that was given up gets an address of the new one, and is reached there.
-    let wider = PodNetwork::open(folder.path(), "xbtest1", "10.251.9.0/28".parse().unwrap()).unwrap();
+    let wider = PodNetwork::open(folder.path(), &bridge, range(first + 16, 28)).unwrap();
     let moved = wider.attach(&pods[0]).unwrap();
     assert!(wider.range().is_pods(moved.address), "{moved:?}");
     drop(wider);
@@ -113,7 +126,8 @@ fn an_address_works_at_once_for_the_next_pod_that_gets_it() {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
-    let network = PodNetwork::open(folder.path(), "xbtest2", "10.251.10.0/29".parse().unwrap()).unwrap();
+    let (bridge, first) = place(3);
+    let network = PodNetwork::open(folder.path(), &bridge, range(first, 29)).unwrap();
     // With no pod at all the bridge would forget its neighbours.
     network.attach(&id("other")).unwrap();
     let mut addresses = Vec::new();

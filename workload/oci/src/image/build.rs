@@ -77,18 +77,7 @@ fn of_archive(store: &Store, archive: &Path) -> Result<Layer, Error> {
     let file = File::open(archive).map_err(|source| Error::Disk { path: archive.to_owned(), source })?;
     let mut copied =
         Copied { inner: decompressed(file).map_err(malformed)?, layer: LayerWriter::new(store)? };
-    let mut tar = tar::Archive::new(&mut copied);
-    let mut entries = 0;
-    for entry in tar.entries().map_err(malformed)? {
-        let mut entry = entry.map_err(malformed)?;
-        io::copy(&mut entry, &mut io::sink()).map_err(malformed)?;
-        entries += 1;
-        if entries > MOST_ENTRIES {
-            let reason = format!("it holds more than {MOST_ENTRIES} entries: leave some out");
-            return Err(Error::ArchiveInvalid { archive: archive.to_owned(), reason });
-        }
-    }
-    if entries == 0 {
+    if crate::archive::entries(&mut copied, MOST_ENTRIES, |_| Ok(())).map_err(malformed)? == 0 {
         let reason = "it holds no entry: give a tar archive with the image's files".to_owned();
         return Err(Error::ArchiveInvalid { archive: archive.to_owned(), reason });
     }

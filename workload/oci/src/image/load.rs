@@ -68,6 +68,8 @@ struct Staged<'a> {
     links: HashMap<String, String>,
     /// The largest file that is read into memory.
     document_bytes: u64,
+    /// Bytes of all files together, and of what each decompresses to.
+    bytes: u64,
 }
 
 /// One image of `docker save`.
@@ -88,6 +90,7 @@ impl<'a> Staged<'a> {
             files: HashMap::new(),
             links: HashMap::new(),
             document_bytes: store.limits().manifest_bytes,
+            bytes: limits.bytes,
         };
         let malformed = |source: io::Error| match source.downcast::<Error>() {
             Ok(ours) => ours,
@@ -96,44 +99,47 @@ impl<'a> Staged<'a> {
                 reason: format!("{source}: it is cut off or no tar archive, so write it again"),
             },
         };
-        let mut tar = tar::Archive::new(decompressed(file).map_err(malformed)?);
+        let file = decompressed(file).map_err(malformed)?;
         let mut left = limits.bytes;
-        for (count, entry) in tar.entries().map_err(malformed)?.enumerate() {
-            let mut entry = entry.map_err(malformed)?;
-            if count >= limits.entries {
-                return Err(Error::TooLarge {
-                    what: "the number of entries in the archive",
-                    limit: limits.entries as u64,
-                });
-            }
-            let path = entry.path().map_err(malformed)?.into_owned();
-            let Some(path) = plain(&path) else {
-                return Err(staged.refused("an entry's path leaves the archive: do not use it"));
-            };
-            match entry.header().entry_type() {
-                tar::EntryType::Regular | tar::EntryType::Continuous => {
-                    left = left
-                        .checked_sub(entry.size())
-                        .ok_or(Error::TooLarge { what: "the archive's content", limit: limits.bytes })?;
-                    let mut writer = store.stage()?;
-                    let length = io::copy(&mut entry, &mut writer).map_err(malformed)?;
-                    if length != entry.size() {
-                        return Err(staged.refused("it is cut off: write it again"));
-                    }
-                    staged.files.insert(path, writer.finish()?);
-                }
-                tar::EntryType::Symlink | tar::EntryType::Link => {
-                    let hard = entry.header().entry_type() == tar::EntryType::Link;
-                    let target = entry.link_name().map_err(malformed)?.unwrap_or_default();
-                    let folder = Path::new(&path).parent().filter(|_| !hard).unwrap_or(Path::new(""));
-                    if let Some(target) = plain(&folder.join(target)) {
-                        staged.links.insert(path, target);
-                    }
-                }
-                _ => {}
-            }
-        }
+        crate::archive::entries(file, limits.entries, |entry| staged.take(store, entry, &mut left))
+            .map_err(malformed)?;
         Ok(staged)
+    }
+
+    /// An error of ours is carried as the cause; another one is the archive's.
+    fn take(
+        &mut self,
+        store: &Store,
+        entry: &mut tar::Entry<'_, impl Read>,
+        left: &mut u64,
+    ) -> io::Result<()> {
+        let Some(path) = plain(&entry.path()?) else {
+            return Err(io::Error::other(self.refused("an entry's path leaves the archive: do not use it")));
+        };
+        match entry.header().entry_type() {
+            tar::EntryType::Regular | tar::EntryType::Continuous => {
+                *left = left
+                    .checked_sub(entry.size())
+                    .ok_or(Error::TooLarge { what: "the archive's content", limit: self.bytes })
+                    .map_err(io::Error::other)?;
+                let mut writer = store.stage().map_err(io::Error::other)?;
+                let length = io::copy(entry, &mut writer)?;
+                if length != entry.size() {
+                    return Err(io::ErrorKind::UnexpectedEof.into());
+                }
+                self.files.insert(path, writer.finish().map_err(io::Error::other)?);
+            }
+            tar::EntryType::Symlink | tar::EntryType::Link => {
+                let hard = entry.header().entry_type() == tar::EntryType::Link;
+                let target = entry.link_name()?.unwrap_or_default();
+                let folder = Path::new(&path).parent().filter(|_| !hard).unwrap_or(Path::new(""));
+                if let Some(target) = plain(&folder.join(target)) {
+                    self.links.insert(path, target);
+                }
+            }
+            _ => {}
+        }
+        Ok(())
     }
 
     fn load_layout(&mut self, store: &Store, name: &RepositoryName, tag: &Tag) -> Result<Digest, Error> {

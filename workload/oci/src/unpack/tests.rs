@@ -18,7 +18,7 @@ fn house() -> House {
 /// An entry: its path as raw bytes, so that hostile ones can be written, its kind, mode and content or target.
 type Entry<'a> = (&'a str, tar::EntryType, u32, &'a str);
 
-use tar::EntryType::{Directory, Link, Regular, Symlink};
+use tar::EntryType::{Block, Char, Directory, Link, Regular, Symlink};
 
 fn tar_of(entries: &[Entry<'_>]) -> Vec<u8> {
     let mut tar = tar::Builder::new(Vec::new());
@@ -32,6 +32,10 @@ fn tar_of(entries: &[Entry<'_>]) -> Vec<u8> {
         header.set_mtime(1_000_000_000);
         if matches!(kind, Symlink | Link) {
             header.as_old_mut().linkname[..content.len()].copy_from_slice(content.as_bytes());
+        }
+        if let (Char | Block, Some((major, minor))) = (kind, content.split_once(':')) {
+            header.set_device_major(major.parse().unwrap()).unwrap();
+            header.set_device_minor(minor.parse().unwrap()).unwrap();
         }
         let content = if *kind == Regular { content.as_bytes() } else { b"" };
         header.set_size(content.len() as u64);
@@ -193,6 +197,23 @@ fn a_layer_is_unpacked_once_and_a_wrong_one_never_shows() {
     assert_eq!(fs::read_dir(house.folder.path().join("layers")).unwrap().count(), 1);
     layers.retain(&BTreeSet::new()).unwrap();
     assert_eq!(fs::read_dir(house.folder.path().join("layers")).unwrap().count(), 0);
+}
+
+#[test]
+fn a_layers_own_devices_stay_behind_but_for_the_mark_of_a_removal() {
+    if !root_or_skip("a_layers_own_devices_stay_behind_but_for_the_mark_of_a_removal") {
+        return;
+    }
+    let house = house();
+    let (manifest, config) = house.image(&[tar_of(&[
+        ("disk", Block, 0o666, "254:0"),
+        ("null", Char, 0o666, "1:3"),
+        ("zeros", Block, 0o666, "0:0"),
+        ("gone", Char, 0, "0:0"),
+    ])]);
+    let folder = house.layers().unpack(&house.store, &house.name, &manifest, &config).unwrap().remove(0);
+    let names: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(names, ["gone"]);
 }
 
 #[test]

@@ -110,13 +110,13 @@ impl Tree {
                 fs::mknodat(&parent, &name, FileType::Fifo, mode, 0)?;
             }
             Node::Device { character, major, minor } => {
-                // Whoever runs a container makes its devices; without privilege a layer's own cannot be.
-                if !self.privileged {
+                // Whoever runs a container makes its devices. A layer's own would be the machine's disks as soon as some
+                // mount shows them; only the one that marks a removal is none (and needs privilege).
+                if !self.privileged || (character, major, minor) != (true, 0, 0) {
                     return Ok(());
                 }
                 remove_tree(&parent, &name, 0)?;
-                let kind = if character { FileType::CharacterDevice } else { FileType::BlockDevice };
-                fs::mknodat(&parent, &name, kind, mode, fs::makedev(major, minor))?;
+                fs::mknodat(&parent, &name, FileType::CharacterDevice, mode, fs::makedev(0, 0))?;
             }
         }
         self.own(&parent, &name, meta)?;

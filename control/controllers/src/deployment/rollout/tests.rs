@@ -92,6 +92,19 @@ fn a_change_of_replicas_in_a_rollout_keeps_the_proportions() {
     assert_eq!(planned, Plan { current: 0, old: vec![0] });
 }
 
+#[test]
+fn sizes_that_together_are_more_than_one_holds_give_no_size_below_zero() {
+    let huge = 2_000_000_000;
+    let planned =
+        plan(rolling(huge, huge, 0), Some(healthy(huge, huge)), &[healthy(huge, huge), healthy(huge, huge)]);
+    assert_eq!(planned, Plan { current: huge, old: vec![0, 0] });
+    let sized = plan(rolling(huge - 2, 0, 1), Some(healthy(huge, 3)), &[healthy(huge, 3)]);
+    assert_eq!(sized, Plan { current: huge / 2 - 1, old: vec![huge / 2 - 1] });
+    let negative = Size { available: -5, existing: i32::MIN, ..healthy(3, 3) };
+    let planned = plan(rolling(3, 0, 1), Some(negative), &[negative]);
+    assert!(planned.current >= 0 && planned.old[0] >= 0, "{planned:?}");
+}
+
 proptest! {
     #[test]
     fn every_rollout_ends_and_keeps_both_promises_at_every_step(
@@ -112,7 +125,7 @@ proptest! {
             if next == sizes {
                 break;
             }
-            prop_assert!(total(&next) <= most, "{next:?} is above {most}");
+            prop_assert!(total(&next) <= i64::from(most), "{next:?} is above {most}");
             // Old pods end before new ones become available: the worst moment of the step.
             let worst: i32 = current.available.min(next.current) + next.old.iter().sum::<i32>();
             prop_assert!(worst >= least, "{next:?} leaves fewer than {least} available");

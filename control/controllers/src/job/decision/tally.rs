@@ -137,14 +137,17 @@ impl<'a> Tally<'a> {
             || self.failed_indexes.as_ref().is_some_and(|failed| failed.contains(index))
     }
 
-    /// Whether an index needs a pod.
-    pub(super) fn is_open(&self, at: u32, active: &[&Pod], after_end: bool, pods: &[Pod]) -> bool {
-        let taken = active.iter().any(|pod| index(pod) == Some(at));
-        let ending = after_end
-            && pods.iter().any(|pod| {
-                is_ending(pod) && !matches!(phase(pod), "Succeeded" | "Failed") && index(pod) == Some(at)
-            });
-        !taken && !ending && !self.is_over(at)
+    /// The indexes that need no pod: they are over, or a pod is at them.
+    pub(super) fn held(&self, active: &[&Pod], after_end: bool, pods: &[Pod]) -> Indexes {
+        let mut held = self.completed.clone();
+        held.extend(self.failed_indexes.iter().flat_map(Indexes::ranges));
+        let ending = pods
+            .iter()
+            .filter(|pod| after_end && is_ending(*pod) && !matches!(phase(pod), "Succeeded" | "Failed"));
+        for at in active.iter().copied().chain(ending).filter_map(index) {
+            held.insert(at);
+        }
+        held
     }
 }
 

@@ -44,7 +44,7 @@ fn ending(mut pod: Pod) -> Pod {
 }
 
 fn decided(job: &Job, pods: &[Pod]) -> Decision {
-    decide(Snapshot { job, pods, first_wait: Duration::from_secs(10), now: now() })
+    decide(Snapshot { job, pods, first_wait: Duration::from_secs(10), burst: 500, now: now() })
 }
 
 /// Takes all steps, with the world as it then is, until there are none: the status at the end and how often pods were made.
@@ -233,4 +233,21 @@ fn an_ended_job_expires() {
     let at = |ttl: i32| decided(&job(json!({"ttlSecondsAfterFinished": ttl}), ended.clone()), &[]);
     assert_eq!((at(30).expired, at(30).again), (false, Some(Duration::from_secs(20))));
     assert!(at(10).expired && !decided(&job(json!({}), ended.clone()), &[]).expired);
+}
+
+#[test]
+fn a_job_that_asks_for_more_pods_than_memory_holds_gets_one_burst_at_a_time() {
+    let huge = json!({"parallelism": 2_000_000_000, "completions": 2_000_000_000});
+    assert_eq!(decided(&job(huge.clone(), json!({})), &[]).create.len(), 500);
+    let mut indexed = huge;
+    indexed["completionMode"] = json!("Indexed");
+    let done = json!({"startTime": "1970-01-01T00:00:10Z", "completedIndexes": "0-1999999990"});
+    let made = decided(&job(indexed.clone(), json!({})), &[pod("a", "Running.1")]).create;
+    let indexes: Vec<Option<u32>> = made.iter().take(2).map(index).collect();
+    assert_eq!((made.len(), indexes), (500, vec![Some(0), Some(2)]));
+    let last = decided(&job(indexed, done), &[]).create;
+    assert_eq!(
+        last.iter().filter_map(index).collect::<Vec<_>>(),
+        (1_999_999_991..2_000_000_000).collect::<Vec<_>>()
+    );
 }

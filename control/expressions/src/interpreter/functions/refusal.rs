@@ -88,10 +88,11 @@ pub(crate) fn is_open(function: Function) -> bool {
     )
 }
 
-/// Whether an overload of the function takes such values.
+/// Whether an overload of the function that can be meant takes such values.
 pub(super) fn takes(call: &Call, args: &[Value<'_>]) -> bool {
     let fit = |overload: &Overload| {
-        overload.params.len() == args.len()
+        call.overload.is_none_or(|meant| meant == overload.id)
+            && overload.params.len() == args.len()
             && overload.params.iter().zip(args).all(|(t, value)| fits(t, value))
     };
     call.declaration.overloads.iter().any(fit)

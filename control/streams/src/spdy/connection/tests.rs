@@ -61,6 +61,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         self.send(Frame::Data { stream, last: true, data: Bytes::new() }).await;
     }
 
+    pub(crate) async fn reset(&mut self, stream: u32) {
+        self.send(Frame::Reset { stream, code: Reset::Cancel as u32 }).await;
+    }
+
     /// Reads until each of these streams is finished; gives what came on them.
     pub(crate) async fn read_all(&mut self, streams: &[u32]) -> Vec<String> {
         let mut seen = vec![(Vec::new(), false); streams.len()];
@@ -124,4 +128,45 @@ async fn an_even_number_is_refused_and_garbage_ends_the_connection() {
     client.io.write_all(b"\x80\x02\x00\x01\x00\x00\x00\x00").await.unwrap();
     assert!(opened.recv().await.is_none());
     assert_eq!(client.next().await, None);
+}
+
+#[tokio::test]
+async fn a_stream_counts_until_both_sides_have_ended() {
+    let (ours, theirs) = duplex(1 << 20);
+    let (mut opened, _task) = serve(theirs);
+    let mut client = Client::new(ours);
+    let mut held = Vec::new();
+    let ask = async |client: &mut Client<_>| {
+        let (stream, headers) = (client.next, client.deflater.write(&[]).unwrap());
+        client.next += 2;
+        client.send(Frame::Open { stream, last: true, headers }).await;
+        let reply = client.next().await;
+        matches!(reply, Some(Frame::Reply { .. }))
+    };
+    for _ in 0..STREAMS {
+        assert!(ask(&mut client).await);
+        held.push(opened.recv().await.unwrap());
+    }
+    assert!(!ask(&mut client).await, "one more is refused though the client has ended its sides");
+    held.pop();
+    held[0].writer.finish().await.unwrap();
+    assert!(matches!(client.next().await, Some(Frame::Data { last: true, .. })));
+    assert!(ask(&mut client).await && ask(&mut client).await, "two have ended");
+    assert!(!ask(&mut client).await);
+}
+
+#[tokio::test]
+async fn a_stream_that_is_reset_is_no_longer_written() {
+    let (ours, theirs) = duplex(1 << 16);
+    let (mut opened, _task) = serve(theirs);
+    let mut client = Client::new(ours);
+    let stream = client.open(&[]).await;
+    let writer = opened.recv().await.unwrap().writer;
+    client.finish(stream).await;
+    client.send(Frame::Reset { stream, code: Reset::Cancel as u32 }).await;
+    tokio::time::timeout(Duration::from_secs(10), writer.ended()).await.expect("the reset ends it");
+    assert!(matches!(writer.write("unheard".into()).await, Err(Error::Gone)));
+    writer.finish().await.unwrap();
+    client.send(Frame::Ping(1)).await;
+    assert_eq!(client.next().await, Some(Frame::Ping(1)), "nothing was sent on it");
 }

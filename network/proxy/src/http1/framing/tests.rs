@@ -47,7 +47,7 @@ fn bad_chunks_are_refused() {
     let long = [b"1;".as_slice(), &[b'x'; 2000]].concat();
     let many = [b"0\r\n".as_slice(), &b"a: b\r\n".repeat(65), b"\r\n"].concat();
     let large = [b"0\r\na: ".as_slice(), &[b'x'; 20_000]].concat();
-    let cases: [(&[u8], FramingError); 10] = [
+    let cases: [(&[u8], FramingError); 14] = [
         (b"x\r\n", FramingError::Chunk),
         (b"\r\n", FramingError::Chunk),
         (b"-1\r\n", FramingError::Chunk),
@@ -56,6 +56,10 @@ fn bad_chunks_are_refused() {
         (b"1\r\nab\r\n", FramingError::Chunk),
         (b"1000000000000000\r\n", FramingError::Chunk),
         (&long, FramingError::ChunkLine),
+        (b"0\r\na: b\n\r\n\r\n", FramingError::Trailers),
+        (b"0\r\na: b\n\nGET / HTTP/1.1\r\nhost: h\r\n\r\n", FramingError::Trailers),
+        (b"0\r\n\nx: y\r\n\r\n", FramingError::Trailers),
+        (b"0\r\na: b\nc: d\r\n\r\n", FramingError::Trailers),
         (&many, FramingError::Trailers),
         (&large, FramingError::Trailers),
     ];
