@@ -68,8 +68,9 @@ fn connection(call: &Call, uri: &Uri) -> Value {
     let mut options = Map::new();
     options.insert("kind".to_owned(), kind.kind.clone().into());
     options.insert("apiVersion".to_owned(), kind.api_version().into());
-    if subresource == "proxy" {
-        let rest = relay::rest_of(uri.path());
+    let rest = relay::rest_of(uri.path()).trim_matches('/');
+    if subresource == "proxy" && !rest.is_empty() {
+        let rest = percent_encoding::percent_decode_str(rest).decode_utf8_lossy();
         options.insert("path".to_owned(), rest.into());
     }
     for pair in uri.query().unwrap_or_default().split('&') {

@@ -85,7 +85,7 @@ impl Api {
         let address = if &*call.resource.plural == "pods" {
             pod_address(&found, target.port)
         } else {
-            self.service_address(&named, &found, target.port)?
+            self.service_address(&named, &found, target.port, |endpoint| self.pod_behind(&named, endpoint))?
         };
         let address = address.ok_or_else(|| no_endpoint(target.name))?;
         if !is_a_pods(address.ip()) {
@@ -102,21 +102,24 @@ impl Api {
         passed.map_err(|why| unreachable_pod(&format!("{} at {address}", target.name), why.as_ref()))
     }
 
-    /// Where a port of a service is reached.
+    /// Where a port of a service is reached, be it a pod or something else that its slices name.
     pub(crate) fn endpoint_of(&self, namespace: &str, name: &str, port: u16) -> Result<String, Status> {
         let mut call = self.own_call("", "v1", "services", Some(namespace))?;
         call.request.name = Some(name.to_owned());
         let service = self.read(&call)?;
-        let address = self.service_address(&call, &service, &port.to_string())?;
+        let address = self.service_address(&call, &service, &port.to_string(), |endpoint| {
+            Ok(endpoint["addresses"][0].as_str().and_then(|address| address.parse().ok()))
+        })?;
         address.map(|address| address.to_string()).ok_or_else(|| no_endpoint(name))
     }
 
-    /// The address of a ready pod of a service.
+    /// The first address that `address_of` finds in a ready endpoint of a service.
     fn service_address(
         &self,
         call: &Call,
         service: &Value,
         port: &str,
+        address_of: impl Fn(&Value) -> Result<Option<IpAddr>, Status>,
     ) -> Result<Option<SocketAddr>, Status> {
         let ports = service["spec"]["ports"].as_array().map(Vec::as_slice).unwrap_or_default();
         let wanted = |own: &&Value| {
@@ -142,7 +145,7 @@ impl Api {
             let endpoints = slice["endpoints"].as_array().into_iter().flatten();
             let Some(number) = number.and_then(|number| number.try_into().ok()) else { continue };
             for endpoint in endpoints.filter(|endpoint| endpoint["conditions"]["ready"] != false) {
-                if let Some(address) = self.pod_behind(call, endpoint)? {
+                if let Some(address) = address_of(endpoint)? {
                     return Ok(Some(SocketAddr::new(address, number)));
                 }
             }

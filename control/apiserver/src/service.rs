@@ -92,8 +92,7 @@ impl Service {
     {
         let pretty =
             request.uri().query().is_some_and(|query| query.split('&').any(|pair| pair == "pretty=true"));
-        let notes = Arc::new(Notes::default());
-        let mut known = false;
+        let (notes, mut known) = (Arc::new(Notes::default()), false);
         let answer = self.route(request, &notes, &mut known).await;
         let mut response = match answer {
             Ok(Answer::Raw(response)) => response,

@@ -40,14 +40,6 @@ pub(crate) struct Hook {
 impl Hook {
     /// Starts a webhook that answers each request so.
     pub(crate) async fn start(answer: impl Fn(&Value) -> Reply + Send + Sync + 'static) -> Self {
-        Self::start_at("127.0.0.1", answer).await
-    }
-
-    /// The same at an address.
-    pub(crate) async fn start_at(
-        address: &str,
-        answer: impl Fn(&Value) -> Reply + Send + Sync + 'static,
-    ) -> Self {
         let names = vec!["localhost".to_owned(), "hook.default.svc".to_owned()];
         let made = rcgen::generate_simple_self_signed(names).unwrap();
         let chain = CertificateDer::pem_slice_iter(made.cert.pem().as_bytes()).map(Result::unwrap).collect();
@@ -57,7 +49,7 @@ impl Hook {
             ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
         let config = config.with_no_client_auth().with_single_cert(chain, key).unwrap();
         let acceptor = TlsAcceptor::from(Arc::new(config));
-        let listener = TcpListener::bind((address, 0)).await.unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let seen = Arc::new(Mutex::new(Vec::new()));
         let (answer, record) = (Arc::new(answer), seen.clone());
