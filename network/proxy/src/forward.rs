@@ -25,7 +25,7 @@ use crate::pool::{Destination, Pool};
 use crate::replay::{self, Kept};
 use crate::state::State;
 use crate::stream::Upstream;
-use crate::table::Placed;
+use crate::table::{Placed, Request};
 use crate::tasks::Tasks;
 use crate::trace::Traces;
 use crate::traffic::Traffic;
@@ -33,6 +33,9 @@ use crate::{authorization, cors, filter, mirror, session};
 
 /// The longest wait between two attempts.
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
+
+/// What a client is told whose request no route takes.
+pub(crate) const NO_ROUTE: &str = "no route of this listener matches the request";
 
 /// What becomes of a request.
 pub(crate) enum Answer {
@@ -188,15 +191,13 @@ impl Forwarder {
             parts.headers.insert(HOST, value);
         }
         let host = parts.headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-        let uri = &parts.uri;
         let name = filter::split_port(host).0;
         let table = match state.table(name, asked.origin.server_name.as_deref()) {
             Ok(table) => table,
             Err(refusal) => return Answer::Response(refusal.into()),
         };
-        let Some(placed) = table.placed(name, &parts.method, uri.path(), uri.query(), &parts.headers) else {
-            let reason = "no route of this listener matches the request";
-            return Answer::Response(Refusal::new(StatusCode::NOT_FOUND, reason).into());
+        let Some(placed) = table.placed(name, &Request::new(parts)) else {
+            return Answer::Response(Refusal::new(StatusCode::NOT_FOUND, NO_ROUTE).into());
         };
         let route = &placed.route;
         course.placed = Some(placed);

@@ -21,6 +21,7 @@ mod carry;
 pub mod config;
 mod connection;
 mod cors;
+pub mod explain;
 mod filter;
 mod forward;
 mod hop;
