@@ -11,10 +11,10 @@ use http::request::Parts;
 use http::{HeaderValue, StatusCode};
 
 use crate::config::{Backend, Route};
-use crate::filter::split_port;
-use crate::session;
+use crate::filter::{self, split_port};
 use crate::state::{Inside, State, TlsServed};
-pub use crate::table::Miss;
+pub use crate::table::{Miss, conditions};
+use crate::{path, session};
 
 /// The most misses that are told.
 const MOST_MISSES: usize = 5;
@@ -126,7 +126,19 @@ fn at(address: SocketAddr, state: &State, tls: bool, request: &Parts) -> Option<
             return Some(told(None, outcome));
         }
     };
-    let asked = crate::table::Request::new(request);
+    let mut request = request.clone();
+    match path::normal(request.uri.path())
+        .and_then(|normal| normal.map(|normal| filter::with_path(&request.uri, normal)).transpose())
+    {
+        Ok(None) => {}
+        Ok(Some(uri)) => request.uri = uri,
+        Err(refusal) => {
+            let outcome =
+                Outcome::Refused { status: Some(refusal.status), reason: refusal.reason.into_owned() };
+            return Some(told(None, outcome));
+        }
+    }
+    let asked = crate::table::Request::new(&request);
     let taken = table.placed(name, &asked);
     let mut misses = table.misses(name, &asked, taken);
     misses.sort_by(|one, two| (one.lacks.len(), &one.route).cmp(&(two.lacks.len(), &two.route)));

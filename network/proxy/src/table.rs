@@ -13,7 +13,7 @@ use crate::config::{PathMatch, Route, ValueMatch, VirtualHost};
 use crate::host_table::HostTable;
 use crate::traffic::{Counters, Traffic};
 
-pub use survey::Miss;
+pub use survey::{Miss, conditions};
 
 /// A route and the counters of its requests.
 #[derive(Debug)]

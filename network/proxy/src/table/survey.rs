@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::HeaderName;
 
 use super::{Placed, Request, RouteTable};
-use crate::config::{HostMatch, PathMatch, Route, ValueMatch};
+use crate::config::{HostMatch, PathMatch, Route, RouteMatch, ValueMatch};
 
 /// A route that a request does not take.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,6 +58,19 @@ impl Request<'_> {
     fn header(&self, name: &HeaderName) -> Option<&str> {
         self.headers.get(name).and_then(|value| value.to_str().ok())
     }
+}
+
+/// The conditions of a route in words.
+pub fn conditions(wanted: &RouteMatch) -> Vec<String> {
+    let method = wanted.method.iter().map(|method| format!("method {method}"));
+    let headers = wanted.headers.iter().map(|(name, value)| format!("header {name} {}", shown_value(value)));
+    let query = wanted.query.iter().map(|(name, value)| format!("parameter {name} {}", shown_value(value)));
+    [format!("path {}", shown_path(&wanted.path))]
+        .into_iter()
+        .chain(method)
+        .chain(headers)
+        .chain(query)
+        .collect()
 }
 
 fn found(value: Option<&str>) -> String {
