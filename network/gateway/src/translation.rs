@@ -1,6 +1,7 @@
 //! The translation as a whole.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{ObjectReference, ServiceAccount};
 use k8s_openapi::api::networking::v1::IngressStatus;
@@ -16,7 +17,7 @@ use crate::backend::Backends;
 use crate::gateway::{GatewayPlan, Labels, Surroundings, names_gateway, plan};
 use crate::grant::Grants;
 use crate::ingress::{self, Ingresses};
-use crate::listener::{ListenerPlan, Speaks};
+use crate::listener::{ListenerPlan, Owner, Speaks};
 use crate::material::Material;
 use crate::policy::Policies;
 use crate::route::Attaching;
@@ -186,9 +187,21 @@ fn plans<'a>(
 /// The proxy's listeners: one a place, with what all listeners of that place serve.
 fn served<'a>(plans: impl Iterator<Item = GatewayPlan<'a>>) -> Vec<Listener> {
     let mut listeners = BTreeMap::<Place, Protocol>::new();
-    for listener in plans.flat_map(|plan| plan.listeners).filter(ListenerPlan::is_served) {
-        for place in &listener.places {
-            add(&listener, listeners.entry(*place).or_insert_with(|| empty(&listener)));
+    for plan in plans {
+        let of_ingresses = names(&plan.gateway.metadata) == ingress::KEY;
+        for listener in plan.listeners.iter().filter(|listener| listener.is_served()) {
+            let set = match listener.owner {
+                Owner::Gateway => None,
+                Owner::Set(number) => plan.sets.get(number).map(|set| &set.set.metadata),
+            };
+            let (namespace, name) = names(set.unwrap_or(&plan.gateway.metadata));
+            let id: Arc<str> = match of_ingresses {
+                true => format!("ingresses/{}", listener.entry.name).into(),
+                false => format!("{namespace}/{name}/{}", listener.entry.name).into(),
+            };
+            for place in &listener.places {
+                add(listener, Arc::clone(&id), listeners.entry(*place).or_insert_with(|| empty(listener)));
+            }
         }
     }
     listeners.into_iter().map(|(place, protocol)| Listener { address: place.address, protocol }).collect()
@@ -203,7 +216,7 @@ fn empty(listener: &ListenerPlan<'_>) -> Protocol {
     }
 }
 
-fn add(listener: &ListenerPlan<'_>, protocol: &mut Protocol) {
+fn add(listener: &ListenerPlan<'_>, id: Arc<str>, protocol: &mut Protocol) {
     let hosts = || {
         let hosts = listener.hosts.iter().cloned();
         hosts.map(|(host, routes)| VirtualHost { host, routes }).collect::<Vec<_>>()
@@ -212,14 +225,14 @@ fn add(listener: &ListenerPlan<'_>, protocol: &mut Protocol) {
         listener.streams.first().map(|stream| stream.backends.clone()).unwrap_or_default()
     };
     match protocol {
-        Protocol::Http(domains) => domains.push(Domain { host: listener.host(), hosts: hosts() }),
+        Protocol::Http(domains) => domains.push(Domain { id, host: listener.host(), hosts: hosts() }),
         Protocol::Tls(domains) => {
             let ending = match listener.speaks {
                 Some(Speaks::TlsPassthrough) => Ending::Passthrough(listener.streams.clone()),
                 Some(Speaks::TlsTerminate) => Ending::Tcp(listener.tls.clone(), listener.streams.clone()),
                 _ => Ending::Http(listener.tls.clone(), hosts()),
             };
-            domains.push(TlsDomain { host: listener.host(), ending });
+            domains.push(TlsDomain { id, host: listener.host(), ending });
         }
         Protocol::Tcp(all) | Protocol::Udp(all) => *all = backends(),
     }

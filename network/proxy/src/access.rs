@@ -27,7 +27,7 @@ pub struct Access {
     pub method: Method,
     /// The host that it named.
     pub host: Option<HeaderValue>,
-    /// The target, as the routes saw it.
+    /// The target as it came.
     pub target: Uri,
     /// The version of HTTP that the client speaks.
     pub version: Version,

@@ -25,14 +25,17 @@ use crate::pool::{Destination, Pool};
 use crate::replay::{self, Kept};
 use crate::state::State;
 use crate::stream::Upstream;
-use crate::table::Placed;
+use crate::table::{Placed, Request};
 use crate::tasks::Tasks;
 use crate::trace::Traces;
 use crate::traffic::Traffic;
-use crate::{authorization, cors, filter, mirror, session};
+use crate::{authorization, cors, filter, mirror, path, session};
 
 /// The longest wait between two attempts.
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
+
+/// What a client is told whose request no route takes.
+pub(crate) const NO_ROUTE: &str = "no route of this listener matches the request";
 
 /// What becomes of a request.
 pub(crate) enum Answer {
@@ -151,7 +154,14 @@ impl Forwarder {
     /// Answers a request, whose host header is known to be one, counts it and tells of it.
     pub(crate) async fn answer(self: &Arc<Self>, state: &State, mut asked: Asked<'_>) -> Answer {
         let begun = Instant::now();
-        hop::strip_named(&mut asked.parts.headers);
+        let parts = &mut asked.parts;
+        hop::strip_named(&mut parts.headers);
+        // RFC 9112 section 3.2.2: the authority of an absolute target replaces the host header.
+        if let Some(authority) = parts.uri.authority()
+            && let Ok(value) = HeaderValue::from_str(authority.as_str())
+        {
+            parts.headers.insert(HOST, value);
+        }
         let trace = self.traces.follow(&mut asked.parts.headers);
         let Origin { address, scheme, .. } = asked.origin;
         let access =
@@ -181,22 +191,22 @@ impl Forwarder {
         course: &mut Course<'s>,
     ) -> Answer {
         let parts = &mut asked.parts;
-        // RFC 9112 section 3.2.2: the authority of an absolute target replaces the host header.
-        if let Some(authority) = parts.uri.authority()
-            && let Ok(value) = HeaderValue::from_str(authority.as_str())
-        {
-            parts.headers.insert(HOST, value);
+        match path::normal(parts.uri.path()) {
+            Ok(None) => {}
+            Ok(Some(normal)) => match filter::with_path(&parts.uri, normal) {
+                Ok(uri) => parts.uri = uri,
+                Err(refusal) => return Answer::Response(refusal.into()),
+            },
+            Err(refusal) => return Answer::Response(refusal.into()),
         }
         let host = parts.headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-        let uri = &parts.uri;
         let name = filter::split_port(host).0;
         let table = match state.table(name, asked.origin.server_name.as_deref()) {
             Ok(table) => table,
             Err(refusal) => return Answer::Response(refusal.into()),
         };
-        let Some(placed) = table.placed(name, &parts.method, uri.path(), uri.query(), &parts.headers) else {
-            let reason = "no route of this listener matches the request";
-            return Answer::Response(Refusal::new(StatusCode::NOT_FOUND, reason).into());
+        let Some(placed) = table.placed(name, &Request::new(parts)) else {
+            return Answer::Response(Refusal::new(StatusCode::NOT_FOUND, NO_ROUTE).into());
         };
         let route = &placed.route;
         course.placed = Some(placed);

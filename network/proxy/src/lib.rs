@@ -7,7 +7,7 @@
 //! request on a connection of the [`pool`]. Bodies stream; an upgrade ends in a [`tunnel`]. Each request is counted as
 //! [`traffic`], follows a [`trace`], and is told to whoever reads the [`access`] log.
 //!
-//! Routes are chosen by the precedence of the Gateway API's HTTPRoute. Messages follow RFC 9110, RFC 9112 and
+//! Routes are chosen by the precedence of the Gateway API's HTTPRoute, by the [normal form](path) of the request's path. Messages follow RFC 9110, RFC 9112 and
 //! RFC 9113, and what two parsers could read in two ways is refused. The crate knows no Kubernetes and no global
 //! state.
 
@@ -21,6 +21,7 @@ mod carry;
 pub mod config;
 mod connection;
 mod cors;
+pub mod explain;
 mod filter;
 mod forward;
 mod hop;
@@ -31,6 +32,7 @@ mod limits;
 mod listener;
 mod mirror;
 mod origin_tls;
+mod path;
 mod pool;
 pub mod proxy;
 mod replay;

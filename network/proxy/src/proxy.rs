@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::access::AccessLog;
 use crate::config::{Config, Listener, Protocol};
 use crate::connection::{Shared, other};
+use crate::explain::Explainer;
 use crate::forward::Forwarder;
 use crate::listener::Running;
 use crate::pool::Pool;
@@ -68,6 +69,7 @@ pub struct Proxy {
     /// Removed listeners, until they are drained.
     leaving: JoinSet<bool>,
     sweeps: bool,
+    explainer: Explainer,
 }
 
 impl Proxy {
@@ -86,6 +88,11 @@ impl Proxy {
         self.forwarder.traffic()
     }
 
+    /// Who says what would become of a request.
+    pub fn explainer(&self) -> &Explainer {
+        &self.explainer
+    }
+
     fn begin(limits: Limits, log: Option<AccessLog>) -> Self {
         let tasks = Tasks::default();
         let pool = Arc::new(Pool::new(&limits, tasks.child()));
@@ -99,6 +106,7 @@ impl Proxy {
             datagrams: HashMap::new(),
             leaving: JoinSet::new(),
             sweeps: false,
+            explainer: Explainer::default(),
         }
     }
 
@@ -172,6 +180,8 @@ impl Proxy {
             };
             listeners.push(applied);
         }
+        let site = |served: &Served| (served.running.bound, Arc::clone(&served.running.shared.state));
+        self.explainer.site(self.running.values().map(site).collect());
         Applied { listeners }
     }
 

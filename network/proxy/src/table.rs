@@ -1,15 +1,19 @@
 //! The compiled lookup: hosts, exact paths and prefixes by hash, so that the cost of a request does not grow with the
 //! number of routes. Precedence follows the Gateway API's HTTPRoute rules.
 
+mod survey;
+
 use std::cmp::Reverse;
 use std::collections::HashMap;
 
-use http::HeaderMap;
-use http::Method;
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, Method};
 
-use crate::config::{PathMatch, Route, VirtualHost};
+use crate::config::{PathMatch, Route, ValueMatch, VirtualHost};
 use crate::host_table::HostTable;
 use crate::traffic::{Counters, Traffic};
+
+pub use survey::{Miss, conditions};
 
 /// A route and the counters of its requests.
 #[derive(Debug)]
@@ -60,41 +64,56 @@ impl RouteTable {
         query: Option<&str>,
         headers: &HeaderMap,
     ) -> Option<&Route> {
-        self.placed(host, method, path, query, headers).map(|placed| &placed.route)
+        let request = Request { method, path, query: query.unwrap_or(""), headers };
+        self.placed(host, &request).map(|placed| &placed.route)
     }
 
     /// The same, with its counters.
-    pub(crate) fn placed(
-        &self,
-        host: &str,
-        method: &Method,
-        path: &str,
-        query: Option<&str>,
-        headers: &HeaderMap,
-    ) -> Option<&Placed> {
-        let request = Request { method, path, query: query.unwrap_or(""), headers };
-        self.hosts.find_map(host, |paths| paths.find(&request))
+    pub(crate) fn placed(&self, host: &str, request: &Request<'_>) -> Option<&Placed> {
+        self.hosts.find_map(host, |paths| paths.find(request))
     }
 }
 
-struct Request<'a> {
+/// A request as routes see it, its host aside.
+pub(crate) struct Request<'a> {
     method: &'a Method,
     path: &'a str,
     query: &'a str,
     headers: &'a HeaderMap,
 }
 
-impl Request<'_> {
+impl<'a> Request<'a> {
+    pub(crate) fn new(parts: &'a Parts) -> Self {
+        let (path, query) = (parts.uri.path(), parts.uri.query().unwrap_or(""));
+        Self { method: &parts.method, path, query, headers: &parts.headers }
+    }
+
     fn satisfies(&self, route: &Route) -> bool {
         let wanted = &route.matcher;
-        wanted.method.as_ref().is_none_or(|method| method == self.method)
-            && wanted.headers.iter().all(|(name, value)| {
-                self.headers.get(name).and_then(|found| found.to_str().ok()).is_some_and(|v| value.matches(v))
-            })
-            && wanted.query.iter().all(|(name, value)| {
-                let mut pairs = self.query.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
-                pairs.find(|(key, _)| key == name).is_some_and(|(_, found)| value.matches(found))
-            })
+        self.has_method(wanted.method.as_ref())
+            && wanted.headers.iter().all(|(name, value)| self.has_header(name, value))
+            && wanted.query.iter().all(|(name, value)| self.has_parameter(name, value))
+    }
+
+    fn has_method(&self, wanted: Option<&Method>) -> bool {
+        wanted.is_none_or(|method| method == self.method)
+    }
+
+    fn has_header(&self, name: &HeaderName, wanted: &ValueMatch) -> bool {
+        self.headers
+            .get(name)
+            .and_then(|found| found.to_str().ok())
+            .is_some_and(|found| wanted.matches(found))
+    }
+
+    fn has_parameter(&self, name: &str, wanted: &ValueMatch) -> bool {
+        self.parameter(name).is_some_and(|found| wanted.matches(found))
+    }
+
+    /// The first parameter of the name.
+    fn parameter(&self, name: &str) -> Option<&'a str> {
+        let mut pairs = self.query.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
+        Some(pairs.find(|(key, _)| *key == name)?.1)
     }
 }
 
@@ -138,10 +157,9 @@ impl PathTable {
                 None => break,
             }
         }
-        self.regex.iter().find(|Placed { route, .. }| {
-            matches!(&route.matcher.path, PathMatch::Regex(expression) if expression.matches(request.path))
-                && request.satisfies(route)
-        })
+        self.regex
+            .iter()
+            .find(|Placed { route, .. }| route.matcher.path.matches(request.path) && request.satisfies(route))
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod authorization;
 mod domains;
+mod explain;
 mod framing;
 mod fuzz;
 mod http2;
