@@ -148,6 +148,9 @@ async fn containers_are_found_again_after_a_restart() {
     let orphan = house.started(&first, "orphan", &house.spec(&["wait"])).await;
     let ended = house.started(&first, "ended", &house.spec(&["exit", "3"])).await;
     ended.wait().await.unwrap();
+    let config = house.folder.path().join("runtime/containers/running/config.json");
+    let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(config).unwrap().permissions());
+    assert_eq!(mode & 0o777, 0o600, "what is in a container's environment is for nobody else");
     let pid = running.pid();
     let monitor = std::fs::read_to_string(format!("/proc/{}/stat", orphan.pid())).unwrap();
     let monitor: i32 =
