@@ -174,7 +174,8 @@ impl Created {
             None => files.make_folder(&working_dir),
         };
         made.map_err(|error| format!("working directory {working_dir:?}: {error}"))?;
-        let config = runtime_config(&spec, &user, &request.cgroup);
+        let groups = cgroup::show(&request.cgroup).map_err(|error| format!("control groups: {error}"))?;
+        let config = runtime_config(&spec, &user, &request.cgroup, &groups);
         write_private(&folder.join("config.json"), config.to_string().as_bytes())
             .map_err(|error| format!("config.json: {error}"))?;
 

@@ -39,7 +39,8 @@ pub(super) fn config_map(map: &Value, errors: &mut Vec<FieldError>) {
         }
     }
     if bytes > BYTES_MAX {
-        errors.push(FieldError::too_long(&Path::ROOT, BYTES_MAX));
+        // Upstream names the whole object by a path of one nameless step.
+        errors.push(FieldError::too_long(&Path::ROOT.key(""), BYTES_MAX));
     }
 }
 
