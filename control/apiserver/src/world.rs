@@ -19,10 +19,13 @@ use crate::storage::Storage;
 use crate::user::User;
 use crate::{convert, key};
 
+/// A resource by its group and plural.
+type GroupAndPlural = (Box<str>, Box<str>);
+
 /// The objects of resources that are looked up again and again, parsed; each from its first lookup on.
 #[derive(Default)]
 pub(crate) struct Mirrors {
-    mirrors: Mutex<HashMap<(Box<str>, Box<str>), Arc<Follower<Mirror>>>>,
+    mirrors: Mutex<HashMap<GroupAndPlural, Arc<Follower<Mirror>>>>,
 }
 
 /// A listing that is shared with whoever reads it, and copied when it changes while somebody does.
