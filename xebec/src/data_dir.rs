@@ -19,6 +19,21 @@ pub(crate) struct DataDir {
     _lock: File,
 }
 
+/// Closes a directory to other users: keys, tokens and pods' secrets lie in it. One that holds what is not an instance's is
+/// left as it is.
+fn close(path: &Path) -> Result<()> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(path).with_context(|| unusable("use", path))? {
+        names.push(entry.with_context(|| unusable("use", path))?.file_name());
+    }
+    if names.is_empty() || names.iter().any(|name| name == "lock" || name == "berth") {
+        return fs::set_permissions(path, fs::Permissions::from_mode(0o700))
+            .with_context(|| unusable("close to other users", path));
+    }
+    tracing::warn!(path = %path.display(), "the data directory holds other files and stays as open as it is");
+    Ok(())
+}
+
 impl DataDir {
     /// Makes the directory where it is missing, closes it to all other users (mode 0700), and takes its lock.
     pub(crate) fn hold(path: &Path) -> Result<Self> {
@@ -28,9 +43,7 @@ impl DataDir {
             .create(path)
             .with_context(|| unusable("make", path))?;
         let path = path.canonicalize().with_context(|| format!("cannot resolve {}", path.display()))?;
-        // Keys, tokens and pods' secrets lie in it, and one that was there may be open to all.
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o700))
-            .with_context(|| unusable("close to other users", &path))?;
+        close(&path)?;
         let lock_path = path.join("lock");
         let lock = OpenOptions::new()
             .create(true)
