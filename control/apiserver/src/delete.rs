@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use xebec_admission::Operation;
 use xebec_machinery::decoding;
 use xebec_machinery::field::{FieldError, Path};
+use xebec_machinery::metadata::{FOREGROUND, ORPHAN};
 use xebec_machinery::status::{Qualified, Status};
 
 use crate::api::Api;
@@ -14,8 +15,6 @@ use crate::storage::{Stored, is_conflict};
 use crate::strategy::{self, Part};
 use crate::{convert, object};
 
-const ORPHAN: &str = "orphan";
-const FOREGROUND: &str = "foregroundDeletion";
 const ATTEMPTS: usize = 16;
 
 /// How an object is to be deleted (`DeleteOptions`).
