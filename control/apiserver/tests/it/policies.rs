@@ -348,3 +348,26 @@ async fn expressions_that_do_not_fit_their_kinds_are_told_in_the_status() {
         "{told}"
     );
 }
+
+#[tokio::test]
+async fn a_configuration_cannot_say_a_part_of_what_is_one_value() {
+    let server = Server::start().await;
+    let spec = json!({
+        "matchConstraints": {"resourceRules": [{
+            "apiGroups": [""], "apiVersions": ["v1"], "resources": ["pods"], "operations": ["CREATE"],
+        }]},
+        "mutations": [{"patchType": "ApplyConfiguration", "applyConfiguration": {"expression":
+            "Object{spec: Object.spec{containers: [Object.spec.containers{name: 'c', command: ['sh']}]}}"}}],
+    });
+    change(&server, "atomic", spec).await;
+    let pod = json!({
+        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"},
+        "spec": {"containers": [{"name": "c", "image": "i"}]},
+    });
+    let (code, answer) = server.create("/api/v1/namespaces/default/pods", &pod).await;
+    assert_eq!(code, 403, "{answer}");
+    let message = answer["message"].as_str().unwrap();
+    let why = "error applying patch: invalid ApplyConfiguration: may not mutate atomic arrays, maps or structs: \
+               .spec.containers[0].command";
+    assert!(message.ends_with(why), "{message}");
+}
