@@ -214,9 +214,8 @@ impl Status {
 
     /// A refusal in someone else's words: a `Status` object as they sent it, with this message.
     pub fn foreign(object: &Value, message: String) -> Self {
-        let text = |of: &Value, field: &str| {
-            of.get(field).and_then(Value::as_str).unwrap_or_default().to_owned()
-        };
+        let text =
+            |of: &Value, field: &str| of.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
         let code = object.get("code").and_then(Value::as_u64).and_then(|code| u16::try_from(code).ok());
         let code = code.filter(|code| (400..600).contains(code)).unwrap_or(400);
         let reason = text(object, "reason");
