@@ -8,6 +8,7 @@ use xebec_admission::world::Served;
 use xebec_admission::{Kind, Listing, Resource as Asked, User as Asking, World};
 use xebec_expressions::authorization::{AccessRequest, Decided};
 use xebec_machinery::resource::{Resource, Version};
+use xebec_machinery::schema::{ListType, Node, Shape};
 use xebec_machinery::status::Status;
 use xebec_machinery::{apply, builtin, decoding, defaults};
 use xebec_store::ListRequest;
@@ -71,6 +72,39 @@ fn kind_of(resource: &Resource, version: &Version, subresource: &str) -> Kind {
     match version.subresources.iter().find(|own| *own.name == *subresource) {
         Some(own) => Kind::new(&own.kind.0, &own.kind.1, &own.kind.2),
         None => Kind::new(&resource.group, &version.name, &resource.kind),
+    }
+}
+
+/// Where an object has lists, maps or structs that are one value: what is applied cannot say a part of them.
+fn atomics(node: &Node, value: &Value, path: &str, found: &mut Vec<String>) {
+    match (&node.shape, value) {
+        (Shape::List { items, list_type }, Value::Array(list)) => {
+            if *list_type == ListType::Atomic {
+                found.push(path.to_owned());
+            }
+            for (index, item) in list.iter().enumerate() {
+                atomics(items.node(), item, &format!("{path}[{index}]"), found);
+            }
+        }
+        (Shape::Map { values, atomic }, Value::Object(map)) => {
+            if *atomic {
+                found.push(path.to_owned());
+            }
+            for (key, value) in map {
+                atomics(values.node(), value, &format!("{path}.{key}"), found);
+            }
+        }
+        (Shape::Struct { fields, atomic, .. }, Value::Object(map)) => {
+            if *atomic {
+                found.push(path.to_owned());
+            }
+            for field in fields {
+                if let Some(value) = map.get(&*field.name) {
+                    atomics(field.node.node(), value, &format!("{path}.{}", field.name), found);
+                }
+            }
+        }
+        _ => {}
     }
 }
 
@@ -178,6 +212,14 @@ impl World for Api {
     fn merge(&self, kind: &Kind, object: &Value, applied: &Value) -> Result<Value, String> {
         let api_version = kind.api_version();
         let merged = self.kind(kind, |_, version| {
+            let mut atomic = Vec::new();
+            atomics(version.schema.node(), applied, "", &mut atomic);
+            if !atomic.is_empty() {
+                let places = atomic.join(", ");
+                return Err(format!(
+                    "invalid ApplyConfiguration: may not mutate atomic arrays, maps or structs: {places}"
+                ));
+            }
             let context = apply::Context {
                 api_version: &api_version,
                 kind: &kind.kind,
@@ -188,10 +230,10 @@ impl World for Api {
                 manager: "admission",
                 now: "1970-01-01T00:00:00Z",
             };
-            apply::apply(&apply::ApplyRequest { context, live: Some(object), applied, force: true })
+            let request = apply::ApplyRequest { context, live: Some(object), applied, force: true };
+            apply::apply(&request).map_err(|error| error.status().message)
         });
-        let merged = merged.ok_or_else(|| format!("{kind} is not served"))?;
-        let mut merged = merged.map_err(|error| error.status().message)?.object;
+        let mut merged = merged.ok_or_else(|| format!("{kind} is not served"))??.object;
         // Who owns what is no business of a policy.
         crate::object::take_over_meta(&mut merged, object, "managedFields");
         Ok(merged)

@@ -348,3 +348,70 @@ async fn expressions_that_do_not_fit_their_kinds_are_told_in_the_status() {
         "{told}"
     );
 }
+
+#[tokio::test]
+async fn a_configuration_cannot_say_a_part_of_what_is_one_value() {
+    let server = Server::start().await;
+    let spec = json!({
+        "matchConstraints": {"resourceRules": [{
+            "apiGroups": [""], "apiVersions": ["v1"], "resources": ["pods"], "operations": ["CREATE"],
+        }]},
+        "mutations": [{"patchType": "ApplyConfiguration", "applyConfiguration": {"expression":
+            "Object{spec: Object.spec{containers: [Object.spec.containers{name: 'c', command: ['sh']}]}}"}}],
+    });
+    change(&server, "atomic", spec).await;
+    let pod = json!({
+        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"},
+        "spec": {"containers": [{"name": "c", "image": "i"}]},
+    });
+    let (code, answer) = server.create("/api/v1/namespaces/default/pods", &pod).await;
+    assert_eq!(code, 403, "{answer}");
+    let message = answer["message"].as_str().unwrap();
+    let why = "error applying patch: invalid ApplyConfiguration: may not mutate atomic arrays, maps or structs: \
+               .spec.containers[0].command";
+    assert!(message.ends_with(why), "{message}");
+}
+
+#[tokio::test]
+async fn who_wants_to_talk_to_a_pod_is_judged_by_what_they_ask_for() {
+    let server = Server::start().await;
+    let pod = json!({
+        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"},
+        "spec": {"containers": [{"name": "c", "image": "i"}]},
+    });
+    assert_eq!(server.create("/api/v1/namespaces/default/pods", &pod).await.0, 201);
+    validate(
+        &server,
+        json!({
+            "matchConstraints": {"resourceRules": [{
+                "apiGroups": [""], "apiVersions": ["v1"], "resources": ["pods/exec"], "operations": ["CONNECT"],
+            }]},
+            "validations": [{"expression": "!('sh' in object.command) && !object.?tty.orValue(false)", "message": "no shells"}],
+        }),
+        json!({}),
+    )
+    .await;
+    let ask = async |command: &str| {
+        let path = format!("/api/v1/namespaces/default/pods/p/exec?{command}");
+        server.raw(Method::POST, &path, "application/json", b"").await
+    };
+    let (code, answer) = ask("command=sh&stdin=true").await;
+    assert_eq!(code, 422, "{answer}");
+    assert!(answer["message"].as_str().unwrap().ends_with("denied request: no shells"), "{answer}");
+    assert_ne!(ask("command=ls").await.0, 422);
+}
+
+#[tokio::test]
+async fn an_expression_that_costs_too_much_is_stopped() {
+    let server = Server::start().await;
+    let all = "object.data.all(a, object.data.all(b, object.data.all(c, a != b || b != c || true)))";
+    validate(&server, json!({"validations": [{"expression": all}]}), json!({})).await;
+    let data: serde_json::Map<String, Value> =
+        (0..200).map(|number| (format!("k{number}"), "".into())).collect();
+    let (code, message) = told(&server, "a", data.into()).await;
+    assert_eq!(code, 422);
+    assert!(
+        message.ends_with("resulted in error: operation cancelled: actual cost limit exceeded"),
+        "{message}"
+    );
+}
