@@ -138,6 +138,7 @@ mod tests {
             versions: vec![Version::new("v1", Node::new(Shape::Any).into())],
             storage: "v1".into(),
             custom: true,
+            conversion: Default::default(),
             unconditional: false,
         })
     }

@@ -19,6 +19,7 @@ pub mod catalog;
 pub mod cluster_ip;
 pub mod codec;
 mod completion;
+mod conversion;
 pub mod convert;
 pub mod definitions;
 pub mod delete;
@@ -54,6 +55,7 @@ pub mod subresource;
 pub mod user;
 pub mod view;
 pub mod watch;
+mod webhook;
 pub mod write;
 
 pub use error::Error;

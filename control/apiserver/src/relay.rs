@@ -80,11 +80,11 @@ impl Api {
         let mut named = call.clone();
         named.request.name = Some(target.name.to_owned());
         named.request.options = Options::default();
-        let found = self.read(&named)?;
+        let found = self.read(&named).await?;
         let address = if &*call.resource.plural == "pods" {
             pod_address(&found, target.port)
         } else {
-            self.service_address(&named, &found, target.port)?
+            self.service_address(named.namespace(), target.name, &found, target.port)?
         };
         let address = address.ok_or_else(|| no_endpoint(target.name))?;
         let uri = request.uri();
@@ -98,8 +98,23 @@ impl Api {
         passed.map_err(|why| unreachable_pod(&format!("{} at {address}", target.name), why.as_ref()))
     }
 
+    /// The address of a ready pod of a service, for what calls it by its name and port.
+    pub(crate) fn endpoint_of(&self, namespace: &str, name: &str, port: u16) -> Result<String, Status> {
+        let served = self.catalog().served();
+        let services = served.find("", "services").ok_or_else(Status::no_such_resource)?;
+        let service = self.storage().get(services, Some(namespace), name)?.object;
+        let address = self.service_address(Some(namespace), name, &service, &port.to_string())?;
+        address.ok_or_else(|| no_endpoint(name))
+    }
+
     /// The address of a ready pod of a service.
-    fn service_address(&self, call: &Call, service: &Value, port: &str) -> Result<Option<String>, Status> {
+    fn service_address(
+        &self,
+        namespace: Option<&str>,
+        own_name: &str,
+        service: &Value,
+        port: &str,
+    ) -> Result<Option<String>, Status> {
         let ports = service["spec"]["ports"].as_array().map(Vec::as_slice).unwrap_or_default();
         let wanted = |own: &&Value| {
             let name = own["name"].as_str().unwrap_or_default();
@@ -110,11 +125,11 @@ impl Api {
         let name = own["name"].as_str().unwrap_or_default();
         let served = self.catalog().served();
         let Some(slices) = served.find("discovery.k8s.io", "endpointslices") else { return Ok(None) };
-        let prefix = key::prefix("discovery.k8s.io", "endpointslices", call.namespace());
+        let prefix = key::prefix("discovery.k8s.io", "endpointslices", namespace);
         let page = self.storage().list(slices, &ListRequest { prefix: &prefix, ..ListRequest::default() })?;
         for entry in &page.items {
             let slice = storage::decode(entry)?.object;
-            if slice["metadata"]["labels"]["kubernetes.io/service-name"] != call.name() {
+            if slice["metadata"]["labels"]["kubernetes.io/service-name"] != own_name {
                 continue;
             }
             let ports = slice["ports"].as_array().into_iter().flatten();

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, also in the functions beside it")]
 
 mod bad_input;
+mod conversion;
 mod custom_resources;
 mod evictions;
 mod gateway;
