@@ -21,11 +21,11 @@ use serde_json::Value;
 use crate::field::FieldError;
 use crate::resource::{Column, Resource, Scale, Scope, Version};
 use crate::schema::Ref;
-use crate::structural::Structural;
+use crate::structural::{self, Structural};
 use read::{flag, list, text};
 
 pub use conversion::{Conversion, Task, Webhook};
-pub use status::{accept, default, established, store_versions};
+pub use status::{accept, default, established, reject, store_versions};
 pub use validate::{validate, validate_update};
 
 /// The finalizer of a definition whose objects must go before it does.
@@ -41,15 +41,16 @@ pub struct Definition {
     pub resource: Resource,
 }
 
-/// Compiles a definition.
+/// Compiles a stored definition. Its rules were judged when it was stored; what is wrong with one of them since is told of
+/// each object that it is run over.
 ///
 /// # Errors
-/// Everything that is wrong with its `spec`.
+/// Everything else that is wrong with its `spec`.
 pub fn compile(definition: &Value) -> Result<Definition, Vec<FieldError>> {
     let mut complete = definition.clone();
     default(&mut complete);
     let spec = complete.get("spec").unwrap_or(&Value::Null);
-    let (structural, errors) = validate::spec(spec);
+    let (structural, errors) = validate::spec(spec, structural::compile_stored);
     if !errors.is_empty() {
         return Err(errors);
     }

@@ -5,6 +5,7 @@
 mod bad_input;
 mod conversion;
 mod custom_resources;
+mod definitions;
 mod evictions;
 mod gateway;
 mod identity;
