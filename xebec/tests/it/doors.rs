@@ -89,7 +89,11 @@ fn pure_crates_know_no_kubernetes_client_and_no_other_wing() {
         for forbidden in KUBERNETES {
             assert!(!reach.contains(*forbidden), "xebec-{room} is pure and must not reach {forbidden}");
         }
-        let tenants: Vec<_> = reach.iter().filter(|name| name.starts_with("xebec")).collect();
+        // What is pure may stand on what is pure.
+        let impure = |name: &&String| {
+            name.starts_with("xebec") && !PURE.iter().any(|pure| **name == format!("xebec-{pure}"))
+        };
+        let tenants: Vec<_> = reach.iter().filter(impure).collect();
         assert!(tenants.is_empty(), "xebec-{room} is pure and must not reach {tenants:?}");
         checked += 1;
     }

@@ -110,3 +110,45 @@ async fn a_stored_definition_that_is_not_structural_says_why_until_it_is() {
     let found = server.until(NAME, "Established", "InitialNamesAccepted").await;
     assert_eq!(condition(&found, "NonStructuralSchema"), None, "{found}");
 }
+
+#[tokio::test]
+async fn lists_are_selected_by_the_fields_that_a_definition_names() {
+    let server = Server::start().await;
+    let mut given = definition("");
+    let version = &mut given["spec"]["versions"][0];
+    version["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"] = json!({
+        "size": {"type": "integer"}, "on": {"type": "boolean"}, "hostNetwork": {"type": "boolean"},
+        "color": {"type": "string"},
+    });
+    version["selectableFields"] = json!([
+        {"jsonPath": ".spec.size"}, {"jsonPath": ".spec.on"}, {"jsonPath": ".spec.hostNetwork"},
+    ]);
+    server.define(&given).await;
+    let things = "/apis/example.com/v1/namespaces/default/things";
+    for (name, spec) in [
+        ("a", json!({"size": 1, "on": true, "color": "red"})),
+        ("b", json!({"size": 2, "on": false, "hostNetwork": true})),
+        ("c", json!({})),
+    ] {
+        let object = json!({"apiVersion": "example.com/v1", "kind": "Thing", "metadata": {"name": name}, "spec": spec});
+        assert_eq!(server.create(things, &object).await.0, 201);
+    }
+    for (selector, expected) in [
+        ("spec.size=2", vec!["b"]),
+        ("spec.on=true", vec!["a"]),
+        ("spec.on!=true", vec!["b", "c"]),
+        ("spec.hostNetwork=", vec!["a", "c"]),
+        ("spec.hostNetwork=false", vec![]),
+        ("spec.on=false,metadata.name=b", vec!["b"]),
+        ("metadata.namespace=default,spec.size!=1", vec!["b", "c"]),
+    ] {
+        let encoded = selector.replace('=', "%3D").replace(',', "%2C");
+        let (code, list) = server.get(&format!("{things}?fieldSelector={encoded}")).await;
+        assert_eq!(code, 200, "{selector}: {list}");
+        let items = list["items"].as_array().unwrap().iter();
+        let names: Vec<&str> = items.map(|item| item["metadata"]["name"].as_str().unwrap()).collect();
+        assert_eq!(names, expected, "{selector}");
+    }
+    let (code, refused) = server.get(&format!("{things}?fieldSelector=spec.color%3Dred")).await;
+    assert_eq!((code, &refused["message"]), (400, &json!("field label not supported: spec.color")));
+}
