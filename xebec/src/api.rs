@@ -8,6 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
+use xebec_admission::Chain;
 use xebec_apiserver::api::Api;
 use xebec_apiserver::authenticate::Tokens;
 use xebec_apiserver::catalog::Catalog;
@@ -32,14 +33,14 @@ use crate::up::bind;
 const SERVICES: (Ipv4Addr, u8) = (Ipv4Addr::new(10, 96, 0, 0), 16);
 
 /// Serves the API, writes the kubeconfig by which it is reached, and gives the client by which the other parts reach it
-/// without a socket.
+/// without a socket, and the certificate by which clients with one know it.
 pub(crate) async fn start(
     args: &UpArgs,
     data: &DataDir,
     servers: &mut Stage,
     pods: Arc<dyn Pods>,
     metrics: &Arc<Metrics>,
-) -> Result<(SocketAddr, kube::Client)> {
+) -> Result<(SocketAddr, kube::Client, String)> {
     let stop = servers.stop();
     let listener = bind("api", args.api).await?;
     let address = listener.local_addr().context("the API's address cannot be read")?;
@@ -58,7 +59,8 @@ pub(crate) async fn start(
 
     let range = Range::new(SERVICES.0, SERVICES.1).context("the range of service addresses is not one")?;
     let catalog = Catalog::new(builtin::resources().to_vec());
-    let api = Api::new(Storage::new(store.clone()), catalog, ClusterIps::new(range), stop.clone());
+    let chain = Chain::standard();
+    let api = Api::new(Storage::new(store.clone()), catalog, ClusterIps::new(range), chain, stop.clone());
     api.prepare(address.port()).await.context("the API's first objects cannot be made")?;
 
     let mut tokens = Tokens::default();
@@ -84,7 +86,9 @@ pub(crate) async fn start(
 
     servers.spawn("api", async move {
         let begun = api.clone();
-        let upkeep = tokio::spawn(async move { tokio::join!(api.serve_definitions(), api.serve_roles()) });
+        let upkeep = tokio::spawn(async move {
+            tokio::join!(api.serve_definitions(), api.serve_roles(), api.serve_policies())
+        });
         serve(listener, tls, service, stop).await;
         if let Err(error) = upkeep.await {
             tracing::error!(%error, "keeping custom resources and roles in step failed");
@@ -92,7 +96,7 @@ pub(crate) async fn start(
         begun.finished().await;
         store.close().await;
     });
-    Ok((address, client))
+    Ok((address, client, authority.certificate().to_owned()))
 }
 
 /// An address that clients on this machine reach: the loopback one where the API listens on all.

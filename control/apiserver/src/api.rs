@@ -4,11 +4,14 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use xebec_admission::Chain;
 
 use crate::catalog::Catalog;
 use crate::cluster_ip::ClusterIps;
+use crate::node_port::NodePorts;
 use crate::policy::Policy;
 use crate::storage::Storage;
+use crate::world::Mirrors;
 
 /// The API over one store. Cheap to clone.
 #[derive(Clone)]
@@ -20,22 +23,38 @@ struct Parts {
     storage: Storage,
     catalog: Catalog,
     cluster_ips: ClusterIps,
+    node_ports: NodePorts,
     policy: Policy,
+    chain: Chain,
+    mirrors: Mirrors,
     shutdown: CancellationToken,
     tasks: TaskTracker,
 }
 
 impl Api {
-    /// The API over this storage. Watches end when `shutdown` is cancelled.
+    /// The API over this storage. What is written passes the stages of `chain`. Watches end when `shutdown` is cancelled.
     pub fn new(
         storage: Storage,
         catalog: Catalog,
         cluster_ips: ClusterIps,
+        chain: Chain,
         shutdown: CancellationToken,
     ) -> Self {
-        let policy = Policy::new(storage.clone());
+        let (policy, mirrors) = (Policy::new(storage.clone()), Mirrors::default());
         let tasks = TaskTracker::new();
-        Self { parts: Arc::new(Parts { storage, catalog, cluster_ips, policy, shutdown, tasks }) }
+        Self {
+            parts: Arc::new(Parts {
+                storage,
+                catalog,
+                cluster_ips,
+                node_ports: NodePorts::default(),
+                policy,
+                chain,
+                mirrors,
+                shutdown,
+                tasks,
+            }),
+        }
     }
 
     /// Where objects rest.
@@ -53,6 +72,21 @@ impl Api {
         &self.parts.policy
     }
 
+    /// The stages that what is written passes.
+    pub(crate) fn chain(&self) -> &Chain {
+        &self.parts.chain
+    }
+
+    /// What those stages look up again and again.
+    pub(crate) fn mirrors(&self) -> &Mirrors {
+        &self.parts.mirrors
+    }
+
+    /// The addresses of services.
+    pub(crate) fn node_ports(&self) -> &NodePorts {
+        &self.parts.node_ports
+    }
+
     /// The addresses of services.
     pub(crate) fn cluster_ips(&self) -> &ClusterIps {
         &self.parts.cluster_ips
@@ -61,6 +95,17 @@ impl Api {
     /// What is done on behalf of requests and outlasts them.
     pub(crate) fn tasks(&self) -> &TaskTracker {
         &self.parts.tasks
+    }
+
+    /// Serves a stream in a task of its own, until it ends or the API stops.
+    pub(crate) fn serve_stream(&self, stream: impl Future<Output = ()> + Send + 'static) {
+        let shutdown = self.parts.shutdown.clone();
+        self.parts.tasks.spawn(async move {
+            tokio::select! {
+                () = shutdown.cancelled() => {}
+                () = stream => {}
+            }
+        });
     }
 
     /// Waits until what requests began is done. Called once no request comes in any more.

@@ -11,6 +11,19 @@ use crate::request::{ResourceRequest, Verb};
 use crate::user::{ADMINISTRATORS, SERVER, User};
 
 const NAMESPACES: [&str; 4] = ["default", "kube-node-lease", "kube-public", "kube-system"];
+/// The priorities of what the cluster itself cannot do without.
+const PRIORITY_CLASSES: [(&str, u32, &str); 2] = [
+    (
+        "system-cluster-critical",
+        2_000_000_000,
+        "For pods that the cluster cannot do without, on whatever node.",
+    ),
+    (
+        "system-node-critical",
+        2_000_001_000,
+        "For pods that their node cannot do without, and that stay on it.",
+    ),
+];
 
 impl Api {
     /// Reads what is stored into memory and makes what is missing of the things that every cluster has. `port` is where
@@ -24,6 +37,17 @@ impl Api {
             self.ensure(&namespaces, namespace).await?;
         }
         self.prepare_roles().await?;
+        let classes = self.own_call("scheduling.k8s.io", "v1", "priorityclasses", None)?;
+        for (name, value, description) in PRIORITY_CLASSES {
+            let class = json!({
+                "apiVersion": "scheduling.k8s.io/v1",
+                "kind": "PriorityClass",
+                "metadata": {"name": name},
+                "value": value,
+                "description": description,
+            });
+            self.ensure(&classes, class).await?;
+        }
         let services = self.own_call("", "v1", "services", Some("default"))?;
         if self.storage().find(&services.resource, Some("default"), "kubernetes")?.is_some() {
             return Ok(());
@@ -60,7 +84,6 @@ impl Api {
             namespace: namespace.map(str::to_owned),
             name: None,
             subresource: None,
-            rest: None,
             options: Options::default(),
         };
         let user = User::new(SERVER, [ADMINISTRATORS]);

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use xebec_admission::Notes;
 use xebec_machinery::resource::{Resource, Version};
 use xebec_machinery::status::{Qualified, Reason, Status};
 
@@ -26,6 +27,8 @@ pub struct Call {
     pub manager: String,
     /// When it came.
     pub now: Timestamp,
+    /// What is told beside the answer.
+    pub notes: Arc<Notes>,
 }
 
 impl Call {
@@ -54,7 +57,8 @@ impl Call {
             Some(manager) => manager.clone(),
             None => manager_of(agent),
         };
-        Ok(Self { request, resource, version, user, manager, now: Timestamp::now() })
+        let (now, notes) = (Timestamp::now(), Arc::default());
+        Ok(Self { request, resource, version, user, manager, now, notes })
     }
 
     /// A call by the API itself for one object, in the version in which objects of the resource rest.
@@ -69,11 +73,18 @@ impl Call {
             namespace: namespace.map(str::to_owned),
             name: Some(name.to_owned()),
             subresource: None,
-            rest: None,
             options: Options::default(),
         };
         let user = User::new(SERVER, [ADMINISTRATORS]);
-        Self { request, resource, version, user, manager: "xebec".to_owned(), now: Timestamp::now() }
+        Self {
+            request,
+            resource,
+            version,
+            user,
+            manager: "xebec".to_owned(),
+            now: Timestamp::now(),
+            notes: Arc::default(),
+        }
     }
 
     /// The version that the client speaks.

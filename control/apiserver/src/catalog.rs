@@ -11,14 +11,16 @@ use xebec_machinery::resource::{Resource, Version};
 pub struct Served {
     generation: u64,
     resources: Vec<Arc<Resource>>,
-    places: HashMap<(Box<str>, Box<str>), usize>,
+    /// Where a resource stands, by group and plural name.
+    places: HashMap<Box<str>, HashMap<Box<str>, usize>>,
 }
 
 impl Served {
     fn new(generation: u64, resources: Vec<Arc<Resource>>) -> Self {
-        let place =
-            |(at, resource): (usize, &Arc<Resource>)| ((resource.group.clone(), resource.plural.clone()), at);
-        let places = resources.iter().enumerate().map(place).collect();
+        let mut places: HashMap<Box<str>, HashMap<Box<str>, usize>> = HashMap::new();
+        for (at, resource) in resources.iter().enumerate() {
+            places.entry(resource.group.clone()).or_default().insert(resource.plural.clone(), at);
+        }
         Self { generation, resources, places }
     }
 
@@ -34,7 +36,7 @@ impl Served {
 
     /// The resource of a group with this plural name.
     pub fn find(&self, group: &str, plural: &str) -> Option<&Arc<Resource>> {
-        let at = self.places.get(&(Box::from(group), Box::from(plural)))?;
+        let at = self.places.get(group)?.get(plural)?;
         self.resources.get(*at)
     }
 

@@ -6,6 +6,7 @@
 use std::future::Future;
 
 use serde_json::Value;
+use xebec_admission::companions::Companion;
 use xebec_machinery::status::Status;
 use xebec_store::Revision;
 
@@ -24,20 +25,21 @@ impl Api {
         done.unwrap_or_else(|error| Err(Status::internal(&format!("the request broke off: {error}"))))
     }
 
-    /// Stores a new object.
+    /// Stores a new object and what goes with it.
     pub(crate) async fn store_new(
         &self,
         call: &Call,
         new: Value,
         allotment: Allotment,
+        with: Vec<Companion>,
     ) -> Result<Stored, Status> {
         if !call.resource.custom && allotment.is_empty() {
-            return self.storage().create(&call.resource, new).await;
+            return self.storage().create_with(&call.resource, new, &with).await;
         }
         let (api, resource) = (self.clone(), call.resource.clone());
         self.finish(async move {
             let pass = api.pass(&resource).await?;
-            let stored = api.storage().create(&resource, new).await?;
+            let stored = api.storage().create_with(&resource, new, &with).await?;
             drop(pass);
             allotment.settle();
             Ok(stored)
@@ -45,20 +47,21 @@ impl Api {
         .await
     }
 
-    /// Stores an object in the place of what it was at `expected`.
+    /// Stores an object in the place of what it was at `expected`, and what goes with it.
     pub(crate) async fn store_changed(
         &self,
         call: &Call,
         new: Value,
         expected: Revision,
         allotment: Allotment,
+        with: Vec<Companion>,
     ) -> Result<Stored, Status> {
         if allotment.is_empty() {
-            return self.storage().update(&call.resource, new, expected).await;
+            return self.storage().update_with(&call.resource, new, expected, &with).await;
         }
         let (storage, resource) = (self.storage().clone(), call.resource.clone());
         self.finish(async move {
-            let stored = storage.update(&resource, new, expected).await?;
+            let stored = storage.update_with(&resource, new, expected, &with).await?;
             allotment.settle();
             Ok(stored)
         })

@@ -3,15 +3,22 @@
 //! Most kinds differ from version to version in their `apiVersion` alone ([`convert`]); the definition of a custom
 //! resource may name a webhook that knows more, which is asked for all objects of a page at once.
 
+use std::time::Duration;
+
 use serde_json::Value;
 use uuid::Uuid;
+use xebec_admission::Client;
 use xebec_machinery::crd::{Conversion, Task, Webhook};
+use xebec_machinery::decoding;
 use xebec_machinery::resource::Resource;
 use xebec_machinery::status::{Reason, Status};
 
 use crate::api::Api;
 use crate::call::Call;
 use crate::convert;
+
+/// How long a webhook may take.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 impl Api {
     /// A stored object as the client sees it.
@@ -65,8 +72,7 @@ impl Api {
         }
         let uid = Uuid::new_v4().to_string();
         let task = Task { objects: &asked, wanted, uid: &uid, list };
-        let answer = self.ask_webhook(&webhook.client, &webhook.ask(&task)).await;
-        let answer = answer.map_err(|why| failed(resource, &task.failed(&why)))?;
+        let answer = self.ask(webhook, &task).await.map_err(|why| failed(resource, &task.failed(&why)))?;
         let converted = webhook.answered(answer, &task).map_err(|why| failed(resource, &why))?;
         for (place, object) in places.into_iter().zip(converted) {
             if let Some(at) = objects.get_mut(place) {
@@ -74,6 +80,15 @@ impl Api {
             }
         }
         Ok(())
+    }
+}
+
+impl Api {
+    async fn ask(&self, webhook: &Webhook, task: &Task<'_>) -> Result<Value, String> {
+        let client = Client::of(&webhook.client)?;
+        let bytes = client.post(self, &webhook.ask(task), PATIENCE).await?;
+        let parsed = decoding::parse(&bytes).map(|(answer, _)| answer);
+        parsed.map_err(|why| format!("couldn't get version/kind; json parse error: {why}"))
     }
 }
 

@@ -2,6 +2,7 @@
 
 use jiff::ToSpan;
 use serde_json::{Value, json};
+use xebec_admission::Operation;
 use xebec_machinery::decoding;
 use xebec_machinery::field::{FieldError, Path};
 use xebec_machinery::status::{Qualified, Status};
@@ -11,7 +12,7 @@ use crate::call::{Call, timestamp};
 use crate::object;
 use crate::options::Propagation;
 use crate::storage::{Stored, is_conflict};
-use crate::strategy;
+use crate::strategy::{self, Part};
 
 const ORPHAN: &str = "orphan";
 const FOREGROUND: &str = "foregroundDeletion";
@@ -103,6 +104,22 @@ impl Deleted {
 impl Api {
     /// Deletes the object that the call names.
     pub async fn delete(&self, call: &Call, options: &DeleteOptions) -> Result<Deleted, Status> {
+        let current = self.storage().get(&call.resource, call.namespace(), call.name())?;
+        check_preconditions(call, options, &current.object)?;
+        let old = self.present(call, current.object).await?;
+        let mut admission =
+            self.admission(call, Operation::Delete, Part::Main, Some(&old)).dry(options.dry_run);
+        admission.mutate(&mut Value::Null).await?;
+        admission.judge(&Value::Null).await?;
+        self.delete_admitted(call, options).await
+    }
+
+    /// Deletes the object that the call names, which the stages of admission let go.
+    pub(crate) async fn delete_admitted(
+        &self,
+        call: &Call,
+        options: &DeleteOptions,
+    ) -> Result<Deleted, Status> {
         for _ in 0..ATTEMPTS {
             let current = self.storage().get(&call.resource, call.namespace(), call.name())?;
             // A precondition that does not hold is final; a write that came in between is not.
@@ -175,17 +192,19 @@ impl Api {
     }
 }
 
-fn check_preconditions(call: &Call, options: &DeleteOptions, old: &Value) -> Result<(), Status> {
-    let pairs =
-        [("UID", "uid", &options.uid), ("ResourceVersion", "resourceVersion", &options.resource_version)];
-    for (title, field, wanted) in pairs {
-        let Some(wanted) = wanted else { continue };
-        let actual = object::meta(old, field);
+pub(crate) fn check_preconditions(call: &Call, options: &DeleteOptions, old: &Value) -> Result<(), Status> {
+    let pairs = [
+        ("UID", "uid", &options.uid, "deleted and then recreated"),
+        ("ResourceVersion", "resourceVersion", &options.resource_version, "modified"),
+    ];
+    for (title, field, wanted, what) in pairs {
+        let (Some(wanted), actual) = (wanted, object::meta(old, field)) else { continue };
         if wanted != actual {
             let why = format!(
-                "Precondition failed: {title} in precondition: {wanted}, {title} in object meta: {actual}"
+                "the {title} in the precondition ({wanted}) does not match the {title} in record ({actual}). The object \
+                 might have been {what}"
             );
-            return Err(Status::conflict(call.qualified(), call.name(), &why));
+            return Err(Status::conflict(call.qualified_kind(), call.name(), &why));
         }
     }
     Ok(())

@@ -9,6 +9,7 @@
 //! verb, [`codec`] reads its body, [`write`], [`patch`], [`delete`], [`read`] and [`watch`] do it over [`storage`], and
 //! [`view`] shows what came of it.
 
+mod admission;
 pub mod api;
 pub mod authenticate;
 pub mod authorizer;
@@ -26,16 +27,19 @@ pub mod delete;
 pub mod error;
 mod escalation;
 mod eviction;
+mod follower;
 pub mod impersonation;
 mod intake;
 pub mod jwt;
 pub mod key;
+pub mod node_port;
 pub mod object;
 pub mod openapi;
 pub mod options;
 pub mod patch;
 pub mod pki;
 pub mod pods;
+mod policies;
 pub mod policy;
 pub mod rbac;
 pub mod read;
@@ -55,7 +59,7 @@ pub mod subresource;
 pub mod user;
 pub mod view;
 pub mod watch;
-mod webhook;
+mod world;
 pub mod write;
 
 pub use error::Error;

@@ -66,6 +66,14 @@ pub fn take_over(object: &mut Value, from: &Value, field: &str) {
     };
 }
 
+/// Replaces a field of the metadata by that of another object, or takes it away if that has none.
+pub fn take_over_meta(object: &mut Value, from: &Value, field: &str) {
+    match from.get("metadata").and_then(|meta| meta.get(field)) {
+        Some(value) => set_meta(object, field, value.clone()),
+        None => drop(meta_mut(object).remove(field)),
+    }
+}
+
 /// The value at a dotted path such as `.spec.replicas`.
 pub fn at_path<'a>(object: &'a Value, path: &str) -> Option<&'a Value> {
     path.split('.').filter(|part| !part.is_empty()).try_fold(object, |value, part| value.get(part))
@@ -88,6 +96,26 @@ pub fn set_path(object: &mut Value, path: &str, value: Value) {
     }
     if let Value::Object(fields) = place {
         fields.insert((*last).to_owned(), value);
+    }
+}
+
+/// Writes a condition; its time is that of the last change of its truth.
+pub fn set_condition(object: &mut Value, mut condition: Value, now: &str) {
+    let status = section_mut(object, "status");
+    let conditions = status.entry("conditions").or_insert_with(|| json!([]));
+    if !conditions.is_array() {
+        *conditions = json!([]);
+    }
+    let Value::Array(conditions) = conditions else { return };
+    condition["lastTransitionTime"] = now.into();
+    match conditions.iter_mut().find(|own| own.get("type") == condition.get("type")) {
+        Some(own) => {
+            if own.get("status") == condition.get("status") {
+                condition["lastTransitionTime"] = own.get("lastTransitionTime").cloned().unwrap_or_default();
+            }
+            *own = condition;
+        }
+        None => conditions.push(condition),
     }
 }
 

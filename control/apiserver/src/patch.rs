@@ -95,7 +95,6 @@ impl Api {
                 return Err(Status::conflict(call.qualified(), call.name(), why));
             }
             self.check_creation(call)?;
-            self.check_namespace(call)?;
             let new = strategy::server_side_apply(call, None, &applied, part)?;
             match self.create_prepared(call, new, Books::Closed).await {
                 // Someone made it in between: apply to that.

@@ -3,18 +3,15 @@
 //! The book of roles follows the store: before each decision it takes in what was written since the last, so that a
 //! role counts from the moment its write was answered.
 
-use std::sync::{Mutex, PoisonError};
-
 use serde_json::{Value, json};
 use xebec_machinery::builtin;
-use xebec_machinery::resource::Resource;
 use xebec_machinery::status::Status;
-use xebec_store::{Error, EventKind, ListRequest, Watch};
 
 use crate::authorizer::{Asked, Decision};
+use crate::follower::{Follower, Gather};
 use crate::rbac::book::{Book, RoleRef};
 use crate::rbac::{self, Rule};
-use crate::storage::{Storage, decode, refusal};
+use crate::storage::Storage;
 use crate::user::User;
 
 /// Where all roles and bindings rest.
@@ -22,19 +19,25 @@ const PREFIX: &str = "/registry/rbac.authorization.k8s.io/";
 
 /// Who may do what.
 pub struct Policy {
-    storage: Storage,
-    following: Mutex<Option<Following>>,
+    /// Nothing where there are no roles.
+    book: Option<Follower<Book>>,
 }
 
-struct Following {
-    book: Book,
-    changes: Watch,
+impl Gather for Book {
+    fn put(&mut self, object: Value) {
+        Self::put(self, &object);
+    }
+
+    fn remove(&mut self, object: &Value) {
+        Self::remove(self, object);
+    }
 }
 
 impl Policy {
     /// The policy that is stored here.
     pub fn new(storage: Storage) -> Self {
-        Self { storage, following: Mutex::new(None) }
+        let roles = builtin::find(rbac::GROUP, "clusterroles");
+        Self { book: roles.map(|roles| Follower::new(storage, roles.clone(), PREFIX.to_owned())) }
     }
 
     /// Whether the user may do what is asked for.
@@ -96,58 +99,8 @@ impl Policy {
     }
 
     fn read<T>(&self, read: impl FnOnce(&Book) -> T) -> Result<T, Status> {
-        let mut following = self.following.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut current = match following.take() {
-            Some(current) => current,
-            None => self.follow()?,
-        };
-        if let Err(error) = current.catch_up(&self.storage) {
-            // Too much has changed at once: read it anew.
-            tracing::debug!(%error, "lost sight of the roles; reading them again");
-            current = self.follow()?;
-        }
-        let answer = read(&current.book);
-        *following = Some(current);
-        Ok(answer)
-    }
-
-    fn follow(&self) -> Result<Following, Status> {
-        let roles = roles()?;
-        let at = self.storage.revision();
-        let changes = self.storage.watch(roles, PREFIX, Some(at))?;
-        let list = ListRequest { prefix: PREFIX, at: Some(at), ..ListRequest::default() };
-        let mut book = Book::default();
-        for entry in self.storage.list(roles, &list)?.items {
-            book.put(&decode(&entry)?.object);
-        }
-        Ok(Following { book, changes })
-    }
-}
-
-impl Following {
-    /// Takes in everything that was written until now.
-    fn catch_up(&mut self, storage: &Storage) -> Result<(), Status> {
-        let written = storage.revision();
-        self.drain()?;
-        let seen = self.changes.progress();
-        if seen < written {
-            // A write is answered just before its watchers are told: what is not told yet is read from the history.
-            self.changes = storage.watch(roles()?, PREFIX, Some(seen))?;
-            self.drain()?;
-        }
-        Ok(())
-    }
-
-    fn drain(&mut self) -> Result<(), Status> {
-        let roles = roles()?;
-        let lost = |error: Error| refusal(&error, roles, "");
-        while let Some(event) = self.changes.try_next().map_err(lost)? {
-            match &event.kind {
-                EventKind::Put { entry } => self.book.put(&decode(entry)?.object),
-                EventKind::Delete { last } => self.book.remove(&decode(last)?.object),
-            }
-        }
-        Ok(())
+        let book = self.book.as_ref().ok_or_else(Status::no_such_resource)?;
+        book.read(|book| read(book))
     }
 }
 
@@ -157,9 +110,4 @@ pub(crate) fn everything() -> [Rule; 2] {
         Rule::read(&json!({"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]})),
         Rule::read(&json!({"verbs": ["*"], "nonResourceURLs": ["*"]})),
     ]
-}
-
-fn roles() -> Result<&'static Resource, Status> {
-    let found = builtin::find(rbac::GROUP, "clusterroles");
-    found.map(|resource| &**resource).ok_or_else(Status::no_such_resource)
 }

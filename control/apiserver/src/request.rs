@@ -63,8 +63,6 @@ pub struct ResourceRequest {
     pub name: Option<String>,
     /// The subresource, where one was named.
     pub subresource: Option<String>,
-    /// What follows the subresource (`proxy` only).
-    pub rest: Option<String>,
     /// The query parameters.
     pub options: Options,
 }
@@ -106,8 +104,9 @@ pub fn parse(method: &Method, uri: &Uri) -> Result<Target, Error> {
     if length > URL_LIMIT {
         return Err(Error::UrlTooLong { length, limit: URL_LIMIT });
     }
-    let parts =
-        path.split('/').filter(|part| !part.is_empty()).map(segment).collect::<Result<Vec<_>, _>>()?;
+    let raw: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
+    let own = raw.len() - passed_on(&raw);
+    let parts = raw[..own].iter().map(|part| segment(part)).collect::<Result<Vec<_>, _>>()?;
     let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
     let target = match parts.as_slice() {
         ["livez" | "readyz" | "healthz", ..] => Target::Health,
@@ -132,6 +131,19 @@ pub fn parse(method: &Method, uri: &Uri) -> Result<Target, Error> {
     Err(Error::Method { method: method.to_string(), path: path.to_owned() })
 }
 
+/// How many segments follow `proxy` in a path: they are for whom the request is passed on to, and not looked into.
+fn passed_on(parts: &[&str]) -> usize {
+    let rest = match parts {
+        ["api", _, rest @ ..] | ["apis", _, _, rest @ ..] => rest,
+        _ => return 0,
+    };
+    let rest = match rest {
+        ["namespaces", _, _, _, "proxy", rest @ ..] | [_, _, "proxy", rest @ ..] => rest,
+        _ => return 0,
+    };
+    rest.len()
+}
+
 /// Decodes one path segment; a decoded `/`, `.` or `..` would reach another object's key.
 fn segment(raw: &str) -> Result<String, Error> {
     let refuse = |why| Error::Segment { segment: raw.to_owned(), why };
@@ -153,19 +165,17 @@ fn resource(method: &Method, uri: &Uri, group: &str, version: &str, parts: &[&st
         _ => (None, parts),
     };
     let unknown = || Error::UnknownPath { path: uri.path().to_owned() };
-    let (plural, name, subresource, rest) = match parts {
-        [plural] => (plural, None, None, None),
-        [plural, name] => (plural, Some(name), None, None),
-        [plural, name, subresource] => (plural, Some(name), Some(subresource), None),
-        [plural, name, subresource @ "proxy", rest @ ..] => {
-            (plural, Some(name), Some(subresource), Some(rest.join("/")))
-        }
+    let (plural, name, subresource) = match parts {
+        [plural] => (plural, None, None),
+        [plural, name] => (plural, Some(name), None),
+        [plural, name, subresource] => (plural, Some(name), Some(subresource)),
         _ => return Err(unknown()),
     };
     let query = uri.query().unwrap_or_default();
     let verb = match (method.as_str(), name.is_some()) {
-        ("GET" | "HEAD", _) if options::asks_for_watch(query) && subresource.is_none() => Verb::Watch,
         ("GET" | "HEAD", true) => Verb::Get,
+        // One object is read, also where its query asks for a watch.
+        ("GET" | "HEAD", false) if options::asks_for_watch(query) => Verb::Watch,
         ("GET" | "HEAD", false) => Verb::List,
         ("POST", false) => Verb::Create,
         ("POST", true) if subresource.is_some() => Verb::Create,
@@ -175,7 +185,9 @@ fn resource(method: &Method, uri: &Uri, group: &str, version: &str, parts: &[&st
         ("DELETE", false) => Verb::DeleteCollection,
         _ => return Err(Error::Method { method: method.to_string(), path: uri.path().to_owned() }),
     };
-    let options = Options::parse(query, verb)?;
+    // What is passed on has a query of its own.
+    let passed_on = subresource.is_some_and(|subresource| *subresource == "proxy");
+    let options = if passed_on { Options::default() } else { Options::parse(query, verb)? };
     Ok(Target::Resource(Box::new(ResourceRequest {
         verb,
         group: group.to_owned(),
@@ -184,7 +196,6 @@ fn resource(method: &Method, uri: &Uri, group: &str, version: &str, parts: &[&st
         namespace,
         name: name.map(|name| (*name).to_owned()),
         subresource: subresource.map(|name| (*name).to_owned()),
-        rest,
         options,
     })))
 }

@@ -7,12 +7,11 @@ use xebec_machinery::status::Status;
 use crate::call::Call;
 use crate::object;
 
-/// The label selector, the field selector and the name of a request together.
+/// The label selector and the field selector of a request together.
 #[derive(Debug, Clone)]
 pub struct Selection {
     labels: LabelSelector,
     fields: FieldSelector,
-    name: Option<String>,
     custom: bool,
 }
 
@@ -29,19 +28,16 @@ impl Selection {
                 return Err(unselectable(call, field));
             }
         }
-        Ok(Self { labels, fields, name: call.request.name.clone(), custom: call.resource.custom })
+        Ok(Self { labels, fields, custom: call.resource.custom })
     }
 
     /// Whether nothing is left out.
     pub fn is_everything(&self) -> bool {
-        self.labels.is_everything() && self.fields.is_everything() && self.name.is_none()
+        self.labels.is_everything() && self.fields.is_everything()
     }
 
     /// Whether the object is meant.
     pub fn matches(&self, object: &Value) -> bool {
-        if self.name.as_deref().is_some_and(|name| name != object::name(object)) {
-            return false;
-        }
         let labels = match object::labels(object) {
             Some(labels) => self.labels.matches(labels),
             None => self.labels.matches(&serde_json::Map::new()),

@@ -15,13 +15,14 @@ use http_body::{Body, Frame};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, StreamBody};
 use serde_json::{Value, json};
+use xebec_admission::{Notes, Operation};
 use xebec_machinery::discovery::{self, Root};
 use xebec_machinery::negotiation::{self, Endpoint, Media};
 use xebec_machinery::resource::{Resource, Scale};
 use xebec_machinery::status::{Status, deleted};
 
 use crate::api::Api;
-use crate::authenticate::Tokens;
+use crate::authenticate::{Authenticated, Tokens};
 use crate::authorizer::Asked;
 use crate::call::Call;
 use crate::codec::{self, Decoded};
@@ -36,7 +37,7 @@ use crate::review;
 use crate::service_account;
 use crate::strategy::Part;
 use crate::streams::{self, Stream};
-use crate::user::User;
+use crate::user::{ANONYMOUS, User};
 use crate::view::View;
 use crate::write::Written;
 
@@ -91,21 +92,35 @@ impl Service {
     {
         let pretty =
             request.uri().query().is_some_and(|query| query.split('&').any(|pair| pair == "pretty=true"));
-        match self.route(request).await {
+        let (notes, mut known) = (Arc::new(Notes::default()), false);
+        let answer = self.route(request, &notes, &mut known).await;
+        let mut response = match answer {
             Ok(Answer::Raw(response)) => response,
-            Ok(Answer::Object { code, object, warnings }) => written(code, &object, &warnings, pretty),
+            Ok(Answer::Object { code, object, warnings }) => {
+                warnings.into_iter().for_each(|warning| notes.warn(warning));
+                written(code, &object, &notes.warnings(), pretty)
+            }
             Err(status) => {
-                let mut response = written(status.code(), &status.to_value(), &[], pretty);
+                let mut response = written(status.code(), &status.to_value(), &notes.warnings(), pretty);
                 let seconds = status.details.as_ref().map_or(0, |details| details.retry_after_seconds);
                 if seconds > 0 {
                     response.headers_mut().insert(http::header::RETRY_AFTER, seconds.into());
                 }
                 response
             }
+        };
+        if known {
+            response.extensions_mut().insert(Authenticated);
         }
+        response
     }
 
-    async fn route<B>(&self, request: Request<B>) -> Result<Answer, Status>
+    async fn route<B>(
+        &self,
+        request: Request<B>,
+        notes: &Arc<Notes>,
+        known: &mut bool,
+    ) -> Result<Answer, Status>
     where
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -114,6 +129,7 @@ impl Service {
         let own = [service_account::ISSUER.to_owned()];
         let signed = |token: &str| self.bearer(token, &own).map(|(user, _)| user);
         let user = self.parts.tokens.user(request.headers(), certificate, signed)?;
+        *known = user.name != ANONYMOUS;
         let policy = self.api().policy();
         let user = impersonation::acting(user, request.headers(), |user, asked| policy.decide(user, asked))?;
         let method = request.method().as_str().to_ascii_lowercase();
@@ -162,7 +178,8 @@ impl Service {
             }
             Target::Resource(asked) => {
                 let agent = request.headers().get(USER_AGENT).and_then(|agent| agent.to_str().ok());
-                let call = Call::new(*asked, &served, user, agent.unwrap_or_default())?;
+                let mut call = Call::new(*asked, &served, user, agent.unwrap_or_default())?;
+                call.notes = notes.clone();
                 drop(served);
                 return self.resource(call, request).await;
             }
@@ -200,9 +217,13 @@ impl Service {
             // A stream that begins with a GET, as one over a WebSocket does, does as much as one that begins with a POST.
             self.api().check_creation(&call)?;
             let pod = self.api().read(&call).await?;
-            return streams::begin(stream, pod, self.parts.pods.clone(), request).await.map(Answer::Raw);
+            self.api().admit_connection(&call, request.uri()).await?;
+            return streams::begin(self.api(), stream, pod, self.parts.pods.clone(), request)
+                .await
+                .map(Answer::Raw);
         }
         if call.request.subresource.as_deref() == Some("proxy") && can_relay(&call) {
+            self.api().admit_connection(&call, request.uri()).await?;
             return self.api().relay(&call, request).await.map(Answer::Raw);
         }
         let (head, body) = request.into_parts();
@@ -221,7 +242,7 @@ impl Service {
             Verb::Get => {
                 let mut view = View::negotiate(&call, &accept, &include, Endpoint::Object)?;
                 let object = api.read(&call).await?;
-                Ok(Answer::object(200, view.object(&call, object)))
+                Ok(Answer::object(200, view.object(object)))
             }
             Verb::List => {
                 let view = View::negotiate(&call, &accept, &include, Endpoint::List)?;
@@ -245,19 +266,19 @@ impl Service {
                     return Ok(Answer::Object { code: 201, object, warnings });
                 }
                 let view = View::negotiate(&call, &accept, &include, Endpoint::Object)?;
-                Ok(shown(&call, view, api.create(&call, decoded).await?))
+                Ok(shown(view, api.create(&call, decoded).await?))
             }
             Verb::Update => {
                 let bytes = codec::read(&head.headers, body).await?;
                 let decoded = codec::decode(codec::media_type(&head.headers), &bytes, &call.resource.kind)?;
                 let view = View::negotiate(&call, &accept, &include, Endpoint::Object)?;
-                Ok(shown(&call, view, api.update(&call, Part::Main, decoded).await?))
+                Ok(shown(view, api.update(&call, Part::Main, decoded).await?))
             }
             Verb::Patch => {
                 let bytes = codec::read(&head.headers, body).await?;
                 let view = View::negotiate(&call, &accept, &include, Endpoint::Object)?;
                 let media = codec::media_type(&head.headers);
-                Ok(shown(&call, view, api.patch(&call, Part::Main, media, &bytes).await?))
+                Ok(shown(view, api.patch(&call, Part::Main, media, &bytes).await?))
             }
             Verb::Delete | Verb::DeleteCollection => {
                 let bytes = codec::read(&head.headers, body).await?;
@@ -325,14 +346,15 @@ impl Service {
                 self.parts.pods.logs(&pod, query.unwrap_or_default()).await.map(Answer::Raw)
             }
             ("token", Verb::Create) if &*call.resource.plural == "serviceaccounts" => {
-                let request = body("TokenRequest")?;
+                let mut request = body("TokenRequest")?;
+                request.object = api.admit(call, Operation::Create, request.object).await?;
                 Ok(Answer::object(201, api.request_token(call, self.signer()?, request)?))
             }
             ("binding", Verb::Create) if is_pod(call) => {
-                Ok(Answer::object(201, api.bind(call, &body("Binding")?).await?))
+                Ok(Answer::object(201, api.bind(call, body("Binding")?).await?))
             }
             ("eviction", Verb::Create) if is_pod(call) => {
-                Ok(Answer::object(201, api.evict(call, &body("Eviction")?).await?))
+                Ok(Answer::object(201, api.evict(call, body("Eviction")?).await?))
             }
             _ if call.version().subresources.iter().any(|own| *own.name == *name) => Err(refused()),
             _ => Err(Status::no_such_resource()),
@@ -378,9 +400,9 @@ fn is_pod(call: &Call) -> bool {
     (&*call.resource.group, &*call.resource.plural) == ("", "pods")
 }
 
-fn shown(call: &Call, mut view: View, done: Written) -> Answer {
+fn shown(mut view: View, done: Written) -> Answer {
     let code = if done.created { 201 } else { 200 };
-    Answer::Object { code, object: view.object(call, done.object), warnings: done.warnings }
+    Answer::Object { code, object: view.object(done.object), warnings: done.warnings }
 }
 
 fn plainly(done: Written) -> Answer {

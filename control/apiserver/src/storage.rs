@@ -2,9 +2,10 @@
 
 use bytes::Bytes;
 use serde_json::Value;
+use xebec_admission::companions::Companion;
 use xebec_machinery::resource::Resource;
 use xebec_machinery::status::{Qualified, Reason, Status};
-use xebec_store::{Entry, Error, ListRequest, Page, Revision, Store, Watch};
+use xebec_store::{Entry, Error, ListRequest, Op, Page, Revision, Store, Watch};
 
 use crate::{convert, key, object};
 
@@ -57,27 +58,72 @@ impl Storage {
             .ok_or_else(|| Status::not_found(Qualified::new(&resource.group, &resource.plural), name))
     }
 
-    /// Makes an object that must not be there, and gives it back with its `resourceVersion`.
-    pub async fn create(&self, resource: &Resource, mut new: Value) -> Result<Stored, Status> {
+    /// Makes an object that must not be there, and gives it back with its `resourceVersion`. What goes with it is stored at
+    /// the same revision, or neither is.
+    pub async fn create_with(
+        &self,
+        resource: &Resource,
+        mut new: Value,
+        with: &[Companion],
+    ) -> Result<Stored, Status> {
         let name = object::name(&new).to_owned();
         let key = key_of(resource, object::namespace(&new), &name);
-        let entry = self.store.create(key, encode(&mut new)?).await;
-        let revision = entry.map_err(|error| refusal(&error, resource, &name))?.modified;
-        Ok(at_revision(new, revision))
+        let value = encode(&mut new)?;
+        self.commit(resource, &name, Op::Create { key, value }, with)
+            .await
+            .map(|revision| at_revision(new, revision))
     }
 
     /// Replaces an object that must still be at `expected`.
     pub async fn update(
         &self,
         resource: &Resource,
+        new: Value,
+        expected: Revision,
+    ) -> Result<Stored, Status> {
+        self.update_with(resource, new, expected, &[]).await
+    }
+
+    /// Replaces an object that must still be at `expected`. What goes with it is stored at the same revision, or neither is.
+    pub async fn update_with(
+        &self,
+        resource: &Resource,
         mut new: Value,
         expected: Revision,
+        with: &[Companion],
     ) -> Result<Stored, Status> {
         let name = object::name(&new).to_owned();
         let key = key_of(resource, object::namespace(&new), &name);
-        let entry = self.store.update(key, encode(&mut new)?, expected).await;
-        let revision = entry.map_err(|error| refusal(&error, resource, &name))?.modified;
-        Ok(at_revision(new, revision))
+        let value = encode(&mut new)?;
+        self.commit(resource, &name, Op::Update { key, value, expected }, with)
+            .await
+            .map(|revision| at_revision(new, revision))
+    }
+
+    async fn commit(
+        &self,
+        resource: &Resource,
+        name: &str,
+        own: Op,
+        with: &[Companion],
+    ) -> Result<Revision, Status> {
+        let own_key = own.key().to_owned();
+        let mut ops = vec![own];
+        for companion in with {
+            let mut object = companion.object.clone();
+            let version = object::meta(&object, "resourceVersion").parse();
+            let expected = Revision(version.map_err(|_| moved_companion(companion))?);
+            let namespace = object::namespace(&object);
+            let key = key::object(companion.group, companion.resource, namespace, object::name(&object));
+            ops.push(Op::Update { key, value: encode(&mut object)?, expected });
+        }
+        self.store.transact(ops).await.map_err(|error| match &error {
+            Error::Conflict { key, .. } | Error::NotFound { key } if *key != own_key => {
+                let found = with.iter().find(|companion| key.ends_with(object::name(&companion.object)));
+                found.map_or_else(|| refusal(&error, resource, name), moved_companion)
+            }
+            _ => refusal(&error, resource, name),
+        })
     }
 
     /// Takes an object away that must still be at `expected`, and gives it back as it last was.
@@ -91,6 +137,11 @@ impl Storage {
         let key = key_of(resource, object::namespace(&old), &name);
         self.store.delete(key, Some(expected)).await.map_err(|error| refusal(&error, resource, &name))?;
         Ok(Stored { object: old, revision: expected })
+    }
+
+    /// Whether anything under a prefix was written after a revision.
+    pub fn has_changed(&self, resource: &Resource, prefix: &str, after: Revision) -> Result<bool, Status> {
+        self.store.has_changed(prefix, after).map_err(|error| refusal(&error, resource, ""))
     }
 
     /// A page of a resource's objects.
@@ -139,6 +190,23 @@ pub fn refusal(error: &Error, resource: &Resource, name: &str) -> Status {
         Error::Full { .. } | Error::Storage { .. } | Error::Closed => Status::unavailable(error.to_string()),
         _ => Status::internal(&error.to_string()),
     }
+}
+
+/// What a write is told whose companion was changed by someone else.
+fn moved_companion(companion: &Companion) -> Status {
+    let mut status = Status::modified(
+        Qualified::new(companion.group, companion.resource),
+        object::name(&companion.object),
+    );
+    if let Some(details) = &mut status.details {
+        details.retry_after_seconds = 1;
+    }
+    status
+}
+
+/// Whether a write failed since something that goes with it was changed: it may be tried again with that as it is now.
+pub fn is_companions(status: &Status) -> bool {
+    is_conflict(status) && status.details.as_ref().is_some_and(|details| details.retry_after_seconds > 0)
 }
 
 /// Whether a write failed only since another one came before it.

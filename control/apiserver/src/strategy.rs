@@ -30,7 +30,7 @@ pub enum Part {
 }
 
 impl Part {
-    fn subresource(self) -> Option<&'static str> {
+    pub(crate) fn subresource(self) -> Option<&'static str> {
         match self {
             Self::Main => None,
             Self::Status => Some("status"),
@@ -44,18 +44,25 @@ impl Part {
 /// How long a pod may run on after its deletion where its spec does not say, in seconds.
 const GRACE: u64 = 30;
 
+/// Completes a new object before the stages of admission change it: all but what is the server's alone to say, of which it
+/// has nothing yet.
+pub fn draft(call: &Call, new: &mut Value) -> Result<(), Status> {
+    let is_named = !object::name(new).is_empty();
+    name_and_date(call, new)?;
+    complete(call, new);
+    let metadata = object::meta_mut(new);
+    for field in ["uid", "creationTimestamp", "generation"] {
+        metadata.remove(field);
+    }
+    if !is_named {
+        metadata.remove("name");
+    }
+    Ok(())
+}
+
 /// Fills in what the server decides about a new object.
 pub fn prepare_create(call: &Call, new: &mut Value) -> Result<(), Status> {
-    let (uid, chance, now) = (Uuid::new_v4().to_string(), Uuid::new_v4(), call.timestamp());
-    let context = metadata::Context {
-        namespace: call.namespace(),
-        name: None,
-        now: &now,
-        uid: &uid,
-        random: u64::from_le_bytes(chance.as_bytes()[..8].try_into().unwrap_or_default()),
-        generation: counts_generations(call),
-    };
-    metadata::prepare_create(new, &context)?;
+    name_and_date(call, new)?;
     complete(call, new);
     if !call.resource.custom {
         preparation::create(&call.resource.group, &call.version().name, &call.resource.kind, new);
@@ -63,6 +70,24 @@ pub fn prepare_create(call: &Call, new: &mut Value) -> Result<(), Status> {
         fields.remove("status");
     }
     Ok(())
+}
+
+/// Chance, where something is drawn.
+pub(crate) fn chance() -> u64 {
+    u64::from_le_bytes(Uuid::new_v4().as_bytes()[..8].try_into().unwrap_or_default())
+}
+
+fn name_and_date(call: &Call, new: &mut Value) -> Result<(), Status> {
+    let (uid, now) = (Uuid::new_v4().to_string(), call.timestamp());
+    let context = metadata::Context {
+        namespace: call.namespace(),
+        name: None,
+        now: &now,
+        uid: &uid,
+        random: chance(),
+        generation: counts_generations(call),
+    };
+    metadata::prepare_create(new, &context)
 }
 
 /// Whether changes of what is asked for are counted.

@@ -1,6 +1,7 @@
 //! The parts of objects that have URLs of their own.
 
 use serde_json::{Value, json};
+use xebec_admission::Operation;
 use xebec_machinery::field::{FieldError, Path};
 use xebec_machinery::resource::Scale;
 use xebec_machinery::selector::LabelSelector;
@@ -114,19 +115,22 @@ impl Api {
     }
 
     /// Puts a pod on a node (`pods/binding`).
-    pub async fn bind(&self, call: &Call, body: &Decoded) -> Result<Value, Status> {
-        let node =
-            at_path(&body.object, ".target.name").and_then(Value::as_str).unwrap_or_default().to_owned();
+    pub async fn bind(&self, call: &Call, body: Decoded) -> Result<Value, Status> {
+        let binding = self.admit(call, Operation::Create, body.object).await?;
+        let node = at_path(&binding, ".target.name").and_then(Value::as_str).unwrap_or_default().to_owned();
         if node.is_empty() {
             return Err(Status::bad_request("target.name of the Binding is empty; name the node"));
         }
         self.change(call, Part::Binding, Books::Closed, |old| {
-            if at_path(old, ".spec.nodeName").is_some_and(|there| *there != "") {
-                let why = format!("pod {} is already assigned to a node", call.name());
-                return Err(Status::conflict(call.qualified(), call.name(), &why));
+            let there = at_path(old, ".spec.nodeName").and_then(Value::as_str).unwrap_or_default();
+            if !there.is_empty() {
+                let why = format!("pod {} is already assigned to node {there:?}", call.name());
+                return Err(Status::conflict(Qualified::new("", "pods/binding"), call.name(), &why));
             }
             let mut new = old.clone();
             object::set_path(&mut new, ".spec.nodeName", node.clone().into());
+            let condition = json!({"type": "PodScheduled", "status": "True"});
+            object::set_condition(&mut new, condition, &call.timestamp());
             Ok(new)
         })
         .await?;
@@ -158,7 +162,7 @@ pub(crate) fn success(code: u16) -> Value {
     json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": code})
 }
 
-fn scale_of(object: &Value, scale: &Scale) -> Value {
+pub(crate) fn scale_of(object: &Value, scale: &Scale) -> Value {
     let number = |path: &str| at_path(object, path).and_then(Value::as_i64).unwrap_or(0);
     let mut status = json!({"replicas": number(&scale.status_replicas)});
     let selector = scale.selector.as_deref().and_then(|path| at_path(object, path));

@@ -241,7 +241,7 @@ impl Watching {
     }
 
     fn push(&mut self, kind: &str, object: Value) {
-        let object = self.view.object(&self.call, object);
+        let object = self.view.object(object);
         self.line(kind, &object);
     }
 

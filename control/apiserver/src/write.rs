@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use serde_json::Value;
+use xebec_admission::Operation;
 use xebec_machinery::resource::Resource;
 use xebec_machinery::status::{Qualified, Reason, Status};
 
@@ -11,7 +12,7 @@ use crate::call::Call;
 use crate::catalog::Pass;
 use crate::codec::Decoded;
 use crate::definitions::definition_of;
-use crate::storage::{Stored, is_conflict};
+use crate::storage::{self, Stored, is_conflict};
 use crate::strategy::{self, Part};
 use crate::{intake, object};
 
@@ -66,7 +67,6 @@ impl Api {
         intake::check_type(call, &mut new)?;
         let warnings = intake::admit_fields(call, &mut new, body.doubled)?;
         intake::check_place(call, &mut new, None)?;
-        self.check_namespace(call)?;
         let written = self.create_prepared(call, new, Books::Open).await?;
         Ok(Written { warnings, ..written })
     }
@@ -79,18 +79,22 @@ impl Api {
         books: Books,
     ) -> Result<Written, Status> {
         drop(self.pass(&call.resource).await?);
+        let mut admission = self.admission(call, Operation::Create, Part::Main, None);
+        strategy::draft(call, &mut new)?;
+        if books == Books::Open {
+            strategy::track(call, None, &mut new, Part::Main)?;
+        }
+        admission.mutate(&mut new).await?;
         let generated = object::name(&new).is_empty();
         let mut attempts = 0;
         loop {
             let mut candidate = new.clone();
             strategy::prepare_create(call, &mut candidate)?;
             let allotment = self.allocate(call, None, &mut candidate)?;
-            if books == Books::Open {
-                strategy::track(call, None, &mut candidate, Part::Main)?;
-            }
             candidate = judged(call, candidate, strategy::validate_create).await?.0;
             self.admit_definition(call, None, &candidate)?;
             self.check_grants(call, None, &candidate)?;
+            let companions = admission.judge(&candidate).await?;
             self.settle_version(&call.resource, &mut candidate).await?;
             if call.options().dry_run {
                 if let Some(old) =
@@ -100,13 +104,13 @@ impl Api {
                 }
                 return self.made(call, candidate).await;
             }
-            match self.store_new(call, candidate, allotment).await {
+            attempts += 1;
+            match self.store_new(call, candidate, allotment, companions.objects()).await {
                 Ok(stored) => return self.made(call, stored.object).await,
                 // A generated name that is taken is drawn again, as upstream does.
-                Err(status) if generated && status.reason == Reason::AlreadyExists && attempts < 8 => {
-                    attempts += 1;
-                    object::meta_mut(&mut new).remove("name");
-                }
+                Err(status) if generated && status.reason == Reason::AlreadyExists && attempts < 8 => {}
+                // What goes with the object was changed by someone else.
+                Err(status) if is_conflict(&status) && attempts < ATTEMPTS => {}
                 Err(status) => return Err(status),
             }
         }
@@ -172,7 +176,9 @@ impl Api {
             let new = change(&old)?;
             match self.replace(call, (part, books), &current, old, new).await {
                 Err(status)
-                    if is_conflict(&status) && attempt < ATTEMPTS && self.moved(call, &current)? => {}
+                    if is_conflict(&status)
+                        && attempt < ATTEMPTS
+                        && (storage::is_companions(&status) || self.moved(call, &current)?) => {}
                 outcome => return outcome,
             }
         }
@@ -205,17 +211,24 @@ impl Api {
             return Err(Status::conflict(call.qualified(), call.name(), &why));
         }
         strategy::prepare_update(call, &old, &mut new, part)?;
-        let allotment = self.allocate(call, Some(&old), &mut new)?;
         if books == Books::Open {
             strategy::track(call, Some(&old), &mut new, part)?;
         }
-        object::set_meta(&mut new, "resourceVersion", object::meta(&old, "resourceVersion"));
         let before = Arc::new(old);
-        let old = before.clone();
-        let judge = move |call: &Call, new: &Value| strategy::validate_update(call, &old, new, part);
+        let mut admission = self.admission(call, Operation::Update, part, Some(&before));
+        if admission.mutate(&mut new).await? {
+            strategy::prepare_update(call, &before, &mut new, part)?;
+        }
+        let allotment = self.allocate(call, Some(&before), &mut new)?;
+        object::set_meta(&mut new, "resourceVersion", object::meta(&before, "resourceVersion"));
+        let judge = {
+            let before = before.clone();
+            move |call: &Call, new: &Value| strategy::validate_update(call, &before, new, part)
+        };
         let (mut new, warnings) = judged(call, new, judge).await?;
         self.admit_definition(call, Some(&before), &new)?;
         self.check_grants(call, Some(&before), &new)?;
+        let companions = admission.judge(&new).await?;
         let done = |object: Value| Ok(Written { object, created: false, warnings });
         if new == *before || call.options().dry_run {
             return done(new);
@@ -225,26 +238,8 @@ impl Api {
         let stored = if gone {
             self.take_away(call, new, &current.object, current.revision).await?
         } else {
-            self.store_changed(call, new, current.revision, allotment).await?
+            self.store_changed(call, new, current.revision, allotment, companions.objects()).await?
         };
         done(self.present(call, stored.object).await?)
-    }
-
-    /// Objects are made only in namespaces that are there and not on their way out.
-    pub(crate) fn check_namespace(&self, call: &Call) -> Result<(), Status> {
-        let Some(namespace) = call.namespace() else { return Ok(()) };
-        let served = self.catalog().served();
-        let Some(namespaces) = served.find("", "namespaces") else { return Ok(()) };
-        let found = self.storage().find(namespaces, None, namespace)?;
-        let Some(found) = found else {
-            return Err(Status::not_found(Qualified::new("", "namespaces"), namespace));
-        };
-        if object::deleting(&found.object) {
-            let why = format!(
-                "unable to create new content in namespace {namespace} because it is being terminated"
-            );
-            return Err(Status::forbidden(call.qualified(), call.name(), &why));
-        }
-        Ok(())
     }
 }

@@ -112,6 +112,12 @@ impl Quantity {
         Self { nanos: self.nanos.saturating_add(other.nanos), format: self.format, text: None }
     }
 
+    /// The difference, in this quantity's format.
+    #[must_use]
+    pub fn minus(&self, other: &Self) -> Self {
+        Self { nanos: self.nanos.saturating_sub(other.nanos), format: self.format, text: None }
+    }
+
     /// This amount, rounded away from zero to thousandths, as the API keeps amounts of resources.
     #[must_use]
     pub fn in_thousandths(self) -> Self {
@@ -236,6 +242,13 @@ mod tests {
             assert_eq!(Quantity::parse(&text), Err(Error::TooLarge), "{text}");
         }
         assert_eq!(Quantity::parse("1e-999999999").unwrap().nanos(), 1);
+    }
+
+    #[test]
+    fn a_difference_is_written_like_what_it_is_taken_from() {
+        let quantity = |text: &str| Quantity::parse(text).unwrap();
+        assert_eq!(quantity("3Gi").minus(&quantity("1024Mi")).to_string(), "2Gi");
+        assert_eq!(quantity("1").minus(&quantity("250m")).to_string(), "750m");
     }
 
     #[test]

@@ -182,6 +182,17 @@ pub struct Status {
     pub message: String,
     /// What it is about.
     pub details: Option<Box<Details>>,
+    /// The code and reason of someone else who refused, such as a webhook, where they are none of ours.
+    pub foreign: Option<Box<Foreign>>,
+}
+
+/// A code and a reason in someone else's words.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Foreign {
+    /// The HTTP status code.
+    pub code: u16,
+    /// For machines; may be empty.
+    pub reason: String,
 }
 
 /// Why an update was refused when its `resourceVersion` is not the stored one.
@@ -191,17 +202,45 @@ pub const MODIFIED: &str =
 impl Status {
     /// An error with this reason and text, about nothing in particular.
     pub fn new(reason: Reason, message: impl Into<String>) -> Self {
-        Self { reason, message: message.into(), details: None }
+        Self { reason, message: message.into(), details: None, foreign: None }
     }
 
-    fn about(mut self, details: Details) -> Self {
+    pub(crate) fn about(mut self, details: Details) -> Self {
         self.details = Some(Box::new(details));
         self
     }
 
     /// The HTTP status code.
     pub fn code(&self) -> u16 {
-        self.reason.code()
+        self.foreign.as_ref().map_or_else(|| self.reason.code(), |foreign| foreign.code)
+    }
+
+    /// A refusal in someone else's words: a `Status` object as they sent it, with this message.
+    pub fn foreign(object: &Value, message: String) -> Self {
+        let text =
+            |of: &Value, field: &str| of.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let code = object.get("code").and_then(Value::as_u64).and_then(|code| u16::try_from(code).ok());
+        let code = code.filter(|code| (400..600).contains(code)).unwrap_or(400);
+        let reason = text(object, "reason");
+        let details = object.get("details").filter(|details| details.is_object()).map(|details| {
+            let causes = details.get("causes").and_then(Value::as_array).into_iter().flatten();
+            let causes = causes.map(|cause| Cause {
+                reason: text(cause, "reason"),
+                message: text(cause, "message"),
+                field: text(cause, "field"),
+            });
+            let retry = details.get("retryAfterSeconds").and_then(Value::as_u64);
+            Box::new(Details {
+                name: text(details, "name"),
+                group: text(details, "group"),
+                kind: text(details, "kind"),
+                uid: text(details, "uid"),
+                causes: causes.collect(),
+                retry_after_seconds: retry.and_then(|seconds| u32::try_from(seconds).ok()).unwrap_or(0),
+            })
+        });
+        let foreign = Some(Box::new(Foreign { code, reason }));
+        Self { reason: Reason::BadRequest, message, details, foreign }
     }
 
     /// `pods "x" not found`.
@@ -349,15 +388,6 @@ impl Status {
         })
     }
 
-    /// The operation could not be completed in time and may be tried again.
-    pub fn server_timeout(resource: Qualified<'_>, verb: &str, retry_after_seconds: u32) -> Self {
-        let message = format!(
-            "The {verb} operation against {resource} could not be completed at this time, please try again."
-        );
-        Self::new(Reason::ServerTimeout, message)
-            .about(Details { retry_after_seconds, ..resource.details(verb) })
-    }
-
     /// `Internal error occurred: why`.
     pub fn internal(why: &str) -> Self {
         let cause = Cause { message: why.into(), ..Cause::default() };
@@ -380,8 +410,9 @@ impl Status {
             "message": self.message,
             "code": self.code(),
         });
-        if self.reason != Reason::Unknown {
-            status["reason"] = self.reason.as_str().into();
+        let reason = self.foreign.as_ref().map_or(self.reason.as_str(), |foreign| &foreign.reason);
+        if !reason.is_empty() {
+            status["reason"] = reason.into();
         }
         if let Some(details) = &self.details {
             status["details"] = details.to_value();

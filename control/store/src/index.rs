@@ -99,6 +99,13 @@ impl Index {
         Ok(self.log.range(first..).filter(|event| event.key.starts_with(prefix)).cloned().collect())
     }
 
+    /// Whether there are events after `from` under a prefix.
+    pub(crate) fn has_changed(&self, from: Revision, prefix: &str) -> Result<bool, Error> {
+        self.check(from)?;
+        let mut later = self.log.iter().rev().take_while(|event| event.revision > from);
+        Ok(later.any(|event| event.key.starts_with(prefix)))
+    }
+
     /// Puts in an entry that history before `compacted` left behind.
     pub(crate) fn restore(&mut self, entry: Entry) {
         self.held += entry.weight();

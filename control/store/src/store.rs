@@ -129,6 +129,16 @@ impl Store {
         self.inner.shared.index().list(request)
     }
 
+    /// Whether anything under a prefix was changed after a revision.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Compacted`] and [`Error::Future`] for a revision out of reach, [`Error::Closed`].
+    pub fn has_changed(&self, prefix: &str, after: Revision) -> Result<bool, Error> {
+        self.inner.opened()?;
+        self.inner.shared.index().has_changed(after, prefix)
+    }
+
     /// Watches the keys under a prefix: every change after a revision, or after now.
     ///
     /// # Errors

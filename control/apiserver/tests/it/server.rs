@@ -10,6 +10,7 @@ use http_body_util::{BodyExt as _, Full};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use tower::Service as _;
+use xebec_admission::Chain;
 use xebec_apiserver::api::Api;
 use xebec_apiserver::authenticate::Tokens;
 use xebec_apiserver::catalog::Catalog;
@@ -52,14 +53,16 @@ impl Server {
         let stop = CancellationToken::new();
         let range = Range::new(Ipv4Addr::new(10, 96, 0, 0), 16).unwrap();
         let catalog = Catalog::new(builtin::resources().to_vec());
-        let api = Api::new(Storage::new(store.clone()), catalog, ClusterIps::new(range), stop.clone());
+        // Nobody makes the accounts of namespaces here.
+        let chain = Chain::standard().without(&["ServiceAccount"]);
+        let api = Api::new(Storage::new(store.clone()), catalog, ClusterIps::new(range), chain, stop.clone());
         api.prepare(6443).await.unwrap();
         let mut tokens = Tokens::default();
         tokens.add("s3cret", User::new("robot", ["robots"]));
         tokens.set_signer(Signer::open(data.path()).unwrap());
         let service = Service::new(api.clone(), tokens, Arc::new(NoPods), "127.0.0.1:6443".into());
         let upkeep = tokio::spawn(async move {
-            tokio::join!(api.serve_definitions(), api.serve_roles());
+            tokio::join!(api.serve_definitions(), api.serve_roles(), api.serve_policies());
         });
         Self { service, store, stop, upkeep: upkeep.into(), _data: data }
     }

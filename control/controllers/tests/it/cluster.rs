@@ -14,6 +14,7 @@ use serde_json::Value;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tower::util::MapRequest;
+use xebec_admission::Chain;
 use xebec_apiserver::authenticate::Tokens;
 use xebec_apiserver::catalog::Catalog;
 use xebec_apiserver::cluster_ip::{ClusterIps, Range};
@@ -78,6 +79,7 @@ impl Cluster {
             Storage::new(store),
             catalog,
             ClusterIps::new(range),
+            Chain::standard(),
             stop.clone(),
         );
         api.prepare(6443).await.expect("the first objects");
@@ -122,6 +124,7 @@ impl Cluster {
             root_certificates: Some(CERTIFICATES.to_owned()),
             pod_failure_wait: Duration::from_millis(20),
             autoscaling_period: Duration::from_millis(100),
+            ..Settings::default()
         };
         let running = tokio::spawn(run_with(self.flawed.clone(), settings, stop.clone()));
         self.controllers = Some((stop, running));

@@ -15,6 +15,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::runtime::Runtime as Executor;
 use tokio_util::sync::CancellationToken;
+use xebec_admission::Chain;
 use xebec_apiserver::api::Api as ApiServer;
 use xebec_apiserver::authenticate::Tokens;
 use xebec_apiserver::catalog::Catalog;
@@ -273,7 +274,8 @@ async fn serve(folder: &Path, stop: &CancellationToken) -> Client {
     let store = xebec_store::Store::open(folder.join("store"), &xebec_store::Options::default()).unwrap();
     let range = Range::new(Ipv4Addr::new(10, 96, 0, 0), 16).unwrap();
     let catalog = Catalog::new(builtin::resources().to_vec());
-    let api = ApiServer::new(Storage::new(store), catalog, ClusterIps::new(range), stop.clone());
+    let chain = Chain::standard();
+    let api = ApiServer::new(Storage::new(store), catalog, ClusterIps::new(range), chain, stop.clone());
     api.prepare(6443).await.unwrap();
     let service = Service::new(api, Tokens::default(), Arc::new(NoPods), "127.0.0.1:6443".into());
     let user = User::new("tester", [ADMINISTRATORS]);
