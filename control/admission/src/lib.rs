@@ -43,4 +43,5 @@ pub use companions::Companions;
 pub use notes::Notes;
 pub use request::{Kind, Operation, Request, Resource, User};
 pub use stage::{Case, Mutation, Outcome, Validation};
+pub use webhook::Client;
 pub use world::{Listing, World};

@@ -80,6 +80,7 @@ mod tests {
             versions: vec![Version::new("v1", Node::new(Shape::Any).into())],
             storage: "v1".into(),
             custom: false,
+            conversion: Default::default(),
             unconditional: true,
         }
     }

@@ -20,6 +20,7 @@ pub mod catalog;
 pub mod cluster_ip;
 pub mod codec;
 mod completion;
+mod conversion;
 pub mod convert;
 pub mod definitions;
 pub mod delete;

@@ -81,7 +81,7 @@ impl Api {
         let mut named = call.clone();
         named.request.name = Some(target.name.to_owned());
         named.request.options = Options::default();
-        let found = self.read(&named)?;
+        let found = self.read(&named).await?;
         let address = if &*call.resource.plural == "pods" {
             pod_address(&found, target.port)
         } else {
@@ -106,7 +106,7 @@ impl Api {
     pub(crate) fn endpoint_of(&self, namespace: &str, name: &str, port: u16) -> Result<String, Status> {
         let mut call = self.own_call("", "v1", "services", Some(namespace))?;
         call.request.name = Some(name.to_owned());
-        let service = self.read(&call)?;
+        let service = self.storage().get(&call.resource, Some(namespace), name)?.object;
         let address = self.service_address(&call, &service, &port.to_string(), |endpoint| {
             Ok(endpoint["addresses"][0].as_str().and_then(|address| address.parse().ok()))
         })?;

@@ -12,6 +12,7 @@ use crate::object;
 pub struct Selection {
     labels: LabelSelector,
     fields: FieldSelector,
+    custom: bool,
 }
 
 impl Selection {
@@ -27,7 +28,7 @@ impl Selection {
                 return Err(unselectable(call, field));
             }
         }
-        Ok(Self { labels, fields })
+        Ok(Self { labels, fields, custom: call.resource.custom })
     }
 
     /// Whether nothing is left out.
@@ -41,18 +42,30 @@ impl Selection {
             Some(labels) => self.labels.matches(labels),
             None => self.labels.matches(&serde_json::Map::new()),
         };
-        labels && self.fields.matches(&|field| Some(text_at(object, field)))
+        let text = |field: &str| match self.custom {
+            true => plain(object::at_path(object, field)).unwrap_or_default(),
+            false => text_at(object, field),
+        };
+        labels && self.fields.matches(&|field| Some(text(field)))
     }
 }
 
-/// A field's value as selectors compare it: absent fields are empty.
+/// A field's value of a built-in kind as selectors compare it: absent fields are empty.
 fn text_at(object: &Value, field: &str) -> String {
-    match object::at_path(object, alias(field)) {
-        Some(Value::String(text)) => text.clone(),
-        Some(value @ (Value::Bool(_) | Value::Number(_))) => value.to_string(),
+    match plain(object::at_path(object, alias(field))) {
+        Some(text) => text,
         // The flags that can be selected are false where they are absent.
-        _ if matches!(field, "spec.unschedulable" | "spec.hostNetwork") => "false".to_owned(),
-        _ => String::new(),
+        None if matches!(field, "spec.unschedulable" | "spec.hostNetwork") => "false".to_owned(),
+        None => String::new(),
+    }
+}
+
+/// A text, number or flag.
+fn plain(value: Option<&Value>) -> Option<String> {
+    match value? {
+        Value::String(text) => Some(text.clone()),
+        value @ (Value::Bool(_) | Value::Number(_)) => Some(value.to_string()),
+        _ => None,
     }
 }
 

@@ -216,7 +216,7 @@ impl Service {
         if let Some(stream) = stream {
             // A stream that begins with a GET, as one over a WebSocket does, does as much as one that begins with a POST.
             self.api().check_creation(&call)?;
-            let pod = self.api().read(&call)?;
+            let pod = self.api().read(&call).await?;
             self.api().admit_connection(&call, request.uri()).await?;
             return streams::begin(self.api(), stream, pod, self.parts.pods.clone(), request)
                 .await
@@ -241,12 +241,12 @@ impl Service {
         match verb {
             Verb::Get => {
                 let mut view = View::negotiate(&call, &accept, &include, Endpoint::Object)?;
-                let object = api.read(&call)?;
+                let object = api.read(&call).await?;
                 Ok(Answer::object(200, view.object(object)))
             }
             Verb::List => {
                 let view = View::negotiate(&call, &accept, &include, Endpoint::List)?;
-                let listed = api.list(&call)?;
+                let listed = api.list(&call).await?;
                 Ok(Answer::object(200, view.list(&call, listed)))
             }
             Verb::Watch => {
@@ -325,7 +325,7 @@ impl Service {
         let scale = call.version().scale.clone();
         match (name, verb) {
             ("status", _) if call.version().status => match verb {
-                Verb::Get => Ok(Answer::object(200, api.read(call)?)),
+                Verb::Get => Ok(Answer::object(200, api.read(call).await?)),
                 Verb::Update => {
                     Ok(plainly(api.update(call, Part::Status, body(&call.resource.kind)?).await?))
                 }
@@ -342,7 +342,7 @@ impl Service {
                 Ok(plainly(api.finalize(call, body("Namespace")?).await?))
             }
             ("log", Verb::Get) if is_pod(call) => {
-                let pod = api.read(call)?;
+                let pod = api.read(call).await?;
                 self.parts.pods.logs(&pod, query.unwrap_or_default()).await.map(Answer::Raw)
             }
             ("token", Verb::Create) if &*call.resource.plural == "serviceaccounts" => {
@@ -370,7 +370,7 @@ impl Service {
     ) -> Result<Answer, Status> {
         let media = codec::media_type(headers);
         let object = match call.request.verb {
-            Verb::Get => self.api().scale(call, scale)?,
+            Verb::Get => self.api().scale(call, scale).await?,
             Verb::Update => {
                 let asked = codec::decode(media, bytes, "Scale")?.object;
                 self.api().set_scale(call, scale, |_| Ok(asked.clone())).await?

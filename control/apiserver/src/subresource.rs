@@ -18,8 +18,8 @@ use crate::write::{Books, Written};
 
 impl Api {
     /// The `autoscaling/v1` Scale of an object.
-    pub fn scale(&self, call: &Call, scale: &Scale) -> Result<Value, Status> {
-        Ok(scale_of(&self.read(call)?, scale))
+    pub async fn scale(&self, call: &Call, scale: &Scale) -> Result<Value, Status> {
+        Ok(scale_of(&self.read(call).await?, scale))
     }
 
     /// Sets how many replicas are asked for. `change` gets the Scale and gives it back changed.

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 use xebec_machinery::status::{Reason, Status};
-use xebec_store::{Error, Event, EventKind, ListRequest, Revision};
+use xebec_store::{Entry, Error, Event, EventKind, ListRequest, Revision};
 
 use crate::api::Api;
 use crate::call::Call;
@@ -125,7 +125,7 @@ impl Watching {
                 return None;
             }
             if self.initial.is_some() {
-                if let Err(status) = self.show_more() {
+                if let Err(status) = self.show_more().await {
                     self.fail(&status);
                 }
                 continue;
@@ -137,7 +137,7 @@ impl Watching {
                     self.bookmark(revision, false);
                 }
                 Wake::Change(Ok(event)) => {
-                    if let Err(status) = self.show(&event) {
+                    if let Err(status) = self.show(&event).await {
                         self.fail(&status);
                     }
                 }
@@ -163,7 +163,7 @@ impl Watching {
     }
 
     /// Shows some more of what exists.
-    fn show_more(&mut self) -> Result<(), Status> {
+    async fn show_more(&mut self) -> Result<(), Status> {
         let Some(mut initial) = self.initial.take() else { return Ok(()) };
         let request = ListRequest {
             prefix: &initial.prefix,
@@ -173,8 +173,10 @@ impl Watching {
             count: false,
         };
         let page = self.api.storage().list(&self.call.resource, &request)?;
-        for entry in &page.items {
-            let object = self.call.present(decode(entry)?.object);
+        let stored = page.items.iter().map(|entry| Ok(decode(entry)?.object));
+        let mut shown = stored.collect::<Result<Vec<_>, Status>>()?;
+        self.api.present_list(&self.call, &mut shown).await?;
+        for object in shown {
             if self.selection.matches(&object) {
                 self.push("ADDED", object);
             }
@@ -189,10 +191,10 @@ impl Watching {
     }
 
     /// Shows one change, if the client is to see it.
-    fn show(&mut self, event: &Event) -> Result<(), Status> {
+    async fn show(&mut self, event: &Event) -> Result<(), Status> {
         let everything = self.selection.is_everything();
         let before = match &event.previous {
-            Some(entry) if !everything => Some(self.call.present(decode(entry)?.object)),
+            Some(entry) if !everything => Some(self.present(entry).await?),
             _ => None,
         };
         let was = match &before {
@@ -201,7 +203,7 @@ impl Watching {
         };
         let (kind, object) = match &event.kind {
             EventKind::Put { entry } => {
-                let now = self.call.present(decode(entry)?.object);
+                let now = self.present(entry).await?;
                 match (was, self.selection.matches(&now)) {
                     (false, true) => ("ADDED", now),
                     (true, true) => ("MODIFIED", now),
@@ -213,12 +215,16 @@ impl Watching {
                 if !was {
                     return Ok(());
                 }
-                let last = self.call.present(decode(last)?.object);
+                let last = self.present(last).await?;
                 ("DELETED", at_revision(last, event.revision).object)
             }
         };
         self.push(kind, object);
         Ok(())
+    }
+
+    async fn present(&self, entry: &Entry) -> Result<Value, Status> {
+        self.api.present(&self.call, decode(entry)?.object).await
     }
 
     fn bookmark(&mut self, revision: Revision, end: bool) {

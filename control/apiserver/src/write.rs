@@ -14,7 +14,7 @@ use crate::codec::Decoded;
 use crate::definitions::definition_of;
 use crate::storage::{self, Stored, is_conflict};
 use crate::strategy::{self, Part};
-use crate::{convert, intake, object};
+use crate::{intake, object};
 
 /// How often a write that met another one is tried again before the client is told of the conflict.
 const ATTEMPTS: usize = 16;
@@ -95,18 +95,18 @@ impl Api {
             self.admit_definition(call, None, &candidate)?;
             self.check_grants(call, None, &candidate)?;
             let companions = admission.judge(&candidate).await?;
-            convert::to_storage(&call.resource, &mut candidate);
+            self.settle_version(&call.resource, &mut candidate).await?;
             if call.options().dry_run {
                 if let Some(old) =
                     self.storage().find(&call.resource, call.namespace(), object::name(&candidate))?
                 {
                     return Err(Status::already_exists(call.qualified(), object::name(&old.object)));
                 }
-                return Ok(self.made(call, candidate));
+                return self.made(call, candidate).await;
             }
             attempts += 1;
             match self.store_new(call, candidate, allotment, companions.objects()).await {
-                Ok(stored) => return Ok(self.made(call, stored.object)),
+                Ok(stored) => return self.made(call, stored.object).await,
                 // A generated name that is taken is drawn again, as upstream does.
                 Err(status) if generated && status.reason == Reason::AlreadyExists && attempts < 8 => {}
                 // What goes with the object was changed by someone else.
@@ -130,8 +130,8 @@ impl Api {
         })
     }
 
-    fn made(&self, call: &Call, stored: Value) -> Written {
-        Written { object: call.present(stored), created: true, warnings: Vec::new() }
+    async fn made(&self, call: &Call, stored: Value) -> Result<Written, Status> {
+        Ok(Written { object: self.present(call, stored).await?, created: true, warnings: Vec::new() })
     }
 
     /// Replaces an object, or a part of it.
@@ -172,7 +172,7 @@ impl Api {
         loop {
             attempt += 1;
             let current = self.storage().get(&call.resource, call.namespace(), call.name())?;
-            let old = call.present(current.object.clone());
+            let old = self.present(call, current.object.clone()).await?;
             let new = change(&old)?;
             match self.replace(call, (part, books), &current, old, new).await {
                 Err(status)
@@ -234,12 +234,12 @@ impl Api {
             return done(new);
         }
         let gone = strategy::finished_deleting(&new);
-        convert::to_storage(&call.resource, &mut new);
+        self.settle_version(&call.resource, &mut new).await?;
         let stored = if gone {
             self.take_away(call, new, &current.object, current.revision).await?
         } else {
             self.store_changed(call, new, current.revision, allotment, companions.objects()).await?
         };
-        done(call.present(stored.object))
+        done(self.present(call, stored.object).await?)
     }
 }

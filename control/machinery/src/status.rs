@@ -47,6 +47,8 @@ pub enum Reason {
     Timeout,
     /// 500, as upstream has it: the operation could not be completed in time and may be tried again.
     ServerTimeout,
+    /// 500: something failed that has no name.
+    Unknown,
 }
 
 impl Reason {
@@ -71,6 +73,7 @@ impl Reason {
             Self::ServiceUnavailable => "ServiceUnavailable",
             Self::Timeout => "Timeout",
             Self::ServerTimeout => "ServerTimeout",
+            Self::Unknown => "",
         }
     }
 
@@ -89,7 +92,7 @@ impl Reason {
             Self::UnsupportedMediaType => 415,
             Self::Invalid => 422,
             Self::TooManyRequests => 429,
-            Self::InternalError | Self::ServerTimeout => 500,
+            Self::InternalError | Self::ServerTimeout | Self::Unknown => 500,
             Self::ServiceUnavailable => 503,
             Self::Timeout => 504,
         }

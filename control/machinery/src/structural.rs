@@ -30,7 +30,7 @@ use crate::field::FieldError;
 use crate::resource::Scale;
 use crate::schema::{ListType, Node};
 
-pub use compile::{MAX_DEPTH, MAX_NODES, compile, compile_at};
+pub use compile::{MAX_DEPTH, MAX_NODES, compile, compile_at, compile_stored};
 pub use judgement::{Change, Verdict};
 pub use merge_model::object_meta;
 pub use pattern::{Pattern, compile as compile_pattern};

@@ -4,7 +4,9 @@
 
 mod admission;
 mod bad_input;
+mod conversion;
 mod custom_resources;
+mod definitions;
 mod evictions;
 mod gateway;
 mod hook;

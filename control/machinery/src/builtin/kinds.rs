@@ -55,6 +55,7 @@ fn row(group: &str, version: &str, line: &str) -> Result<Resource, String> {
         versions: Vec::new(),
         storage: version.into(),
         custom: false,
+        conversion: crate::crd::Conversion::None,
         unconditional: true,
     };
     for word in words {
