@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 use xebec_machinery::status::{Reason, Status};
-use xebec_store::{Error, Event, EventKind, ListRequest, Revision};
+use xebec_store::{Entry, Error, Event, EventKind, ListRequest, Revision};
 
 use crate::api::Api;
 use crate::call::Call;
@@ -51,6 +51,9 @@ struct Initial {
     prefix: String,
     at: Revision,
     after: Option<String>,
+    /// What was read of the store and not shown yet: shown, it is many times as large.
+    page: std::vec::IntoIter<Entry>,
+    more: bool,
     mark_end: bool,
 }
 
@@ -81,7 +84,14 @@ impl Api {
             Err(status) => return Err(status),
         };
         let mark_end = options.send_initial_events == Some(true) && options.bookmarks;
-        let initial = show.then_some(Initial { prefix, at, after: None, mark_end });
+        let initial = show.then_some(Initial {
+            prefix,
+            at,
+            after: None,
+            page: Vec::new().into_iter(),
+            more: true,
+            mark_end,
+        });
         let bookmarks = options.bookmarks.then(|| {
             let mut interval = tokio::time::interval_at(Instant::now() + BOOKMARK_EVERY, BOOKMARK_EVERY);
             interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -128,6 +138,8 @@ impl Watching {
                 if let Err(status) = self.show_more() {
                     self.fail(&status);
                 }
+                // A large collection of which nothing matches leaves room for others.
+                tokio::task::consume_budget().await;
                 continue;
             }
             match self.wait().await {
@@ -162,25 +174,28 @@ impl Watching {
         }
     }
 
-    /// Shows some more of what exists.
+    /// Shows one more of what exists, and no more than that: a slow client keeps little in memory.
     fn show_more(&mut self) -> Result<(), Status> {
         let Some(mut initial) = self.initial.take() else { return Ok(()) };
-        let request = ListRequest {
-            prefix: &initial.prefix,
-            after: initial.after.as_deref(),
-            limit: Some(STRIDE),
-            at: Some(initial.at),
-            count: false,
-        };
-        let page = self.api.storage().list(&self.call.resource, &request)?;
-        for entry in &page.items {
-            let object = self.call.present(decode(entry)?.object);
+        if let Some(entry) = initial.page.next() {
+            let object = self.call.present(decode(&entry)?.object);
+            initial.after = Some(entry.key.to_string());
+            self.initial = Some(initial);
             if self.selection.matches(&object) {
                 self.push("ADDED", object);
             }
+            return Ok(());
         }
-        if page.more {
-            initial.after = page.items.last().map(|entry| entry.key.to_string());
+        if initial.more {
+            let request = ListRequest {
+                prefix: &initial.prefix,
+                after: initial.after.as_deref(),
+                limit: Some(STRIDE),
+                at: Some(initial.at),
+                count: false,
+            };
+            let page = self.api.storage().list(&self.call.resource, &request)?;
+            (initial.more, initial.page) = (page.more, page.items.into_iter());
             self.initial = Some(initial);
         } else if initial.mark_end {
             self.bookmark(initial.at, true);
