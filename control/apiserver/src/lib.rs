@@ -11,6 +11,7 @@
 
 mod admission;
 pub mod api;
+pub mod audit;
 pub mod authenticate;
 pub mod authorizer;
 mod backoff;
@@ -20,13 +21,16 @@ pub mod catalog;
 pub mod cluster_ip;
 pub mod codec;
 mod completion;
+mod compression;
 pub mod convert;
 pub mod definitions;
 pub mod delete;
 pub mod error;
 mod escalation;
 mod eviction;
+pub mod fairness;
 mod follower;
+mod health;
 pub mod impersonation;
 mod intake;
 pub mod jwt;

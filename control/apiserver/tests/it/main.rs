@@ -11,6 +11,7 @@ mod identity;
 mod rbac;
 mod relays;
 mod server;
+mod service;
 mod service_accounts;
 mod services;
 mod sockets;
