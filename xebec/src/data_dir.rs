@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write as _};
 use std::net::SocketAddr;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
@@ -20,7 +20,7 @@ pub(crate) struct DataDir {
 }
 
 impl DataDir {
-    /// Makes the directory (mode 0700) where it is missing, and takes its lock.
+    /// Makes the directory where it is missing, closes it to all other users (mode 0700), and takes its lock.
     pub(crate) fn hold(path: &Path) -> Result<Self> {
         fs::DirBuilder::new()
             .recursive(true)
@@ -28,6 +28,9 @@ impl DataDir {
             .create(path)
             .with_context(|| unusable("make", path))?;
         let path = path.canonicalize().with_context(|| format!("cannot resolve {}", path.display()))?;
+        // Keys, tokens and pods' secrets lie in it, and one that was there may be open to all.
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o700))
+            .with_context(|| unusable("close to other users", &path))?;
         let lock_path = path.join("lock");
         let lock = OpenOptions::new()
             .create(true)
@@ -117,6 +120,14 @@ mod tests {
         assert!(message.contains("another xebec holds") && message.contains("--data"), "{message}");
         drop(first);
         DataDir::hold(dir.path()).unwrap();
+    }
+
+    #[test]
+    fn a_directory_that_was_open_to_others_is_closed() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        let _held = DataDir::hold(dir.path()).unwrap();
+        assert_eq!(fs::metadata(dir.path()).unwrap().permissions().mode() & 0o777, 0o700);
     }
 
     #[test]

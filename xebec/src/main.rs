@@ -7,6 +7,7 @@ mod api;
 mod berth;
 mod cli;
 mod console;
+mod controllers;
 mod data_dir;
 mod demo;
 mod gateway;

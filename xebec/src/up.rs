@@ -58,6 +58,7 @@ async fn serve(
     let pods = Arc::new(LocalPods::new(data));
     let mut store = None;
     let mut client = None;
+    let mut root_certificates = None;
     let mut entrance = None;
     for part in wanted {
         let address = match part {
@@ -65,14 +66,21 @@ async fn serve(
                 let (address, own, certificates) =
                     api::start(args, data, &mut parts.servers, pods.clone(), &metrics).await?;
                 pods.connect(own.clone());
-                let stop = parts.clients.stop();
-                let settings = xebec_controllers::Settings {
-                    root_certificates: Some(certificates),
-                    ..Default::default()
-                };
-                parts.clients.spawn("controllers", xebec_controllers::run_with(own.clone(), settings, stop));
+                root_certificates = Some(certificates);
                 client = Some(own);
                 address
+            }
+            Part::Controllers => {
+                let Some(client) = client.clone() else {
+                    bail!("the controllers need the API: add it to --only, or leave the controllers out too");
+                };
+                let stop = parts.clients.stop();
+                let settings = xebec_controllers::Settings {
+                    root_certificates: root_certificates.take(),
+                    ..Default::default()
+                };
+                parts.clients.spawn("controllers", xebec_controllers::run_with(client, settings, stop));
+                continue;
             }
             Part::Console => {
                 let listener = bind("console", args.console).await?;
@@ -137,7 +145,7 @@ async fn serve(
 }
 
 /// Logs go to stderr; `RUST_LOG` chooses which.
-fn start_log() -> Result<()> {
+pub(crate) fn start_log() -> Result<()> {
     let filter = tracing_subscriber::EnvFilter::builder()
         .with_default_directive(tracing_subscriber::filter::LevelFilter::INFO.into())
         .from_env()

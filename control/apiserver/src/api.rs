@@ -8,6 +8,7 @@ use xebec_admission::Chain;
 
 use crate::catalog::Catalog;
 use crate::cluster_ip::ClusterIps;
+use crate::node_port::NodePorts;
 use crate::policy::Policy;
 use crate::storage::Storage;
 use crate::world::Mirrors;
@@ -22,6 +23,7 @@ struct Parts {
     storage: Storage,
     catalog: Catalog,
     cluster_ips: ClusterIps,
+    node_ports: NodePorts,
     policy: Policy,
     chain: Chain,
     mirrors: Mirrors,
@@ -41,7 +43,17 @@ impl Api {
         let (policy, mirrors) = (Policy::new(storage.clone()), Mirrors::default());
         let tasks = TaskTracker::new();
         Self {
-            parts: Arc::new(Parts { storage, catalog, cluster_ips, policy, chain, mirrors, shutdown, tasks }),
+            parts: Arc::new(Parts {
+                storage,
+                catalog,
+                cluster_ips,
+                node_ports: NodePorts::default(),
+                policy,
+                chain,
+                mirrors,
+                shutdown,
+                tasks,
+            }),
         }
     }
 
@@ -68,6 +80,11 @@ impl Api {
     /// What those stages look up again and again.
     pub(crate) fn mirrors(&self) -> &Mirrors {
         &self.parts.mirrors
+    }
+
+    /// The addresses of services.
+    pub(crate) fn node_ports(&self) -> &NodePorts {
+        &self.parts.node_ports
     }
 
     /// The addresses of services.

@@ -131,7 +131,7 @@ pub fn operations(bytes: &[u8]) -> Result<Vec<String>, Status> {
     if list.is_array() {
         return Ok(doubled);
     }
-    Err(refused("json: cannot unmarshal object into Go value of type jsonpatch.Patch".to_owned()))
+    Err(refused("json: cannot unmarshal object into Go value of type []handlers.jsonPatchOp".to_owned()))
 }
 
 fn read_yaml(bytes: &[u8]) -> Result<(Value, Vec<String>), serde_saphyr::Error> {

@@ -33,6 +33,10 @@ pub fn from_storage(resource: &Resource, version: &Version, object: &mut Value) 
     }
     fields.insert("apiVersion".to_owned(), resource.api_version(&version.name).into());
     fields.insert("kind".to_owned(), (&*resource.kind).into());
+    // An object may be older than a default of its schema.
+    if let Some(structural) = &version.structural {
+        structural.default_stored(object);
+    }
 }
 
 /// What core events call a fact, and what `events.k8s.io` calls it.

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use serde_json::Value;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
+use xebec_admission::registration;
 use xebec_machinery::crd;
 use xebec_machinery::resource::Resource;
 use xebec_machinery::status::{Reason, Status};
@@ -23,6 +24,8 @@ use crate::storage::{self, Stored, is_conflict};
 use crate::{key, object};
 
 const GROUP: &str = "apiextensions.k8s.io";
+/// The group of webhooks and policies.
+const REGISTRATION: &str = "admissionregistration.k8s.io";
 const PLURAL: &str = "customresourcedefinitions";
 /// Holds a definition until its objects are gone.
 pub(crate) const CLEANUP: &str = crd::FINALIZER;
@@ -30,13 +33,23 @@ pub(crate) const CLEANUP: &str = crd::FINALIZER;
 const STATUS_ROOM: usize = 16 << 10;
 
 impl Api {
-    /// Refuses a definition that does not hold together or that another resource stands in the way of.
+    /// Refuses a definition that does not hold together or that another resource stands in the way of, and webhooks and
+    /// policies that could not be followed.
     pub(crate) fn admit_definition(
         &self,
         call: &Call,
         old: Option<&Value>,
         new: &Value,
     ) -> Result<(), Status> {
+        if &*call.resource.group == REGISTRATION {
+            let errors = registration::check(&call.resource.kind, new, old);
+            let kind = call.qualified_kind();
+            return if errors.is_empty() {
+                Ok(())
+            } else {
+                Err(Status::invalid(kind, object::name(new), &errors))
+            };
+        }
         if (&*call.resource.group, &*call.resource.plural) != (GROUP, PLURAL) {
             return Ok(());
         }

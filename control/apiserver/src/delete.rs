@@ -192,17 +192,19 @@ impl Api {
     }
 }
 
-fn check_preconditions(call: &Call, options: &DeleteOptions, old: &Value) -> Result<(), Status> {
-    let pairs =
-        [("UID", "uid", &options.uid), ("ResourceVersion", "resourceVersion", &options.resource_version)];
-    for (title, field, wanted) in pairs {
-        let Some(wanted) = wanted else { continue };
-        let actual = object::meta(old, field);
+pub(crate) fn check_preconditions(call: &Call, options: &DeleteOptions, old: &Value) -> Result<(), Status> {
+    let pairs = [
+        ("UID", "uid", &options.uid, "deleted and then recreated"),
+        ("ResourceVersion", "resourceVersion", &options.resource_version, "modified"),
+    ];
+    for (title, field, wanted, what) in pairs {
+        let (Some(wanted), actual) = (wanted, object::meta(old, field)) else { continue };
         if wanted != actual {
             let why = format!(
-                "Precondition failed: {title} in precondition: {wanted}, {title} in object meta: {actual}"
+                "the {title} in the precondition ({wanted}) does not match the {title} in record ({actual}). The object \
+                 might have been {what}"
             );
-            return Err(Status::conflict(call.qualified(), call.name(), &why));
+            return Err(Status::conflict(call.qualified_kind(), call.name(), &why));
         }
     }
     Ok(())

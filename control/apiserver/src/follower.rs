@@ -4,7 +4,7 @@
 //! write was answered. While nothing under its prefix is written, a reading costs a look at two numbers.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{PoisonError, RwLock, RwLockWriteGuard};
+use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
 
 use serde_json::Value;
 use xebec_machinery::resource::Resource;
@@ -25,7 +25,7 @@ pub(crate) trait Gather: Default {
 /// What is gathered from the objects under a prefix.
 pub(crate) struct Follower<G> {
     storage: Storage,
-    resource: &'static Resource,
+    resource: Arc<Resource>,
     prefix: String,
     gathered: RwLock<Option<(G, Watch)>>,
     /// The revision up to which everything is taken in.
@@ -34,7 +34,7 @@ pub(crate) struct Follower<G> {
 
 impl<G: Gather> Follower<G> {
     /// Follows the objects under a prefix. Errors speak of the resource.
-    pub(crate) fn new(storage: Storage, resource: &'static Resource, prefix: String) -> Self {
+    pub(crate) fn new(storage: Storage, resource: Arc<Resource>, prefix: String) -> Self {
         Self { storage, resource, prefix, gathered: RwLock::new(None), seen: AtomicU64::new(0) }
     }
 
@@ -87,10 +87,10 @@ impl<G: Gather> Follower<G> {
 
     fn begin(&self) -> Result<(G, Watch), Status> {
         let at = self.storage.revision();
-        let changes = self.storage.watch(self.resource, &self.prefix, Some(at))?;
+        let changes = self.storage.watch(&self.resource, &self.prefix, Some(at))?;
         let list = ListRequest { prefix: &self.prefix, at: Some(at), ..ListRequest::default() };
         let mut own = G::default();
-        for entry in self.storage.list(self.resource, &list)?.items {
+        for entry in self.storage.list(&self.resource, &list)?.items {
             own.put(decode(&entry)?.object);
         }
         Ok((own, changes))
@@ -101,16 +101,16 @@ impl<G: Gather> Follower<G> {
         let written = self.storage.revision();
         self.drain(own, changes)?;
         let seen = changes.progress();
-        if seen < written && self.storage.has_changed(self.resource, &self.prefix, seen)? {
+        if seen < written && self.storage.has_changed(&self.resource, &self.prefix, seen)? {
             // A write is answered just before its watchers are told: what is not told yet is read from the history.
-            *changes = self.storage.watch(self.resource, &self.prefix, Some(seen))?;
+            *changes = self.storage.watch(&self.resource, &self.prefix, Some(seen))?;
             self.drain(own, changes)?;
         }
         Ok(())
     }
 
     fn drain(&self, own: &mut G, changes: &mut Watch) -> Result<(), Status> {
-        let lost = |error: Error| refusal(&error, self.resource, "");
+        let lost = |error: Error| refusal(&error, &self.resource, "");
         while let Some(event) = changes.try_next().map_err(lost)? {
             match &event.kind {
                 EventKind::Put { entry } => own.put(decode(entry)?.object),

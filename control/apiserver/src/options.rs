@@ -265,7 +265,7 @@ impl Propagation {
             "Foreground" => Ok(Some(Self::Foreground)),
             _ => {
                 let path = Path::ROOT.child("propagationPolicy");
-                let supported = ["Background", "Foreground", "Orphan", "nil"];
+                let supported = ["Foreground", "Background", "Orphan", "nil"];
                 Err(FieldError::not_supported(&path, value, &supported))
             }
         }
@@ -390,7 +390,7 @@ mod tests {
             (
                 "propagationPolicy=Later",
                 Verb::Delete,
-                r#"DeleteOptions.meta.k8s.io "" is invalid: propagationPolicy: Unsupported value: "Later": supported values: "Background", "Foreground", "Orphan", "nil""#,
+                r#"DeleteOptions.meta.k8s.io "" is invalid: propagationPolicy: Unsupported value: "Later": supported values: "Foreground", "Background", "Orphan", "nil""#,
             ),
             (
                 "resourceVersionMatch=Exact",

@@ -37,7 +37,7 @@ impl Policy {
     /// The policy that is stored here.
     pub fn new(storage: Storage) -> Self {
         let roles = builtin::find(rbac::GROUP, "clusterroles");
-        Self { book: roles.map(|roles| Follower::new(storage, roles, PREFIX.to_owned())) }
+        Self { book: roles.map(|roles| Follower::new(storage, roles.clone(), PREFIX.to_owned())) }
     }
 
     /// Whether the user may do what is asked for.

@@ -19,10 +19,13 @@ use crate::storage::Storage;
 use crate::user::User;
 use crate::{convert, key};
 
+/// A resource by its group and plural.
+type GroupAndPlural = (Box<str>, Box<str>);
+
 /// The objects of resources that are looked up again and again, parsed; each from its first lookup on.
 #[derive(Default)]
 pub(crate) struct Mirrors {
-    mirrors: Mutex<HashMap<&'static str, Arc<Follower<Mirror>>>>,
+    mirrors: Mutex<HashMap<GroupAndPlural, Arc<Follower<Mirror>>>>,
 }
 
 /// A listing that is shared with whoever reads it, and copied when it changes while somebody does.
@@ -40,13 +43,14 @@ impl Gather for Mirror {
 }
 
 impl Mirrors {
-    fn of(&self, storage: &Storage, resource: &'static Resource) -> Arc<Follower<Mirror>> {
+    fn of(&self, storage: &Storage, resource: &Arc<Resource>) -> Arc<Follower<Mirror>> {
         let mut mirrors = self.mirrors.lock().unwrap_or_else(PoisonError::into_inner);
         let follower = || {
-            let prefix = key::prefix(&resource.group, &resource.plural, None);
-            Arc::new(Follower::new(storage.clone(), resource, prefix))
+            let (group, plural) = convert::home(resource);
+            Arc::new(Follower::new(storage.clone(), resource.clone(), key::prefix(group, plural, None)))
         };
-        mirrors.entry(&resource.plural).or_insert_with(follower).clone()
+        let place = (resource.group.clone(), resource.plural.clone());
+        mirrors.entry(place).or_insert_with(follower).clone()
     }
 }
 
@@ -80,8 +84,10 @@ impl Api {
 
 impl World for Api {
     fn all(&self, group: &str, resource: &str) -> Result<Arc<Listing>, Status> {
-        let Some(resource) = builtin::find(group, resource) else { return Ok(Arc::default()) };
-        self.mirrors().of(self.storage(), resource).read(|mirror| mirror.0.clone())
+        let found = builtin::find(group, resource).cloned();
+        let found = found.or_else(|| self.catalog().served().find(group, resource).cloned());
+        let Some(found) = found else { return Ok(Arc::default()) };
+        self.mirrors().of(self.storage(), &found).read(|mirror| mirror.0.clone())
     }
 
     fn find(
@@ -110,6 +116,12 @@ impl World for Api {
 
     fn resource_of(&self, kind: &Kind) -> Option<Served> {
         self.kind(kind, |resource, version| served(resource, version, ""))
+    }
+
+    fn served(&self, asked: &Asked) -> Option<Served> {
+        let catalog = self.catalog().served();
+        let resource = catalog.find(&asked.group, &asked.name)?;
+        Some(served(resource, resource.version(&asked.version)?, ""))
     }
 
     fn equivalents(&self, asked: &Asked, subresource: &str) -> Vec<Served> {
@@ -190,9 +202,7 @@ impl World for Api {
     }
 
     fn schema(&self, kind: &Kind) -> Option<Arc<Value>> {
-        let found = self.kind(kind, |resource, version| (resource.clone(), version.name.clone()));
-        let (resource, version) = found?;
-        self.published(&resource, &version).map(Arc::new)
+        self.whole_schema(&kind.group, &kind.version, &kind.kind).map(Arc::new)
     }
 
     fn authorize(&self, user: &Asking, asked: &AccessRequest) -> Decided {

@@ -202,7 +202,7 @@ impl Status {
         Self { reason, message: message.into(), details: None, foreign: None }
     }
 
-    fn about(mut self, details: Details) -> Self {
+    pub(crate) fn about(mut self, details: Details) -> Self {
         self.details = Some(Box::new(details));
         self
     }

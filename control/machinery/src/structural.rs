@@ -82,6 +82,13 @@ impl Structural {
         default::default(&self.root, object);
     }
 
+    /// The same for an object that was defaulted when it was stored, by a schema that may have had fewer defaults.
+    pub fn default_stored(&self, object: &mut Value) {
+        if self.root.fills {
+            default::default(&self.root, object);
+        }
+    }
+
     /// Removes the fields that the schema does not know and tells their paths.
     pub fn prune(&self, object: &mut Value) -> Vec<String> {
         prune::prune(&self.root, object, true)
@@ -171,6 +178,8 @@ pub struct Schema {
     pub tells_elements: bool,
     /// Whether there is an embedded object here or below.
     pub embeds: bool,
+    /// Whether there is a default below.
+    pub fills: bool,
     /// The rules on values.
     pub checks: Checks,
 }

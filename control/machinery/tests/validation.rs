@@ -68,3 +68,39 @@ fn objects_are_refused_as_upstream_refuses_them() {
     }
     assert!(wrong.is_empty(), "{} of {}\n{}", wrong.len(), given.lines().count(), wrong.join("\n"));
 }
+
+#[test]
+fn claims_of_a_stateful_set_are_volumes_of_its_pods() {
+    let set = |mounted: &str| {
+        serde_json::json!({
+            "apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": {"name": "db", "namespace": "d"},
+            "spec": {
+                "serviceName": "db", "selector": {"matchLabels": {"a": "b"}},
+                "template": {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{
+                    "name": "c", "image": "i", "volumeMounts": [{"name": mounted, "mountPath": "/d"}],
+                }]}},
+                "volumeClaimTemplates": [{"metadata": {"name": "data"}, "spec": {
+                    "accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}},
+                }}],
+            },
+        })
+    };
+    let errors = |mounted| {
+        let (group, version, kind, object) = completed(&set(mounted));
+        ours(&validation::validate_create(&group, &version, &kind, &object))
+    };
+    assert_eq!(errors("data"), BTreeSet::new());
+    let path = "spec.template.spec.containers[0].volumeMounts[0].name";
+    assert!(errors("other").iter().any(|error| error.contains(path)), "{:?}", errors("other"));
+}
+
+#[test]
+fn a_config_map_that_is_too_large_is_refused_as_a_whole() {
+    let map = serde_json::json!({
+        "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "big", "namespace": "d"},
+        "data": {"a": "x".repeat(800 << 10), "b": "x".repeat(800 << 10)},
+    });
+    let errors = validation::validate_create("", "v1", "ConfigMap", &map);
+    let told: Vec<_> = errors.iter().map(ToString::to_string).collect();
+    assert_eq!(told, ["[]: Too long: may not be more than 1048576 bytes"]);
+}

@@ -9,6 +9,8 @@ use std::{
 };
 
 const ROOT: &str = "/sys/fs/cgroup";
+/// The hierarchies of the first version that tell of a container's limits and use.
+const SHOWN: [&str; 6] = ["blkio", "cpu", "cpuacct", "cpuset", "memory", "pids"];
 
 /// Whether groups can be made with the controllers that limits need, and then whether they keep devices away: only those
 /// of the first version do. (Those of the second do by a program in the kernel, which the runtime library leaves out.)
@@ -47,6 +49,25 @@ pub(crate) fn join_unified(group: &str, pid: i32) -> io::Result<()> {
     let group = below(&unified, group);
     fs::create_dir_all(&group)?;
     fs::write(group.join("cgroup.procs"), pid.to_string())
+}
+
+/// Makes the group in each hierarchy whose figures a container may read, and tells where it is and where the container is to
+/// see it.
+pub(crate) fn show(group: &str) -> io::Result<Vec<(PathBuf, PathBuf)>> {
+    let root = Path::new(ROOT);
+    if root.join("cgroup.controllers").exists() {
+        let own = below(root, group);
+        fs::create_dir_all(&own)?;
+        return Ok(vec![(own, root.to_owned())]);
+    }
+    let there = SHOWN.iter().map(|name| root.join(name)).filter(|hierarchy| hierarchy.is_dir());
+    there
+        .map(|hierarchy| {
+            let own = below(&hierarchy, group);
+            fs::create_dir_all(&own)?;
+            Ok((own, hierarchy))
+        })
+        .collect()
 }
 
 /// Moves a process into `group` of every hierarchy that has it.

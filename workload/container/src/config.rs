@@ -1,5 +1,7 @@
 //! A container as the OCI runtime specification writes it (runtime-spec 1.0, config.md and config-linux.md).
 
+use std::path::{Path, PathBuf};
+
 use serde_json::{Value, json};
 
 use crate::{
@@ -27,36 +29,50 @@ pub const DEFAULT_CAPABILITIES: [&str; 13] = [
 /// What it takes to make devices.
 pub(crate) const MAKE_DEVICES: &str = "CAP_MKNOD";
 /// Files that tell of the machine or control it.
-const MASKED: [&str; 8] = [
+const MASKED: [&str; 12] = [
     "/proc/acpi",
+    "/proc/asound",
+    "/proc/interrupts",
     "/proc/kcore",
     "/proc/keys",
     "/proc/latency_stats",
     "/proc/timer_list",
+    "/proc/timer_stats",
     "/proc/sched_debug",
     "/proc/scsi",
+    "/sys/devices/virtual/powercap",
     "/sys/firmware",
 ];
-const READ_ONLY: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
+const READ_ONLY: [&str; 6] =
+    ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger", GROUPS];
 const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// The period that processor time is counted in, in microseconds.
 const PERIOD: u64 = 100_000;
 
-/// The whole configuration. `cgroup` is absolute below the root of each hierarchy.
-pub(crate) fn runtime_config(spec: &ContainerSpec, user: &User, cgroup: &str) -> Value {
+/// Where a container finds its control groups.
+const GROUPS: &str = "/sys/fs/cgroup";
+
+/// The whole configuration. `cgroup` is absolute below the root of each hierarchy; `groups` are its directories on the
+/// machine with the places at which the container sees them.
+pub(crate) fn runtime_config(
+    spec: &ContainerSpec,
+    user: &User,
+    cgroup: &str,
+    groups: &[(PathBuf, PathBuf)],
+) -> Value {
     let working_dir = if spec.working_dir.is_empty() { "/" } else { &spec.working_dir };
     // Root gets the capabilities; another user may only come to them through files that carry them.
     let usual = || DEFAULT_CAPABILITIES.map(str::to_owned).to_vec();
     let bounding = spec.capabilities.clone().unwrap_or_else(usual);
     let held: &[String] = if user.uid == 0 { &bounding } else { &[] };
-    let groups: Vec<u32> = user.groups.iter().chain(&spec.groups).copied().collect();
+    let further: Vec<u32> = user.groups.iter().chain(&spec.groups).copied().collect();
     let mut config = json!({
         "ociVersion": "1.0.2",
         "root": {"path": "rootfs", "readonly": spec.read_only_root},
-        "mounts": mounts(spec),
+        "mounts": mounts(spec, groups),
         "process": {
             "terminal": false,
-            "user": {"uid": user.uid, "gid": user.gid, "additionalGids": groups},
+            "user": {"uid": user.uid, "gid": user.gid, "additionalGids": further},
             "args": spec.args,
             "env": environment(spec, user),
             "cwd": working_dir,
@@ -94,7 +110,7 @@ fn environment(spec: &ContainerSpec, user: &User) -> Vec<String> {
     env
 }
 
-fn mounts(spec: &ContainerSpec) -> Vec<Value> {
+fn mounts(spec: &ContainerSpec, groups: &[(PathBuf, PathBuf)]) -> Vec<Value> {
     let mount = |target: &str, kind: &str, options: &[&str]| json!({"destination": target, "type": kind, "source": kind, "options": options});
     let mut mounts = vec![
         mount("/proc", "proc", &["nosuid", "noexec", "nodev"]),
@@ -114,6 +130,14 @@ fn mounts(spec: &ContainerSpec) -> Vec<Value> {
     } else {
         mount("/sys", "sysfs", &["nosuid", "noexec", "nodev", "ro"])
     });
+    // Limits are to be read from there. What is bound shows nothing but the container's own group, and takes no changes.
+    if groups.iter().all(|(_, target)| target != Path::new(GROUPS)) {
+        mounts.push(mount(GROUPS, "tmpfs", &["nosuid", "noexec", "nodev", "mode=755", "size=64k"]));
+    }
+    mounts.extend(groups.iter().map(|(group, target)| {
+        json!({"destination": target, "type": "bind", "source": group,
+               "options": ["bind", "rprivate", "nosuid", "noexec", "nodev", "ro"]})
+    }));
     mounts.extend(spec.mounts.iter().map(|mount| {
         let access = if mount.read_only { "ro" } else { "rw" };
         json!({"destination": mount.target, "type": "bind", "source": mount.source,
@@ -124,6 +148,7 @@ fn mounts(spec: &ContainerSpec) -> Vec<Value> {
 
 fn namespaces(spec: &ContainerSpec) -> Vec<Value> {
     let mut namespaces = vec![json!({"type": "pid"}), json!({"type": "mount"}), json!({"type": "ipc"})];
+    namespaces.push(json!({"type": "cgroup"}));
     if let Some(user) = &spec.user_namespace {
         namespaces.push(json!({"type": "user", "path": user.path}));
     }
@@ -196,7 +221,7 @@ mod tests {
             },
             ..spec()
         };
-        let config: Spec = serde_json::from_value(runtime_config(&spec, &user(), "/x/y")).unwrap();
+        let config: Spec = serde_json::from_value(runtime_config(&spec, &user(), "/x/y", &[])).unwrap();
         let linux = config.linux().as_ref().unwrap();
         let network = linux.namespaces().as_ref().unwrap();
         let network = network.iter().find(|space| space.typ() == LinuxNamespaceType::Network).unwrap();
@@ -214,11 +239,21 @@ mod tests {
     }
 
     #[test]
+    fn what_tells_of_other_work_on_the_machine_is_hidden() {
+        let config = runtime_config(&spec(), &user(), "/x", &[]);
+        let masked: Vec<_> = config["linux"]["maskedPaths"].as_array().unwrap().iter().collect();
+        for path in ["/sys/devices/virtual/powercap", "/proc/asound", "/proc/interrupts", "/proc/timer_stats"]
+        {
+            assert!(masked.contains(&&json!(path)), "{path}");
+        }
+    }
+
+    #[test]
     fn only_root_holds_capabilities() {
-        let config = runtime_config(&spec(), &user(), "/x");
+        let config = runtime_config(&spec(), &user(), "/x", &[]);
         assert_eq!(config["process"]["capabilities"]["effective"], json!([]));
         let root = User { uid: 0, ..user() };
-        let config = runtime_config(&spec(), &root, "/x");
+        let config = runtime_config(&spec(), &root, "/x", &[]);
         assert_eq!(config["process"]["capabilities"]["effective"], json!(DEFAULT_CAPABILITIES));
         assert!(!DEFAULT_CAPABILITIES.contains(&MAKE_DEVICES));
     }

@@ -39,7 +39,8 @@ use crate::{
 };
 
 /// The namespaces that a container may have of its own, as `/proc` names them.
-const NAMESPACES: [(&str, ThreadNameSpaceType); 6] = [
+const NAMESPACES: [(&str, ThreadNameSpaceType); 7] = [
+    ("cgroup", ThreadNameSpaceType::CONTROL_GROUP),
     ("user", ThreadNameSpaceType::USER),
     ("ipc", ThreadNameSpaceType::INTER_PROCESS_COMMUNICATION),
     ("uts", ThreadNameSpaceType::HOST_NAME_AND_NIS_DOMAIN_NAME),

@@ -174,8 +174,9 @@ impl Created {
             None => files.make_folder(&working_dir),
         };
         made.map_err(|error| format!("working directory {working_dir:?}: {error}"))?;
-        let config = runtime_config(&spec, &user, &request.cgroup);
-        fs::write(folder.join("config.json"), config.to_string())
+        let groups = cgroup::show(&request.cgroup).map_err(|error| format!("control groups: {error}"))?;
+        let config = runtime_config(&spec, &user, &request.cgroup, &groups);
+        write_private(&folder.join("config.json"), config.to_string().as_bytes())
             .map_err(|error| format!("config.json: {error}"))?;
 
         let pipe = || pipe_with(PipeFlags::CLOEXEC).map_err(|error| format!("a pipe: {error}"));
@@ -316,6 +317,12 @@ fn release_namespaces() {
             let _ = rustix::mount::unmount(target, rustix::mount::UnmountFlags::DETACH);
         }
     }
+}
+
+/// Writes a file for this user alone: it may hold secrets.
+fn write_private(path: &Path, content: &[u8]) -> io::Result<()> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?.write_all(content)
 }
 
 /// Writes a document that is whole or absent.

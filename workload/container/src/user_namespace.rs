@@ -23,7 +23,7 @@ use nix::sched::{CloneFlags, unshare};
 use rustix::mount::mount_bind;
 use serde::{Deserialize, Serialize};
 
-use crate::{ContainerId, Error, MonitorCommand, namespace, tree};
+use crate::{ContainerId, Error, MonitorCommand, monitor::leave, namespace, tree};
 
 /// The argument of a process that makes namespaces.
 pub(crate) const NAMESPACES: &str = "namespaces";
@@ -31,6 +31,8 @@ pub(crate) const NAMESPACES: &str = "namespaces";
 pub(crate) const COUNT: u32 = 65_536;
 /// Ranges of that size. The first are the machine's own identities, and the last number means none.
 const RANGES: u32 = u32::MAX / COUNT;
+/// The file that tells a namespace's first identity.
+const FIRST: &str = "first";
 /// The longest word that the process says.
 const LONGEST_WORD: u64 = 1024;
 
@@ -97,8 +99,8 @@ impl UserNamespaces {
         let exhausted =
             || Error::UserNamespace { source: io::Error::other("no identities are left: delete pods") };
         let first = free.ok_or_else(exhausted)?;
-        let path = folder.join("first");
-        fs::write(&path, first.to_string()).map_err(at(&path))?;
+        // On disk before it is in use: after a crash no other pod gets it.
+        leave(folder, FIRST, &first).map_err(at(&folder.join(FIRST)))?;
         taken.insert(first);
         Ok(first)
     }
@@ -125,7 +127,7 @@ impl UserNamespaces {
 }
 
 fn read_first(folder: &Path) -> Option<u32> {
-    fs::read_to_string(folder.join("first")).ok()?.trim().parse().ok()
+    fs::read_to_string(folder.join(FIRST)).ok()?.trim().parse().ok()
 }
 
 fn make(monitor: &MonitorCommand, first: u32, user: &Path, network: Option<&Path>) -> io::Result<()> {

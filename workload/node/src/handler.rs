@@ -158,16 +158,30 @@ async fn ask(stream: TcpStream, get: &HTTPGetAction, authority: &str, path: &str
         request = request.header(&header.name, &header.value);
     }
     let request = request.body(Empty::<Bytes>::new()).map_err(|error| error.to_string())?;
-    // The connection is driven here and dropped with the probe.
+    // The connection is driven here and dropped with the probe. Where it ends by itself, the answer may have come with
+    // its end (as HTTP/1.0 marks the end of an answer): the request knows, and says what went wrong where none came.
+    let mut response = std::pin::pin!(sender.send_request(request));
     let response = tokio::select! {
-        response = sender.send_request(request) => response.map_err(|error| error.to_string())?,
-        ended = connection => return Err(format!("the connection ended before the answer: {ended:?}")),
-    };
+        response = &mut response => response,
+        ended = connection => match ended {
+            Ok(()) => response.await,
+            Err(error) => Err(error),
+        },
+    }
+    .map_err(|error| if error.is_canceled() { "EOF".to_owned() } else { chain(&error) })?;
     Ok(response.status().as_u16())
+}
+
+/// An error with its causes, in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |error| error.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
     use super::*;
 
     fn container() -> Container {
@@ -206,5 +220,48 @@ mod tests {
         let closed = format!("dial tcp 127.0.0.1:{port}: connect: connection refused");
         let failed = probe(&get, &target).await;
         assert!(matches!(&failed, Err(Failed::Refused(why)) if why.ends_with(&closed)), "{failed:?}");
+    }
+    /// What a probe finds of a server that reads the request, gives this answer, and closes.
+    async fn probe_of(answer: &'static [u8]) -> Result<(), Failed> {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let port = listener.local_addr().expect("an address").port();
+        let server = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.expect("a connection");
+            let mut request = [0; 4096];
+            let read = stream.read(&mut request).await.expect("a request");
+            assert!(read > 0);
+            stream.write_all(answer).await.expect("the answer leaves");
+        });
+        let container = container();
+        let address = std::net::Ipv4Addr::LOCALHOST.into();
+        let target = Target { container: &container, address, process: None };
+        let get = serde_json::json!({"httpGet": {"port": port, "path": "/"}, "timeoutSeconds": 5});
+        let found = probe(&serde_json::from_value(get).expect("a probe"), &target).await;
+        server.await.expect("the server ends");
+        found
+    }
+
+    #[tokio::test]
+    async fn an_answer_counts_though_the_connection_ends_with_it() {
+        let answers: [&[u8]; 3] = [
+            b"HTTP/1.0 200 OK\r\n\r\nwell",
+            b"HTTP/1.0 200 OK\r\ncontent-length: 4\r\n\r\nwell",
+            b"HTTP/1.1 204 No Content\r\nconnection: close\r\n\r\n",
+        ];
+        for round in 0..100 {
+            for answer in answers {
+                let found = probe_of(answer).await;
+                assert_eq!(found, Ok(()), "round {round}: {}", String::from_utf8_lossy(answer));
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn an_end_without_an_answer_says_so() {
+        for nothing in [&b""[..], b"HTTP/1.1 200"] {
+            let found = probe_of(nothing).await;
+            let Err(Failed::Refused(why)) = &found else { panic!("{found:?}") };
+            assert!(why.starts_with("Get \"http://127.0.0.1:") && !why.contains("Ok("), "{why}");
+        }
     }
 }

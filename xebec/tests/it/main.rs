@@ -3,6 +3,7 @@
 mod client;
 mod cluster;
 mod console;
+mod controllers;
 mod corpus;
 mod demo;
 mod doors;

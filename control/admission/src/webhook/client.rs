@@ -227,10 +227,14 @@ fn of_tls(error: &io::Error) -> String {
 }
 
 fn of_http(error: &hyper::Error) -> String {
-    if error.is_incomplete_message() || error.is_closed() {
-        return "EOF".to_owned();
+    let mut source: Option<&dyn StdError> = Some(error);
+    let mut is_torn = error.is_incomplete_message() || error.is_closed();
+    while let Some(cause) = source {
+        let kind = cause.downcast_ref::<io::Error>().map(io::Error::kind);
+        is_torn |= kind == Some(io::ErrorKind::UnexpectedEof);
+        source = cause.source();
     }
-    innermost(error)
+    if is_torn { "EOF".to_owned() } else { innermost(error) }
 }
 
 fn of_code(status: http::StatusCode, body: &[u8]) -> String {

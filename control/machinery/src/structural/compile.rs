@@ -60,6 +60,7 @@ impl Schema {
         self.tells_elements = matches!(self.list_type, Some(ListType::Set | ListType::Map(_)))
             || below().any(|schema| schema.tells_elements);
         self.embeds = self.embedded || below().any(|schema| schema.embeds);
+        self.fills = below().any(|schema| schema.fills || schema.default.is_some());
     }
 }
 

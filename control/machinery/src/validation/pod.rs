@@ -32,8 +32,21 @@ pub(super) fn pod(pod: &Value, errors: &mut Vec<FieldError>) {
 
 /// What a pod should be.
 pub(super) fn spec(spec: &Value, path: &Path<'_>, errors: &mut Vec<FieldError>) {
+    spec_with_claims(spec, &[], path, errors);
+}
+
+/// The same of a pod that gets further volumes, each named as one of these templates of claims.
+pub(super) fn spec_with_claims(
+    spec: &Value,
+    claims: &[Value],
+    path: &Path<'_>,
+    errors: &mut Vec<FieldError>,
+) {
     volume::volumes(spec, path, errors);
-    Containers::new(spec).check(spec, path, errors);
+    let mut containers = Containers::new(spec);
+    let names = claims.iter().map(|claim| claim.pointer("/metadata/name").and_then(Value::as_str));
+    containers.volumes.extend(names.flatten());
+    containers.check(spec, path, errors);
     one_of(spec, "restartPolicy", &POLICIES, path, errors);
     dns(spec, path, errors);
     selector::labels(entries(spec, "nodeSelector"), &path.child("nodeSelector"), errors);

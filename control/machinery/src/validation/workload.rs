@@ -42,7 +42,9 @@ pub(super) fn workload(kind: &str, object: &Value, errors: &mut Vec<FieldError>)
         not_negative(spec, &["revisionHistoryLimit"], &path, errors);
     }
     selects_its_own(spec, name, &path, errors);
-    template(part(spec, "template"), &path.child("template"), errors);
+    // A StatefulSet's claims become volumes of its pods.
+    let claims = if kind == "StatefulSet" { list(spec, "volumeClaimTemplates") } else { &[] };
+    template(part(spec, "template"), claims, &path.child("template"), errors);
     only_always(kind, spec, &path, errors);
     match kind {
         "Deployment" => deployment(spec, &path, errors),
@@ -89,7 +91,7 @@ fn mismatch(matches: bool, labels: &Value, path: &Path<'_>, errors: &mut Vec<Fie
     }
 }
 
-fn template(template: &Value, path: &Path<'_>, errors: &mut Vec<FieldError>) {
+fn template(template: &Value, claims: &[Value], path: &Path<'_>, errors: &mut Vec<FieldError>) {
     let metadata = part(template, "metadata");
     // Upstream leaves `metadata` out of these two paths.
     selector::labels(entries(metadata, "labels"), &path.child("labels"), errors);
@@ -97,7 +99,7 @@ fn template(template: &Value, path: &Path<'_>, errors: &mut Vec<FieldError>) {
         invalid(&path.child("annotations"), key, names::qualified(&key.to_lowercase()), errors);
     }
     let spec = part(template, "spec");
-    pod::spec(spec, &path.child("spec"), errors);
+    pod::spec_with_claims(spec, claims, &path.child("spec"), errors);
     let containers = list(spec, "ephemeralContainers");
     if !containers.is_empty() {
         let inner = path.child("spec");
@@ -323,7 +325,7 @@ fn job_spec(spec: &Value, path: &Path<'_>, errors: &mut Vec<FieldError>) {
         }
     }
     let inner = path.child("template");
-    template(part(spec, "template"), &inner, errors);
+    template(part(spec, "template"), &[], &inner, errors);
     let inner = inner.child("spec");
     let policy_path = inner.child("restartPolicy");
     match text(part(part(spec, "template"), "spec"), "restartPolicy") {

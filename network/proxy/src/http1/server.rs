@@ -168,6 +168,7 @@ impl Session {
             let head = match self.next(&mut reader, first).await {
                 Next::Request(head) => *head,
                 Next::Refused(refusal) => {
+                    self.site.forwarder.traffic().unrouted().add(refusal.status, Duration::ZERO);
                     let ask = Told { method: &Method::GET, version: Version::HTTP_11, after: After::Close };
                     if self.respond(refusal.into(), ask).await.is_ok() {
                         self.linger(Some(reader)).await;

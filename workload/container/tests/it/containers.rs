@@ -148,6 +148,9 @@ async fn containers_are_found_again_after_a_restart() {
     let orphan = house.started(&first, "orphan", &house.spec(&["wait"])).await;
     let ended = house.started(&first, "ended", &house.spec(&["exit", "3"])).await;
     ended.wait().await.unwrap();
+    let config = house.folder.path().join("runtime/containers/running/config.json");
+    let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(config).unwrap().permissions());
+    assert_eq!(mode & 0o777, 0o600, "what is in a container's environment is for nobody else");
     let pid = running.pid();
     let monitor = std::fs::read_to_string(format!("/proc/{}/stat", orphan.pid())).unwrap();
     let monitor: i32 =
@@ -346,6 +349,45 @@ async fn the_machines_devices_are_out_of_reach() {
     let container = house.started(&house.runtime(), "mknod", &spec).await;
     container.wait().await.unwrap();
     container.delete().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_container_reads_its_limits_and_cannot_change_them() {
+    let Some(house) = house("a_container_reads_its_limits_and_cannot_change_them") else { return };
+    let runtime = house.runtime();
+    let pod = "pod".parse().unwrap();
+    let network = house.folder.path().join("net");
+    let own = runtime.user_namespace(&pod, Some(network.clone())).await.ok();
+    let limit = if std::path::Path::new("/sys/fs/cgroup/cgroup.controllers").exists() {
+        "/sys/fs/cgroup/memory.max"
+    } else {
+        "/sys/fs/cgroup/memory/memory.limit_in_bytes"
+    };
+    for user_namespace in std::iter::once(None).chain(own.map(Some)) {
+        let network =
+            user_namespace.as_ref().map_or(Network::Isolated, |_| Network::Namespace(network.clone()));
+        let resources =
+            Resources { memory_bytes: Some(64 << 20), cpu_millis: Some(250), ..Resources::default() };
+        let spec = ContainerSpec { user_namespace, network, resources, ..house.spec(&["wait"]) };
+        let container = house.started(&runtime, "limited", &spec).await;
+        let exec = async |args: &[&str]| {
+            let args: Vec<_> =
+                std::iter::once("/guest").chain(args.iter().copied()).map(str::to_owned).collect();
+            container.exec(&args).unwrap().output(Duration::from_secs(30), 4096).await.unwrap()
+        };
+        let read = exec(&["read", limit]).await;
+        assert_eq!(String::from_utf8_lossy(&read.stdout), "67108864\n", "{spec:?}");
+        assert_ne!(exec(&["write", limit, "134217728"]).await.code, Some(0), "{spec:?}");
+        assert_ne!(exec(&["write", "/sys/fs/cgroup/own", "x"]).await.code, Some(0), "{spec:?}");
+        // Where on the machine its group is, is not the container's to know.
+        let groups = exec(&["read", "/proc/1/cgroup"]).await;
+        let groups = String::from_utf8(groups.stdout).unwrap();
+        let told = groups.lines().find(|line| line.contains(":memory:") || line.starts_with("0::"));
+        assert!(told.is_some_and(|line| line.ends_with(":/")), "{groups}");
+        container.delete().await.unwrap();
+    }
+    runtime.remove_user_namespace(&pod).await.unwrap();
+    let _ = rustix::mount::unmount(&network, rustix::mount::UnmountFlags::DETACH);
 }
 
 #[tokio::test]
