@@ -62,6 +62,9 @@ pub(crate) struct UpArgs {
     /// Where metrics and health are served; port 0 picks a free one.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9080")]
     pub(crate) console: SocketAddr,
+    /// A file to which each request to the API is told, one line of JSON each (audit.k8s.io/v1, level Metadata).
+    #[arg(long, value_name = "FILE")]
+    pub(crate) audit: Option<PathBuf>,
     /// The parts to run, all others being left out.
     #[arg(long, value_name = "LIST", value_delimiter = ',', conflicts_with = "without")]
     pub(crate) only: Vec<Part>,

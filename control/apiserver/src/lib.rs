@@ -11,6 +11,7 @@
 
 mod admission;
 pub mod api;
+pub mod audit;
 pub mod authenticate;
 pub mod authorizer;
 mod backoff;
@@ -20,6 +21,7 @@ pub mod catalog;
 pub mod cluster_ip;
 pub mod codec;
 mod completion;
+mod compression;
 mod conversion;
 pub mod convert;
 pub mod definitions;
@@ -27,7 +29,9 @@ pub mod delete;
 pub mod error;
 mod escalation;
 mod eviction;
+pub mod fairness;
 mod follower;
+mod health;
 pub mod impersonation;
 mod intake;
 pub mod jwt;

@@ -100,7 +100,7 @@ impl Policy {
 
     fn read<T>(&self, read: impl FnOnce(&Book) -> T) -> Result<T, Status> {
         let book = self.book.as_ref().ok_or_else(Status::no_such_resource)?;
-        book.read(|book| read(book))
+        book.view(read)
     }
 }
 

@@ -119,7 +119,10 @@ impl Api {
                 at: Some(at),
                 count: options.limit.is_some() && selection.is_everything(),
             };
-            let page = self.storage().list(&call.resource, &request).map_err(expired)?;
+            let page = self
+                .storage()
+                .list(&call.resource, &request)
+                .map_err(|status| expired(status, options.continue_token.is_some()))?;
             let stored = page.items.iter().map(|entry| Ok(storage::decode(entry)?.object));
             let mut shown = stored.collect::<Result<Vec<_>, Status>>()?;
             self.present_list(call, &mut shown).await?;
@@ -149,14 +152,16 @@ impl Api {
 }
 
 /// A page of a revision that is no longer kept has upstream's own words.
-fn expired(status: Status) -> Status {
+fn expired(status: Status, continued: bool) -> Status {
     if status.code() != 410 {
         return status;
     }
-    Status::expired(
+    Status::expired(if continued {
         "The provided continue parameter is too old to display a consistent list result. Start a new list without \
-         the continue parameter.",
-    )
+         the continue parameter."
+    } else {
+        "The resourceVersion for the provided list is too old."
+    })
 }
 
 #[cfg(test)]

@@ -70,8 +70,13 @@ pub struct ResourceRequest {
 /// Where a request goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Target {
-    /// `/livez`, `/readyz`, `/healthz` and the checks below them.
-    Health,
+    /// `/livez`, `/readyz`, `/healthz` (without the slash), and perhaps one of the checks below it.
+    Health {
+        /// Which of them.
+        of: &'static str,
+        /// The check.
+        check: Option<String>,
+    },
     /// `/version`.
     Version,
     /// `/.well-known/openid-configuration`: who signs the tokens of service accounts.
@@ -109,7 +114,9 @@ pub fn parse(method: &Method, uri: &Uri) -> Result<Target, Error> {
     let parts = raw[..own].iter().map(|part| segment(part)).collect::<Result<Vec<_>, _>>()?;
     let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
     let target = match parts.as_slice() {
-        ["livez" | "readyz" | "healthz", ..] => Target::Health,
+        ["livez", check @ ..] if check.len() < 2 => health("livez", check),
+        ["readyz", check @ ..] if check.len() < 2 => health("readyz", check),
+        ["healthz", check @ ..] if check.len() < 2 => health("healthz", check),
         ["version"] => Target::Version,
         [".well-known", "openid-configuration"] => Target::Issuer,
         ["openid", "v1", "jwks"] => Target::Keys,
@@ -129,6 +136,10 @@ pub fn parse(method: &Method, uri: &Uri) -> Result<Target, Error> {
         return Ok(target);
     }
     Err(Error::Method { method: method.to_string(), path: path.to_owned() })
+}
+
+fn health(of: &'static str, check: &[&str]) -> Target {
+    Target::Health { of, check: check.first().map(|check| (*check).to_owned()) }
 }
 
 /// How many segments follow `proxy` in a path: they are for whom the request is passed on to, and not looked into.

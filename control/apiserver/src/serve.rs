@@ -27,6 +27,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::audit::Peer;
 use crate::authenticate::{Authenticated, certificate_user};
 use crate::pki::Credential;
 use crate::service::ResponseBody;
@@ -219,6 +220,7 @@ impl Client {
             if let Some(user) = &user {
                 request.extensions_mut().insert(user.clone());
             }
+            request.extensions_mut().insert(Peer(peer));
             let open = Open::new(&requests);
             let (mut service, stranger) = (service.clone(), stranger.clone());
             async move {

@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -22,11 +22,15 @@ use xebec_machinery::resource::{Resource, Scale};
 use xebec_machinery::status::{Status, deleted};
 
 use crate::api::Api;
+use crate::audit::{Audit, Event};
 use crate::authenticate::{Authenticated, Tokens};
 use crate::authorizer::Asked;
 use crate::call::Call;
 use crate::codec::{self, Decoded};
+use crate::compression;
 use crate::delete::{DeleteOptions, Deleted};
+use crate::fairness::{self, Fairness, Seat};
+use crate::health;
 use crate::impersonation;
 use crate::jwt::Signer;
 use crate::object;
@@ -60,12 +64,28 @@ struct Parts {
     pods: Arc<dyn Pods>,
     address: String,
     openapi: OpenApi,
+    fairness: Arc<Fairness>,
+    audit: OnceLock<Audit>,
 }
 
 /// An answer before it is HTTP.
 enum Answer {
     Object { code: u16, object: Value, warnings: Vec<String> },
     Raw(Response<ResponseBody>),
+}
+
+/// What becomes known of a request on its way.
+struct Course {
+    notes: Arc<Notes>,
+    event: Event,
+    /// Held until the answer is written down.
+    seat: Option<Seat>,
+}
+
+impl Course {
+    fn begin(head: &http::request::Parts) -> Self {
+        Self { notes: Arc::default(), event: Event::begin(head), seat: None }
+    }
 }
 
 impl Answer {
@@ -77,7 +97,19 @@ impl Answer {
 impl Service {
     /// The API, who may come in by token, who knows the pods' output, and the address that clients are told.
     pub fn new(api: Api, tokens: Tokens, pods: Arc<dyn Pods>, address: String) -> Self {
-        Self { parts: Arc::new(Parts { api, tokens, pods, address, openapi: OpenApi::default() }) }
+        let (openapi, fairness) = (OpenApi::default(), Fairness::new(fairness::Limits::default()));
+        Self {
+            parts: Arc::new(Parts { api, tokens, pods, address, openapi, fairness, audit: OnceLock::new() }),
+        }
+    }
+
+    /// From now on, each request is told to this log.
+    ///
+    /// # Errors
+    ///
+    /// There is a log already; this one is given back.
+    pub fn set_audit(&self, audit: Audit) -> Result<(), Audit> {
+        self.parts.audit.set(audit)
     }
 
     /// The verbs beneath.
@@ -92,8 +124,13 @@ impl Service {
     {
         let pretty =
             request.uri().query().is_some_and(|query| query.split('&').any(|pair| pair == "pretty=true"));
-        let (notes, mut known) = (Arc::new(Notes::default()), false);
-        let answer = self.route(request, &notes, &mut known).await;
+        let gzip = compression::accepted(request.headers());
+        let (head, body) = request.into_parts();
+        let mut course = Course::begin(&head);
+        let answer = self.route(Request::from_parts(head, body), &mut course).await;
+        let notes = &course.notes;
+        let is_stream = course.event.object.is_some() && matches!(answer, Ok(Answer::Raw(_)));
+        let failure = answer.as_ref().err().cloned();
         let mut response = match answer {
             Ok(Answer::Raw(response)) => response,
             Ok(Answer::Object { code, object, warnings }) => {
@@ -109,18 +146,19 @@ impl Service {
                 response
             }
         };
-        if known {
+        if gzip {
+            response = compression::packed(response).await;
+        }
+        if course.event.user.as_ref().is_some_and(|user| user.name != ANONYMOUS) {
             response.extensions_mut().insert(Authenticated);
+        }
+        if let Some(audit) = self.parts.audit.get() {
+            audit.tell(&course.event, is_stream, response.status().as_u16(), failure.as_ref()).await;
         }
         response
     }
 
-    async fn route<B>(
-        &self,
-        request: Request<B>,
-        notes: &Arc<Notes>,
-        known: &mut bool,
-    ) -> Result<Answer, Status>
+    async fn route<B>(&self, request: Request<B>, course: &mut Course) -> Result<Answer, Status>
     where
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -129,17 +167,24 @@ impl Service {
         let own = [service_account::ISSUER.to_owned()];
         let signed = |token: &str| self.bearer(token, &own).map(|(user, _)| user);
         let user = self.parts.tokens.user(request.headers(), certificate, signed)?;
-        *known = user.name != ANONYMOUS;
+        course.event.user = Some(user.clone());
         let policy = self.api().policy();
         let user = impersonation::acting(user, request.headers(), |user, asked| policy.decide(user, asked))?;
         let method = request.method().as_str().to_ascii_lowercase();
         let path = request.uri().path();
         let target = parse(request.method(), request.uri());
+        if course.event.user.as_ref() != Some(&user) {
+            course.event.acting = Some(user.clone());
+        }
+        if let Ok(Target::Resource(asked)) = &target {
+            course.event.concerns(asked);
+        }
         // Who may not ask for a path does not learn whether there is such a one.
         let asked = target
             .as_ref()
             .map_or(Asked::Path { verb: &method, path }, |target| Asked::of(&method, path, target));
         let decision = policy.decide(&user, &asked)?;
+        course.event.decision = Some(decision.clone());
         if !decision.allowed {
             return Err(asked.refuse(&user, &decision.reason));
         }
@@ -149,7 +194,10 @@ impl Service {
         let resources = served.resources();
         let found = |document: Option<Value>| document.ok_or_else(Status::no_such_resource);
         let document = match target {
-            Target::Health => return Ok(Answer::Raw(plain(StatusCode::OK, "ok"))),
+            Target::Health { of, check } => {
+                let query = request.uri().query().unwrap_or_default();
+                return Ok(Answer::Raw(health::answer(self.api(), of, check.as_deref(), query)?));
+            }
             Target::Version => version(),
             Target::Issuer => service_account::discovery(self.signer()?, &self.parts.address),
             Target::Keys => {
@@ -179,9 +227,9 @@ impl Service {
             Target::Resource(asked) => {
                 let agent = request.headers().get(USER_AGENT).and_then(|agent| agent.to_str().ok());
                 let mut call = Call::new(*asked, &served, user, agent.unwrap_or_default())?;
-                call.notes = notes.clone();
+                call.notes = course.notes.clone();
                 drop(served);
-                return self.resource(call, request).await;
+                return self.resource(call, request, course).await;
             }
         };
         Ok(Answer::object(200, document))
@@ -207,7 +255,12 @@ impl Service {
         self.parts.tokens.signer().ok_or_else(missing)
     }
 
-    async fn resource<B>(&self, call: Call, request: Request<B>) -> Result<Answer, Status>
+    async fn resource<B>(
+        &self,
+        call: Call,
+        request: Request<B>,
+        course: &mut Course,
+    ) -> Result<Answer, Status>
     where
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -232,12 +285,19 @@ impl Service {
         let api = self.api();
         if let Some(name) = call.request.subresource.clone() {
             let bytes = codec::read(&head.headers, body).await?;
+            course.seat = Some(self.seat(&call).await?);
             return self.subresource(&call, &name, &head.headers, &bytes, head.uri.query()).await;
         }
         let verb = call.request.verb;
         if !call.resource.verbs.iter().any(|own| **own == *verb.as_str()) {
             return Err(Status::method_not_allowed(call.qualified(), verb.as_str()));
         }
+        // Whoever is slow to send keeps no seat from others.
+        let bytes = match verb {
+            Verb::Get | Verb::List | Verb::Watch => Bytes::new(),
+            _ => codec::read(&head.headers, body).await?,
+        };
+        course.seat = Some(self.seat(&call).await?);
         match verb {
             Verb::Get => {
                 let mut view = View::negotiate(&call, &accept, &include, Endpoint::Object)?;
@@ -257,7 +317,6 @@ impl Service {
                 Ok(Answer::Raw(response))
             }
             Verb::Create => {
-                let bytes = codec::read(&head.headers, body).await?;
                 let decoded = codec::decode(codec::media_type(&head.headers), &bytes, &call.resource.kind)?;
                 if review::is_review(&call) {
                     let authenticate = |token: &str, audiences: &[String]| self.bearer(token, audiences);
@@ -269,23 +328,25 @@ impl Service {
                 Ok(shown(view, api.create(&call, decoded).await?))
             }
             Verb::Update => {
-                let bytes = codec::read(&head.headers, body).await?;
                 let decoded = codec::decode(codec::media_type(&head.headers), &bytes, &call.resource.kind)?;
                 let view = View::negotiate(&call, &accept, &include, Endpoint::Object)?;
                 Ok(shown(view, api.update(&call, Part::Main, decoded).await?))
             }
             Verb::Patch => {
-                let bytes = codec::read(&head.headers, body).await?;
                 let view = View::negotiate(&call, &accept, &include, Endpoint::Object)?;
                 let media = codec::media_type(&head.headers);
                 Ok(shown(view, api.patch(&call, Part::Main, media, &bytes).await?))
             }
             Verb::Delete | Verb::DeleteCollection => {
-                let bytes = codec::read(&head.headers, body).await?;
                 let options = delete_options(&call, &head.headers, &bytes)?;
                 self.delete(&call, &options).await
             }
         }
+    }
+
+    /// Waits for its turn.
+    async fn seat(&self, call: &Call) -> Result<Seat, Status> {
+        self.parts.fairness.enter(&call.user.name, fairness::width(&call.request)).await
     }
 
     async fn delete(&self, call: &Call, options: &DeleteOptions) -> Result<Answer, Status> {
@@ -384,6 +445,7 @@ impl Service {
 
 fn document_response(document: &Document) -> Response<ResponseBody> {
     let mut response = Response::new(whole(document.bytes.clone()));
+    response.extensions_mut().insert(compression::Own);
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(document.media));
     if let Ok(tag) = HeaderValue::from_str(&format!("\"{}\"", document.fingerprint)) {
@@ -440,6 +502,15 @@ fn discover(accept: &str, resources: &[Arc<Resource>], root: Root) -> Result<Opt
     Ok(Some(Answer::Raw(response)))
 }
 
+/// The machine's architecture, by the name that Go has for it.
+const ARCHITECTURE: &str = if cfg!(target_arch = "x86_64") {
+    "amd64"
+} else if cfg!(target_arch = "aarch64") {
+    "arm64"
+} else {
+    std::env::consts::ARCH
+};
+
 fn version() -> Value {
     json!({
         "major": "1",
@@ -450,7 +521,7 @@ fn version() -> Value {
         "buildDate": "",
         "goVersion": "",
         "compiler": "rustc",
-        "platform": concat!("linux/", "amd64"),
+        "platform": format!("linux/{ARCHITECTURE}"),
     })
 }
 
@@ -459,23 +530,23 @@ pub(crate) fn whole(bytes: impl Into<Bytes>) -> ResponseBody {
     Full::new(bytes.into()).map_err(|never| match never {}).boxed_unsync()
 }
 
-fn plain(code: StatusCode, text: &'static str) -> Response<ResponseBody> {
-    let mut response = Response::new(whole(text));
-    *response.status_mut() = code;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
-    response
+/// A warning as a header. It may have letters of any script, and no line ends.
+fn warned(text: &str) -> Option<HeaderValue> {
+    let plain: String = text.chars().filter(|letter| !letter.is_control()).collect();
+    let text = plain.replace('\\', "\\\\").replace('"', "\\\"");
+    HeaderValue::from_bytes(format!("299 - \"{text}\"").as_bytes()).ok()
 }
 
 fn written(code: u16, object: &Value, warnings: &[String], pretty: bool) -> Response<ResponseBody> {
     let bytes = if pretty { serde_json::to_vec_pretty(object) } else { serde_json::to_vec(object) };
     let mut response = Response::new(whole(bytes.unwrap_or_default()));
+    response.extensions_mut().insert(compression::Own);
     *response.status_mut() = StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(HeaderName::from_static("cache-control"), HeaderValue::from_static("no-cache, private"));
     for warning in warnings {
-        let text = warning.replace('\\', "\\\\").replace('"', "\\\"");
-        if let Ok(value) = HeaderValue::from_str(&format!("299 - \"{text}\"")) {
+        if let Some(value) = warned(warning) {
             headers.append(WARNING, value);
         }
     }

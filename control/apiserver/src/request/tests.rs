@@ -63,7 +63,10 @@ fn a_method_that_means_nothing_is_refused() {
 
 #[test]
 fn discovery_health_and_documents_have_their_own_targets() {
-    assert_eq!(ask("GET", "/readyz/ping"), Ok(Target::Health));
+    assert_eq!(
+        ask("GET", "/readyz/ping"),
+        Ok(Target::Health { of: "readyz", check: Some("ping".to_owned()) })
+    );
     assert_eq!(ask("GET", "/api"), Ok(Target::CoreVersions));
     assert_eq!(ask("GET", "/apis/"), Ok(Target::Groups));
     assert_eq!(ask("GET", "/apis/apps"), Ok(Target::Group("apps".into())));

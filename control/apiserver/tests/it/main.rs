@@ -16,6 +16,7 @@ mod rbac;
 mod relays;
 mod rules;
 mod server;
+mod service;
 mod service_accounts;
 mod services;
 mod sockets;
