@@ -1,6 +1,8 @@
 //! What happens to an object between the request and the store: what the server fills in, what a write may not touch, and
 //! what is refused.
 
+use std::borrow::Cow;
+
 use serde_json::{Value, json};
 use uuid::Uuid;
 use xebec_machinery::apply::{self, FieldSet, UpdateRequest};
@@ -12,7 +14,7 @@ use xebec_machinery::structural::{Change, Structural, Verdict};
 use xebec_machinery::{canonical, defaults, preparation, validation};
 
 use crate::call::Call;
-use crate::object;
+use crate::{convert, object};
 
 /// Which part of an object a write is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -239,9 +241,9 @@ pub fn validate_create(call: &Call, new: &Value) -> Result<(), Status> {
         Some(structural) => errors = judge(call, structural, new, Change::Create, errors).errors,
         None => errors.extend(validation::validate_create(
             &call.resource.group,
-            &call.version().name,
+            &call.resource.storage,
             &call.resource.kind,
-            new,
+            &at_rest(call, new),
         )),
     }
     refuse(call, new, &errors)
@@ -261,15 +263,25 @@ pub fn validate_update(call: &Call, old: &Value, new: &Value, part: Part) -> Res
         // What a subresource writes is not judged with what its clients cannot change.
         None if matches!(part, Part::Main | Part::Scale) => errors.extend(validation::validate_update(
             &call.resource.group,
-            &call.version().name,
+            &call.resource.storage,
             &call.resource.kind,
-            old,
-            new,
+            &at_rest(call, old),
+            &at_rest(call, new),
         )),
         None => {}
     }
     refuse(call, new, &errors)?;
     Ok(warnings)
+}
+
+/// An object of a built-in kind in the version in which it rests, whose rules hold for all of them.
+fn at_rest<'a>(call: &Call, object: &'a Value) -> Cow<'a, Value> {
+    if call.version().name == call.resource.storage {
+        return Cow::Borrowed(object);
+    }
+    let mut resting = object.clone();
+    convert::to_storage(&call.resource, &mut resting);
+    Cow::Owned(resting)
 }
 
 /// Everything that is to be said of a custom resource; `errors` are what is wrong with its metadata.

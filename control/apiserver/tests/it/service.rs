@@ -180,3 +180,43 @@ async fn a_warning_may_be_in_any_script() {
     let warning = String::from_utf8(response.headers()["warning"].as_bytes().to_vec()).unwrap();
     assert_eq!(warning, "299 - \"unknown field \\\"größe\\\"\"");
 }
+
+#[tokio::test]
+async fn an_autoscaler_is_served_in_both_of_its_versions() {
+    let server = Server::start().await;
+    let first = "/apis/autoscaling/v1/namespaces/default/horizontalpodautoscalers";
+    let second = "/apis/autoscaling/v2/namespaces/default/horizontalpodautoscalers";
+    let scaler = json!({
+        "apiVersion": "autoscaling/v1", "kind": "HorizontalPodAutoscaler", "metadata": {"name": "a"},
+        "spec": {
+            "maxReplicas": 5, "targetCPUUtilizationPercentage": 70,
+            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "a"},
+        },
+    });
+    let (code, made) = server.create(first, &scaler).await;
+    assert_eq!(code, 201, "{made}");
+    assert_eq!((&made["apiVersion"], &made["spec"]["minReplicas"]), (&json!("autoscaling/v1"), &json!(1)));
+    assert_eq!(made["spec"]["targetCPUUtilizationPercentage"], 70);
+    let (_, seen) = server.get(&format!("{second}/a")).await;
+    let metric = json!({
+        "type": "Resource",
+        "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 70}},
+    });
+    assert_eq!((&seen["apiVersion"], &seen["spec"]["metrics"]), (&json!("autoscaling/v2"), &json!([metric])));
+    let patch = json!({"spec": {"targetCPUUtilizationPercentage": 50}});
+    let (code, _) =
+        server.send(Method::PATCH, &format!("{first}/a"), "application/merge-patch+json", &patch).await;
+    assert_eq!(code, 200);
+    let (_, seen) = server.get(&format!("{second}/a")).await;
+    assert_eq!(seen["spec"]["metrics"][0]["resource"]["target"]["averageUtilization"], 50, "{seen}");
+    let wrong = json!({"spec": {"maxReplicas": 0}});
+    let (code, answer) =
+        server.send(Method::PATCH, &format!("{first}/a"), "application/merge-patch+json", &wrong).await;
+    assert_eq!(code, 422, "{answer}");
+    let (_, group) = server.get("/apis/autoscaling").await;
+    assert_eq!(group["preferredVersion"]["version"], "v2", "{group}");
+    assert_eq!(group["versions"].as_array().unwrap().len(), 2);
+    let (_, kinds) = server.get("/apis/autoscaling/v1").await;
+    let named = |name: &str| kinds["resources"].as_array().unwrap().iter().any(|own| own["name"] == name);
+    assert!(named("horizontalpodautoscalers") && named("horizontalpodautoscalers/status"), "{kinds}");
+}
