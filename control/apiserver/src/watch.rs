@@ -13,7 +13,7 @@ use futures::{Stream, StreamExt as _, stream};
 use serde_json::{Value, json};
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
-use xebec_machinery::resource::Conversion;
+use xebec_machinery::crd::Conversion;
 use xebec_machinery::status::{Reason, Status};
 use xebec_store::{Entry, Error, Event, EventKind, ListRequest, Revision};
 
