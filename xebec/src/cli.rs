@@ -9,7 +9,7 @@ use clap_complete::Shell;
 
 use crate::demo::Demo;
 use crate::output::OutputArgs;
-use crate::{image, pull, push, status, up};
+use crate::{image, pull, push, status, up, why};
 
 /// The cloud-native platform in one program.
 #[derive(Debug, Parser)]
@@ -30,6 +30,8 @@ enum Command {
     Demo(DemoArgs),
     /// Say which parts of a running instance answer, and where.
     Status(StatusArgs),
+    /// Say what the gateway would do with a request: its listener, route, filters and backend, and what other routes lack.
+    Why(why::WhyArgs),
     /// Make images and bring them into a registry.
     #[command(subcommand)]
     Image(image::ImageCommand),
@@ -59,6 +61,9 @@ pub(crate) struct UpArgs {
     /// Where metrics and health are served; port 0 picks a free one.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9080")]
     pub(crate) console: SocketAddr,
+    /// Where the gateway tells each request as a line of JSON: a file that lines are added to, or - for stdout.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) access_log: Option<PathBuf>,
     /// The parts to run, all others being left out.
     #[arg(long, value_name = "LIST", value_delimiter = ',', conflicts_with = "without")]
     pub(crate) only: Vec<Part>,
@@ -134,6 +139,7 @@ impl Cli {
             Command::Up(args) => up::run(args, None).await,
             Command::Demo(DemoArgs { up, port }) => up::run(up, Some(Demo { port })).await,
             Command::Status(args) => status::run(&args).await,
+            Command::Why(args) => why::run(&args).await,
             Command::Image(command) => image::run(command).await,
             Command::Push(args) => push::run(args).await,
             Command::Pull(args) => pull::run(args).await,

@@ -5,6 +5,7 @@ mod cluster;
 mod console;
 mod demo;
 mod doors;
+mod gateways;
 mod images;
 mod kubectl;
 mod running;
