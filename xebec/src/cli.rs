@@ -10,7 +10,7 @@ use clap_complete::Shell;
 use crate::controllers::{self, ControllersArgs};
 use crate::demo::Demo;
 use crate::output::OutputArgs;
-use crate::{image, pull, push, status, up};
+use crate::{image, pull, push, status, up, why};
 
 /// The cloud-native platform in one program.
 #[derive(Debug, Parser)]
@@ -33,6 +33,8 @@ enum Command {
     Controllers(ControllersArgs),
     /// Say which parts of a running instance answer, and where.
     Status(StatusArgs),
+    /// Say what the gateway would do with a request: its listener, route, filters and backend, and what other routes lack.
+    Why(why::WhyArgs),
     /// Make images and bring them into a registry.
     #[command(subcommand)]
     Image(image::ImageCommand),
@@ -65,6 +67,9 @@ pub(crate) struct UpArgs {
     /// A file to which each request to the API is told, one line of JSON each (audit.k8s.io/v1, level Metadata).
     #[arg(long, value_name = "FILE")]
     pub(crate) audit: Option<PathBuf>,
+    /// Where the gateway tells each request as a line of JSON: a file that lines are added to, or - for stdout.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) access_log: Option<PathBuf>,
     /// The parts to run, all others being left out.
     #[arg(long, value_name = "LIST", value_delimiter = ',', conflicts_with = "without")]
     pub(crate) only: Vec<Part>,
@@ -152,6 +157,7 @@ impl Cli {
             Command::Demo(DemoArgs { up, port }) => up::run(up, Some(Demo { port })).await,
             Command::Controllers(args) => controllers::run(args).await,
             Command::Status(args) => status::run(&args).await,
+            Command::Why(args) => why::run(&args).await,
             Command::Image(command) => image::run(command).await,
             Command::Push(args) => push::run(args).await,
             Command::Pull(args) => pull::run(args).await,

@@ -13,6 +13,7 @@ use kube::{Api, Client, ResourceExt as _};
 use tokio_util::sync::CancellationToken;
 use xebec_api::gateway::{BUNDLE_VERSION, definitions};
 use xebec_gateway::{Options, Pool, served_port};
+use xebec_proxy::access::AccessLog;
 use xebec_proxy::config::{SessionKey, TrustRoots};
 use xebec_proxy::proxy::{Limits, Proxy};
 
@@ -31,7 +32,7 @@ const NET_BIND_SERVICE: u32 = 10;
 
 /// Where a listener of the demo's Gateway with this port is served.
 pub(crate) fn served(port: u16) -> SocketAddr {
-    SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), served_port(port, opens_low_ports()))
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port_served(port))
 }
 
 /// Makes the Gateway API's kinds known as this program serves them, where a user has not brought their own definitions.
@@ -102,9 +103,22 @@ pub(crate) fn options(pool: Ipv4Addr, data: &Path) -> Result<Options> {
     Ok(Options { pool, privileged: opens_low_ports(), session_key: session_key(data)? })
 }
 
+/// The engine, which tells each request to the log.
+pub(crate) fn engine(log: Option<AccessLog>) -> Proxy {
+    match log {
+        None => Proxy::new(Limits::default()),
+        Some(log) => Proxy::with_access_log(Limits::default(), log),
+    }
+}
+
 /// Serves gateways until the platform stops.
-pub(crate) async fn run(client: Client, options: Options, stop: CancellationToken) {
-    xebec_gateway::run(client, Proxy::new(Limits::default()), options, system_roots(), stop).await;
+pub(crate) async fn run(client: Client, engine: Proxy, options: Options, stop: CancellationToken) {
+    xebec_gateway::run(client, engine, options, system_roots(), stop).await;
+}
+
+/// The port at which a listener's port is served.
+pub(crate) fn port_served(port: u16) -> u16 {
+    served_port(port, opens_low_ports())
 }
 
 /// The key of the directory, made where there is none. Whoever reads it can choose the endpoint of any session.

@@ -17,7 +17,7 @@ use crate::metrics::Metrics;
 use crate::node;
 use crate::parts::{Parts, Stage};
 use crate::pods::LocalPods;
-use crate::{api, console, gateway, shutdown};
+use crate::{access_log, api, console, gateway, shutdown};
 
 /// Runs the platform until a signal ends it, or a part ends on its own.
 pub(crate) async fn run(args: UpArgs, demo: Option<Demo>) -> Result<()> {
@@ -106,7 +106,17 @@ async fn serve(
                 }
                 let stop = parts.clients.stop();
                 let options = gateway::options(berth.gateways(), data.path())?;
-                parts.clients.spawn("gateway", gateway::run(client, options, stop));
+                let log = match args.access_log.as_deref().map(access_log::open).transpose()? {
+                    None => None,
+                    Some((log, writer)) => {
+                        let writing = access_log::write(writer, parts.servers.stop());
+                        parts.servers.spawn("access-log", writing);
+                        Some(log)
+                    }
+                };
+                let engine = gateway::engine(log.clone());
+                metrics.observe(&engine, log);
+                parts.clients.spawn("gateway", gateway::run(client, engine, options, stop));
                 continue;
             }
             Part::Node => {

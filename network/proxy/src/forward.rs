@@ -19,7 +19,8 @@ use crate::body::Body;
 use crate::carry::{Carrying, body_refusal, late};
 use crate::config::{Action, Backend, BackendProtocol, BackendTls, Retry, Route, Target, choose};
 use crate::hop::{self, Origin};
-use crate::http1::client::{Ask, Connection};
+use crate::http1::client::{Ask, Asking, Connection};
+use crate::http1::interim::Interim;
 use crate::limits::Limits;
 use crate::pool::{Destination, Pool};
 use crate::replay::{self, Kept};
@@ -34,6 +35,8 @@ use crate::{authorization, cors, filter, mirror, path, session};
 /// The longest wait between two attempts.
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
 
+/// What a client is told whose request took too long.
+const TOO_LATE: &str = "the request took longer than its route allows";
 /// What a client is told whose request no route takes.
 pub(crate) const NO_ROUTE: &str = "no route of this listener matches the request";
 
@@ -50,6 +53,8 @@ pub(crate) struct Asked<'a> {
     pub(crate) parts: Parts,
     pub(crate) body: Body,
     pub(crate) ask: Ask,
+    /// Where interim answers go, if the client takes them.
+    pub(crate) interim: Option<Interim>,
 }
 
 /// How far a request came.
@@ -59,6 +64,8 @@ struct Course<'s> {
     /// The place of the backend among the route's.
     backend: Option<usize>,
     endpoint: Option<SocketAddr>,
+    /// When the route's time is over, if it has a limit.
+    end: Option<Instant>,
 }
 
 /// Carries requests.
@@ -173,7 +180,7 @@ impl Forwarder {
             Answer::Upgrade(response, _) => response.status(),
         };
         let took = begun.elapsed();
-        let Course { placed, backend, endpoint } = course;
+        let Course { placed, backend, endpoint, .. } = course;
         placed.map_or(self.traffic.unrouted(), |placed| placed.counters.of(backend)).add(status, took);
         if let (Some(log), Some(access)) = (&self.log, access) {
             let route = placed.map(|placed| Arc::clone(&placed.route.id));
@@ -210,6 +217,7 @@ impl Forwarder {
         };
         let route = &placed.route;
         course.placed = Some(placed);
+        course.end = route.timeouts.request.map(|limit| Instant::now() + limit);
         let Some(rules) = &route.cors else { return self.act(route, asked, course).await };
         if let Some(answer) = cors::preflight(rules, &asked.parts) {
             return Answer::Response(answer);
@@ -225,7 +233,12 @@ impl Forwarder {
     async fn act(self: &Arc<Self>, route: &Route, mut asked: Asked<'_>, course: &mut Course<'_>) -> Answer {
         if let Some(rules) = &route.authorization {
             // Boxed, so that a request that needs none does not hold its room.
-            match Box::pin(authorization::ask(self, rules, &mut asked)).await {
+            let asking = Box::pin(authorization::ask(self, rules, &mut asked));
+            let said = match course.end {
+                None => asking.await,
+                Some(end) => timeout_at(end, asking).await.unwrap_or_else(|_| Err(late(TOO_LATE))),
+            };
+            match said {
                 Ok(Verdict::Passes(headers)) => authorization::take(rules, headers, &mut asked.parts),
                 Ok(Verdict::Refused(response)) => return Answer::Response(*response),
                 Err(refusal) => return Answer::Response(refusal.into()),
@@ -252,7 +265,7 @@ impl Forwarder {
         asked: Asked<'_>,
         course: &mut Course<'_>,
     ) -> Result<Answer, Refusal> {
-        let Asked { origin, parts: mut request, mut body, mut ask } = asked;
+        let Asked { origin, parts: mut request, mut body, mut ask, interim } = asked;
         let turn = self.turn();
         let failed = |reason| Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, reason);
         let known = match &route.session {
@@ -283,7 +296,7 @@ impl Forwarder {
             turn,
             tried: AtomicUsize::new(0),
             request: &request,
-            ask,
+            asking: Asking { ask, interim: interim.as_ref() },
             attempt_limit: route.timeouts.backend_request,
             http2: backend.protocol == BackendProtocol::H2c,
         };
@@ -296,18 +309,14 @@ impl Forwarder {
             }
         };
         let carried = std::pin::pin!(carried);
-        let answer = match route.timeouts.request {
+        let answer = match course.end {
             None => carried.await,
-            Some(limit) => {
-                let end = Instant::now() + limit;
-                let late = |_| Err(late("the request took longer than its route allows"));
-                match timeout_at(end, carried).await.unwrap_or_else(late) {
-                    Ok(Answer::Response(response)) => {
-                        Ok(Answer::Response(response.map(|body| body.limited(end))))
-                    }
-                    other => other,
+            Some(end) => match timeout_at(end, carried).await.unwrap_or_else(|_| Err(late(TOO_LATE))) {
+                Ok(Answer::Response(response)) => {
+                    Ok(Answer::Response(response.map(|body| body.limited(end))))
                 }
-            }
+                other => other,
+            },
         };
         course.endpoint = endpoints.get(tried.load(Ordering::Relaxed)).copied();
         let mut answer = answer?;
@@ -373,7 +382,7 @@ impl Forwarder {
             turn,
             tried: AtomicUsize::new(0),
             request: &request,
-            ask: Ask::default(),
+            asking: Asking { ask: Ask::default(), interim: None },
             attempt_limit: Some(self.exchange_idle),
             http2: backend.protocol == BackendProtocol::H2c,
         };

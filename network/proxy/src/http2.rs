@@ -98,7 +98,7 @@ async fn answer(site: &Site, request: Request<Incoming>) -> Response<Body> {
         }
     };
     let state = site.state();
-    let asked = Asked { origin: &site.origin, parts, body, ask: Ask::default() };
+    let asked = Asked { origin: &site.origin, parts, body, ask: Ask::default(), interim: None };
     match site.forwarder.answer(&state, asked).await {
         Answer::Response(response) => response,
         Answer::Upgrade(..) => {

@@ -7,6 +7,7 @@ mod controllers;
 mod corpus;
 mod demo;
 mod doors;
+mod gateways;
 mod images;
 mod kubectl;
 mod running;
