@@ -167,7 +167,7 @@ impl Slot {
         tokio::time::sleep(timing.delay).await;
         loop {
             let outcome = self.attempt(kind, probe, target, true).await;
-            if let Some(verdict) = tally.note(outcome) {
+            if let Some(verdict) = outcome.and_then(|outcome| tally.note(outcome)) {
                 return verdict;
             }
             tokio::time::sleep(timing.period).await;
@@ -181,7 +181,7 @@ impl Slot {
         tokio::time::sleep(timing.delay).await;
         loop {
             let outcome = self.attempt("Liveness", probe, target, true).await;
-            if tally.note(outcome) == Some(false) {
+            if outcome.and_then(|outcome| tally.note(outcome)) == Some(false) {
                 return cause("liveness", probe);
             }
             tokio::time::sleep(timing.period).await;
@@ -199,19 +199,27 @@ impl Slot {
             let is_eager = eager > 0 && !self.look(|progress| progress.ready);
             eager = eager.saturating_sub(1);
             let outcome = self.attempt("Readiness", probe, target, !is_eager).await;
-            if let Some(verdict) = tally.note(outcome) {
+            if let Some(verdict) = outcome.and_then(|outcome| tally.note(outcome)) {
                 self.change(|progress| progress.ready = verdict);
             }
-            let pause = if is_eager && !outcome { EAGER.0 } else { timing.period };
+            let pause = if is_eager && outcome != Some(true) { EAGER.0 } else { timing.period };
             tokio::time::sleep(pause.min(timing.period)).await;
         }
     }
 
-    async fn attempt(&self, kind: &'static str, probe: &Probe, target: &Target<'_>, tell: bool) -> bool {
+    /// Whether a probe came out well. Nothing where it could not be made, which says nothing of the container.
+    async fn attempt(
+        &self,
+        kind: &'static str,
+        probe: &Probe,
+        target: &Target<'_>,
+        tell: bool,
+    ) -> Option<bool> {
         let failed = match handler::probe(probe, target).await {
-            Ok(()) => return true,
+            Ok(()) => return Some(true),
             Err(failed) => failed,
         };
+        let outcome = matches!(failed, Failed::Refused(_)).then_some(false);
         if tell {
             let message = match failed {
                 Failed::Refused(why) => format!("{kind} probe failed: {why}"),
@@ -219,7 +227,7 @@ impl Slot {
             };
             self.note(Kind::Warning, "Unhealthy", message);
         }
-        false
+        outcome
     }
 }
 
