@@ -19,6 +19,7 @@ mod grpc_health;
 mod handler;
 mod heartbeat;
 mod image;
+mod log_writer;
 pub mod logs;
 mod machine;
 mod place;
