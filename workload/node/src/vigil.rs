@@ -82,20 +82,35 @@ impl Slot {
             }
         };
         self.note(Kind::Normal, "Killing", message);
-        let grace = match cause {
-            Cause::Stop => self.life.grace(),
-            _ => grace.unwrap_or_else(|| self.own_grace()),
-        };
+        let is_stop = matches!(cause, Cause::Stop);
+        let grace = if is_stop { self.life.grace() } else { grace.unwrap_or_else(|| self.own_grace()) };
         let until = Instant::now() + grace;
+        // Only the pod's whole time can become shorter.
+        let time_is_up = async {
+            if is_stop {
+                self.life.time_is_up().await;
+            } else {
+                tokio::time::sleep_until(until).await;
+            }
+        };
+        let mut time_is_up = std::pin::pin!(time_is_up);
         if !grace.is_zero() {
+            let is_up = tokio::select! {
+                end = &mut ended => return end,
+                () = &mut time_is_up => true,
+                () = self.pre_stop(target) => false,
+            };
+            halt.ask();
+            let last_moment = tokio::time::sleep(LAST_MOMENT.min(grace));
+            let whole = async {
+                if !is_up {
+                    time_is_up.await;
+                }
+                last_moment.await;
+            };
             tokio::select! {
                 end = &mut ended => return end,
-                _ = tokio::time::timeout_at(until, self.pre_stop(target)) => {}
-            }
-            halt.ask();
-            let until = until.max(Instant::now() + LAST_MOMENT.min(grace));
-            if let Ok(end) = tokio::time::timeout_at(until, &mut ended).await {
-                return end;
+                () = whole => {}
             }
         }
         halt.force();
