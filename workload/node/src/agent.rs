@@ -24,7 +24,7 @@ use crate::event::{Kind, Recorder, Source, pod_reference};
 use crate::pod::{Life, pod_id};
 use crate::pull::Pulls;
 use crate::scheduler::Load;
-use crate::{Error, heartbeat, scheduler, taint, volumes};
+use crate::{Error, heartbeat, litter, scheduler, taint, volumes};
 
 /// How long pods may take to end when the node ends.
 const DRAIN: Duration = Duration::from_secs(8);
@@ -147,6 +147,7 @@ pub async fn run(client: Client, options: Options, shutdown: CancellationToken) 
         addresses: Mutex::default(),
     });
     let beating = tokio::spawn(heartbeat::beat(node.clone()));
+    let sweeping = tokio::spawn(litter::sweep(node.clone()));
     let mut agent = Agent {
         leftovers: leftovers(&node.options).await,
         node,
@@ -184,6 +185,7 @@ pub async fn run(client: Client, options: Options, shutdown: CancellationToken) 
         agent.schedule().await;
     }
     beating.abort();
+    sweeping.abort();
     agent.end().await;
     // What is noted by now is written, if that is quick.
     let _ = tokio::time::timeout(LAST_WORDS, writing).await;
