@@ -89,6 +89,8 @@ pub(crate) struct Processes {
 #[must_use]
 pub fn monitor(args: &[OsString]) -> ExitCode {
     close_inherited();
+    // Begun from a descriptor, it would be called by that one's number.
+    let _ = rustix::thread::set_name(c"xebec-monitor");
     let folder = match args {
         [exec, rest @ ..] if exec == EXEC => return entry::run(rest),
         [namespaces] if namespaces == NAMESPACES => return user_namespace::run(),

@@ -22,7 +22,7 @@ use std::{
 
 use xebec_oci::Digest;
 
-use crate::{ContainerId, Error, namespace, netlink::Netlink};
+use crate::{ContainerId, Error, error::at, namespace, netlink::Netlink};
 
 /// The name of a pod's interface in its namespace.
 const INTERFACE: &str = "eth0";
@@ -284,10 +284,6 @@ fn interface(pod: &ContainerId) -> String {
 
 fn failed(what: String) -> impl FnOnce(io::Error) -> Error {
     move |source| Error::Network { what, source }
-}
-
-fn at(path: &Path) -> impl FnOnce(io::Error) -> Error {
-    move |source| Error::Disk { path: path.to_owned(), source }
 }
 
 /// The hardware address of whoever has the address: neighbours that knew the one who had it before reach the next.

@@ -13,12 +13,12 @@ use xebec_wasm::{LEAST_MEMORY, LoopbackNetwork, Volume, WorkloadOptions};
 use crate::environment::expand;
 use crate::event::Kind;
 use crate::image::Found;
-use crate::logs::Writer;
+use crate::log_writer::Writer;
 use crate::place::Place;
 use crate::quantity::quantity;
 use crate::slot::{End, Slot};
 use crate::vigil::{Halt, Target};
-use crate::{Error, termination, wasm};
+use crate::{Error, logs, termination, wasm};
 
 /// The loopback addresses that the platform gives away to pods and Gateways; the machine's own services are in the other half.
 const PODS_AND_GATEWAYS: LoopbackNetwork = (Ipv4Addr::new(127, 128, 0, 0), 9);
@@ -71,6 +71,8 @@ impl Slot {
             guest_path: mounted.mount.mount_path.clone(),
             read_only: mounted.read_only,
         });
+        logs::begin_anew(&self.log()).await?;
+        let writer = Writer::start(self.log());
         let settings = WorkloadOptions {
             args,
             volumes: volumes.collect(),
@@ -80,7 +82,7 @@ impl Slot {
             memory_limit: memory_limit(&self.container, options.host.max_memory()),
             // A request has an end in sight; a command may take what it takes, as any container does.
             time_limit: if ready.is_command() { None } else { WorkloadOptions::default().time_limit },
-            output: Arc::new(Writer::new(self.log())),
+            output: Arc::new(writer.lines()),
             reuse: life.pod.annotations().get("xebec.dev/wasm-reuse").is_some_and(|own| own == "true"),
             ..WorkloadOptions::default()
         };
@@ -88,7 +90,9 @@ impl Slot {
         let running = ready.run(&options.host, settings, stop.clone());
         self.note(Kind::Normal, "Started", format!("Started container {name}"));
         let target = Target { container: &self.container, address: place.address, process: None };
-        let code = self.live(&target, true, &stop, running).await?;
+        let lived = self.live(&target, true, &stop, running).await;
+        writer.finish().await;
+        let code = lived?;
         let mut end = End::of(code, None, false);
         let none = life.folder.join("no-message");
         drop(mounts);

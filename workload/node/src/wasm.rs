@@ -12,12 +12,12 @@ use xebec_wasm::{Compiled, Exit, Host, LogSink, Stream, WorkloadOptions};
 
 use crate::Error;
 use crate::image::Found;
-use crate::logs::Writer;
+use crate::log_writer::Lines;
 
 /// The port of a component whose container names none.
 const PORT: u16 = 8080;
 
-impl LogSink for Writer {
+impl LogSink for Lines {
     fn line(&self, stream: Stream, line: &str) {
         let name = match stream {
             Stream::Stdout => "stdout",

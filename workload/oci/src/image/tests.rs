@@ -90,6 +90,18 @@ fn a_directory_becomes_the_same_image_every_time() {
 }
 
 #[test]
+fn the_layers_of_all_images_are_known_whatever_else_is_there() {
+    let house = house();
+    let digest = build(&house.store, &house.name, &house.tag, &rootfs(house.folder.path())).unwrap();
+    let other = "demo/component".parse().unwrap();
+    push_wasm(&house.store, &other, &house.tag, b"\0asm\x0d\0\x01\0rest").unwrap();
+    house.store.put_manifest(&other, None, "x", b"{}").unwrap();
+    let found = resolve(&house.store, &house.name, &Selector::Digest(digest), &Platform::host()).unwrap();
+    let Content::Container(config) = found.content else { panic!() };
+    assert_eq!(layers(&house.store).unwrap(), config.rootfs.diff_ids.into_iter().collect());
+}
+
+#[test]
 fn an_archive_becomes_a_layer_as_it_is_and_a_broken_one_is_refused() {
     let house = house();
     let archive = house.folder.path().join("rootfs.tar");
