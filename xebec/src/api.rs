@@ -10,6 +10,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result};
 use xebec_admission::Chain;
 use xebec_apiserver::api::Api;
+use xebec_apiserver::audit::{Audit, Rotation};
 use xebec_apiserver::authenticate::Tokens;
 use xebec_apiserver::catalog::Catalog;
 use xebec_apiserver::cluster_ip::{ClusterIps, Range};
@@ -75,6 +76,11 @@ pub(crate) async fn start(
         .set_signer(Signer::open(data.path()).context("the key of service account tokens cannot be opened")?);
     let reached = reachable(address);
     let service = Service::new(api.clone(), tokens, pods, reached.to_string());
+    if let Some(path) = &args.audit {
+        let audit = Audit::open(path, Rotation::default())
+            .with_context(|| format!("the audit log {} cannot be opened", path.display()))?;
+        service.set_audit(audit).ok().context("there is an audit log already")?;
+    }
     let service = metrics.measure(api.clone(), service);
     let embedded = service.clone();
     let client = kube::Client::new(
@@ -92,7 +98,12 @@ pub(crate) async fn start(
     servers.spawn("api", async move {
         let begun = api.clone();
         let upkeep = tokio::spawn(async move {
-            tokio::join!(api.serve_definitions(), api.serve_roles(), api.serve_service(address.port()))
+            tokio::join!(
+                api.serve_definitions(),
+                api.serve_roles(),
+                api.serve_policies(),
+                api.serve_service(address.port())
+            )
         });
         serve(listener, tls, service, stop).await;
         if let Err(error) = upkeep.await {

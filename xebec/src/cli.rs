@@ -7,9 +7,10 @@ use anyhow::Result;
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
+use crate::controllers::{self, ControllersArgs};
 use crate::demo::Demo;
 use crate::output::{self, OutputArgs};
-use crate::{image, pull, push, status, up};
+use crate::{image, pull, push, status, up, why};
 
 /// The cloud-native platform in one program.
 #[derive(Debug, Parser)]
@@ -28,8 +29,12 @@ enum Command {
     Up(UpArgs),
     /// Run the platform with a sample application: two versions of a service behind one gateway.
     Demo(DemoArgs),
+    /// Run the controllers of the built-in kinds on a Kubernetes cluster that exists already.
+    Controllers(ControllersArgs),
     /// Say which parts of a running instance answer, and where.
     Status(StatusArgs),
+    /// Say what the gateway would do with a request: its listener, route, filters and backend, and what other routes lack.
+    Why(why::WhyArgs),
     /// Make images and bring them into a registry.
     #[command(subcommand)]
     Image(image::ImageCommand),
@@ -59,6 +64,12 @@ pub(crate) struct UpArgs {
     /// Where metrics and health are served; port 0 picks a free one.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9080", value_parser = address)]
     pub(crate) console: SocketAddr,
+    /// A file to which each request to the API is told, one line of JSON each (audit.k8s.io/v1, level Metadata).
+    #[arg(long, value_name = "FILE")]
+    pub(crate) audit: Option<PathBuf>,
+    /// Where the gateway tells each request as a line of JSON: a file that lines are added to, or - for stdout.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) access_log: Option<PathBuf>,
     /// The parts to run, all others being left out.
     #[arg(long, value_name = "LIST", value_delimiter = ',', conflicts_with = "without")]
     pub(crate) only: Vec<Part>,
@@ -90,10 +101,12 @@ pub(crate) struct StatusArgs {
 /// A part of the platform that can be left out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 pub(crate) enum Part {
-    /// The Kubernetes API and its controllers.
+    /// The Kubernetes API.
     Api,
     /// Metrics and health over HTTP.
     Console,
+    /// The controllers of the built-in kinds; run with the API unless they are left out.
+    Controllers,
     /// Gateways and routes of the Gateway API; needs the API.
     Gateway,
     /// Pods on this machine; needs the API and the registry.
@@ -104,13 +117,15 @@ pub(crate) enum Part {
 
 impl Part {
     /// Every part, in the order in which they start.
-    pub(crate) const ALL: &[Self] = &[Self::Console, Self::Registry, Self::Api, Self::Gateway, Self::Node];
+    pub(crate) const ALL: &[Self] =
+        &[Self::Console, Self::Registry, Self::Api, Self::Controllers, Self::Gateway, Self::Node];
 
     /// The part's name in `endpoints.json`.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Api => "api",
             Self::Console => "console",
+            Self::Controllers => "controllers",
             Self::Gateway => "gateway",
             Self::Node => "node",
             Self::Registry => "registry",
@@ -126,8 +141,15 @@ fn address(text: &str) -> Result<SocketAddr, String> {
 impl UpArgs {
     /// The parts to run, in the order in which they start.
     pub(crate) fn parts(&self) -> Vec<Part> {
-        let wanted =
-            |part: &&Part| (self.only.is_empty() || self.only.contains(part)) && !self.without.contains(part);
+        let asked =
+            |part: &Part| (self.only.is_empty() || self.only.contains(part)) && !self.without.contains(part);
+        let wanted = |part: &&Part| match part {
+            // They go with the API, where nothing is said of them.
+            Part::Controllers if !self.only.contains(part) => {
+                asked(&Part::Api) && !self.without.contains(part)
+            }
+            part => asked(part),
+        };
         Part::ALL.iter().filter(wanted).copied().collect()
     }
 }
@@ -138,7 +160,9 @@ impl Cli {
         match self.command {
             Command::Up(args) => up::run(args, None).await,
             Command::Demo(DemoArgs { up, port }) => up::run(up, Some(Demo { port })).await,
+            Command::Controllers(args) => controllers::run(args).await,
             Command::Status(args) => status::run(&args).await,
+            Command::Why(args) => why::run(&args).await,
             Command::Image(command) => image::run(command).await,
             Command::Push(args) => push::run(args).await,
             Command::Pull(args) => pull::run(args).await,

@@ -16,6 +16,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::metrics::Metrics;
+use crate::why;
 
 /// Connections at a time; further ones wait to be accepted.
 const CONNECTIONS: usize = 64;
@@ -53,8 +54,17 @@ pub(crate) async fn serve(listener: TcpListener, metrics: Arc<Metrics>, stop: Ca
 
 async fn connection(stream: TcpStream, metrics: Arc<Metrics>) {
     let service = hyper::service::service_fn(move |request: Request<Incoming>| {
-        let response = answer(request.method(), request.uri().path(), &metrics);
-        async move { Ok::<_, Infallible>(response) }
+        let metrics = Arc::clone(&metrics);
+        async move {
+            if request.uri().path() == why::PATH {
+                return Ok(why::answer(request, &metrics).await);
+            }
+            let answering = move || answer(request.method(), request.uri().path(), &metrics);
+            // The store is asked for what it holds, which no task of the runtime should wait for.
+            let answer = tokio::task::spawn_blocking(answering).await;
+            let failed = |_| text(StatusCode::INTERNAL_SERVER_ERROR, "the answer failed\n".to_owned());
+            Ok::<_, Infallible>(answer.unwrap_or_else(failed))
+        }
     });
     let mut builder = hyper::server::conn::http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(HEAD);
@@ -78,11 +88,11 @@ fn answer(method: &Method, path: &str, metrics: &Metrics) -> Response<Full<Bytes
         "/livez" => text(StatusCode::OK, "ok\n".to_owned()),
         "/readyz" if metrics.is_ready() => text(StatusCode::OK, "ok\n".to_owned()),
         "/readyz" => text(StatusCode::SERVICE_UNAVAILABLE, "some parts are still starting\n".to_owned()),
-        _ => text(StatusCode::NOT_FOUND, "there are /metrics, /livez and /readyz\n".to_owned()),
+        _ => text(StatusCode::NOT_FOUND, "there are /metrics, /livez, /readyz and /gateway/why\n".to_owned()),
     }
 }
 
-fn text(status: StatusCode, text: String) -> Response<Full<Bytes>> {
+pub(crate) fn text(status: StatusCode, text: String) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::from(text));
     *response.status_mut() = status;
     let kind = HeaderValue::from_static("text/plain; charset=utf-8");

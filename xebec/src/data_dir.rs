@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write as _};
 use std::net::SocketAddr;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
@@ -19,11 +19,27 @@ pub(crate) struct DataDir {
     _lock: File,
 }
 
+/// Closes a directory to other users: keys, tokens and pods' secrets lie in it. One that holds what is not an instance's is
+/// left as it is.
+fn close(path: &Path) -> Result<()> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(path).map_err(unusable("use", path))? {
+        names.push(entry.map_err(unusable("use", path))?.file_name());
+    }
+    if names.is_empty() || names.iter().any(|name| name == "lock" || name == "berth") {
+        return fs::set_permissions(path, fs::Permissions::from_mode(0o700))
+            .map_err(unusable("close to other users", path));
+    }
+    tracing::warn!(path = %path.display(), "the data directory holds other files and stays as open as it is");
+    Ok(())
+}
+
 impl DataDir {
-    /// Makes the directory (mode 0700) where it is missing, and takes its lock.
+    /// Makes the directory where it is missing, closes it to all other users (mode 0700), and takes its lock.
     pub(crate) fn hold(path: &Path) -> Result<Self> {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(unusable("make", path))?;
         let path = path.canonicalize().with_context(|| format!("cannot resolve {}", path.display()))?;
+        close(&path)?;
         let lock_path = path.join("lock");
         let lock = OpenOptions::new()
             .create(true)
@@ -125,6 +141,14 @@ mod tests {
         assert!(message.contains("another xebec holds") && message.contains("--data"), "{message}");
         drop(first);
         DataDir::hold(dir.path()).unwrap();
+    }
+
+    #[test]
+    fn a_directory_that_was_open_to_others_is_closed() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        let _held = DataDir::hold(dir.path()).unwrap();
+        assert_eq!(fs::metadata(dir.path()).unwrap().permissions().mode() & 0o777, 0o700);
     }
 
     #[test]

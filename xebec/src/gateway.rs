@@ -1,6 +1,7 @@
 //! Gateways as a part of `up`.
 
 use std::fs;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io::{self, Write as _};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
@@ -14,12 +15,17 @@ use kube::{Api, Client, ResourceExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
-use xebec_api::gateway::{Gateway, GatewayClass, definitions};
+use xebec_api::gateway::{BUNDLE_VERSION, Gateway, GatewayClass, definitions};
 use xebec_gateway::{CONTROLLER, Options, Pool, served_port};
+use xebec_proxy::access::AccessLog;
 use xebec_proxy::config::{SessionKey, TrustRoots};
 use xebec_proxy::proxy::{Limits, Proxy};
 
 const MANAGER: &str = "xebec";
+/// The annotation by which Gateway API's definitions say their release.
+const BUNDLE: &str = "gateway.networking.k8s.io/bundle-version";
+/// The annotation by which a definition that was written here is known again.
+const DIGEST: &str = "xebec.dev/definition-digest";
 
 /// Where distributions keep the list of the authorities that a machine believes.
 const AUTHORITIES: [&str; 3] =
@@ -36,7 +42,7 @@ const NET_BIND_SERVICE: u32 = 10;
 
 /// Where a listener of the demo's Gateway with this port is served.
 pub(crate) fn served(port: u16) -> SocketAddr {
-    SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), served_port(port, opens_low_ports()))
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port_served(port))
 }
 
 /// Where the Gateways that were there before this start are served, once they answer: by the names of their parts, the
@@ -99,14 +105,16 @@ fn entrances_of(
     found
 }
 
-/// Makes the Gateway API's kinds known, where a user has not brought their own definitions.
+/// Makes the Gateway API's kinds known as this program serves them, where a user has not brought their own definitions.
 pub(crate) async fn define(client: &Client) -> Result<()> {
     let known: Api<CustomResourceDefinition> = Api::all(client.clone());
-    for definition in definitions() {
+    for mut definition in definitions() {
         let name = definition.name_any();
-        if known.get_opt(&name).await?.is_some() {
+        let digest = digest(&definition)?;
+        if known.get_opt(&name).await?.is_some_and(|before| stays(&before, &digest)) {
             continue;
         }
+        definition.annotations_mut().insert(DIGEST.to_owned(), digest);
         let parameters = PatchParams::apply(MANAGER);
         known
             .patch(&name, &parameters, &Patch::Apply(&definition))
@@ -128,6 +136,36 @@ pub(crate) async fn define(client: &Client) -> Result<()> {
     Ok(())
 }
 
+/// Whether a definition that is there is left as it is: it is what we would write, somebody else has had a hand in it, or
+/// a later release of this program wrote it.
+fn stays(before: &CustomResourceDefinition, digest: &str) -> bool {
+    let of_others = before
+        .managed_fields()
+        .iter()
+        .filter(|entry| entry.subresource.as_deref().unwrap_or_default().is_empty())
+        .any(|entry| entry.manager.as_deref() != Some(MANAGER));
+    let is_later = match before.annotations().get(BUNDLE) {
+        None => false,
+        Some(version) => release(version).is_none_or(|before| Some(before) > release(BUNDLE_VERSION)),
+    };
+    of_others || is_later || before.annotations().get(DIGEST).is_some_and(|written| written == digest)
+}
+
+/// Tells definitions apart. Where the standard library hashes otherwise, they are written once more, that is all.
+fn digest(definition: &CustomResourceDefinition) -> Result<String> {
+    let mut hash = DefaultHasher::new();
+    serde_json::to_vec(definition)?.hash(&mut hash);
+    Ok(format!("{:016x}", hash.finish()))
+}
+
+/// The numbers of a release such as `v1.6.1`; of a candidate, those of what it is to become.
+fn release(version: &str) -> Option<[u32; 3]> {
+    let numbers = version.strip_prefix('v')?.split(['-', '+']).next()?;
+    let mut numbers = numbers.split('.').map(str::parse);
+    let mut next = || numbers.next()?.ok();
+    Some([next()?, next()?, next()?])
+}
+
 /// Where and how gateways are served, with a key of sessions that the data directory keeps.
 pub(crate) fn options(pool: Ipv4Addr, data: &Path) -> Result<Options> {
     // 2^14 addresses.
@@ -135,9 +173,22 @@ pub(crate) fn options(pool: Ipv4Addr, data: &Path) -> Result<Options> {
     Ok(Options { pool, privileged: opens_low_ports(), session_key: session_key(data)? })
 }
 
+/// The engine, which tells each request to the log.
+pub(crate) fn engine(log: Option<AccessLog>) -> Proxy {
+    match log {
+        None => Proxy::new(Limits::default()),
+        Some(log) => Proxy::with_access_log(Limits::default(), log),
+    }
+}
+
 /// Serves gateways until the platform stops.
-pub(crate) async fn run(client: Client, options: Options, stop: CancellationToken) {
-    xebec_gateway::run(client, Proxy::new(Limits::default()), options, system_roots(), stop).await;
+pub(crate) async fn run(client: Client, engine: Proxy, options: Options, stop: CancellationToken) {
+    xebec_gateway::run(client, engine, options, system_roots(), stop).await;
+}
+
+/// The port at which a listener's port is served.
+pub(crate) fn port_served(port: u16) -> u16 {
+    served_port(port, opens_low_ports())
 }
 
 /// The key of the directory, made where there is none. Whoever reads it can choose the endpoint of any session.
@@ -191,6 +242,36 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    /// A definition that these managers have written.
+    fn written(managers: &[(&str, &str)], annotations: serde_json::Value) -> CustomResourceDefinition {
+        let mut definition = definitions().remove(0);
+        let entries: Vec<_> = managers
+            .iter()
+            .map(|(manager, part)| json!({"manager": manager, "operation": "Apply", "subresource": part}))
+            .collect();
+        definition.metadata.managed_fields = Some(serde_json::from_value(json!(entries)).unwrap());
+        definition.metadata.annotations = Some(serde_json::from_value(annotations).unwrap());
+        definition
+    }
+
+    #[test]
+    fn definitions_of_an_older_release_are_brought_up_to_date_and_those_of_others_are_left() {
+        let (own, theirs) = (&[(MANAGER, ""), ("apiserver", "status")], &[(MANAGER, ""), ("kubectl", "")]);
+        let of = |version: &str| json!({BUNDLE: version, DIGEST: "0"});
+        for (before, stays_as_it_is) in [
+            (written(own, json!({})), false),
+            (written(own, of("v1.5.0")), false),
+            (written(own, of(BUNDLE_VERSION)), false),
+            (written(own, json!({BUNDLE: BUNDLE_VERSION, DIGEST: "1"})), true),
+            (written(own, of("v1.10.0")), true),
+            (written(own, of("v2.0.0-rc.1")), true),
+            (written(own, of("main")), true),
+            (written(theirs, of("v1.5.0")), true),
+        ] {
+            assert_eq!(stays(&before, "1"), stays_as_it_is, "{:?}", before.metadata);
+        }
+    }
 
     #[test]
     fn gateways_that_are_served_are_told_with_their_ports() {

@@ -3,10 +3,12 @@
 //! This crate alone knows every room of the house. It reads the command line, builds the parts, wires their shutdown and
 //! prints; what the parts do is theirs.
 
+mod access_log;
 mod api;
 mod berth;
 mod cli;
 mod console;
+mod controllers;
 mod data_dir;
 mod demo;
 mod gateway;
@@ -23,6 +25,7 @@ mod push;
 mod shutdown;
 mod status;
 mod up;
+mod why;
 
 use std::io::ErrorKind;
 use std::process::ExitCode;

@@ -1,6 +1,7 @@
 //! What the program tells of itself, in the Prometheus text format and by the names that Kubernetes' own servers use.
 //!
-//! Labels are bounded: verbs and codes are few, and of kinds at most [`MOST_KINDS`] are told.
+//! Labels are bounded: verbs and codes are few, of kinds at most [`MOST_KINDS`] are told, and the gateway's engine bounds
+//! its routes.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -18,12 +19,18 @@ use xebec_apiserver::api::Api;
 use xebec_apiserver::key;
 use xebec_apiserver::request::{Target, Verb, parse};
 use xebec_apiserver::service::ResponseBody;
+use xebec_proxy::access::AccessLog;
+use xebec_proxy::explain::Explainer;
+use xebec_proxy::proxy::Proxy;
+use xebec_proxy::traffic::{self, Traffic};
 use xebec_store::ListRequest;
 
 /// Upper bounds of the latency histogram, in seconds.
 const BOUNDS: [f64; 8] = [0.001, 0.005, 0.025, 0.1, 0.5, 1.0, 5.0, 30.0];
 /// Of more kinds than these the number of objects is not told.
 const MOST_KINDS: usize = 500;
+/// The classes of statuses, as labels.
+const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 
 /// All that is counted.
 pub(crate) struct Metrics {
@@ -32,6 +39,14 @@ pub(crate) struct Metrics {
     api: OnceLock<Api>,
     watches: AtomicI64,
     requests: Mutex<Requests>,
+    gateway: OnceLock<Gateway>,
+}
+
+/// What is asked of the gateway's engine.
+struct Gateway {
+    traffic: Traffic,
+    explainer: Explainer,
+    log: Option<AccessLog>,
 }
 
 #[derive(Default)]
@@ -68,6 +83,7 @@ impl Metrics {
             api: OnceLock::new(),
             watches: AtomicI64::new(0),
             requests: Mutex::default(),
+            gateway: OnceLock::new(),
         })
     }
 
@@ -88,17 +104,30 @@ impl Metrics {
         Measured { service, metrics: Arc::clone(self) }
     }
 
+    /// Tells of the traffic of this engine, and of the log that it writes.
+    pub(crate) fn observe(&self, engine: &Proxy, log: Option<AccessLog>) {
+        let (traffic, explainer) = (engine.traffic().clone(), engine.explainer().clone());
+        // There is one engine in a process.
+        let _first_stays = self.gateway.set(Gateway { traffic, explainer, log });
+    }
+
+    /// Who says what would become of a request, if there is a gateway.
+    pub(crate) fn explainer(&self) -> Option<&Explainer> {
+        self.gateway.get().map(|gateway| &gateway.explainer)
+    }
+
     fn count(&self, verb: &'static str, code: u16, took: Duration) {
         let mut requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
         *requests.codes.entry((verb, code)).or_default() += 1;
         requests.latencies.entry(verb).or_default().add(took);
     }
 
-    /// All of it as text.
+    /// All of it as text. The store is asked, so this may take a while and blocks.
     pub(crate) fn text(&self) -> String {
         let mut text = String::new();
         self.write_process(&mut text);
         self.write_requests(&mut text);
+        self.write_traffic(&mut text);
         self.write_objects(&mut text);
         text
     }
@@ -147,6 +176,35 @@ impl Metrics {
         line(text, "apiserver_longrunning_requests", &[("verb", "WATCH")], watches);
     }
 
+    fn write_traffic(&self, text: &mut String) {
+        let Some(Gateway { traffic, log, .. }) = self.gateway.get() else { return };
+        let series = traffic.series();
+        let name = "xebec_gateway_requests_total";
+        head(text, name, "counter", "Requests to gateways, by route, backend and class of the status.");
+        for one in &series {
+            for (class, count) in CLASSES.into_iter().zip(one.classes).filter(|(_, count)| *count > 0) {
+                line(text, name, &[("route", &one.route), ("backend", &one.backend), ("code", class)], count);
+            }
+        }
+        let name = "xebec_gateway_request_duration_seconds";
+        head(text, name, "histogram", "Time to the head of the answer, by route and backend.");
+        let (bucket, sum, count) = (format!("{name}_bucket"), format!("{name}_sum"), format!("{name}_count"));
+        for one in &series {
+            let (route, backend) = (("route", &*one.route), ("backend", &*one.backend));
+            for (bound, within) in traffic::BOUNDS.iter().zip(one.within) {
+                line(text, &bucket, &[route, backend, ("le", &bound.to_string())], within);
+            }
+            line(text, &bucket, &[route, backend, ("le", "+Inf")], one.count());
+            line(text, &sum, &[route, backend], one.took.as_secs_f64());
+            line(text, &count, &[route, backend], one.count());
+        }
+        if let Some(log) = log {
+            let name = "xebec_gateway_access_log_missed_total";
+            head(text, name, "counter", "Requests that the access log had no room for.");
+            line(text, name, &[], log.missed());
+        }
+    }
+
     fn write_objects(&self, text: &mut String) {
         head(
             text,
@@ -174,7 +232,7 @@ fn head(text: &mut String, name: &str, kind: &str, help: &str) {
     let _ = write!(text, "# HELP {name} {help}\n# TYPE {name} {kind}\n");
 }
 
-/// Names, verbs, codes and versions hold nothing that would have to be escaped.
+/// Names, verbs, codes, versions and routes hold nothing that would have to be escaped.
 fn line(text: &mut String, name: &str, labels: &[(&str, &str)], value: impl std::fmt::Display) {
     text.push_str(name);
     for (at, (label, of)) in labels.iter().enumerate() {

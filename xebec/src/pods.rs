@@ -13,6 +13,7 @@ use http_body_util::{BodyExt as _, StreamBody};
 use serde_json::Value;
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 use xebec_apiserver::pods::{Connection, Pods, Run, SessionRequest};
 use xebec_apiserver::service::ResponseBody;
 use xebec_apiserver::usage::{self, Usage};
@@ -71,27 +72,32 @@ impl Pods for LocalPods {
             let uid = pod["metadata"]["uid"].as_str().unwrap_or_default();
             let path = self.folder.join(uid).join(format!("{container}.log"));
             let ended = CancellationToken::new();
-            if options.follow {
+            let following = options.follow.then(|| {
                 let (client, pod, path) = (self.client.get().cloned(), pod.clone(), path.clone());
                 let ended = ended.clone();
-                tokio::spawn(async move {
+                AbortOnDropHandle::new(tokio::spawn(async move {
                     until_gone(client, pod, path).await;
                     ended.cancel();
-                });
-            }
+                }))
+            });
             let name = pod["metadata"]["name"].as_str().unwrap_or_default();
             let waiting = format!(
                 "container {container:?} in pod {name:?} is waiting to start: {}",
                 waits_for(pod, &container)
             );
             let lines = read(&path, options, ended).map_err(|_| Status::bad_request(waiting)).await?;
-            let frames = lines.map(|line| Ok(http_body::Frame::data(line)));
+            let frames = lines.map(move |line| {
+                // A reader that leaves drops the lines, and with them whoever waits for their end.
+                let _held = &following;
+                Ok(http_body::Frame::data(line))
+            });
             let mut response = http::Response::new(StreamBody::new(frames).boxed_unsync());
             let text = http::HeaderValue::from_static("text/plain");
             response.headers_mut().insert(http::header::CONTENT_TYPE, text);
             Ok(response)
         })
     }
+
     fn session<'a>(&'a self, pod: &'a Value, asked: SessionRequest) -> BoxFuture<'a, Result<Run, Status>> {
         Box::pin(async move {
             let container = container_of(pod, asked.container.as_deref())?;
@@ -184,7 +190,7 @@ async fn until_gone(client: Option<kube::Client>, pod: Value, path: PathBuf) {
     let text = |field: &str| pod["metadata"][field].as_str().unwrap_or_default().to_owned();
     loop {
         tokio::time::sleep(std::time::Duration::from_millis(500)).await;
-        if !path.exists() {
+        if matches!(tokio::fs::try_exists(&path).await, Ok(false)) {
             break;
         }
         let Some(client) = &client else { continue };
@@ -210,10 +216,51 @@ async fn until_gone(client: Option<kube::Client>, pod: Value, path: PathBuf) {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test that cannot go on ends here")]
 mod tests {
+    use super::*;
+    use std::convert::Infallible;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::Duration;
+
     use serde_json::json;
 
-    use super::*;
+    #[tokio::test]
+    async fn nobody_asks_for_a_pod_whose_log_is_no_longer_followed() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("u")).unwrap();
+        std::fs::write(folder.path().join("u/web.log"), "").unwrap();
+        let pod = json!({
+            "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a", "namespace": "b", "uid": "u"},
+            "spec": {"containers": [{"name": "web"}]}, "status": {"phase": "Running"},
+        });
+        let asked = Arc::new(AtomicUsize::new(0));
+        let (count, answer) = (asked.clone(), pod.to_string());
+        let service = tower::service_fn(move |_: http::Request<kube::client::Body>| {
+            count.fetch_add(1, Ordering::Relaxed);
+            let answer = http::Response::new(http_body_util::Full::new(bytes::Bytes::from(answer.clone())));
+            async move { Ok::<_, Infallible>(answer) }
+        });
+        let pods = LocalPods {
+            folder: folder.path().to_owned(),
+            client: OnceLock::from(kube::Client::new(service, "default")),
+            containers: OnceLock::new(),
+            meter: OnceLock::new(),
+        };
+        let log = pods.logs(&pod, "follow=true").await.unwrap();
+        let asked_by_then = async |least: usize| {
+            while asked.load(Ordering::Relaxed) < least {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(30), asked_by_then(1)).await.expect("it is followed");
+        drop(log);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let before = asked.load(Ordering::Relaxed);
+        tokio::time::sleep(Duration::from_millis(1500)).await;
+        assert_eq!(asked.load(Ordering::Relaxed), before);
+    }
 
     #[test]
     fn a_container_without_a_log_says_what_it_waits_for() {

@@ -18,7 +18,7 @@ use crate::metrics::Metrics;
 use crate::node;
 use crate::parts::{Parts, Stage};
 use crate::pods::LocalPods;
-use crate::{api, console, gateway, shutdown};
+use crate::{access_log, api, console, gateway, shutdown};
 
 /// Runs the platform until a signal ends it, or a part ends on its own.
 pub(crate) async fn run(args: UpArgs, demo: Option<Demo>) -> Result<()> {
@@ -60,6 +60,7 @@ async fn serve(
     let pods = Arc::new(LocalPods::new(data));
     let mut store = None;
     let mut client = None;
+    let mut root_certificates = None;
     let mut entrance = None;
     for part in wanted {
         let address = match part {
@@ -67,14 +68,21 @@ async fn serve(
                 let (address, own, certificates) =
                     api::start(args, data, &mut parts.servers, pods.clone(), &metrics).await?;
                 pods.connect(own.clone());
-                let stop = parts.clients.stop();
-                let settings = xebec_controllers::Settings {
-                    root_certificates: Some(certificates),
-                    ..Default::default()
-                };
-                parts.clients.spawn("controllers", xebec_controllers::run_with(own.clone(), settings, stop));
+                root_certificates = Some(certificates);
                 client = Some(own);
                 address
+            }
+            Part::Controllers => {
+                let Some(client) = client.clone() else {
+                    bail!("the controllers need the API: add it to --only, or leave the controllers out too");
+                };
+                let stop = parts.clients.stop();
+                let settings = xebec_controllers::Settings {
+                    root_certificates: root_certificates.take(),
+                    ..Default::default()
+                };
+                parts.clients.spawn("controllers", xebec_controllers::run_with(client, settings, stop));
+                continue;
             }
             Part::Console => {
                 let listener = bind("console", args.console).await?;
@@ -100,7 +108,17 @@ async fn serve(
                 }
                 let stop = parts.clients.stop();
                 let options = gateway::options(berth.gateways(), data.path())?;
-                parts.clients.spawn("gateway", gateway::run(client, options, stop));
+                let log = match args.access_log.as_deref().map(access_log::open).transpose()? {
+                    None => None,
+                    Some((log, writer)) => {
+                        let writing = access_log::write(writer, parts.servers.stop());
+                        parts.servers.spawn("access-log", writing);
+                        Some(log)
+                    }
+                };
+                let engine = gateway::engine(log.clone());
+                metrics.observe(&engine, log);
+                parts.clients.spawn("gateway", gateway::run(client, engine, options, stop));
                 continue;
             }
             Part::Node => {
@@ -146,7 +164,7 @@ async fn serve(
 }
 
 /// Logs go to stderr; `RUST_LOG` chooses which.
-fn start_log() -> Result<()> {
+pub(crate) fn start_log() -> Result<()> {
     let filter = tracing_subscriber::EnvFilter::builder()
         .with_default_directive(tracing_subscriber::filter::LevelFilter::INFO.into())
         .from_env()

@@ -7,7 +7,8 @@ use crate::passes::Passes;
 use crate::request::Request;
 use crate::stage::{Case, Mutation, Validation};
 use crate::{
-    class, lifecycle, limit_range, pod_security, priority, quota, service_account, toleration, webhook,
+    class, lifecycle, limit_range, pod_security, policy, priority, quota, runtime_class, service_account,
+    toleration, webhook,
 };
 
 /// The stages that a request passes, in their order.
@@ -32,13 +33,17 @@ impl Chain {
         chain.join_mutation(priority::Priority);
         chain.join_mutation(toleration::DefaultTolerationSeconds);
         chain.join_mutation(class::DefaultStorageClass);
+        chain.join_mutation(runtime_class::RuntimeClass);
         chain.join_mutation(class::DefaultIngressClass);
+        chain.join_mutation(policy::MutatingPolicies::default());
         chain.join_mutation(webhook::MutatingWebhooks::default());
         chain.join_validation(limit_range::LimitRanger);
         chain.join_validation(service_account::ServiceAccount);
         chain.join_validation(pod_security::PodSecurity);
         chain.join_validation(priority::Priority);
         chain.join_validation(class::PersistentVolumeClaimResize);
+        chain.join_validation(runtime_class::RuntimeClass);
+        chain.join_validation(policy::ValidatingPolicies::default());
         chain.join_validation(webhook::ValidatingWebhooks::default());
         chain.join_validation(quota::ResourceQuota::default());
         chain

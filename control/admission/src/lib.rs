@@ -15,8 +15,10 @@ pub mod companions;
 pub mod notes;
 pub mod object;
 pub mod passes;
+pub mod registration;
 pub mod request;
 pub mod stage;
+pub mod type_check;
 pub mod world;
 
 mod class;
@@ -26,8 +28,10 @@ mod limit_range;
 mod matching;
 mod pod_resources;
 mod pod_security;
+mod policy;
 mod priority;
 mod quota;
+mod runtime_class;
 #[cfg(test)]
 mod sample;
 mod service_account;
@@ -39,4 +43,5 @@ pub use companions::Companions;
 pub use notes::Notes;
 pub use request::{Kind, Operation, Request, Resource, User};
 pub use stage::{Case, Mutation, Outcome, Validation};
+pub use webhook::Client;
 pub use world::{Listing, World};

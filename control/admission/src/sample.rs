@@ -69,6 +69,10 @@ impl World for Sample {
         Some(Served { resource, kind: kind.clone(), namespaced: true })
     }
 
+    fn served(&self, _resource: &Resource) -> Option<Served> {
+        None
+    }
+
     fn equivalents(&self, _resource: &Resource, _subresource: &str) -> Vec<Served> {
         Vec::new()
     }

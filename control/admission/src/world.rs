@@ -110,6 +110,9 @@ pub trait World: Send + Sync {
     /// The resource of a kind; nothing where it is not served.
     fn resource_of(&self, kind: &Kind) -> Option<Served>;
 
+    /// What a resource is in a version; nothing where it is not served.
+    fn served(&self, resource: &Resource) -> Option<Served>;
+
     /// The group and version combinations under which the same objects are served, other than `resource` itself.
     fn equivalents(&self, resource: &Resource, subresource: &str) -> Vec<Served>;
 
@@ -141,7 +144,7 @@ pub trait World: Send + Sync {
     /// Nothing is ready there; the text says so.
     fn endpoint(&self, namespace: &str, service: &str, port: u16) -> Result<String, String>;
 
-    /// The OpenAPI schema of a kind, where one is known.
+    /// The OpenAPI schema of a kind with all that it refers to in its place, where one is known.
     fn schema(&self, kind: &Kind) -> Option<Arc<Value>>;
 
     /// Whether somebody may do something.

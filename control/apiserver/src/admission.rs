@@ -1,5 +1,7 @@
 //! The way of a request through the stages of admission: as what they see it, and what becomes of their changes.
 
+use std::borrow::Cow;
+
 use http::Uri;
 use serde_json::{Map, Value, json};
 use xebec_admission::{Case, Companions, Operation, Request, User};
@@ -7,10 +9,10 @@ use xebec_machinery::status::Status;
 
 use crate::api::Api;
 use crate::call::Call;
-use crate::object;
 use crate::strategy::Part;
 use crate::subresource::scale_of;
 use crate::world;
+use crate::{object, relay};
 
 /// What the stages judge: the object of a request as they see it, and the one that it replaces.
 pub(crate) struct Admission<'a> {
@@ -18,7 +20,7 @@ pub(crate) struct Admission<'a> {
     call: &'a Call,
     part: Part,
     request: Request,
-    old: Option<Value>,
+    old: Option<Cow<'a, Value>>,
 }
 
 impl Api {
@@ -28,7 +30,7 @@ impl Api {
         call: &'a Call,
         operation: Operation,
         part: Part,
-        old: Option<&Value>,
+        old: Option<&'a Value>,
     ) -> Admission<'a> {
         let subresource = part.subresource().unwrap_or_default();
         let old = old.map(|old| seen(call, part, old));
@@ -68,7 +70,9 @@ fn connection(call: &Call, uri: &Uri) -> Value {
     let mut options = Map::new();
     options.insert("kind".to_owned(), kind.kind.clone().into());
     options.insert("apiVersion".to_owned(), kind.api_version().into());
-    if let Some(rest) = call.request.rest.as_deref().filter(|_| subresource == "proxy") {
+    let rest = relay::rest_of(uri.path()).trim_matches('/');
+    if subresource == "proxy" && !rest.is_empty() {
+        let rest = percent_encoding::percent_decode_str(rest).decode_utf8_lossy();
         options.insert("path".to_owned(), rest.into());
     }
     for pair in uri.query().unwrap_or_default().split('&') {
@@ -101,7 +105,7 @@ impl Admission<'_> {
     fn case<'a>(&'a self, companions: &'a Companions) -> Case<'a> {
         Case {
             request: &self.request,
-            old: self.old.as_ref(),
+            old: self.old.as_deref(),
             world: self.api,
             notes: &self.call.notes,
             companions,
@@ -122,7 +126,7 @@ impl Admission<'_> {
         let companions = Companions::default();
         let case = self.case(&companions);
         if self.part == Part::Scale {
-            let mut scale = seen(self.call, self.part, new);
+            let mut scale = seen(self.call, self.part, new).into_owned();
             let before = replicas(&scale);
             self.api.chain().mutate(case, &mut scale).await?;
             let after = replicas(&scale);
@@ -132,9 +136,10 @@ impl Admission<'_> {
             }
             return Ok(false);
         }
-        let before = new.clone();
+        // Of an object that is new, nobody asks.
+        let before = self.old.is_some().then(|| new.clone());
         self.api.chain().mutate(case, new).await?;
-        Ok(*new != before)
+        Ok(before.is_none_or(|before| before != *new))
     }
 
     /// Lets the stages judge the object as it is to be stored, and gives what is to be stored with it.
@@ -147,14 +152,8 @@ impl Admission<'_> {
             // It has been chosen by now.
             self.request.name = object::name(new).to_owned();
         }
-        let scale;
-        let shown = if self.part == Part::Scale {
-            scale = seen(self.call, self.part, new);
-            &scale
-        } else {
-            new
-        };
-        self.api.chain().validate(self.case(&companions), shown).await?;
+        let shown = seen(self.call, self.part, new);
+        self.api.chain().validate(self.case(&companions), &shown).await?;
         Ok(companions)
     }
 }
@@ -164,10 +163,10 @@ fn replicas(scale: &Value) -> Value {
 }
 
 /// An object as the stages see it: the part that is written, where that is an object of its own.
-fn seen(call: &Call, part: Part, whole: &Value) -> Value {
+fn seen<'a>(call: &Call, part: Part, whole: &'a Value) -> Cow<'a, Value> {
     match (&call.version().scale, part) {
-        (Some(scale), Part::Scale) => scale_of(whole, scale),
-        _ => whole.clone(),
+        (Some(scale), Part::Scale) => Cow::Owned(scale_of(whole, scale)),
+        _ => Cow::Borrowed(whole),
     }
 }
 

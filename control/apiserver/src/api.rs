@@ -8,6 +8,7 @@ use xebec_admission::Chain;
 
 use crate::catalog::Catalog;
 use crate::cluster_ip::ClusterIps;
+use crate::node_port::NodePorts;
 use crate::policy::Policy;
 use crate::storage::Storage;
 use crate::world::Mirrors;
@@ -22,6 +23,7 @@ struct Parts {
     storage: Storage,
     catalog: Catalog,
     cluster_ips: ClusterIps,
+    node_ports: NodePorts,
     policy: Policy,
     chain: Chain,
     mirrors: Mirrors,
@@ -41,7 +43,17 @@ impl Api {
         let (policy, mirrors) = (Policy::new(storage.clone()), Mirrors::default());
         let tasks = TaskTracker::new();
         Self {
-            parts: Arc::new(Parts { storage, catalog, cluster_ips, policy, chain, mirrors, shutdown, tasks }),
+            parts: Arc::new(Parts {
+                storage,
+                catalog,
+                cluster_ips,
+                node_ports: NodePorts::default(),
+                policy,
+                chain,
+                mirrors,
+                shutdown,
+                tasks,
+            }),
         }
     }
 
@@ -71,6 +83,11 @@ impl Api {
     }
 
     /// The addresses of services.
+    pub(crate) fn node_ports(&self) -> &NodePorts {
+        &self.parts.node_ports
+    }
+
+    /// The addresses of services.
     pub(crate) fn cluster_ips(&self) -> &ClusterIps {
         &self.parts.cluster_ips
     }
@@ -78,6 +95,17 @@ impl Api {
     /// What is done on behalf of requests and outlasts them.
     pub(crate) fn tasks(&self) -> &TaskTracker {
         &self.parts.tasks
+    }
+
+    /// Serves a stream in a task of its own, until it ends or the API stops.
+    pub(crate) fn serve_stream(&self, stream: impl Future<Output = ()> + Send + 'static) {
+        let shutdown = self.parts.shutdown.clone();
+        self.parts.tasks.spawn(async move {
+            tokio::select! {
+                () = shutdown.cancelled() => {}
+                () = stream => {}
+            }
+        });
     }
 
     /// Waits until what requests began is done. Called once no request comes in any more.

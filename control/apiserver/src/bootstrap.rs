@@ -122,7 +122,6 @@ impl Api {
             namespace: namespace.map(str::to_owned),
             name: None,
             subresource: None,
-            rest: None,
             options: Options::default(),
         };
         let user = User::new(SERVER, [ADMINISTRATORS]);

@@ -3,13 +3,11 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use serde_json::Value;
 use xebec_admission::Notes;
 use xebec_machinery::resource::{Resource, Version};
 use xebec_machinery::status::{Qualified, Reason, Status};
 
 use crate::catalog::Served;
-use crate::convert;
 use crate::options::{FieldValidation, Options};
 use crate::request::{ResourceRequest, Verb};
 use crate::user::{ADMINISTRATORS, SERVER, User};
@@ -75,7 +73,6 @@ impl Call {
             namespace: namespace.map(str::to_owned),
             name: Some(name.to_owned()),
             subresource: None,
-            rest: None,
             options: Options::default(),
         };
         let user = User::new(SERVER, [ADMINISTRATORS]);
@@ -133,12 +130,6 @@ impl Call {
     /// What happens to unknown and doubled fields; clients are warned where they do not say.
     pub fn validation(&self) -> FieldValidation {
         self.options().field_validation.unwrap_or(FieldValidation::Warn)
-    }
-
-    /// A stored object as this client sees it.
-    pub fn present(&self, mut stored: Value) -> Value {
-        convert::from_storage(&self.resource, self.version(), &mut stored);
-        stored
     }
 }
 

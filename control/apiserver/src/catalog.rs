@@ -11,14 +11,16 @@ use xebec_machinery::resource::{Resource, Version};
 pub struct Served {
     generation: u64,
     resources: Vec<Arc<Resource>>,
-    places: HashMap<(Box<str>, Box<str>), usize>,
+    /// Where a resource stands, by group and plural name.
+    places: HashMap<Box<str>, HashMap<Box<str>, usize>>,
 }
 
 impl Served {
     fn new(generation: u64, resources: Vec<Arc<Resource>>) -> Self {
-        let place =
-            |(at, resource): (usize, &Arc<Resource>)| ((resource.group.clone(), resource.plural.clone()), at);
-        let places = resources.iter().enumerate().map(place).collect();
+        let mut places: HashMap<Box<str>, HashMap<Box<str>, usize>> = HashMap::new();
+        for (at, resource) in resources.iter().enumerate() {
+            places.entry(resource.group.clone()).or_default().insert(resource.plural.clone(), at);
+        }
         Self { generation, resources, places }
     }
 
@@ -34,7 +36,7 @@ impl Served {
 
     /// The resource of a group with this plural name.
     pub fn find(&self, group: &str, plural: &str) -> Option<&Arc<Resource>> {
-        let at = self.places.get(&(Box::from(group), Box::from(plural)))?;
+        let at = self.places.get(group)?.get(plural)?;
         self.resources.get(*at)
     }
 
@@ -52,11 +54,22 @@ pub(crate) struct Pass<'a> {
     _retired: tokio::sync::RwLockReadGuard<'a, HashSet<Box<str>>>,
 }
 
+/// Which state of a definition a resource was compiled from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Origin {
+    /// The definition's `metadata.uid`.
+    pub uid: Box<str>,
+    /// Its `metadata.generation`.
+    pub generation: i64,
+}
+
+type Custom = HashMap<Box<str>, (Origin, Arc<Resource>)>;
+
 /// The served resources, and their changes.
 #[derive(Debug)]
 pub struct Catalog {
     built_in: Vec<Arc<Resource>>,
-    custom: RwLock<HashMap<Box<str>, Arc<Resource>>>,
+    custom: RwLock<Custom>,
     served: watch::Sender<Arc<Served>>,
     /// The definitions that go. Read-locked while an object is stored that its definition must outlive.
     retired: tokio::sync::RwLock<HashSet<Box<str>>>,
@@ -79,11 +92,19 @@ impl Catalog {
         self.served.subscribe()
     }
 
+    /// The resource of the definition of this name, if it is served as it was compiled from this state of it.
+    pub fn compiled(&self, definition: &str, origin: &Origin) -> Option<Arc<Resource>> {
+        let custom = self.custom.read().unwrap_or_else(PoisonError::into_inner);
+        custom.get(definition).filter(|(own, _)| own == origin).map(|(_, resource)| resource.clone())
+    }
+
     /// Serves the resource of the definition of this name, in the place of what it stood for before.
-    pub fn install(&self, definition: &str, resource: Arc<Resource>) {
+    pub fn install(&self, definition: &str, origin: Origin, resource: Arc<Resource>) {
         let mut custom = self.custom.write().unwrap_or_else(PoisonError::into_inner);
-        custom.insert(definition.into(), resource);
-        self.publish(&custom);
+        let before = custom.insert(definition.into(), (origin, resource.clone()));
+        if before.is_none_or(|(_, before)| !Arc::ptr_eq(&before, &resource)) {
+            self.publish(&custom);
+        }
     }
 
     /// Serves the resource of the definition of this name no longer.
@@ -108,8 +129,8 @@ impl Catalog {
         (!retired.contains(definition)).then(|| Pass { _retired: retired })
     }
 
-    fn publish(&self, custom: &HashMap<Box<str>, Arc<Resource>>) {
-        let mut added: Vec<_> = custom.values().cloned().collect();
+    fn publish(&self, custom: &Custom) {
+        let mut added: Vec<_> = custom.values().map(|(_, resource)| resource.clone()).collect();
         added.sort_by(|left, right| (&left.group, &left.plural).cmp(&(&right.group, &right.plural)));
         self.served.send_modify(|served| {
             let resources = self.built_in.iter().cloned().chain(added).collect();
@@ -138,6 +159,7 @@ mod tests {
             versions: vec![Version::new("v1", Node::new(Shape::Any).into())],
             storage: "v1".into(),
             custom: true,
+            conversion: Default::default(),
             unconditional: false,
         })
     }
@@ -145,7 +167,14 @@ mod tests {
     #[tokio::test]
     async fn a_definition_is_served_until_it_is_removed() {
         let catalog = Catalog::new(vec![resource("", "pods")]);
-        catalog.install("things.example.org", resource("example.org", "things"));
+        let origin = Origin { uid: "u".into(), generation: 1 };
+        let things = resource("example.org", "things");
+        catalog.install("things.example.org", origin.clone(), things.clone());
+        catalog.install("things.example.org", origin.clone(), things);
+        assert_eq!(catalog.served().generation(), 1, "nothing changed");
+        assert!(catalog.compiled("things.example.org", &origin).is_some());
+        let newer = Origin { generation: 2, ..origin };
+        assert!(catalog.compiled("things.example.org", &newer).is_none());
         let served = catalog.served();
         assert!(served.find("example.org", "things").is_some());
         assert!(served.kind("example.org", "v1", "Thing").is_some());

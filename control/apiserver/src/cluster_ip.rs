@@ -52,7 +52,7 @@ impl std::fmt::Display for Range {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// The address is not in the range.
-    #[error("the provided IP {address} is not in the valid range. The range of valid IPs is {range}")]
+    #[error("failed to allocate IP {address}: the provided network does not match the current range")]
     OutOfRange {
         /// The address.
         address: Ipv4Addr,

@@ -1,6 +1,7 @@
 //! Request bodies: how many bytes are read, in which encoding, and what is odd about them.
 
 use std::io::Read;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::HeaderMap;
@@ -16,6 +17,9 @@ use crate::intake;
 
 /// The most bytes of a request body, as sent and when decompressed.
 pub const BODY_LIMIT: usize = 3 * 1024 * 1024;
+
+/// How long a client may take to send a body.
+const BODY_TIME: Duration = Duration::from_secs(60);
 
 const UNDERSTOOD: [&str; 3] = ["application/json", "application/yaml", protobuf::MEDIA_TYPE];
 
@@ -38,7 +42,9 @@ where
     B: Body<Data = Bytes>,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let read = Limited::new(body, BODY_LIMIT).collect().await.map_err(|error| {
+    let read = tokio::time::timeout(BODY_TIME, Limited::new(body, BODY_LIMIT).collect()).await;
+    let read = read.map_err(|_| Status::timeout("request did not complete within the allotted timeout"))?;
+    let read = read.map_err(|error| {
         if error.is::<http_body_util::LengthLimitError>() {
             return Status::too_large(BODY_LIMIT);
         }
@@ -125,7 +131,7 @@ pub fn operations(bytes: &[u8]) -> Result<Vec<String>, Status> {
     if list.is_array() {
         return Ok(doubled);
     }
-    Err(refused("json: cannot unmarshal object into Go value of type jsonpatch.Patch".to_owned()))
+    Err(refused("json: cannot unmarshal object into Go value of type []handlers.jsonPatchOp".to_owned()))
 }
 
 fn read_yaml(bytes: &[u8]) -> Result<(Value, Vec<String>), serde_saphyr::Error> {

@@ -3,6 +3,8 @@
 //! Custom resources without a converter differ in `apiVersion` alone. Events are served by two groups, whose names for the
 //! same facts differ; they rest as core events.
 
+mod autoscaler;
+
 use serde_json::{Map, Value};
 use xebec_machinery::resource::{Resource, Version};
 
@@ -15,6 +17,9 @@ pub fn home(resource: &Resource) -> (&str, &str) {
 
 /// Turns an object of a served version into the stored form.
 pub fn to_storage(resource: &Resource, object: &mut Value) {
+    if &*resource.group == autoscaler::GROUP && is_of(object, autoscaler::FIRST) {
+        autoscaler::to_second(object);
+    }
     let Value::Object(fields) = object else { return };
     let version = if &*resource.group == EVENTS {
         rename(fields, false);
@@ -27,12 +32,25 @@ pub fn to_storage(resource: &Resource, object: &mut Value) {
 
 /// Turns the stored form into an object of a served version.
 pub fn from_storage(resource: &Resource, version: &Version, object: &mut Value) {
+    if &*resource.group == autoscaler::GROUP && &*version.name == autoscaler::FIRST {
+        autoscaler::to_first(object);
+    }
     let Value::Object(fields) = object else { return };
     if &*resource.group == EVENTS {
         rename(fields, true);
     }
     fields.insert("apiVersion".to_owned(), resource.api_version(&version.name).into());
     fields.insert("kind".to_owned(), (&*resource.kind).into());
+    // An object may be older than a default of its schema.
+    if let Some(structural) = &version.structural {
+        structural.default_stored(object);
+    }
+}
+
+/// Whether an object is of a version, whatever its group.
+fn is_of(object: &Value, version: &str) -> bool {
+    let told = object.get("apiVersion").and_then(Value::as_str).unwrap_or_default();
+    told.rsplit('/').next() == Some(version)
 }
 
 /// What core events call a fact, and what `events.k8s.io` calls it.
@@ -76,6 +94,7 @@ mod tests {
             versions: vec![Version::new("v1", Node::new(Shape::Any).into())],
             storage: "v1".into(),
             custom: false,
+            conversion: Default::default(),
             unconditional: true,
         }
     }

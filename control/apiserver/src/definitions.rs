@@ -11,6 +11,7 @@ use std::sync::Arc;
 use serde_json::Value;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
+use xebec_admission::registration;
 use xebec_machinery::crd;
 use xebec_machinery::resource::Resource;
 use xebec_machinery::status::{Reason, Status};
@@ -19,10 +20,13 @@ use xebec_store::{Error, Event, EventKind, ListRequest};
 use crate::api::Api;
 use crate::backoff::Backoff;
 use crate::call::{Call, timestamp};
+use crate::catalog::Origin;
 use crate::storage::{self, Stored, is_conflict};
 use crate::{key, object};
 
 const GROUP: &str = "apiextensions.k8s.io";
+/// The group of webhooks and policies.
+const REGISTRATION: &str = "admissionregistration.k8s.io";
 const PLURAL: &str = "customresourcedefinitions";
 /// Holds a definition until its objects are gone.
 pub(crate) const CLEANUP: &str = crd::FINALIZER;
@@ -30,13 +34,23 @@ pub(crate) const CLEANUP: &str = crd::FINALIZER;
 const STATUS_ROOM: usize = 16 << 10;
 
 impl Api {
-    /// Refuses a definition that does not hold together or that another resource stands in the way of.
+    /// Refuses a definition that does not hold together or that another resource stands in the way of, and webhooks and
+    /// policies that could not be followed.
     pub(crate) fn admit_definition(
         &self,
         call: &Call,
         old: Option<&Value>,
         new: &Value,
     ) -> Result<(), Status> {
+        if &*call.resource.group == REGISTRATION {
+            let errors = registration::check(&call.resource.kind, new, old);
+            let kind = call.qualified_kind();
+            return if errors.is_empty() {
+                Ok(())
+            } else {
+                Err(Status::invalid(kind, object::name(new), &errors))
+            };
+        }
         if (&*call.resource.group, &*call.resource.plural) != (GROUP, PLURAL) {
             return Ok(());
         }
@@ -94,7 +108,8 @@ impl Api {
         for stored in self.definitions(definitions)? {
             let compiled = crd::compile(&stored.object);
             if let (true, Ok(definition)) = (crd::established(&stored.object), compiled) {
-                self.catalog().install(object::name(&stored.object), Arc::new(definition.resource));
+                let (name, origin) = (object::name(&stored.object), origin(&stored.object));
+                self.catalog().install(name, origin, Arc::new(definition.resource));
             }
         }
         Ok(())
@@ -124,6 +139,16 @@ impl Api {
 /// The name of the definition that a custom resource comes from.
 pub(crate) fn definition_of(resource: &Resource) -> String {
     format!("{}.{}", resource.plural, resource.group)
+}
+
+/// Which state of a definition this is.
+fn origin(definition: &Value) -> Origin {
+    let generation = object::at_path(definition, ".metadata.generation").and_then(Value::as_i64);
+    Origin { uid: object::meta(definition, "uid").into(), generation: generation.unwrap_or_default() }
+}
+
+fn compiled(definition: crd::Definition) -> Arc<Resource> {
+    Arc::new(definition.resource)
 }
 
 /// Keeps what is served in line with the definitions.
@@ -237,15 +262,21 @@ impl Keeper {
 
     async fn try_settle(&mut self, stored: &Stored) -> Result<(), Status> {
         let name = object::name(&stored.object);
-        let definition = match crd::compile(&stored.object) {
-            Ok(definition) => definition,
+        let (origin, now) = (origin(&stored.object), timestamp(jiff::Timestamp::now()));
+        // What was compiled from this state of the definition before is shared.
+        let known = self.api.catalog().compiled(name, &origin);
+        let resource = match known.map_or_else(|| crd::compile(&stored.object).map(compiled), Ok) {
+            Ok(resource) => resource,
             Err(errors) if object::deleting(&stored.object) => {
                 let kind = xebec_machinery::status::Qualified::new(GROUP, "CustomResourceDefinition");
                 return Err(Status::invalid(kind, name, &errors));
             }
-            Err(_) => return Ok(()),
+            Err(errors) => {
+                let mut new = stored.object.clone();
+                crd::reject(&mut new, &errors, &now);
+                return self.store(stored, new).await;
+            }
         };
-        let resource = Arc::new(definition.resource);
         if object::deleting(&stored.object) {
             self.retire(stored, resource);
             return Ok(());
@@ -254,10 +285,9 @@ impl Keeper {
         let settled = crd::established(&new)
             && object::at_path(&new, ".spec.names") == object::at_path(&new, ".status.acceptedNames");
         let others = if settled { Vec::new() } else { self.api.definitions(&self.resource)? };
-        let now = timestamp(jiff::Timestamp::now());
         crd::accept(&mut new, others.iter().map(|other| &other.object), &now);
         if crd::established(&new) {
-            self.api.catalog().install(name, resource);
+            self.api.catalog().install(name, origin, resource);
         }
         if !object::meta_list(&new, "finalizers").contains(&CLEANUP) {
             let mut all: Vec<String> =
@@ -265,6 +295,11 @@ impl Keeper {
             all.push(CLEANUP.to_owned());
             object::set_meta(&mut new, "finalizers", all);
         }
+        self.store(stored, new).await
+    }
+
+    /// Stores what changed about a definition.
+    async fn store(&self, stored: &Stored, new: Value) -> Result<(), Status> {
         if new == stored.object {
             return Ok(());
         }

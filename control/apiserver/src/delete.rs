@@ -5,17 +5,16 @@ use serde_json::{Value, json};
 use xebec_admission::Operation;
 use xebec_machinery::decoding;
 use xebec_machinery::field::{FieldError, Path};
+use xebec_machinery::metadata::{FOREGROUND, ORPHAN};
 use xebec_machinery::status::{Qualified, Status};
 
 use crate::api::Api;
 use crate::call::{Call, timestamp};
+use crate::object;
 use crate::options::Propagation;
 use crate::storage::{Stored, is_conflict};
 use crate::strategy::{self, Part};
-use crate::{convert, object};
 
-const ORPHAN: &str = "orphan";
-const FOREGROUND: &str = "foregroundDeletion";
 const ATTEMPTS: usize = 16;
 
 /// How an object is to be deleted (`DeleteOptions`).
@@ -106,7 +105,7 @@ impl Api {
     pub async fn delete(&self, call: &Call, options: &DeleteOptions) -> Result<Deleted, Status> {
         let current = self.storage().get(&call.resource, call.namespace(), call.name())?;
         check_preconditions(call, options, &current.object)?;
-        let old = call.present(current.object);
+        let old = self.present(call, current.object).await?;
         let mut admission =
             self.admission(call, Operation::Delete, Part::Main, Some(&old)).dry(options.dry_run);
         admission.mutate(&mut Value::Null).await?;
@@ -154,16 +153,16 @@ impl Api {
         if strategy::finished_deleting(&new) {
             if !options.dry_run {
                 let stored = self.take_away(call, new, &old, current.revision).await?;
-                return Ok(Deleted::Gone(call.present(stored.object)));
+                return Ok(Deleted::Gone(self.present(call, stored.object).await?));
             }
-            return Ok(Deleted::Gone(call.present(new)));
+            return Ok(Deleted::Gone(self.present(call, new).await?));
         }
         if new == old || options.dry_run {
-            return Ok(Deleted::Going(call.present(new)));
+            return Ok(Deleted::Going(self.present(call, new).await?));
         }
-        convert::to_storage(&call.resource, &mut new);
+        self.settle_version(&call.resource, &mut new).await?;
         let stored = self.storage().update(&call.resource, new, current.revision).await?;
-        Ok(Deleted::Going(call.present(stored.object)))
+        Ok(Deleted::Going(self.present(call, stored.object).await?))
     }
 
     /// Deletes all objects that the call selects, and gives them back as they last were.
@@ -175,7 +174,7 @@ impl Api {
         let mut selected = call.clone();
         selected.request.options.resource_version = None;
         selected.request.options.version_match = None;
-        let listed = self.list(&selected)?;
+        let listed = self.list(&selected).await?;
         let mut deleted = Vec::with_capacity(listed.items.len());
         for item in listed.items {
             let mut one = call.clone();
@@ -192,17 +191,19 @@ impl Api {
     }
 }
 
-fn check_preconditions(call: &Call, options: &DeleteOptions, old: &Value) -> Result<(), Status> {
-    let pairs =
-        [("UID", "uid", &options.uid), ("ResourceVersion", "resourceVersion", &options.resource_version)];
-    for (title, field, wanted) in pairs {
-        let Some(wanted) = wanted else { continue };
-        let actual = object::meta(old, field);
+pub(crate) fn check_preconditions(call: &Call, options: &DeleteOptions, old: &Value) -> Result<(), Status> {
+    let pairs = [
+        ("UID", "uid", &options.uid, "deleted and then recreated"),
+        ("ResourceVersion", "resourceVersion", &options.resource_version, "modified"),
+    ];
+    for (title, field, wanted, what) in pairs {
+        let (Some(wanted), actual) = (wanted, object::meta(old, field)) else { continue };
         if wanted != actual {
             let why = format!(
-                "Precondition failed: {title} in precondition: {wanted}, {title} in object meta: {actual}"
+                "the {title} in the precondition ({wanted}) does not match the {title} in record ({actual}). The object \
+                 might have been {what}"
             );
-            return Err(Status::conflict(call.qualified(), call.name(), &why));
+            return Err(Status::conflict(call.qualified_kind(), call.name(), &why));
         }
     }
     Ok(())

@@ -39,7 +39,6 @@ impl Api {
             subresource: call.request.subresource.as_deref().unwrap_or_default(),
             namespace: call.namespace().unwrap_or_default(),
             name: call.name(),
-            ..Attributes::default()
         });
         let decision = self.policy().decide(&call.user, &asked)?;
         if decision.allowed { Ok(()) } else { Err(asked.refuse(&call.user, &decision.reason)) }

@@ -9,7 +9,7 @@ use xebec_store::ListRequest;
 use crate::api::Api;
 use crate::call::Call;
 use crate::codec::Decoded;
-use crate::delete::DeleteOptions;
+use crate::delete::{DeleteOptions, check_preconditions};
 use crate::key;
 use crate::object::{self, at_path};
 use crate::request::Verb;
@@ -151,7 +151,7 @@ impl Eviction {
         if !options.dry_run {
             let now = self.call.timestamp();
             let marked = |old: &Value| {
-                self.check(&options, old)?;
+                check_preconditions(&self.call, &options, old)?;
                 let mut new = old.clone();
                 let condition = json!({
                     "type": "DisruptionTarget",
@@ -159,34 +159,16 @@ impl Eviction {
                     "reason": "EvictionByEvictionAPI",
                     "message": "Eviction API: evicting",
                 });
-                set_condition(&mut new, condition, &now);
+                object::set_condition(&mut new, condition, &now);
                 Ok(new)
             };
             let pod = self.api.change(&self.call, Part::Status, Books::Open, marked).await?;
             if options.resource_version.is_some() {
-                options.resource_version = Some(object::meta(&pod, "resourceVersion").to_owned());
+                options.resource_version = Some(object::meta(&pod.object, "resourceVersion").to_owned());
             }
         }
         // That the pod goes was admitted with its eviction.
         self.api.delete_admitted(&self.call, &options).await.map(drop)
-    }
-
-    fn check(&self, options: &DeleteOptions, pod: &Value) -> Result<(), Status> {
-        let pairs = [
-            ("UID", "uid", &options.uid, "deleted and then recreated"),
-            ("ResourceVersion", "resourceVersion", &options.resource_version, "modified"),
-        ];
-        for (title, field, wanted, what) in pairs {
-            let (Some(wanted), actual) = (wanted, object::meta(pod, field)) else { continue };
-            if wanted != actual {
-                let why = format!(
-                    "the {title} in the precondition ({wanted}) does not match the {title} in record ({actual}). The \
-                     object might have been {what}"
-                );
-                return Err(Status::conflict(self.call.qualified(), self.call.name(), &why));
-            }
-        }
-        Ok(())
     }
 }
 
@@ -241,7 +223,7 @@ fn charged(budget: &Value, pod: &str, now: &str) -> Result<Value, Status> {
             "message": "",
             "observedGeneration": count(budget, "observedGeneration"),
         });
-        set_condition(&mut new, condition, now);
+        object::set_condition(&mut new, condition, now);
     }
     Ok(new)
 }
@@ -287,24 +269,4 @@ fn count(budget: &Value, field: &str) -> i64 {
 fn condition<'a>(object: &'a Value, kind: &str) -> Option<&'a Value> {
     let conditions = at_path(object, ".status.conditions")?.as_array()?;
     conditions.iter().find(|condition| text(condition, ".type") == kind)
-}
-
-/// Writes a condition; its time is that of the last change of its truth.
-fn set_condition(object: &mut Value, mut condition: Value, now: &str) {
-    let status = object::section_mut(object, "status");
-    let conditions = status.entry("conditions").or_insert_with(|| json!([]));
-    if !conditions.is_array() {
-        *conditions = json!([]);
-    }
-    let Value::Array(conditions) = conditions else { return };
-    condition["lastTransitionTime"] = now.into();
-    match conditions.iter_mut().find(|own| own.get("type") == condition.get("type")) {
-        Some(own) => {
-            if own.get("status") == condition.get("status") {
-                condition["lastTransitionTime"] = own.get("lastTransitionTime").cloned().unwrap_or_default();
-            }
-            *own = condition;
-        }
-        None => conditions.push(condition),
-    }
 }

@@ -3,7 +3,8 @@
 //! A follower takes in what was written since its last reading before each reading, so that an object counts from the moment its
 //! write was answered. While nothing under its prefix is written, a reading costs a look at two numbers.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
 
 use serde_json::Value;
 use xebec_machinery::resource::Resource;
@@ -24,15 +25,17 @@ pub(crate) trait Gather: Default {
 /// What is gathered from the objects under a prefix.
 pub(crate) struct Follower<G> {
     storage: Storage,
-    resource: &'static Resource,
+    resource: Arc<Resource>,
     prefix: String,
-    gathered: Mutex<Option<(G, Watch)>>,
+    gathered: RwLock<Option<(G, Watch)>>,
+    /// The revision up to which everything is taken in.
+    seen: AtomicU64,
 }
 
 impl<G: Gather> Follower<G> {
     /// Follows the objects under a prefix. Errors speak of the resource.
-    pub(crate) fn new(storage: Storage, resource: &'static Resource, prefix: String) -> Self {
-        Self { storage, resource, prefix, gathered: Mutex::new(None) }
+    pub(crate) fn new(storage: Storage, resource: Arc<Resource>, prefix: String) -> Self {
+        Self { storage, resource, prefix, gathered: RwLock::new(None), seen: AtomicU64::new(0) }
     }
 
     /// Reads what is gathered by now.
@@ -41,7 +44,33 @@ impl<G: Gather> Follower<G> {
     ///
     /// The objects cannot be read.
     pub(crate) fn read<T>(&self, read: impl FnOnce(&mut G) -> T) -> Result<T, Status> {
-        let mut gathered = self.gathered.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut gathered = self.gathered.write().unwrap_or_else(PoisonError::into_inner);
+        self.bring_up_to_date(&mut gathered)?;
+        gathered.as_mut().map(|(own, _)| read(own)).ok_or_else(lost)
+    }
+
+    /// [`Follower::read`] beside others that do so too: they wait for each other only where something was written.
+    ///
+    /// # Errors
+    ///
+    /// The objects cannot be read.
+    pub(crate) fn view<T>(&self, view: impl FnOnce(&G) -> T) -> Result<T, Status> {
+        let written = self.storage.revision();
+        let gathered = self.gathered.read().unwrap_or_else(PoisonError::into_inner);
+        if self.seen.load(Ordering::Acquire) >= written.0
+            && let Some((own, _)) = &*gathered
+        {
+            return Ok(view(own));
+        }
+        drop(gathered);
+        let mut gathered = self.gathered.write().unwrap_or_else(PoisonError::into_inner);
+        self.bring_up_to_date(&mut gathered)?;
+        let gathered = RwLockWriteGuard::downgrade(gathered);
+        gathered.as_ref().map(|(own, _)| view(own)).ok_or_else(lost)
+    }
+
+    fn bring_up_to_date(&self, gathered: &mut Option<(G, Watch)>) -> Result<(), Status> {
+        let written = self.storage.revision();
         let (mut own, mut changes) = match gathered.take() {
             Some(current) => current,
             None => self.begin()?,
@@ -51,17 +80,17 @@ impl<G: Gather> Follower<G> {
             tracing::debug!(prefix = self.prefix, %error, "lost sight of stored objects; reading them again");
             (own, changes) = self.begin()?;
         }
-        let answer = read(&mut own);
         *gathered = Some((own, changes));
-        Ok(answer)
+        self.seen.store(written.0, Ordering::Release);
+        Ok(())
     }
 
     fn begin(&self) -> Result<(G, Watch), Status> {
         let at = self.storage.revision();
-        let changes = self.storage.watch(self.resource, &self.prefix, Some(at))?;
+        let changes = self.storage.watch(&self.resource, &self.prefix, Some(at))?;
         let list = ListRequest { prefix: &self.prefix, at: Some(at), ..ListRequest::default() };
         let mut own = G::default();
-        for entry in self.storage.list(self.resource, &list)?.items {
+        for entry in self.storage.list(&self.resource, &list)?.items {
             own.put(decode(&entry)?.object);
         }
         Ok((own, changes))
@@ -72,16 +101,16 @@ impl<G: Gather> Follower<G> {
         let written = self.storage.revision();
         self.drain(own, changes)?;
         let seen = changes.progress();
-        if seen < written && self.storage.has_changed(self.resource, &self.prefix, seen)? {
+        if seen < written && self.storage.has_changed(&self.resource, &self.prefix, seen)? {
             // A write is answered just before its watchers are told: what is not told yet is read from the history.
-            *changes = self.storage.watch(self.resource, &self.prefix, Some(seen))?;
+            *changes = self.storage.watch(&self.resource, &self.prefix, Some(seen))?;
             self.drain(own, changes)?;
         }
         Ok(())
     }
 
     fn drain(&self, own: &mut G, changes: &mut Watch) -> Result<(), Status> {
-        let lost = |error: Error| refusal(&error, self.resource, "");
+        let lost = |error: Error| refusal(&error, &self.resource, "");
         while let Some(event) = changes.try_next().map_err(lost)? {
             match &event.kind {
                 EventKind::Put { entry } => own.put(decode(entry)?.object),
@@ -90,4 +119,8 @@ impl<G: Gather> Follower<G> {
         }
         Ok(())
     }
+}
+
+fn lost() -> Status {
+    Status::internal("what is gathered from stored objects is not there")
 }

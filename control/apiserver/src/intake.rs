@@ -11,7 +11,7 @@ use crate::options::FieldValidation;
 /// How much of a body is shown to a client whose object is not recognized.
 const SHOWN: usize = 30;
 /// Where upstream keeps the kinds that it knows; it says so to clients that send another.
-const SCHEME: &str = "pkg/api/legacyscheme/scheme.go:30";
+const SCHEME: &str = "pkg/runtime/scheme.go:111";
 
 /// Tells the fields that the kind does not know or that stand twice, as the client asked for; refuses values of a wrong
 /// type.

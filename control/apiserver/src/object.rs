@@ -99,6 +99,26 @@ pub fn set_path(object: &mut Value, path: &str, value: Value) {
     }
 }
 
+/// Writes a condition; its time is that of the last change of its truth.
+pub fn set_condition(object: &mut Value, mut condition: Value, now: &str) {
+    let status = section_mut(object, "status");
+    let conditions = status.entry("conditions").or_insert_with(|| json!([]));
+    if !conditions.is_array() {
+        *conditions = json!([]);
+    }
+    let Value::Array(conditions) = conditions else { return };
+    condition["lastTransitionTime"] = now.into();
+    match conditions.iter_mut().find(|own| own.get("type") == condition.get("type")) {
+        Some(own) => {
+            if own.get("status") == condition.get("status") {
+                condition["lastTransitionTime"] = own.get("lastTransitionTime").cloned().unwrap_or_default();
+            }
+            *own = condition;
+        }
+        None => conditions.push(condition),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -59,8 +59,6 @@ pub struct Options {
     pub resource_version: Option<u64>,
     /// How that revision is meant.
     pub version_match: Option<VersionMatch>,
-    /// Changes are streamed.
-    pub watch: bool,
     /// Whether a watch starts with what exists; where nothing is said, the revision asked for decides.
     pub send_initial_events: Option<bool>,
     /// A watch may carry bookmarks.
@@ -79,8 +77,6 @@ pub struct Options {
     pub propagation: Option<Propagation>,
     /// How long a deleted pod may run on.
     pub grace_period: Option<Duration>,
-    /// The answer is indented.
-    pub pretty: bool,
 }
 
 impl Options {
@@ -148,7 +144,6 @@ impl Options {
                     wrong.push(FieldError::not_supported(&path, value, supported));
                 }
             },
-            "watch" => self.watch = flag(&value),
             "sendInitialEvents" => self.send_initial_events = Some(flag(&value)),
             "allowWatchBookmarks" => self.bookmarks = flag(&value),
             "timeoutSeconds" => {
@@ -270,7 +265,7 @@ impl Propagation {
             "Foreground" => Ok(Some(Self::Foreground)),
             _ => {
                 let path = Path::ROOT.child("propagationPolicy");
-                let supported = ["Background", "Foreground", "Orphan", "nil"];
+                let supported = ["Foreground", "Background", "Orphan", "nil"];
                 Err(FieldError::not_supported(&path, value, &supported))
             }
         }
@@ -353,7 +348,7 @@ mod tests {
         let query = "allowWatchBookmarks=true&resourceVersion=12&timeoutSeconds=305&watch=true\
                      &labelSelector=app%3Dweb%2Ctier+in+%28a%2Cb%29";
         let options = Options::parse(query, Verb::Watch).unwrap();
-        assert!(options.watch && options.bookmarks && asks_for_watch(query));
+        assert!(options.bookmarks && asks_for_watch(query));
         assert_eq!(options.resource_version, Some(12));
         assert_eq!(options.timeout, Some(Duration::from_secs(305)));
         assert_eq!(options.label_selector.as_deref(), Some("app=web,tier in (a,b)"));
@@ -395,7 +390,7 @@ mod tests {
             (
                 "propagationPolicy=Later",
                 Verb::Delete,
-                r#"DeleteOptions.meta.k8s.io "" is invalid: propagationPolicy: Unsupported value: "Later": supported values: "Background", "Foreground", "Orphan", "nil""#,
+                r#"DeleteOptions.meta.k8s.io "" is invalid: propagationPolicy: Unsupported value: "Later": supported values: "Foreground", "Background", "Orphan", "nil""#,
             ),
             (
                 "resourceVersionMatch=Exact",

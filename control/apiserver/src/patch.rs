@@ -62,7 +62,7 @@ impl Api {
         mut patch: impl FnMut(&Value) -> Result<Value, Status> + Send,
     ) -> Result<Written, Status> {
         let mut warnings = Vec::new();
-        let object = self
+        let changed = self
             .change(call, part, Books::Open, |old| {
                 let mut new = patch(old)?;
                 strategy::check_conditional(call, &new)?;
@@ -71,7 +71,7 @@ impl Api {
                 Ok(new)
             })
             .await?;
-        Ok(Written { object, created: false, warnings })
+        Ok(changed.after(warnings))
     }
 
     async fn apply(&self, call: &Call, part: Part, body: &[u8]) -> Result<Written, Status> {
@@ -102,12 +102,12 @@ impl Api {
                 outcome => return Ok(Written { warnings, ..outcome? }),
             }
         }
-        let object = self
+        let changed = self
             .change(call, part, Books::Closed, |old| {
                 strategy::server_side_apply(call, Some(old), &applied, part)
             })
             .await?;
-        Ok(Written { object, created: false, warnings })
+        Ok(changed.after(warnings))
     }
 }
 

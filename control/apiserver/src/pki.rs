@@ -236,7 +236,12 @@ pub(crate) fn write_private(path: &Path, text: &str) -> Result<(), PkiError> {
         let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;
         file.write_all(text.as_bytes())?;
         file.sync_all()?;
-        fs::rename(&draft, path)
+        fs::rename(&draft, path)?;
+        // The name is durable only with its directory.
+        match path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+            Some(parent) => fs::File::open(parent)?.sync_all(),
+            None => fs::File::open(".")?.sync_all(),
+        }
     };
     write().map_err(|source| PkiError::File { path: path.to_owned(), source })
 }

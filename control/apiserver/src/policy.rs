@@ -37,7 +37,7 @@ impl Policy {
     /// The policy that is stored here.
     pub fn new(storage: Storage) -> Self {
         let roles = builtin::find(rbac::GROUP, "clusterroles");
-        Self { book: roles.map(|roles| Follower::new(storage, roles, PREFIX.to_owned())) }
+        Self { book: roles.map(|roles| Follower::new(storage, roles.clone(), PREFIX.to_owned())) }
     }
 
     /// Whether the user may do what is asked for.
@@ -100,7 +100,7 @@ impl Policy {
 
     fn read<T>(&self, read: impl FnOnce(&Book) -> T) -> Result<T, Status> {
         let book = self.book.as_ref().ok_or_else(Status::no_such_resource)?;
-        book.read(|book| read(book))
+        book.view(read)
     }
 }
 

@@ -73,10 +73,10 @@ pub struct Listed {
 
 impl Api {
     /// The object that the call names.
-    pub fn read(&self, call: &Call) -> Result<Value, Status> {
+    pub async fn read(&self, call: &Call) -> Result<Value, Status> {
         self.reached(call)?;
         let stored = self.storage().get(&call.resource, call.namespace(), call.name())?;
-        Ok(call.present(stored.object))
+        self.present(call, stored.object).await
     }
 
     /// A read that must not be older than a revision which has not happened is refused.
@@ -89,7 +89,7 @@ impl Api {
     }
 
     /// A page of the objects that the call selects, in the order of namespace and name.
-    pub fn list(&self, call: &Call) -> Result<Listed, Status> {
+    pub async fn list(&self, call: &Call) -> Result<Listed, Status> {
         let options = call.options();
         let selection = Selection::of(call)?;
         let prefix = self.prefix(call);
@@ -119,13 +119,14 @@ impl Api {
                 at: Some(at),
                 count: options.limit.is_some() && selection.is_everything(),
             };
-            let page = self.storage().list(&call.resource, &request).map_err(expired)?;
-            for entry in &page.items {
-                let object = call.present(storage::decode(entry)?.object);
-                if selection.matches(&object) {
-                    items.push(object);
-                }
-            }
+            let page = self
+                .storage()
+                .list(&call.resource, &request)
+                .map_err(|status| expired(status, options.continue_token.is_some()))?;
+            let stored = page.items.iter().map(|entry| Ok(storage::decode(entry)?.object));
+            let mut shown = stored.collect::<Result<Vec<_>, Status>>()?;
+            self.present_list(call, &mut shown).await?;
+            items.extend(shown.into_iter().filter(|object| selection.matches(object)));
             after = page.items.last().map(|entry| entry.key.to_string());
             if !page.more || items.len() >= limit {
                 let more = after.filter(|_| page.more);
@@ -151,14 +152,16 @@ impl Api {
 }
 
 /// A page of a revision that is no longer kept has upstream's own words.
-fn expired(status: Status) -> Status {
+fn expired(status: Status, continued: bool) -> Status {
     if status.code() != 410 {
         return status;
     }
-    Status::expired(
+    Status::expired(if continued {
         "The provided continue parameter is too old to display a consistent list result. Start a new list without \
-         the continue parameter.",
-    )
+         the continue parameter."
+    } else {
+        "The resourceVersion for the provided list is too old."
+    })
 }
 
 #[cfg(test)]

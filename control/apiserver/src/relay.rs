@@ -1,6 +1,7 @@
 //! `pods/proxy` and `services/proxy`: requests that are passed on to a port of a pod.
 
 use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -80,13 +81,16 @@ impl Api {
         let mut named = call.clone();
         named.request.name = Some(target.name.to_owned());
         named.request.options = Options::default();
-        let found = self.read(&named)?;
+        let found = self.read(&named).await?;
         let address = if &*call.resource.plural == "pods" {
             pod_address(&found, target.port)
         } else {
-            self.service_address(&named, &found, target.port)?
+            self.service_address(&named, &found, target.port, |endpoint| self.pod_behind(&named, endpoint))?
         };
         let address = address.ok_or_else(|| no_endpoint(target.name))?;
+        if !is_a_pods(address.ip()) {
+            return Err(Status::bad_request("address not allowed"));
+        }
         let uri = request.uri();
         let path = rest_of(uri.path());
         if path.is_empty() && request.method() == http::Method::GET {
@@ -94,21 +98,29 @@ impl Api {
         }
         let path = if path.is_empty() { "/" } else { path };
         let path = uri.query().map_or_else(|| path.to_owned(), |query| format!("{path}?{query}"));
-        let passed = pass(&address, &path, request).await;
+        let passed = self.forward(address, &path, request).await;
         passed.map_err(|why| unreachable_pod(&format!("{} at {address}", target.name), why.as_ref()))
     }
 
-    /// Where a port of a service is reached.
+    /// Where a port of a service is reached, be it a pod or something else that its slices name.
     pub(crate) fn endpoint_of(&self, namespace: &str, name: &str, port: u16) -> Result<String, Status> {
         let mut call = self.own_call("", "v1", "services", Some(namespace))?;
         call.request.name = Some(name.to_owned());
-        let service = self.read(&call)?;
-        let address = self.service_address(&call, &service, &port.to_string())?;
-        address.ok_or_else(|| no_endpoint(name))
+        let service = self.storage().get(&call.resource, Some(namespace), name)?.object;
+        let address = self.service_address(&call, &service, &port.to_string(), |endpoint| {
+            Ok(endpoint["addresses"][0].as_str().and_then(|address| address.parse().ok()))
+        })?;
+        address.map(|address| address.to_string()).ok_or_else(|| no_endpoint(name))
     }
 
-    /// The address of a ready pod of a service.
-    fn service_address(&self, call: &Call, service: &Value, port: &str) -> Result<Option<String>, Status> {
+    /// The first address that `address_of` finds in a ready endpoint of a service.
+    fn service_address(
+        &self,
+        call: &Call,
+        service: &Value,
+        port: &str,
+        address_of: impl Fn(&Value) -> Result<Option<IpAddr>, Status>,
+    ) -> Result<Option<SocketAddr>, Status> {
         let ports = service["spec"]["ports"].as_array().map(Vec::as_slice).unwrap_or_default();
         let wanted = |own: &&Value| {
             let name = own["name"].as_str().unwrap_or_default();
@@ -131,33 +143,128 @@ impl Api {
                 .filter(|port| port["name"].as_str().unwrap_or_default() == name)
                 .find_map(|port| port["port"].as_u64());
             let endpoints = slice["endpoints"].as_array().into_iter().flatten();
-            let ready = endpoints.filter(|endpoint| endpoint["conditions"]["ready"] != false);
-            let address = ready.filter_map(|endpoint| endpoint["addresses"][0].as_str()).next();
-            if let (Some(address), Some(number)) = (address, number) {
-                return Ok(Some(join(address, &number.to_string())));
+            let Some(number) = number.and_then(|number| number.try_into().ok()) else { continue };
+            for endpoint in endpoints.filter(|endpoint| endpoint["conditions"]["ready"] != false) {
+                if let Some(address) = address_of(endpoint)? {
+                    return Ok(Some(SocketAddr::new(address, number)));
+                }
             }
         }
         Ok(None)
     }
+
+    /// Passes a request on, and serves what becomes of its connection.
+    async fn forward<B>(
+        &self,
+        address: SocketAddr,
+        path: &str,
+        mut request: Request<B>,
+    ) -> Result<Response<ResponseBody>, Box<dyn std::error::Error + Send + Sync>>
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let connect = tokio::time::timeout(CONNECT, TcpStream::connect(address));
+        let stream = connect.await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+        stream.set_nodelay(true)?;
+        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+        self.serve_stream(async move {
+            if let Err(error) = connection.with_upgrades().await {
+                tracing::debug!(%error, "a connection to a pod broke");
+            }
+        });
+        let upgrade = request.headers().get(UPGRADE).cloned();
+        let upgraded = hyper::upgrade::on(&mut request);
+        let (mut head, body) = request.into_parts();
+        strip(&mut head.headers);
+        head.uri = path.parse()?;
+        head.version = http::Version::HTTP_11;
+        head.headers.insert(HOST, HeaderValue::from_str(&address.to_string())?);
+        if let Some(protocol) = upgrade {
+            head.headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+            head.headers.insert(UPGRADE, protocol);
+        }
+        let mut response = sender.send_request(Request::from_parts(head, body.boxed_unsync())).await?;
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            let answered = hyper::upgrade::on(&mut response);
+            self.serve_stream(async move {
+                let (Ok(client), Ok(pod)) = tokio::join!(upgraded, answered) else { return };
+                let (mut client, mut pod) = (TokioIo::new(client), TokioIo::new(pod));
+                if let Err(error) = tokio::io::copy_bidirectional(&mut client, &mut pod).await {
+                    tracing::debug!(%error, "a proxied connection broke");
+                }
+            });
+            return Ok(response.map(|_| whole(Bytes::new())));
+        }
+        strip(response.headers_mut());
+        Ok(response.map(|body| body.map_err(io::Error::other).boxed_unsync()))
+    }
+
+    /// The address of an endpoint, if it is that of a pod of the namespace: whoever may write slices of endpoints is not
+    /// to have the API connect to just anything.
+    fn pod_behind(&self, call: &Call, endpoint: &Value) -> Result<Option<IpAddr>, Status> {
+        let target = &endpoint["targetRef"];
+        let text = |field: &str| target[field].as_str().unwrap_or_default();
+        let address = endpoint["addresses"][0].as_str().and_then(|address| address.parse::<IpAddr>().ok());
+        let (Some(address), "Pod", namespace) = (address, text("kind"), text("namespace")) else {
+            return Ok(None);
+        };
+        if Some(namespace) != call.namespace() {
+            return Ok(None);
+        }
+        let served = self.catalog().served();
+        let Some(pods) = served.find("", "pods") else { return Ok(None) };
+        let found = self.storage().find(pods, call.namespace(), text("name"))?;
+        let own = found.is_some_and(|pod| addresses_of(&pod.object).any(|own| own == address));
+        Ok(own.then_some(address))
+    }
 }
 
-fn pod_address(pod: &Value, port: &str) -> Option<String> {
-    let address = at_path(pod, ".status.podIP")?.as_str().filter(|address| !address.is_empty())?;
+/// Where pods without a network of their own listen: a part of the loopback network that nothing else uses.
+const POD_LOOPBACK: (Ipv4Addr, u32) = (Ipv4Addr::new(127, 128, 0, 0), 10);
+
+/// Whether an address can be a pod's. The machine's own services and its neighbours on the link are none of them.
+fn is_a_pods(address: IpAddr) -> bool {
+    match address.to_canonical() {
+        IpAddr::V4(address) if address.is_loopback() => {
+            let (network, bits) = POD_LOOPBACK;
+            (u32::from(address) ^ u32::from(network)) >> (32 - bits) == 0
+        }
+        IpAddr::V4(address) => {
+            !(address.is_unspecified()
+                || address.is_link_local()
+                || address.is_multicast()
+                || address.is_broadcast())
+        }
+        IpAddr::V6(address) => {
+            !(address.is_unspecified()
+                || address.is_loopback()
+                || address.is_unicast_link_local()
+                || address.is_multicast())
+        }
+    }
+}
+
+/// All addresses of a pod.
+fn addresses_of(pod: &Value) -> impl Iterator<Item = IpAddr> {
+    let more = pod["status"]["podIPs"].as_array().into_iter().flatten();
+    let all = std::iter::once(&pod["status"]["podIP"]).chain(more.map(|one| &one["ip"]));
+    all.filter_map(|address| address.as_str()?.parse().ok())
+}
+
+fn pod_address(pod: &Value, port: &str) -> Option<SocketAddr> {
+    let address = at_path(pod, ".status.podIP")?.as_str()?.parse().ok()?;
     if !port.is_empty() {
-        return port.parse::<u16>().ok().map(|port| join(address, &port.to_string()));
+        return port.parse::<u16>().ok().map(|port| SocketAddr::new(address, port));
     }
     let containers = pod["spec"]["containers"].as_array().into_iter().flatten();
     let mut ports = containers.flat_map(|container| container["ports"].as_array().into_iter().flatten());
     let first = ports.find_map(|port| port["containerPort"].as_u64()).unwrap_or(80);
-    Some(join(address, &first.to_string()))
-}
-
-fn join(address: &str, port: &str) -> String {
-    if address.contains(':') { format!("[{address}]:{port}") } else { format!("{address}:{port}") }
+    Some(SocketAddr::new(address, first.try_into().ok()?))
 }
 
 /// What follows `/proxy` in a path, as it was sent.
-fn rest_of(path: &str) -> &str {
+pub(crate) fn rest_of(path: &str) -> &str {
     // `/api/v1/namespaces/NAMESPACE/PLURAL/NAME/proxy`
     let start = path.match_indices('/').nth(7).map_or(path.len(), |(at, _)| at);
     &path[start..]
@@ -182,51 +289,6 @@ fn unreachable_pod(target: &str, why: &(dyn std::error::Error + 'static)) -> Sta
     Status::new(Reason::ServiceUnavailable, format!("error trying to reach {target}: {why}"))
 }
 
-async fn pass<B>(
-    address: &str,
-    path: &str,
-    mut request: Request<B>,
-) -> Result<Response<ResponseBody>, Box<dyn std::error::Error + Send + Sync>>
-where
-    B: Body<Data = Bytes> + Send + 'static,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
-    let connect = tokio::time::timeout(CONNECT, TcpStream::connect(address));
-    let stream = connect.await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
-    stream.set_nodelay(true)?;
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-    tokio::spawn(async move {
-        if let Err(error) = connection.with_upgrades().await {
-            tracing::debug!(%error, "a connection to a pod broke");
-        }
-    });
-    let upgrade = request.headers().get(UPGRADE).cloned();
-    let upgraded = hyper::upgrade::on(&mut request);
-    let (mut head, body) = request.into_parts();
-    strip(&mut head.headers);
-    head.uri = path.parse()?;
-    head.version = http::Version::HTTP_11;
-    head.headers.insert(HOST, HeaderValue::from_str(address)?);
-    if let Some(protocol) = upgrade {
-        head.headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
-        head.headers.insert(UPGRADE, protocol);
-    }
-    let mut response = sender.send_request(Request::from_parts(head, body.boxed_unsync())).await?;
-    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-        let answered = hyper::upgrade::on(&mut response);
-        tokio::spawn(async move {
-            let (Ok(client), Ok(pod)) = tokio::join!(upgraded, answered) else { return };
-            let (mut client, mut pod) = (TokioIo::new(client), TokioIo::new(pod));
-            if let Err(error) = tokio::io::copy_bidirectional(&mut client, &mut pod).await {
-                tracing::debug!(%error, "a proxied connection broke");
-            }
-        });
-        return Ok(response.map(|_| whole(Bytes::new())));
-    }
-    strip(response.headers_mut());
-    Ok(response.map(|body| body.map_err(io::Error::other).boxed_unsync()))
-}
-
 /// Takes out what is for the neighbour alone, and what it says is.
 fn strip(headers: &mut HeaderMap) {
     let named: Vec<HeaderName> = headers
@@ -240,6 +302,12 @@ fn strip(headers: &mut HeaderMap) {
         headers.remove(name);
     }
     for name in NOT_PASSED_ON {
+        headers.remove(name);
+    }
+    // As whom the API acts is for the API alone.
+    let impersonation: Vec<HeaderName> =
+        headers.keys().filter(|name| name.as_str().starts_with("impersonate-")).cloned().collect();
+    for name in impersonation {
         headers.remove(name);
     }
 }
@@ -273,19 +341,49 @@ mod tests {
             "spec": {"containers": [{"name": "a"}, {"ports": [{"containerPort": 8080}]}]},
             "status": {"podIP": "10.0.0.7"},
         });
-        assert_eq!(pod_address(&pod, "").as_deref(), Some("10.0.0.7:8080"));
-        assert_eq!(pod_address(&pod, "9").as_deref(), Some("10.0.0.7:9"));
+        let at = |text: &str| Some(text.parse::<SocketAddr>().unwrap());
+        assert_eq!(pod_address(&pod, ""), at("10.0.0.7:8080"));
+        assert_eq!(pod_address(&pod, "9"), at("10.0.0.7:9"));
         assert_eq!(pod_address(&pod, "http"), None);
         assert_eq!(pod_address(&json!({"status": {"podIP": ""}}), "9"), None);
-        assert_eq!(join("::1", "80"), "[::1]:80");
+        assert_eq!(pod_address(&json!({"status": {"podIP": "metadata.internal"}}), "9"), None);
+    }
+
+    #[test]
+    fn nothing_but_pods_is_reached() {
+        for address in ["10.0.0.7", "127.128.0.2", "127.191.255.1", "fd00::1", "192.168.1.1"] {
+            assert!(is_a_pods(address.parse().unwrap()), "{address}");
+        }
+        for address in [
+            "127.0.0.1",
+            "127.64.0.1",
+            "127.192.0.1",
+            "169.254.169.254",
+            "0.0.0.0",
+            "224.0.0.1",
+            "255.255.255.255",
+            "::1",
+            "::",
+            "fe80::1",
+            "ff02::1",
+            "::ffff:127.0.0.1",
+            "::ffff:169.254.169.254",
+        ] {
+            assert!(!is_a_pods(address.parse().unwrap()), "{address}");
+        }
     }
 
     #[test]
     fn headers_for_the_neighbour_are_not_passed_on() {
         let mut headers = HeaderMap::new();
-        for (name, value) in
-            [("connection", "x-mine, close"), ("x-mine", "1"), ("x-other", "2"), ("te", "trailers")]
-        {
+        for (name, value) in [
+            ("connection", "x-mine, close"),
+            ("x-mine", "1"),
+            ("x-other", "2"),
+            ("te", "trailers"),
+            ("impersonate-user", "jane"),
+            ("impersonate-extra-a", "b"),
+        ] {
             headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
         }
         strip(&mut headers);

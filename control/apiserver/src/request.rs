@@ -63,8 +63,6 @@ pub struct ResourceRequest {
     pub name: Option<String>,
     /// The subresource, where one was named.
     pub subresource: Option<String>,
-    /// What follows the subresource (`proxy` only).
-    pub rest: Option<String>,
     /// The query parameters.
     pub options: Options,
 }
@@ -72,8 +70,13 @@ pub struct ResourceRequest {
 /// Where a request goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Target {
-    /// `/livez`, `/readyz`, `/healthz` and the checks below them.
-    Health,
+    /// `/livez`, `/readyz`, `/healthz` (without the slash), and perhaps one of the checks below it.
+    Health {
+        /// Which of them.
+        of: &'static str,
+        /// The check.
+        check: Option<String>,
+    },
     /// `/version`.
     Version,
     /// `/.well-known/openid-configuration`: who signs the tokens of service accounts.
@@ -106,11 +109,14 @@ pub fn parse(method: &Method, uri: &Uri) -> Result<Target, Error> {
     if length > URL_LIMIT {
         return Err(Error::UrlTooLong { length, limit: URL_LIMIT });
     }
-    let parts =
-        path.split('/').filter(|part| !part.is_empty()).map(segment).collect::<Result<Vec<_>, _>>()?;
+    let raw: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
+    let own = raw.len() - passed_on(&raw);
+    let parts = raw[..own].iter().map(|part| segment(part)).collect::<Result<Vec<_>, _>>()?;
     let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
     let target = match parts.as_slice() {
-        ["livez" | "readyz" | "healthz", ..] => Target::Health,
+        ["livez", check @ ..] if check.len() < 2 => health("livez", check),
+        ["readyz", check @ ..] if check.len() < 2 => health("readyz", check),
+        ["healthz", check @ ..] if check.len() < 2 => health("healthz", check),
         ["version"] => Target::Version,
         [".well-known", "openid-configuration"] => Target::Issuer,
         ["openid", "v1", "jwks"] => Target::Keys,
@@ -130,6 +136,23 @@ pub fn parse(method: &Method, uri: &Uri) -> Result<Target, Error> {
         return Ok(target);
     }
     Err(Error::Method { method: method.to_string(), path: path.to_owned() })
+}
+
+fn health(of: &'static str, check: &[&str]) -> Target {
+    Target::Health { of, check: check.first().map(|check| (*check).to_owned()) }
+}
+
+/// How many segments follow `proxy` in a path: they are for whom the request is passed on to, and not looked into.
+fn passed_on(parts: &[&str]) -> usize {
+    let rest = match parts {
+        ["api", _, rest @ ..] | ["apis", _, _, rest @ ..] => rest,
+        _ => return 0,
+    };
+    let rest = match rest {
+        ["namespaces", _, _, _, "proxy", rest @ ..] | [_, _, "proxy", rest @ ..] => rest,
+        _ => return 0,
+    };
+    rest.len()
 }
 
 /// Decodes one path segment; a decoded `/`, `.` or `..` would reach another object's key.
@@ -153,19 +176,17 @@ fn resource(method: &Method, uri: &Uri, group: &str, version: &str, parts: &[&st
         _ => (None, parts),
     };
     let unknown = || Error::UnknownPath { path: uri.path().to_owned() };
-    let (plural, name, subresource, rest) = match parts {
-        [plural] => (plural, None, None, None),
-        [plural, name] => (plural, Some(name), None, None),
-        [plural, name, subresource] => (plural, Some(name), Some(subresource), None),
-        [plural, name, subresource @ "proxy", rest @ ..] => {
-            (plural, Some(name), Some(subresource), Some(rest.join("/")))
-        }
+    let (plural, name, subresource) = match parts {
+        [plural] => (plural, None, None),
+        [plural, name] => (plural, Some(name), None),
+        [plural, name, subresource] => (plural, Some(name), Some(subresource)),
         _ => return Err(unknown()),
     };
     let query = uri.query().unwrap_or_default();
     let verb = match (method.as_str(), name.is_some()) {
-        ("GET" | "HEAD", _) if options::asks_for_watch(query) && subresource.is_none() => Verb::Watch,
         ("GET" | "HEAD", true) => Verb::Get,
+        // One object is read, also where its query asks for a watch.
+        ("GET" | "HEAD", false) if options::asks_for_watch(query) => Verb::Watch,
         ("GET" | "HEAD", false) => Verb::List,
         ("POST", false) => Verb::Create,
         ("POST", true) if subresource.is_some() => Verb::Create,
@@ -175,7 +196,9 @@ fn resource(method: &Method, uri: &Uri, group: &str, version: &str, parts: &[&st
         ("DELETE", false) => Verb::DeleteCollection,
         _ => return Err(Error::Method { method: method.to_string(), path: uri.path().to_owned() }),
     };
-    let options = Options::parse(query, verb)?;
+    // What is passed on has a query of its own.
+    let passed_on = subresource.is_some_and(|subresource| *subresource == "proxy");
+    let options = if passed_on { Options::default() } else { Options::parse(query, verb)? };
     Ok(Target::Resource(Box::new(ResourceRequest {
         verb,
         group: group.to_owned(),
@@ -184,7 +207,6 @@ fn resource(method: &Method, uri: &Uri, group: &str, version: &str, parts: &[&st
         namespace,
         name: name.map(|name| (*name).to_owned()),
         subresource: subresource.map(|name| (*name).to_owned()),
-        rest,
         options,
     })))
 }

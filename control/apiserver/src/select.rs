@@ -7,12 +7,12 @@ use xebec_machinery::status::Status;
 use crate::call::Call;
 use crate::object;
 
-/// The label selector, the field selector and the name of a request together.
+/// The label selector and the field selector of a request together.
 #[derive(Debug, Clone)]
 pub struct Selection {
     labels: LabelSelector,
     fields: FieldSelector,
-    name: Option<String>,
+    custom: bool,
 }
 
 impl Selection {
@@ -28,35 +28,44 @@ impl Selection {
                 return Err(unselectable(call, field));
             }
         }
-        Ok(Self { labels, fields, name: call.request.name.clone() })
+        Ok(Self { labels, fields, custom: call.resource.custom })
     }
 
     /// Whether nothing is left out.
     pub fn is_everything(&self) -> bool {
-        self.labels.is_everything() && self.fields.is_everything() && self.name.is_none()
+        self.labels.is_everything() && self.fields.is_everything()
     }
 
     /// Whether the object is meant.
     pub fn matches(&self, object: &Value) -> bool {
-        if self.name.as_deref().is_some_and(|name| name != object::name(object)) {
-            return false;
-        }
         let labels = match object::labels(object) {
             Some(labels) => self.labels.matches(labels),
             None => self.labels.matches(&serde_json::Map::new()),
         };
-        labels && self.fields.matches(&|field| Some(text_at(object, field)))
+        let text = |field: &str| match self.custom {
+            true => plain(object::at_path(object, field)).unwrap_or_default(),
+            false => text_at(object, field),
+        };
+        labels && self.fields.matches(&|field| Some(text(field)))
     }
 }
 
-/// A field's value as selectors compare it: absent fields are empty.
+/// A field's value of a built-in kind as selectors compare it: absent fields are empty.
 fn text_at(object: &Value, field: &str) -> String {
-    match object::at_path(object, alias(field)) {
-        Some(Value::String(text)) => text.clone(),
-        Some(value @ (Value::Bool(_) | Value::Number(_))) => value.to_string(),
+    match plain(object::at_path(object, alias(field))) {
+        Some(text) => text,
         // The flags that can be selected are false where they are absent.
-        _ if matches!(field, "spec.unschedulable" | "spec.hostNetwork") => "false".to_owned(),
-        _ => String::new(),
+        None if matches!(field, "spec.unschedulable" | "spec.hostNetwork") => "false".to_owned(),
+        None => String::new(),
+    }
+}
+
+/// A text, number or flag.
+fn plain(value: Option<&Value>) -> Option<String> {
+    match value? {
+        Value::String(text) => Some(text.clone()),
+        value @ (Value::Bool(_) | Value::Number(_)) => Some(value.to_string()),
+        _ => None,
     }
 }
 

@@ -1,11 +1,18 @@
 //! TLS sockets in front of the service.
 
+mod strangers;
+
 use std::convert::Infallible;
+use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::{Request, Response};
+use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
@@ -15,23 +22,52 @@ use rustls::server::WebPkiClientVerifier;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::authenticate::certificate_user;
+use crate::audit::Peer;
+use crate::authenticate::{Authenticated, certificate_user};
 use crate::pki::Credential;
 use crate::service::ResponseBody;
+use strangers::{Stranger, Strangers};
 
-/// How many clients may be connected at once.
-const CONNECTIONS: usize = 4096;
-/// How long a client may take to agree on TLS.
-const HANDSHAKE: Duration = Duration::from_secs(10);
-/// How long a client may take to send the head of a request.
-const HEAD: Duration = Duration::from_secs(30);
-/// How long open connections may go on after the server was told to stop.
-const DRAIN: Duration = Duration::from_secs(5);
+/// How many clients may be connected, and how long they may keep the server waiting.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// How many connections there may be.
+    pub connections: usize,
+    /// How many of them may be without a credential; the oldest of those gives way to a new one.
+    pub anonymous: usize,
+    /// How long a client may take to agree on TLS.
+    pub handshake: Duration,
+    /// How long a client may take to send the head of a request.
+    pub head: Duration,
+    /// How long a connection may carry no request.
+    pub idle: Duration,
+    /// The same for a client without a credential.
+    pub anonymous_idle: Duration,
+    /// How often a client that speaks HTTP/2 is asked whether it is still there, and how long it may take to say so.
+    pub ping: (Duration, Duration),
+    /// How long open connections may go on after the server was told to stop.
+    pub drain: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 4096,
+            anonymous: 256,
+            handshake: Duration::from_secs(10),
+            head: Duration::from_secs(30),
+            idle: Duration::from_secs(90),
+            anonymous_idle: Duration::from_secs(10),
+            ping: (Duration::from_secs(30), Duration::from_secs(15)),
+            drain: Duration::from_secs(5),
+        }
+    }
+}
 
 /// Why TLS cannot be set up.
 #[derive(Debug, thiserror::Error)]
@@ -76,9 +112,25 @@ where
     S: Clone + Send + 'static,
     S::Future: Send + 'static,
 {
+    serve_within(listener, tls, service, shutdown, Limits::default()).await;
+}
+
+/// [`serve`] with limits of the caller's.
+pub async fn serve_within<S>(
+    listener: TcpListener,
+    tls: Arc<ServerConfig>,
+    service: S,
+    shutdown: CancellationToken,
+    limits: Limits,
+) where
+    S: tower::Service<Request<Incoming>, Response = Response<ResponseBody>, Error = Infallible>,
+    S: Clone + Send + 'static,
+    S::Future: Send + 'static,
+{
     let acceptor = TlsAcceptor::from(tls);
     let tracker = TaskTracker::new();
-    let room = Arc::new(Semaphore::new(CONNECTIONS));
+    let room = Arc::new(Semaphore::new(limits.connections));
+    let (strangers, limits) = (Strangers::new(limits.anonymous), Arc::new(limits));
     loop {
         let accepted = tokio::select! {
             () = shutdown.cancelled() => break,
@@ -94,61 +146,177 @@ where
             }
         };
         let Ok(permit) = room.clone().try_acquire_owned() else {
-            tracing::warn!(%peer, "refused a connection to the API: {CONNECTIONS} are open");
+            tracing::warn!(%peer, "refused a connection to the API: {} are open", limits.connections);
             continue;
         };
-        let (acceptor, service, shutdown) = (acceptor.clone(), service.clone(), shutdown.clone());
+        let client = Client {
+            peer,
+            limits: limits.clone(),
+            stranger: strangers.enter(),
+            requests: Arc::new(watch::Sender::new(0)),
+            shutdown: shutdown.clone(),
+        };
+        let (acceptor, service) = (acceptor.clone(), service.clone());
         tracker.spawn(async move {
-            connection(stream, peer, acceptor, service, shutdown).await;
+            client.serve(stream, acceptor, service).await;
             drop(permit);
         });
     }
     tracker.close();
-    if tokio::time::timeout(DRAIN, tracker.wait()).await.is_err() {
+    if tokio::time::timeout(limits.drain, tracker.wait()).await.is_err() {
         tracing::info!("left API connections that did not end in time");
     }
 }
 
-async fn connection<S>(
-    stream: TcpStream,
+/// One connection.
+struct Client {
     peer: SocketAddr,
-    acceptor: TlsAcceptor,
-    service: S,
+    limits: Arc<Limits>,
+    stranger: Arc<Stranger>,
+    /// How many requests are being answered.
+    requests: Arc<watch::Sender<usize>>,
     shutdown: CancellationToken,
-) where
-    S: tower::Service<Request<Incoming>, Response = Response<ResponseBody>, Error = Infallible>,
-    S: Clone + Send + 'static,
-    S::Future: Send + 'static,
-{
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%peer, %error, "cannot turn off delays");
+}
+
+impl Client {
+    async fn serve<S>(self, stream: TcpStream, acceptor: TlsAcceptor, service: S)
+    where
+        S: tower::Service<Request<Incoming>, Response = Response<ResponseBody>, Error = Infallible>,
+        S: Clone + Send + 'static,
+        S::Future: Send + 'static,
+    {
+        let peer = self.peer;
+        let stranger = self.stranger.clone();
+        tokio::select! {
+            () = stranger.sent_away() => {
+                tracing::debug!(%peer, "a client without a credential gave way to a newer one");
+            }
+            () = self.converse(stream, acceptor, service) => {}
+        }
     }
-    let stream = match tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await {
-        Ok(Ok(stream)) => stream,
-        Ok(Err(error)) => return tracing::debug!(%peer, %error, "a client did not agree on TLS"),
-        Err(_) => return tracing::debug!(%peer, "a client took too long to agree on TLS"),
-    };
-    let certificates = stream.get_ref().1.peer_certificates();
-    let user = certificates.and_then(|chain| chain.first()).and_then(|leaf| certificate_user(leaf));
-    let handler = hyper::service::service_fn(move |mut request: Request<Incoming>| {
-        if let Some(user) = &user {
-            request.extensions_mut().insert(user.clone());
+
+    async fn converse<S>(self, stream: TcpStream, acceptor: TlsAcceptor, service: S)
+    where
+        S: tower::Service<Request<Incoming>, Response = Response<ResponseBody>, Error = Infallible>,
+        S: Clone + Send + 'static,
+        S::Future: Send + 'static,
+    {
+        let (peer, limits) = (self.peer, self.limits.clone());
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%peer, %error, "cannot turn off delays");
         }
-        service.clone().call(request)
-    });
-    let mut builder = Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD);
-    builder.http2().timer(TokioTimer::new()).max_concurrent_streams(250);
-    let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), handler);
-    tokio::pin!(connection);
-    let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        () = shutdown.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
+        let stream = match tokio::time::timeout(limits.handshake, acceptor.accept(stream)).await {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) => return tracing::debug!(%peer, %error, "a client did not agree on TLS"),
+            Err(_) => return tracing::debug!(%peer, "a client took too long to agree on TLS"),
+        };
+        let certificates = stream.get_ref().1.peer_certificates();
+        let user = certificates.and_then(|chain| chain.first()).and_then(|leaf| certificate_user(leaf));
+        if user.is_some() {
+            self.stranger.introduce();
         }
-    };
-    if let Err(error) = ended {
-        tracing::debug!(%peer, %error, "a connection to the API broke");
+        let (stranger, requests) = (self.stranger.clone(), self.requests.clone());
+        let handler = hyper::service::service_fn(move |mut request: Request<Incoming>| {
+            if let Some(user) = &user {
+                request.extensions_mut().insert(user.clone());
+            }
+            request.extensions_mut().insert(Peer(peer));
+            let open = Open::new(&requests);
+            let (mut service, stranger) = (service.clone(), stranger.clone());
+            async move {
+                let response = service.call(request).await?;
+                if response.extensions().get::<Authenticated>().is_some() {
+                    stranger.introduce();
+                }
+                Ok::<_, Infallible>(response.map(|body| Tracked { body, _open: open }))
+            }
+        });
+        let mut builder = Builder::new(TokioExecutor::new());
+        builder.http1().timer(TokioTimer::new()).header_read_timeout(limits.head);
+        builder
+            .http2()
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(250)
+            .keep_alive_interval(limits.ping.0)
+            .keep_alive_timeout(limits.ping.1);
+        let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), handler);
+        tokio::pin!(connection);
+        let ended = tokio::select! {
+            ended = connection.as_mut() => ended,
+            () = self.shutdown.cancelled() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+            () = self.idle() => {
+                connection.as_mut().graceful_shutdown();
+                // The client is told, and does not have to agree.
+                match tokio::time::timeout(limits.drain, connection).await {
+                    Ok(ended) => ended,
+                    Err(_) => return tracing::debug!(%peer, "closed an idle connection to the API"),
+                }
+            }
+        };
+        if let Err(error) = ended {
+            tracing::debug!(%peer, %error, "a connection to the API broke");
+        }
+    }
+
+    /// Waits until there was no request for too long.
+    async fn idle(&self) {
+        let mut requests = self.requests.subscribe();
+        loop {
+            let open = *requests.borrow_and_update();
+            let known = self.stranger.is_known();
+            let limit = if known { self.limits.idle } else { self.limits.anonymous_idle };
+            let changed = requests.changed();
+            if open > 0 {
+                // The sender lives as long as this.
+                let _changed = changed.await;
+            } else if tokio::time::timeout(limit, changed).await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+/// A request that is being answered.
+struct Open(Arc<watch::Sender<usize>>);
+
+impl Open {
+    fn new(requests: &Arc<watch::Sender<usize>>) -> Self {
+        requests.send_modify(|count| *count += 1);
+        Self(requests.clone())
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.send_modify(|count| *count -= 1);
+    }
+}
+
+/// The body of an answer, which is being given until it is dropped.
+struct Tracked {
+    body: ResponseBody,
+    _open: Open,
+}
+
+impl Body for Tracked {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }

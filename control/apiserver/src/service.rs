@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -22,11 +22,15 @@ use xebec_machinery::resource::{Resource, Scale};
 use xebec_machinery::status::{Status, deleted};
 
 use crate::api::Api;
-use crate::authenticate::Tokens;
+use crate::audit::{Audit, Event};
+use crate::authenticate::{Authenticated, Tokens};
 use crate::authorizer::Asked;
 use crate::call::Call;
 use crate::codec::{self, Decoded};
+use crate::compression;
 use crate::delete::{DeleteOptions, Deleted};
+use crate::fairness::{self, Fairness, Seat};
+use crate::health;
 use crate::impersonation;
 use crate::jwt::Signer;
 use crate::object;
@@ -38,7 +42,7 @@ use crate::service_account;
 use crate::strategy::Part;
 use crate::streams::{self, Stream};
 use crate::usage;
-use crate::user::User;
+use crate::user::{ANONYMOUS, User};
 use crate::view::View;
 use crate::write::Written;
 
@@ -61,12 +65,28 @@ struct Parts {
     pods: Arc<dyn Pods>,
     address: String,
     openapi: OpenApi,
+    fairness: Arc<Fairness>,
+    audit: OnceLock<Audit>,
 }
 
 /// An answer before it is HTTP.
 enum Answer {
     Object { code: u16, object: Value, warnings: Vec<String> },
     Raw(Response<ResponseBody>),
+}
+
+/// What becomes known of a request on its way.
+struct Course {
+    notes: Arc<Notes>,
+    event: Event,
+    /// Held until the answer is written down.
+    seat: Option<Seat>,
+}
+
+impl Course {
+    fn begin(head: &http::request::Parts) -> Self {
+        Self { notes: Arc::default(), event: Event::begin(head), seat: None }
+    }
 }
 
 impl Answer {
@@ -78,7 +98,19 @@ impl Answer {
 impl Service {
     /// The API, who may come in by token, who knows the pods' output, and the address that clients are told.
     pub fn new(api: Api, tokens: Tokens, pods: Arc<dyn Pods>, address: String) -> Self {
-        Self { parts: Arc::new(Parts { api, tokens, pods, address, openapi: OpenApi::default() }) }
+        let (openapi, fairness) = (OpenApi::default(), Fairness::new(fairness::Limits::default()));
+        Self {
+            parts: Arc::new(Parts { api, tokens, pods, address, openapi, fairness, audit: OnceLock::new() }),
+        }
+    }
+
+    /// From now on, each request is told to this log.
+    ///
+    /// # Errors
+    ///
+    /// There is a log already; this one is given back.
+    pub fn set_audit(&self, audit: Audit) -> Result<(), Audit> {
+        self.parts.audit.set(audit)
     }
 
     /// The verbs beneath.
@@ -93,8 +125,14 @@ impl Service {
     {
         let pretty =
             request.uri().query().is_some_and(|query| query.split('&').any(|pair| pair == "pretty=true"));
-        let notes = Arc::new(Notes::default());
-        match self.route(request, &notes).await {
+        let gzip = compression::accepted(request.headers());
+        let (head, body) = request.into_parts();
+        let mut course = Course::begin(&head);
+        let answer = self.route(Request::from_parts(head, body), &mut course).await;
+        let notes = &course.notes;
+        let is_stream = course.event.object.is_some() && matches!(answer, Ok(Answer::Raw(_)));
+        let failure = answer.as_ref().err().cloned();
+        let mut response = match answer {
             Ok(Answer::Raw(response)) => response,
             Ok(Answer::Object { code, object, warnings }) => {
                 warnings.into_iter().for_each(|warning| notes.warn(warning));
@@ -108,10 +146,20 @@ impl Service {
                 }
                 response
             }
+        };
+        if gzip {
+            response = compression::packed(response).await;
         }
+        if course.event.user.as_ref().is_some_and(|user| user.name != ANONYMOUS) {
+            response.extensions_mut().insert(Authenticated);
+        }
+        if let Some(audit) = self.parts.audit.get() {
+            audit.tell(&course.event, is_stream, response.status().as_u16(), failure.as_ref()).await;
+        }
+        response
     }
 
-    async fn route<B>(&self, request: Request<B>, notes: &Arc<Notes>) -> Result<Answer, Status>
+    async fn route<B>(&self, request: Request<B>, course: &mut Course) -> Result<Answer, Status>
     where
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -120,16 +168,24 @@ impl Service {
         let own = [service_account::ISSUER.to_owned()];
         let signed = |token: &str| self.bearer(token, &own).map(|(user, _)| user);
         let user = self.parts.tokens.user(request.headers(), certificate, signed)?;
+        course.event.user = Some(user.clone());
         let policy = self.api().policy();
         let user = impersonation::acting(user, request.headers(), |user, asked| policy.decide(user, asked))?;
         let method = request.method().as_str().to_ascii_lowercase();
         let path = request.uri().path();
         let target = parse(request.method(), request.uri());
+        if course.event.user.as_ref() != Some(&user) {
+            course.event.acting = Some(user.clone());
+        }
+        if let Ok(Target::Resource(asked)) = &target {
+            course.event.concerns(asked);
+        }
         // Who may not ask for a path does not learn whether there is such a one.
         let asked = target
             .as_ref()
             .map_or(Asked::Path { verb: &method, path }, |target| Asked::of(&method, path, target));
         let decision = policy.decide(&user, &asked)?;
+        course.event.decision = Some(decision.clone());
         if !decision.allowed {
             return Err(asked.refuse(&user, &decision.reason));
         }
@@ -139,7 +195,10 @@ impl Service {
         let resources = served.resources();
         let found = |document: Option<Value>| document.ok_or_else(Status::no_such_resource);
         let document = match target {
-            Target::Health => return Ok(Answer::Raw(plain(StatusCode::OK, "ok"))),
+            Target::Health { of, check } => {
+                let query = request.uri().query().unwrap_or_default();
+                return Ok(Answer::Raw(health::answer(self.api(), of, check.as_deref(), query)?));
+            }
             Target::Version => version(),
             Target::Issuer => service_account::discovery(self.signer()?, &self.parts.address),
             Target::Keys => {
@@ -169,9 +228,9 @@ impl Service {
             Target::Resource(asked) => {
                 let agent = request.headers().get(USER_AGENT).and_then(|agent| agent.to_str().ok());
                 let mut call = Call::new(*asked, &served, user, agent.unwrap_or_default())?;
-                call.notes = notes.clone();
+                call.notes = course.notes.clone();
                 drop(served);
-                return self.resource(call, request).await;
+                return self.resource(call, request, course).await;
             }
         };
         Ok(Answer::object(200, document))
@@ -197,7 +256,12 @@ impl Service {
         self.parts.tokens.signer().ok_or_else(missing)
     }
 
-    async fn resource<B>(&self, call: Call, request: Request<B>) -> Result<Answer, Status>
+    async fn resource<B>(
+        &self,
+        call: Call,
+        request: Request<B>,
+        course: &mut Course,
+    ) -> Result<Answer, Status>
     where
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -206,9 +270,11 @@ impl Service {
         if let Some(stream) = stream {
             // A stream that begins with a GET, as one over a WebSocket does, does as much as one that begins with a POST.
             self.api().check_creation(&call)?;
-            let pod = self.api().read(&call)?;
+            let pod = self.api().read(&call).await?;
             self.api().admit_connection(&call, request.uri()).await?;
-            return streams::begin(stream, pod, self.parts.pods.clone(), request).await.map(Answer::Raw);
+            return streams::begin(self.api(), stream, pod, self.parts.pods.clone(), request)
+                .await
+                .map(Answer::Raw);
         }
         if call.request.subresource.as_deref() == Some("proxy") && can_relay(&call) {
             self.api().admit_connection(&call, request.uri()).await?;
@@ -220,26 +286,33 @@ impl Service {
         let api = self.api();
         if let Some(name) = call.request.subresource.clone() {
             let bytes = codec::read(&head.headers, body).await?;
+            course.seat = Some(self.seat(&call).await?);
             return self.subresource(&call, &name, &head.headers, &bytes, head.uri.query()).await;
         }
         let verb = call.request.verb;
         if !call.resource.verbs.iter().any(|own| **own == *verb.as_str()) {
             return Err(Status::method_not_allowed(call.qualified(), verb.as_str()));
         }
+        // Whoever is slow to send keeps no seat from others.
+        let bytes = match verb {
+            Verb::Get | Verb::List | Verb::Watch => Bytes::new(),
+            _ => codec::read(&head.headers, body).await?,
+        };
+        course.seat = Some(self.seat(&call).await?);
         match verb {
             Verb::Get => {
                 let mut view = View::negotiate(&call, &accept, &include, Endpoint::Object)?;
                 let object = match is_usage(&call) {
-                    true => api.usage_of(&call, &self.parts.pods.usage())?,
-                    false => api.read(&call)?,
+                    true => api.usage_of(&call, &self.parts.pods.usage()).await?,
+                    false => api.read(&call).await?,
                 };
-                Ok(Answer::object(200, view.object(&call, object)))
+                Ok(Answer::object(200, view.object(object)))
             }
             Verb::List => {
                 let view = View::negotiate(&call, &accept, &include, Endpoint::List)?;
                 let listed = match is_usage(&call) {
-                    true => api.usage_list(&call, &self.parts.pods.usage())?,
-                    false => api.list(&call)?,
+                    true => api.usage_list(&call, &self.parts.pods.usage()).await?,
+                    false => api.list(&call).await?,
                 };
                 Ok(Answer::object(200, view.list(&call, listed)))
             }
@@ -251,7 +324,6 @@ impl Service {
                 Ok(Answer::Raw(response))
             }
             Verb::Create => {
-                let bytes = codec::read(&head.headers, body).await?;
                 let decoded = codec::decode(codec::media_type(&head.headers), &bytes, &call.resource.kind)?;
                 if review::is_review(&call) {
                     let authenticate = |token: &str, audiences: &[String]| self.bearer(token, audiences);
@@ -260,26 +332,28 @@ impl Service {
                     return Ok(Answer::Object { code: 201, object, warnings });
                 }
                 let view = View::negotiate(&call, &accept, &include, Endpoint::Object)?;
-                Ok(shown(&call, view, api.create(&call, decoded).await?))
+                Ok(shown(view, api.create(&call, decoded).await?))
             }
             Verb::Update => {
-                let bytes = codec::read(&head.headers, body).await?;
                 let decoded = codec::decode(codec::media_type(&head.headers), &bytes, &call.resource.kind)?;
                 let view = View::negotiate(&call, &accept, &include, Endpoint::Object)?;
-                Ok(shown(&call, view, api.update(&call, Part::Main, decoded).await?))
+                Ok(shown(view, api.update(&call, Part::Main, decoded).await?))
             }
             Verb::Patch => {
-                let bytes = codec::read(&head.headers, body).await?;
                 let view = View::negotiate(&call, &accept, &include, Endpoint::Object)?;
                 let media = codec::media_type(&head.headers);
-                Ok(shown(&call, view, api.patch(&call, Part::Main, media, &bytes).await?))
+                Ok(shown(view, api.patch(&call, Part::Main, media, &bytes).await?))
             }
             Verb::Delete | Verb::DeleteCollection => {
-                let bytes = codec::read(&head.headers, body).await?;
                 let options = delete_options(&call, &head.headers, &bytes)?;
                 self.delete(&call, &options).await
             }
         }
+    }
+
+    /// Waits for its turn.
+    async fn seat(&self, call: &Call) -> Result<Seat, Status> {
+        self.parts.fairness.enter(&call.user.name, fairness::width(&call.request)).await
     }
 
     async fn delete(&self, call: &Call, options: &DeleteOptions) -> Result<Answer, Status> {
@@ -319,7 +393,7 @@ impl Service {
         let scale = call.version().scale.clone();
         match (name, verb) {
             ("status", _) if call.version().status => match verb {
-                Verb::Get => Ok(Answer::object(200, api.read(call)?)),
+                Verb::Get => Ok(Answer::object(200, api.read(call).await?)),
                 Verb::Update => {
                     Ok(plainly(api.update(call, Part::Status, body(&call.resource.kind)?).await?))
                 }
@@ -336,7 +410,7 @@ impl Service {
                 Ok(plainly(api.finalize(call, body("Namespace")?).await?))
             }
             ("log", Verb::Get) if is_pod(call) => {
-                let pod = api.read(call)?;
+                let pod = api.read(call).await?;
                 self.parts.pods.logs(&pod, query.unwrap_or_default()).await.map(Answer::Raw)
             }
             ("token", Verb::Create) if &*call.resource.plural == "serviceaccounts" => {
@@ -364,7 +438,7 @@ impl Service {
     ) -> Result<Answer, Status> {
         let media = codec::media_type(headers);
         let object = match call.request.verb {
-            Verb::Get => self.api().scale(call, scale)?,
+            Verb::Get => self.api().scale(call, scale).await?,
             Verb::Update => {
                 let asked = codec::decode(media, bytes, "Scale")?.object;
                 self.api().set_scale(call, scale, |_| Ok(asked.clone())).await?
@@ -378,6 +452,7 @@ impl Service {
 
 fn document_response(document: &Document) -> Response<ResponseBody> {
     let mut response = Response::new(whole(document.bytes.clone()));
+    response.extensions_mut().insert(compression::Own);
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(document.media));
     if let Ok(tag) = HeaderValue::from_str(&format!("\"{}\"", document.fingerprint)) {
@@ -398,9 +473,9 @@ fn is_pod(call: &Call) -> bool {
     (&*call.resource.group, &*call.resource.plural) == ("", "pods")
 }
 
-fn shown(call: &Call, mut view: View, done: Written) -> Answer {
+fn shown(mut view: View, done: Written) -> Answer {
     let code = if done.created { 201 } else { 200 };
-    Answer::Object { code, object: view.object(call, done.object), warnings: done.warnings }
+    Answer::Object { code, object: view.object(done.object), warnings: done.warnings }
 }
 
 fn plainly(done: Written) -> Answer {
@@ -438,6 +513,15 @@ fn discover(accept: &str, resources: &[Arc<Resource>], root: Root) -> Result<Opt
     Ok(Some(Answer::Raw(response)))
 }
 
+/// The machine's architecture, by the name that Go has for it.
+const ARCHITECTURE: &str = if cfg!(target_arch = "x86_64") {
+    "amd64"
+} else if cfg!(target_arch = "aarch64") {
+    "arm64"
+} else {
+    std::env::consts::ARCH
+};
+
 fn version() -> Value {
     json!({
         "major": "1",
@@ -448,7 +532,7 @@ fn version() -> Value {
         "buildDate": "",
         "goVersion": "",
         "compiler": "rustc",
-        "platform": concat!("linux/", "amd64"),
+        "platform": format!("linux/{ARCHITECTURE}"),
     })
 }
 
@@ -457,23 +541,23 @@ pub(crate) fn whole(bytes: impl Into<Bytes>) -> ResponseBody {
     Full::new(bytes.into()).map_err(|never| match never {}).boxed_unsync()
 }
 
-fn plain(code: StatusCode, text: &'static str) -> Response<ResponseBody> {
-    let mut response = Response::new(whole(text));
-    *response.status_mut() = code;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
-    response
+/// A warning as a header. It may have letters of any script, and no line ends.
+fn warned(text: &str) -> Option<HeaderValue> {
+    let plain: String = text.chars().filter(|letter| !letter.is_control()).collect();
+    let text = plain.replace('\\', "\\\\").replace('"', "\\\"");
+    HeaderValue::from_bytes(format!("299 - \"{text}\"").as_bytes()).ok()
 }
 
 fn written(code: u16, object: &Value, warnings: &[String], pretty: bool) -> Response<ResponseBody> {
     let bytes = if pretty { serde_json::to_vec_pretty(object) } else { serde_json::to_vec(object) };
     let mut response = Response::new(whole(bytes.unwrap_or_default()));
+    response.extensions_mut().insert(compression::Own);
     *response.status_mut() = StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(HeaderName::from_static("cache-control"), HeaderValue::from_static("no-cache, private"));
     for warning in warnings {
-        let text = warning.replace('\\', "\\\\").replace('"', "\\\"");
-        if let Ok(value) = HeaderValue::from_str(&format!("299 - \"{text}\"")) {
+        if let Some(value) = warned(warning) {
             headers.append(WARNING, value);
         }
     }

@@ -1,6 +1,7 @@
-//! Which cluster IP a service has: given when it is made, kept while it lives, free again when it is gone or becomes a
-//! mere name.
+//! Which cluster IP and node ports a service has: given when it is made, kept while it lives, free again when it is gone
+//! or becomes something that has none.
 
+use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
 use serde_json::{Map, Value, json};
@@ -11,19 +12,25 @@ use xebec_store::ListRequest;
 use crate::api::Api;
 use crate::call::Call;
 use crate::cluster_ip::{ClusterIps, Held};
-use crate::{key, object, storage};
+use crate::node_port::{self, HeldPorts, NodePorts};
+use crate::{key, object, storage, strategy};
 
 /// What a write does to the addresses once it is done. Dropped before that, it does nothing.
 #[derive(Debug, Default)]
 pub(crate) struct Allotment {
     held: Option<Held>,
     freed: Option<(ClusterIps, Ipv4Addr)>,
+    held_ports: Option<HeldPorts>,
+    freed_ports: Option<(NodePorts, BTreeSet<u16>)>,
 }
 
 impl Allotment {
     /// Whether the write touches no address.
     pub(crate) fn is_empty(&self) -> bool {
-        self.held.is_none() && self.freed.is_none()
+        self.held.is_none()
+            && self.freed.is_none()
+            && self.held_ports.as_ref().is_none_or(HeldPorts::is_empty)
+            && self.freed_ports.as_ref().is_none_or(|(_, ports)| ports.is_empty())
     }
 
     /// The write is done.
@@ -34,11 +41,17 @@ impl Allotment {
         if let Some((addresses, address)) = self.freed {
             addresses.free(address);
         }
+        if let Some(held) = self.held_ports {
+            held.keep();
+        }
+        if let Some((all, ports)) = self.freed_ports {
+            all.free(&ports);
+        }
     }
 }
 
 impl Api {
-    /// Gives a service its address, or gives it back the one it had, or takes it where it is to be a name alone.
+    /// Gives a service its address and node ports, or gives it back those it had, or takes them where its type has none.
     pub(crate) fn allocate(
         &self,
         call: &Call,
@@ -48,12 +61,34 @@ impl Api {
         if !is_service(call) {
             return Ok(Allotment::default());
         }
+        if let Some(old) = old {
+            node_port::shed(old, new);
+        }
+        let had = old.map(node_port::ports_of).unwrap_or_default();
+        let held = self.node_ports().hold(new, &had, strategy::chance());
+        let held =
+            held.map_err(|error| Status::invalid(call.qualified_kind(), object::name(new), &[error]))?;
+        let freed = &had - &node_port::ports_of(new);
+        let allotment = self.allocate_address(call, old, new)?;
+        Ok(Allotment {
+            held_ports: Some(held),
+            freed_ports: Some((self.node_ports().clone(), freed)),
+            ..allotment
+        })
+    }
+
+    fn allocate_address(
+        &self,
+        call: &Call,
+        old: Option<&Value>,
+        new: &mut Value,
+    ) -> Result<Allotment, Status> {
         // What was a mere name had no address of its own, whatever it says.
         let before = old.filter(|old| has_address(old)).and_then(|old| old.get("spec"));
         if !has_address(new) {
             let freed = old.and_then(address_of).map(|address| (self.cluster_ips().clone(), address));
             become_name(before, object::section_mut(new, "spec"));
-            return Ok(Allotment { held: None, freed });
+            return Ok(Allotment { freed, ..Allotment::default() });
         }
         let spec = object::section_mut(new, "spec");
         let had = before.and_then(|before| before.get("clusterIP")).filter(|had| **had != "");
@@ -83,14 +118,14 @@ impl Api {
         spec.insert("clusterIP".to_owned(), address.into());
         spec.entry("ipFamilies").or_insert_with(|| json!(["IPv4"]));
         spec.entry("ipFamilyPolicy").or_insert_with(|| json!("SingleStack"));
-        Ok(Allotment { held, freed: None })
+        Ok(Allotment { held, ..Allotment::default() })
     }
 
     fn hold(&self, call: &Call, wanted: &str, name: &str) -> Result<Held, Status> {
         let spec = Path::ROOT.child("spec");
         let place = spec.child("clusterIPs");
         let refused = |detail: String| {
-            let error = FieldError::invalid(&place.index(0), wanted, detail);
+            let error = FieldError::invalid(&place, json!([wanted]), detail);
             Status::invalid(call.qualified_kind(), name, &[error])
         };
         let address = match wanted {
@@ -112,10 +147,11 @@ impl Api {
             return Allotment::default();
         }
         let freed = address_of(gone).map(|address| (self.cluster_ips().clone(), address));
-        Allotment { held: None, freed }
+        let freed_ports = Some((self.node_ports().clone(), node_port::ports_of(gone)));
+        Allotment { freed, freed_ports, ..Allotment::default() }
     }
 
-    /// Notes the addresses of all stored services.
+    /// Notes the addresses and node ports of all stored services.
     pub(crate) fn note_addresses(&self) -> Result<(), Status> {
         let served = self.catalog().served();
         let Some(services) = served.find("", "services") else { return Ok(()) };
@@ -123,9 +159,11 @@ impl Api {
         let page =
             self.storage().list(services, &ListRequest { prefix: &prefix, ..ListRequest::default() })?;
         for entry in &page.items {
-            if let Some(address) = address_of(&storage::decode(entry)?.object) {
+            let service = storage::decode(entry)?.object;
+            if let Some(address) = address_of(&service) {
                 self.cluster_ips().note(address);
             }
+            self.node_ports().note(&node_port::ports_of(&service));
         }
         Ok(())
     }

@@ -40,6 +40,11 @@ impl Storage {
         self.store.value_limit()
     }
 
+    /// Whether the store is open and took the last write that it was given.
+    pub fn check(&self) -> Result<(), Error> {
+        self.store.check()
+    }
+
     /// The object of this name, if it is there.
     pub fn find(
         &self,

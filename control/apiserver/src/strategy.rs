@@ -1,6 +1,8 @@
 //! What happens to an object between the request and the store: what the server fills in, what a write may not touch, and
 //! what is refused.
 
+use std::borrow::Cow;
+
 use serde_json::{Value, json};
 use uuid::Uuid;
 use xebec_machinery::apply::{self, FieldSet, UpdateRequest};
@@ -8,11 +10,11 @@ use xebec_machinery::field::{FieldError, Path};
 use xebec_machinery::metadata::{self, NameRule};
 use xebec_machinery::resource::Resource;
 use xebec_machinery::status::Status;
-use xebec_machinery::structural::Structural;
+use xebec_machinery::structural::{Change, Structural, Verdict};
 use xebec_machinery::{canonical, defaults, preparation, validation};
 
 use crate::call::Call;
-use crate::object;
+use crate::{convert, object};
 
 /// Which part of an object a write is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,14 +76,19 @@ pub fn prepare_create(call: &Call, new: &mut Value) -> Result<(), Status> {
     Ok(())
 }
 
+/// Chance, where something is drawn.
+pub(crate) fn chance() -> u64 {
+    u64::from_le_bytes(Uuid::new_v4().as_bytes()[..8].try_into().unwrap_or_default())
+}
+
 fn name_and_date(call: &Call, new: &mut Value) -> Result<(), Status> {
-    let (uid, chance, now) = (Uuid::new_v4().to_string(), Uuid::new_v4(), call.timestamp());
+    let (uid, now) = (Uuid::new_v4().to_string(), call.timestamp());
     let context = metadata::Context {
         namespace: call.namespace(),
         name: None,
         now: &now,
         uid: &uid,
-        random: u64::from_le_bytes(chance.as_bytes()[..8].try_into().unwrap_or_default()),
+        random: chance(),
         generation: counts_generations(call),
     };
     metadata::prepare_create(new, &context)
@@ -232,43 +239,68 @@ fn reset(call: &Call, part: Part) -> FieldSet {
 pub fn validate_create(call: &Call, new: &Value) -> Result<(), Status> {
     let rule = NameRule::of(&call.resource.group, &call.resource.plural);
     let mut errors = metadata::validate(new, rule, call.resource.namespaced());
-    errors.extend(match &call.version().structural {
-        Some(structural) => custom(call, structural, new),
-        None => {
-            validation::validate_create(&call.resource.group, &call.version().name, &call.resource.kind, new)
-        }
-    });
+    match &call.version().structural {
+        Some(structural) => errors = judge(call, structural, new, Change::Create, errors).errors,
+        None => errors.extend(validation::validate_create(
+            &call.resource.group,
+            &call.resource.storage,
+            &call.resource.kind,
+            &at_rest(call, new),
+        )),
+    }
     refuse(call, new, &errors)
 }
 
-/// Refuses a changed object that breaks a rule.
-pub fn validate_update(call: &Call, old: &Value, new: &Value, part: Part) -> Result<(), Status> {
+/// Refuses a changed object that breaks a rule. Gives the warnings of what is let pass since it did not change.
+pub fn validate_update(call: &Call, old: &Value, new: &Value, part: Part) -> Result<Vec<String>, Status> {
     let rule = NameRule::of(&call.resource.group, &call.resource.plural);
     let mut errors = metadata::validate_update(old, new);
     errors.extend(metadata::validate(new, rule, call.resource.namespaced()));
+    let mut warnings = Vec::new();
     match &call.version().structural {
-        Some(structural) => errors.extend(custom(call, structural, new)),
+        Some(structural) => {
+            let change = if part == Part::Status { Change::Status(old) } else { Change::Update(old) };
+            Verdict { errors, warnings } = judge(call, structural, new, change, errors);
+        }
         // What a subresource writes is not judged with what its clients cannot change.
         None if matches!(part, Part::Main | Part::Scale) => errors.extend(validation::validate_update(
             &call.resource.group,
-            &call.version().name,
+            &call.resource.storage,
             &call.resource.kind,
-            old,
-            new,
+            &at_rest(call, old),
+            &at_rest(call, new),
         )),
         None => {}
     }
-    refuse(call, new, &errors)
+    refuse(call, new, &errors)?;
+    Ok(warnings)
 }
 
-/// Everything that is wrong with a custom resource.
-fn custom(call: &Call, structural: &Structural, new: &Value) -> Vec<FieldError> {
+/// An object of a built-in kind in the version in which it rests, whose rules hold for all of them.
+fn at_rest<'a>(call: &Call, object: &'a Value) -> Cow<'a, Value> {
+    if call.version().name == call.resource.storage {
+        return Cow::Borrowed(object);
+    }
+    let mut resting = object.clone();
+    convert::to_storage(&call.resource, &mut resting);
+    Cow::Owned(resting)
+}
+
+/// Everything that is to be said of a custom resource; `errors` are what is wrong with its metadata.
+fn judge(
+    call: &Call,
+    structural: &Structural,
+    new: &Value,
+    change: Change<'_>,
+    errors: Vec<FieldError>,
+) -> Verdict {
     let wanted = &*call.resource.kind;
     let kind = new.get("kind").cloned().unwrap_or_default();
     if kind != wanted {
-        return vec![FieldError::invalid(&Path::ROOT.child("kind"), kind, format!("must be {wanted}"))];
+        let error = FieldError::invalid(&Path::ROOT.child("kind"), kind, format!("must be {wanted}"));
+        return Verdict { errors: vec![error], warnings: Vec::new() };
     }
-    structural.validate(new)
+    structural.judge(new, change, call.version().scale.as_ref(), errors)
 }
 
 fn refuse(call: &Call, object: &Value, errors: &[FieldError]) -> Result<(), Status> {

@@ -9,6 +9,7 @@ use serde_json::Value;
 use xebec_machinery::status::Status;
 use xebec_streams::{Accepted, Purpose, Wants, forward, negotiate, session};
 
+use crate::api::Api;
 use crate::pods::{Pods, SessionRequest};
 use crate::service::{ResponseBody, whole};
 
@@ -32,8 +33,9 @@ impl Stream {
     }
 }
 
-/// Answers the head of a request, and serves the stream that it becomes in a task of its own.
+/// Answers the head of a request, and serves the stream that it becomes in a task of the API's.
 pub(crate) async fn begin<B>(
+    api: &Api,
     stream: Stream,
     pod: Value,
     pods: Arc<dyn Pods>,
@@ -49,7 +51,7 @@ pub(crate) async fn begin<B>(
     let (accepted, response) = negotiated.map_err(|refusal| Status::bad_request(refusal.to_string()))?;
     if stream == Stream::Forward {
         let ports = query.ports;
-        upgraded(request, move |io| async move {
+        upgraded(api, request, move |io| async move {
             let dial = |port| pods.dial(&pod, port);
             if let Err(error) = forward::serve(io, accepted, &ports, dial).await {
                 tracing::debug!(%error, pod = name, "a port forward ended");
@@ -69,7 +71,7 @@ pub(crate) async fn begin<B>(
         };
         let asked = SessionRequest { container: query.container, command, wants };
         let run = pods.session(&pod, asked).await?;
-        upgraded(request, move |io| converse(io, accepted, wants, run));
+        upgraded(api, request, move |io| converse(io, accepted, wants, run));
     }
     Ok(response.map(|()| whole("")))
 }
@@ -83,13 +85,14 @@ async fn converse(io: impl xebec_streams::Io, accepted: Accepted, wants: Wants, 
 
 /// Has the connection served once the answer to its request is out.
 fn upgraded<B, F>(
+    api: &Api,
     request: Request<B>,
     serve: impl FnOnce(TokioIo<hyper::upgrade::Upgraded>) -> F + Send + 'static,
 ) where
-    F: Future<Output = ()> + Send,
+    F: Future<Output = ()> + Send + 'static,
 {
     let upgrade = hyper::upgrade::on(request);
-    tokio::spawn(async move {
+    api.serve_stream(async move {
         match upgrade.await {
             Ok(connection) => serve(TokioIo::new(connection)).await,
             Err(error) => tracing::debug!(%error, "a connection was not upgraded"),

@@ -18,8 +18,8 @@ use crate::write::{Books, Written};
 
 impl Api {
     /// The `autoscaling/v1` Scale of an object.
-    pub fn scale(&self, call: &Call, scale: &Scale) -> Result<Value, Status> {
-        Ok(scale_of(&self.read(call)?, scale))
+    pub async fn scale(&self, call: &Call, scale: &Scale) -> Result<Value, Status> {
+        Ok(scale_of(&self.read(call).await?, scale))
     }
 
     /// Sets how many replicas are asked for. `change` gets the Scale and gives it back changed.
@@ -29,7 +29,7 @@ impl Api {
         scale: &Scale,
         mut change: impl FnMut(Value) -> Result<Value, Status> + Send,
     ) -> Result<Value, Status> {
-        let object = self
+        let changed = self
             .change(call, Part::Scale, Books::Open, |old| {
                 let asked = change(scale_of(old, scale))?;
                 let replicas = replicas(call, &asked)?.unwrap_or(0);
@@ -42,7 +42,7 @@ impl Api {
                 Ok(new)
             })
             .await?;
-        Ok(scale_of(&object, scale))
+        Ok(scale_of(&changed.object, scale))
     }
 
     /// Changes by a patch how many replicas are asked for.
@@ -103,7 +103,7 @@ impl Api {
             object::set_path(&mut applied, &scale.spec_replicas, replicas.into());
         }
         let wanted = object::meta(&asked, "resourceVersion");
-        let object = self
+        let changed = self
             .change(call, Part::Scale, Books::Closed, |old| {
                 if !wanted.is_empty() && wanted != object::meta(old, "resourceVersion") {
                     return Err(Status::modified(call.qualified(), call.name()));
@@ -111,7 +111,7 @@ impl Api {
                 strategy::server_side_apply(call, Some(old), &applied, Part::Scale)
             })
             .await?;
-        Ok(scale_of(&object, scale))
+        Ok(scale_of(&changed.object, scale))
     }
 
     /// Puts a pod on a node (`pods/binding`).
@@ -122,12 +122,15 @@ impl Api {
             return Err(Status::bad_request("target.name of the Binding is empty; name the node"));
         }
         self.change(call, Part::Binding, Books::Closed, |old| {
-            if at_path(old, ".spec.nodeName").is_some_and(|there| *there != "") {
-                let why = format!("pod {} is already assigned to a node", call.name());
-                return Err(Status::conflict(call.qualified(), call.name(), &why));
+            let there = at_path(old, ".spec.nodeName").and_then(Value::as_str).unwrap_or_default();
+            if !there.is_empty() {
+                let why = format!("pod {} is already assigned to node {there:?}", call.name());
+                return Err(Status::conflict(Qualified::new("", "pods/binding"), call.name(), &why));
             }
             let mut new = old.clone();
             object::set_path(&mut new, ".spec.nodeName", node.clone().into());
+            let condition = json!({"type": "PodScheduled", "status": "True"});
+            object::set_condition(&mut new, condition, &call.timestamp());
             Ok(new)
         })
         .await?;

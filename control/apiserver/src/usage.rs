@@ -70,6 +70,7 @@ pub fn resources() -> Vec<std::sync::Arc<Resource>> {
             versions: vec![Version::new(VERSION, Node::new(Shape::Any).into())],
             storage: VERSION.into(),
             custom: false,
+            conversion: xebec_machinery::crd::Conversion::None,
             unconditional: false,
         };
         resource.into()
@@ -79,17 +80,17 @@ pub fn resources() -> Vec<std::sync::Arc<Resource>> {
 
 impl Api {
     /// One object of this API.
-    pub(crate) fn usage_of(&self, call: &Call, usage: &Usage) -> Result<Value, Status> {
+    pub(crate) async fn usage_of(&self, call: &Call, usage: &Usage) -> Result<Value, Status> {
         let about = about(call, Verb::Get)?;
         let unknown = || Status::not_found(call.qualified(), call.name());
-        let object =
-            self.read(&about).map_err(|status| if status.code() == 404 { unknown() } else { status })?;
+        let object = self.read(&about).await;
+        let object = object.map_err(|status| if status.code() == 404 { unknown() } else { status })?;
         metrics(&call.resource.kind, &object, usage, call).ok_or_else(unknown)
     }
 
     /// The objects of this API that are about what the call selects.
-    pub(crate) fn usage_list(&self, call: &Call, usage: &Usage) -> Result<Listed, Status> {
-        let mut listed = self.list(&about(call, Verb::List)?)?;
+    pub(crate) async fn usage_list(&self, call: &Call, usage: &Usage) -> Result<Listed, Status> {
+        let mut listed = self.list(&about(call, Verb::List)?).await?;
         let kind = &call.resource.kind;
         listed.items = listed.items.iter().filter_map(|object| metrics(kind, object, usage, call)).collect();
         Ok(listed)

@@ -46,7 +46,7 @@ impl View {
     }
 
     /// One object. The columns of a table are described the first time alone.
-    pub fn object(&mut self, _call: &Call, object: Value) -> Value {
+    pub fn object(&mut self, object: Value) -> Value {
         match &mut self.shape {
             Shape::Whole => object,
             Shape::Metadata(version) => table::partial_metadata(&object, *version),

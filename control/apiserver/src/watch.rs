@@ -13,8 +13,9 @@ use futures::{Stream, StreamExt as _, stream};
 use serde_json::{Value, json};
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
+use xebec_machinery::crd::Conversion;
 use xebec_machinery::status::{Reason, Status};
-use xebec_store::{Error, Event, EventKind, ListRequest, Revision};
+use xebec_store::{Entry, Error, Event, EventKind, ListRequest, Revision};
 
 use crate::api::Api;
 use crate::call::Call;
@@ -51,6 +52,9 @@ struct Initial {
     prefix: String,
     at: Revision,
     after: Option<String>,
+    /// What was read of the store and not shown yet: shown, it is many times as large.
+    page: std::vec::IntoIter<Entry>,
+    more: bool,
     mark_end: bool,
 }
 
@@ -81,7 +85,14 @@ impl Api {
             Err(status) => return Err(status),
         };
         let mark_end = options.send_initial_events == Some(true) && options.bookmarks;
-        let initial = show.then_some(Initial { prefix, at, after: None, mark_end });
+        let initial = show.then_some(Initial {
+            prefix,
+            at,
+            after: None,
+            page: Vec::new().into_iter(),
+            more: true,
+            mark_end,
+        });
         let bookmarks = options.bookmarks.then(|| {
             let mut interval = tokio::time::interval_at(Instant::now() + BOOKMARK_EVERY, BOOKMARK_EVERY);
             interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -125,9 +136,11 @@ impl Watching {
                 return None;
             }
             if self.initial.is_some() {
-                if let Err(status) = self.show_more() {
+                if let Err(status) = self.show_more().await {
                     self.fail(&status);
                 }
+                // A large collection of which nothing matches leaves room for others.
+                tokio::task::consume_budget().await;
                 continue;
             }
             match self.wait().await {
@@ -137,7 +150,7 @@ impl Watching {
                     self.bookmark(revision, false);
                 }
                 Wake::Change(Ok(event)) => {
-                    if let Err(status) = self.show(&event) {
+                    if let Err(status) = self.show(&event).await {
                         self.fail(&status);
                     }
                 }
@@ -162,25 +175,36 @@ impl Watching {
         }
     }
 
-    /// Shows some more of what exists.
-    fn show_more(&mut self) -> Result<(), Status> {
+    /// Shows some of what exists. One object at a time, since a slow client is to keep little in memory; but as many
+    /// together as were read where a webhook is asked to convert them.
+    async fn show_more(&mut self) -> Result<(), Status> {
         let Some(mut initial) = self.initial.take() else { return Ok(()) };
-        let request = ListRequest {
-            prefix: &initial.prefix,
-            after: initial.after.as_deref(),
-            limit: Some(STRIDE),
-            at: Some(initial.at),
-            count: false,
-        };
-        let page = self.api.storage().list(&self.call.resource, &request)?;
-        for entry in &page.items {
-            let object = self.call.present(decode(entry)?.object);
-            if self.selection.matches(&object) {
-                self.push("ADDED", object);
+        let together =
+            if matches!(self.call.resource.conversion, Conversion::Webhook(_)) { STRIDE } else { 1 };
+        let entries: Vec<Entry> = initial.page.by_ref().take(together).collect();
+        if let Some(last) = entries.last() {
+            initial.after = Some(last.key.to_string());
+            self.initial = Some(initial);
+            let stored = entries.iter().map(|entry| Ok(decode(entry)?.object));
+            let mut shown = stored.collect::<Result<Vec<_>, Status>>()?;
+            self.api.present_list(&self.call, &mut shown).await?;
+            for object in shown {
+                if self.selection.matches(&object) {
+                    self.push("ADDED", object);
+                }
             }
+            return Ok(());
         }
-        if page.more {
-            initial.after = page.items.last().map(|entry| entry.key.to_string());
+        if initial.more {
+            let request = ListRequest {
+                prefix: &initial.prefix,
+                after: initial.after.as_deref(),
+                limit: Some(STRIDE),
+                at: Some(initial.at),
+                count: false,
+            };
+            let page = self.api.storage().list(&self.call.resource, &request)?;
+            (initial.more, initial.page) = (page.more, page.items.into_iter());
             self.initial = Some(initial);
         } else if initial.mark_end {
             self.bookmark(initial.at, true);
@@ -189,10 +213,10 @@ impl Watching {
     }
 
     /// Shows one change, if the client is to see it.
-    fn show(&mut self, event: &Event) -> Result<(), Status> {
+    async fn show(&mut self, event: &Event) -> Result<(), Status> {
         let everything = self.selection.is_everything();
         let before = match &event.previous {
-            Some(entry) if !everything => Some(self.call.present(decode(entry)?.object)),
+            Some(entry) if !everything => Some(self.present(entry).await?),
             _ => None,
         };
         let was = match &before {
@@ -201,7 +225,7 @@ impl Watching {
         };
         let (kind, object) = match &event.kind {
             EventKind::Put { entry } => {
-                let now = self.call.present(decode(entry)?.object);
+                let now = self.present(entry).await?;
                 match (was, self.selection.matches(&now)) {
                     (false, true) => ("ADDED", now),
                     (true, true) => ("MODIFIED", now),
@@ -213,12 +237,16 @@ impl Watching {
                 if !was {
                     return Ok(());
                 }
-                let last = self.call.present(decode(last)?.object);
+                let last = self.present(last).await?;
                 ("DELETED", at_revision(last, event.revision).object)
             }
         };
         self.push(kind, object);
         Ok(())
+    }
+
+    async fn present(&self, entry: &Entry) -> Result<Value, Status> {
+        self.api.present(&self.call, decode(entry)?.object).await
     }
 
     fn bookmark(&mut self, revision: Revision, end: bool) {
@@ -235,7 +263,7 @@ impl Watching {
     }
 
     fn push(&mut self, kind: &str, object: Value) {
-        let object = self.view.object(&self.call, object);
+        let object = self.view.object(object);
         self.line(kind, &object);
     }
 

@@ -8,6 +8,7 @@ use xebec_admission::world::Served;
 use xebec_admission::{Kind, Listing, Resource as Asked, User as Asking, World};
 use xebec_expressions::authorization::{AccessRequest, Decided};
 use xebec_machinery::resource::{Resource, Version};
+use xebec_machinery::schema::{ListType, Node, Shape};
 use xebec_machinery::status::Status;
 use xebec_machinery::{apply, builtin, decoding, defaults};
 use xebec_store::ListRequest;
@@ -19,10 +20,13 @@ use crate::storage::Storage;
 use crate::user::User;
 use crate::{convert, key};
 
+/// A resource by its group and plural.
+type GroupAndPlural = (Box<str>, Box<str>);
+
 /// The objects of resources that are looked up again and again, parsed; each from its first lookup on.
 #[derive(Default)]
 pub(crate) struct Mirrors {
-    mirrors: Mutex<HashMap<&'static str, Arc<Follower<Mirror>>>>,
+    mirrors: Mutex<HashMap<GroupAndPlural, Arc<Follower<Mirror>>>>,
 }
 
 /// A listing that is shared with whoever reads it, and copied when it changes while somebody does.
@@ -40,13 +44,14 @@ impl Gather for Mirror {
 }
 
 impl Mirrors {
-    fn of(&self, storage: &Storage, resource: &'static Resource) -> Arc<Follower<Mirror>> {
+    fn of(&self, storage: &Storage, resource: &Arc<Resource>) -> Arc<Follower<Mirror>> {
         let mut mirrors = self.mirrors.lock().unwrap_or_else(PoisonError::into_inner);
         let follower = || {
-            let prefix = key::prefix(&resource.group, &resource.plural, None);
-            Arc::new(Follower::new(storage.clone(), resource, prefix))
+            let (group, plural) = convert::home(resource);
+            Arc::new(Follower::new(storage.clone(), resource.clone(), key::prefix(group, plural, None)))
         };
-        mirrors.entry(&resource.plural).or_insert_with(follower).clone()
+        let place = (resource.group.clone(), resource.plural.clone());
+        mirrors.entry(place).or_insert_with(follower).clone()
     }
 }
 
@@ -70,6 +75,39 @@ fn kind_of(resource: &Resource, version: &Version, subresource: &str) -> Kind {
     }
 }
 
+/// Where an object has lists, maps or structs that are one value: what is applied cannot say a part of them.
+fn atomics(node: &Node, value: &Value, path: &str, found: &mut Vec<String>) {
+    match (&node.shape, value) {
+        (Shape::List { items, list_type }, Value::Array(list)) => {
+            if *list_type == ListType::Atomic {
+                found.push(path.to_owned());
+            }
+            for (index, item) in list.iter().enumerate() {
+                atomics(items.node(), item, &format!("{path}[{index}]"), found);
+            }
+        }
+        (Shape::Map { values, atomic }, Value::Object(map)) => {
+            if *atomic {
+                found.push(path.to_owned());
+            }
+            for (key, value) in map {
+                atomics(values.node(), value, &format!("{path}.{key}"), found);
+            }
+        }
+        (Shape::Struct { fields, atomic, .. }, Value::Object(map)) => {
+            if *atomic {
+                found.push(path.to_owned());
+            }
+            for field in fields {
+                if let Some(value) = map.get(&*field.name) {
+                    atomics(field.node.node(), value, &format!("{path}.{}", field.name), found);
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
 impl Api {
     fn kind<T>(&self, kind: &Kind, read: impl FnOnce(&Arc<Resource>, &Version) -> T) -> Option<T> {
         let served = self.catalog().served();
@@ -80,8 +118,10 @@ impl Api {
 
 impl World for Api {
     fn all(&self, group: &str, resource: &str) -> Result<Arc<Listing>, Status> {
-        let Some(resource) = builtin::find(group, resource) else { return Ok(Arc::default()) };
-        self.mirrors().of(self.storage(), resource).read(|mirror| mirror.0.clone())
+        let found = builtin::find(group, resource).cloned();
+        let found = found.or_else(|| self.catalog().served().find(group, resource).cloned());
+        let Some(found) = found else { return Ok(Arc::default()) };
+        self.mirrors().of(self.storage(), &found).read(|mirror| mirror.0.clone())
     }
 
     fn find(
@@ -110,6 +150,12 @@ impl World for Api {
 
     fn resource_of(&self, kind: &Kind) -> Option<Served> {
         self.kind(kind, |resource, version| served(resource, version, ""))
+    }
+
+    fn served(&self, asked: &Asked) -> Option<Served> {
+        let catalog = self.catalog().served();
+        let resource = catalog.find(&asked.group, &asked.name)?;
+        Some(served(resource, resource.version(&asked.version)?, ""))
     }
 
     fn equivalents(&self, asked: &Asked, subresource: &str) -> Vec<Served> {
@@ -166,6 +212,14 @@ impl World for Api {
     fn merge(&self, kind: &Kind, object: &Value, applied: &Value) -> Result<Value, String> {
         let api_version = kind.api_version();
         let merged = self.kind(kind, |_, version| {
+            let mut atomic = Vec::new();
+            atomics(version.schema.node(), applied, "", &mut atomic);
+            if !atomic.is_empty() {
+                let places = atomic.join(", ");
+                return Err(format!(
+                    "invalid ApplyConfiguration: may not mutate atomic arrays, maps or structs: {places}"
+                ));
+            }
             let context = apply::Context {
                 api_version: &api_version,
                 kind: &kind.kind,
@@ -176,10 +230,10 @@ impl World for Api {
                 manager: "admission",
                 now: "1970-01-01T00:00:00Z",
             };
-            apply::apply(&apply::ApplyRequest { context, live: Some(object), applied, force: true })
+            let request = apply::ApplyRequest { context, live: Some(object), applied, force: true };
+            apply::apply(&request).map_err(|error| error.status().message)
         });
-        let merged = merged.ok_or_else(|| format!("{kind} is not served"))?;
-        let mut merged = merged.map_err(|error| error.status().message)?.object;
+        let mut merged = merged.ok_or_else(|| format!("{kind} is not served"))??.object;
         // Who owns what is no business of a policy.
         crate::object::take_over_meta(&mut merged, object, "managedFields");
         Ok(merged)
@@ -190,9 +244,7 @@ impl World for Api {
     }
 
     fn schema(&self, kind: &Kind) -> Option<Arc<Value>> {
-        let found = self.kind(kind, |resource, version| (resource.clone(), version.name.clone()));
-        let (resource, version) = found?;
-        self.published(&resource, &version).map(Arc::new)
+        self.whole_schema(&kind.group, &kind.version, &kind.kind).map(Arc::new)
     }
 
     fn authorize(&self, user: &Asking, asked: &AccessRequest) -> Decided {

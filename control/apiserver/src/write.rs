@@ -1,5 +1,7 @@
 //! Creating, replacing and patching objects.
 
+use std::sync::Arc;
+
 use serde_json::Value;
 use xebec_admission::Operation;
 use xebec_machinery::resource::Resource;
@@ -12,7 +14,7 @@ use crate::codec::Decoded;
 use crate::definitions::definition_of;
 use crate::storage::{self, Stored, is_conflict};
 use crate::strategy::{self, Part};
-use crate::{convert, intake, object};
+use crate::{intake, object};
 
 /// How often a write that met another one is tried again before the client is told of the conflict.
 const ATTEMPTS: usize = 16;
@@ -33,6 +35,29 @@ pub struct Written {
     pub created: bool,
     /// What the client should know, one `Warning` header each.
     pub warnings: Vec<String>,
+}
+
+impl Written {
+    /// The same with the warnings that came before.
+    pub(crate) fn after(mut self, mut earlier: Vec<String>) -> Self {
+        earlier.append(&mut self.warnings);
+        Self { warnings: earlier, ..self }
+    }
+}
+
+/// Judges an object. Rules in CEL may take their time, which is not that of other requests.
+async fn judged<T, J>(call: &Call, object: Value, judge: J) -> Result<(Value, T), Status>
+where
+    T: Send + 'static,
+    J: FnOnce(&Call, &Value) -> Result<T, Status> + Send + 'static,
+{
+    if call.version().structural.as_ref().is_none_or(|structural| structural.rules().is_none()) {
+        let said = judge(call, &object)?;
+        return Ok((object, said));
+    }
+    let call = call.clone();
+    let judging = tokio::task::spawn_blocking(move || judge(&call, &object).map(|said| (object, said)));
+    judging.await.map_err(|error| Status::internal(&format!("the judge of rules ended early: {error}")))?
 }
 
 impl Api {
@@ -66,22 +91,22 @@ impl Api {
             let mut candidate = new.clone();
             strategy::prepare_create(call, &mut candidate)?;
             let allotment = self.allocate(call, None, &mut candidate)?;
-            strategy::validate_create(call, &candidate)?;
+            candidate = judged(call, candidate, strategy::validate_create).await?.0;
             self.admit_definition(call, None, &candidate)?;
             self.check_grants(call, None, &candidate)?;
             let companions = admission.judge(&candidate).await?;
-            convert::to_storage(&call.resource, &mut candidate);
+            self.settle_version(&call.resource, &mut candidate).await?;
             if call.options().dry_run {
                 if let Some(old) =
                     self.storage().find(&call.resource, call.namespace(), object::name(&candidate))?
                 {
                     return Err(Status::already_exists(call.qualified(), object::name(&old.object)));
                 }
-                return Ok(self.made(call, candidate));
+                return self.made(call, candidate).await;
             }
             attempts += 1;
             match self.store_new(call, candidate, allotment, companions.objects()).await {
-                Ok(stored) => return Ok(self.made(call, stored.object)),
+                Ok(stored) => return self.made(call, stored.object).await,
                 // A generated name that is taken is drawn again, as upstream does.
                 Err(status) if generated && status.reason == Reason::AlreadyExists && attempts < 8 => {}
                 // What goes with the object was changed by someone else.
@@ -105,8 +130,8 @@ impl Api {
         })
     }
 
-    fn made(&self, call: &Call, stored: Value) -> Written {
-        Written { object: call.present(stored), created: true, warnings: Vec::new() }
+    async fn made(&self, call: &Call, stored: Value) -> Result<Written, Status> {
+        Ok(Written { object: self.present(call, stored).await?, created: true, warnings: Vec::new() })
     }
 
     /// Replaces an object, or a part of it.
@@ -121,25 +146,25 @@ impl Api {
             )));
         }
         intake::check_place(call, &mut new, Some(call.name()))?;
-        let object = self
+        let changed = self
             .change(call, part, Books::Open, |_| {
                 strategy::check_conditional(call, &new)?;
                 Ok(new.clone())
             })
             .await?;
-        Ok(Written { object, created: false, warnings })
+        Ok(changed.after(warnings))
     }
 
     /// Reads an object, changes it and writes it, again and again while others write in between. The change gets the
     /// object as the client sees it. A `resourceVersion` in its result must be the current one. Gives the new object
-    /// back as the client sees it.
+    /// back as the client sees it, with what is to be said of parts that did not change.
     pub(crate) async fn change<F>(
         &self,
         call: &Call,
         part: Part,
         books: Books,
         mut change: F,
-    ) -> Result<Value, Status>
+    ) -> Result<Written, Status>
     where
         F: FnMut(&Value) -> Result<Value, Status> + Send,
     {
@@ -147,7 +172,7 @@ impl Api {
         loop {
             attempt += 1;
             let current = self.storage().get(&call.resource, call.namespace(), call.name())?;
-            let old = call.present(current.object.clone());
+            let old = self.present(call, current.object.clone()).await?;
             let new = change(&old)?;
             match self.replace(call, (part, books), &current, old, new).await {
                 Err(status)
@@ -172,7 +197,7 @@ impl Api {
         current: &Stored,
         old: Value,
         mut new: Value,
-    ) -> Result<Value, Status> {
+    ) -> Result<Written, Status> {
         let wanted = object::meta(&new, "resourceVersion");
         if !wanted.is_empty() && wanted != object::meta(&old, "resourceVersion") {
             return Err(Status::modified(call.qualified(), call.name()));
@@ -189,29 +214,32 @@ impl Api {
         if books == Books::Open {
             strategy::track(call, Some(&old), &mut new, part)?;
         }
-        let mut admission = self.admission(call, Operation::Update, part, Some(&old));
+        let before = Arc::new(old);
+        let mut admission = self.admission(call, Operation::Update, part, Some(&before));
         if admission.mutate(&mut new).await? {
-            strategy::prepare_update(call, &old, &mut new, part)?;
+            strategy::prepare_update(call, &before, &mut new, part)?;
         }
-        let allotment = self.allocate(call, Some(&old), &mut new)?;
-        object::set_meta(&mut new, "resourceVersion", object::meta(&old, "resourceVersion"));
-        strategy::validate_update(call, &old, &new, part)?;
-        self.admit_definition(call, Some(&old), &new)?;
-        self.check_grants(call, Some(&old), &new)?;
+        let allotment = self.allocate(call, Some(&before), &mut new)?;
+        object::set_meta(&mut new, "resourceVersion", object::meta(&before, "resourceVersion"));
+        let judge = {
+            let before = before.clone();
+            move |call: &Call, new: &Value| strategy::validate_update(call, &before, new, part)
+        };
+        let (mut new, warnings) = judged(call, new, judge).await?;
+        self.admit_definition(call, Some(&before), &new)?;
+        self.check_grants(call, Some(&before), &new)?;
         let companions = admission.judge(&new).await?;
-        if new == old {
-            return Ok(old);
+        let done = |object: Value| Ok(Written { object, created: false, warnings });
+        if new == *before || call.options().dry_run {
+            return done(new);
         }
         let gone = strategy::finished_deleting(&new);
-        if call.options().dry_run {
-            return Ok(new);
-        }
-        convert::to_storage(&call.resource, &mut new);
+        self.settle_version(&call.resource, &mut new).await?;
         let stored = if gone {
             self.take_away(call, new, &current.object, current.revision).await?
         } else {
             self.store_changed(call, new, current.revision, allotment, companions.objects()).await?
         };
-        Ok(call.present(stored.object))
+        done(self.present(call, stored.object).await?)
     }
 }

@@ -10,4 +10,4 @@ mod reconcile;
 mod status;
 mod weighing;
 
-pub(crate) use reconcile::run;
+pub(crate) use reconcile::{RIGHTS, run};

@@ -7,4 +7,4 @@ pub mod decision;
 mod reconcile;
 pub mod schedule;
 
-pub(crate) use reconcile::run;
+pub(crate) use reconcile::{RIGHTS, run};

@@ -10,4 +10,4 @@ pub mod rollout;
 pub mod status;
 pub mod template;
 
-pub(crate) use reconcile::run;
+pub(crate) use reconcile::{RIGHTS, run};

@@ -5,4 +5,4 @@
 pub mod budget;
 mod reconcile;
 
-pub(crate) use reconcile::run;
+pub(crate) use reconcile::{RIGHTS, run};

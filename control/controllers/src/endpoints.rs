@@ -12,7 +12,7 @@ use k8s_openapi::api::core::v1::{Pod, Service, ServicePort};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::{Resource, ResourceExt as _};
 
-pub(crate) use reconcile::run;
+pub(crate) use reconcile::{RIGHTS, run};
 
 /// The label that names a slice's Service.
 pub const SERVICE: &str = "kubernetes.io/service-name";

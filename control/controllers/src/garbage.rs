@@ -27,6 +27,7 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use crate::drive::{Patience, caught};
+use crate::rights::Right;
 use crate::run::World;
 use graph::{Graph, Uid};
 use kinds::{KindKey, Kinds, Served};
@@ -44,6 +45,9 @@ const FIRST_LISTING: Duration = Duration::from_secs(30);
 
 type Object = PartialObjectMeta<DynamicObject>;
 type Watched = (KindKey, watcher::Result<Event<Object>>);
+
+/// What it may do.
+pub(crate) const RIGHTS: &[Right] = &[Right::to(&["get", "list", "watch", "patch", "delete"], "*", &["*"])];
 
 /// Runs until the world ends.
 pub(crate) async fn run(world: Arc<World>) {

@@ -13,7 +13,7 @@ pub mod pods;
 pub mod policy;
 mod reconcile;
 
-pub(crate) use reconcile::run;
+pub(crate) use reconcile::{RIGHTS, run};
 
 /// Keeps a pod until its Job has counted it.
 pub const FINALIZER: &str = "batch.kubernetes.io/job-tracking";

@@ -22,6 +22,7 @@ use crate::Error;
 use crate::drive::drive;
 use crate::informer::Informer;
 use crate::owner::{is_ending, unless_gone, write_status};
+use crate::rights::{READ, Right};
 use crate::run::World;
 use emptying::Emptying;
 
@@ -29,6 +30,16 @@ use emptying::Emptying;
 const PROVISIONED: Duration = Duration::from_secs(300);
 const FINALIZER: &str = "kubernetes";
 const MANAGER: &str = "namespace-controller";
+
+/// What it may do.
+pub(crate) const RIGHTS: &[Right] = &[
+    Right::to(READ, "", &["namespaces"]),
+    Right::to(&["patch"], "", &["namespaces/status"]),
+    Right::to(&["update"], "", &["namespaces/finalize"]),
+    Right::to(&["get", "list", "watch", "create"], "", &["serviceaccounts"]),
+    Right::to(&["get", "list", "watch", "create", "patch"], "", &["configmaps"]),
+    Right::to(&["list", "deletecollection"], "*", &["*"]),
+];
 
 /// Runs until the world ends.
 pub(crate) async fn run(world: Arc<World>) {

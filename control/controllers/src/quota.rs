@@ -6,4 +6,4 @@
 mod reconcile;
 pub mod usage;
 
-pub(crate) use reconcile::run;
+pub(crate) use reconcile::{RIGHTS, run};

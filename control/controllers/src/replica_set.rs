@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::Pod;
 
-pub(crate) use reconcile::run;
+pub(crate) use reconcile::{RIGHTS, run};
 
 use crate::pod::{condition, is_active, is_ready, node_of, phase};
 

@@ -4,6 +4,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::BoxFuture;
 use k8s_openapi::api::apps::v1::ControllerRevision;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Service};
@@ -13,14 +14,59 @@ use tokio_util::sync::CancellationToken;
 
 use crate::events::{self, Events};
 use crate::informer::Informer;
+use crate::rights::Right;
 use crate::{
     autoscaler, cron_job, daemon_set, deployment, disruption, endpoints, garbage, job, namespace, quota,
     replica_set, stateful_set,
 };
 
+macro_rules! controller {
+    ($name:literal, $module:ident) => {
+        Controller { name: $name, rights: $module::RIGHTS, run: |world| Box::pin($module::run(world)) }
+    };
+}
+
+/// One of the controllers.
+#[derive(Debug, Clone, Copy)]
+pub struct Controller {
+    name: &'static str,
+    pub(crate) rights: &'static [Right],
+    run: fn(Arc<World>) -> BoxFuture<'static, ()>,
+}
+
+impl Controller {
+    /// All of them.
+    pub const ALL: &'static [Self] = &[
+        controller!("autoscaler", autoscaler),
+        controller!("cronjob", cron_job),
+        controller!("daemonset", daemon_set),
+        controller!("deployment", deployment),
+        controller!("disruption", disruption),
+        controller!("endpoints", endpoints),
+        controller!("garbage", garbage),
+        controller!("job", job),
+        controller!("namespace", namespace),
+        controller!("quota", quota),
+        controller!("replicaset", replica_set),
+        controller!("statefulset", stateful_set),
+    ];
+
+    /// What users call it.
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// The one that users call so.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.iter().find(|controller| controller.name == name).copied()
+    }
+}
+
 /// What the controllers cannot find out from the API.
 #[derive(Debug, Clone)]
 pub struct Settings {
+    /// Those that run.
+    pub controllers: Vec<Controller>,
     /// The certificates, in PEM, by which pods know the API server. Published in each namespace as `kube-root-ca.crt`.
     pub root_certificates: Option<String>,
     /// How long a Job waits after the first failure of a pod before it makes another; the wait doubles with each.
@@ -32,6 +78,7 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
+            controllers: Controller::ALL.to_vec(),
             root_certificates: None,
             pod_failure_wait: Duration::from_secs(10),
             autoscaling_period: Duration::from_secs(15),
@@ -69,7 +116,7 @@ pub async fn run(client: Client, shutdown: CancellationToken) {
     run_with(client, Settings::default(), shutdown).await;
 }
 
-/// Runs all controllers of the built-in kinds with these settings, as [`run`] does.
+/// Runs the controllers that the settings name, as [`run`] does.
 pub async fn run_with(client: Client, settings: Settings, shutdown: CancellationToken) {
     let (events, writer) = events::channel();
     let shutdown = shutdown.child_token();
@@ -92,18 +139,10 @@ pub async fn run_with(client: Client, settings: Settings, shutdown: Cancellation
     running.spawn(world.clone().until_end(world.revisions.clone().follow(client.clone())));
     running.spawn(world.clone().until_end(world.services.clone().follow(client.clone())));
     running.spawn(world.clone().until_end(writer.write(client)));
-    running.spawn(replica_set::run(world.clone()));
-    running.spawn(deployment::run(world.clone()));
-    running.spawn(stateful_set::run(world.clone()));
-    running.spawn(daemon_set::run(world.clone()));
-    running.spawn(disruption::run(world.clone()));
-    running.spawn(quota::run(world.clone()));
-    running.spawn(autoscaler::run(world.clone()));
-    running.spawn(job::run(world.clone()));
-    running.spawn(cron_job::run(world.clone()));
-    running.spawn(endpoints::run(world.clone()));
-    running.spawn(namespace::run(world.clone()));
-    running.spawn(garbage::run(world));
+    for controller in world.settings.controllers.clone() {
+        running.spawn((controller.run)(world.clone()));
+    }
+    drop(world);
     all_or_none(running, end).await;
 }
 

@@ -6,4 +6,4 @@ pub mod decision;
 pub mod identity;
 mod reconcile;
 
-pub(crate) use reconcile::run;
+pub(crate) use reconcile::{RIGHTS, run};

@@ -2,8 +2,9 @@
 //!
 //! [`default`] completes a definition, [`validate`] and [`validate_update`] tell what is wrong with it, [`compile`] turns
 //! it into the same [`Resource`] that describes a built-in kind, and [`accept`] writes the status that upstream's naming
-//! and establishing controllers write. [`Definition::convert`] carries an object from version to version.
+//! and establishing controllers write. [`Conversion`] carries objects from version to version.
 
+mod conversion;
 mod read;
 mod status;
 mod validate;
@@ -20,11 +21,11 @@ use serde_json::Value;
 use crate::field::FieldError;
 use crate::resource::{Column, Resource, Scale, Scope, Version};
 use crate::schema::Ref;
-use crate::status::Status;
-use crate::structural::Structural;
+use crate::structural::{self, Structural};
 use read::{flag, list, text};
 
-pub use status::{accept, default, established, store_versions};
+pub use conversion::{Conversion, Task, Webhook};
+pub use status::{accept, default, established, reject, store_versions};
 pub use validate::{validate, validate_update};
 
 /// The finalizer of a definition whose objects must go before it does.
@@ -33,42 +34,27 @@ pub const FINALIZER: &str = "customresourcecleanup.apiextensions.k8s.io";
 /// What can be done with custom resources.
 const VERBS: [&str; 8] = ["delete", "deletecollection", "get", "list", "patch", "create", "update", "watch"];
 
-/// How objects come from one version to another.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Conversion {
-    /// Only `apiVersion` changes.
-    None,
-    /// A webhook converts; this is its configuration (`spec.conversion.webhook`).
-    Webhook(Value),
-}
-
 /// A compiled definition.
 #[derive(Debug, Clone)]
 pub struct Definition {
     /// What is served.
     pub resource: Resource,
-    /// How objects come from one version to another.
-    pub conversion: Conversion,
 }
 
-/// Compiles a definition.
+/// Compiles a stored definition. Its rules were judged when it was stored; what is wrong with one of them since is told of
+/// each object that it is run over.
 ///
 /// # Errors
-/// Everything that is wrong with its `spec`.
+/// Everything else that is wrong with its `spec`.
 pub fn compile(definition: &Value) -> Result<Definition, Vec<FieldError>> {
     let mut complete = definition.clone();
     default(&mut complete);
     let spec = complete.get("spec").unwrap_or(&Value::Null);
-    let (structural, errors) = validate::spec(spec);
+    let (structural, errors) = validate::spec(spec, structural::compile_stored);
     if !errors.is_empty() {
         return Err(errors);
     }
-    let conversion = spec.get("conversion").unwrap_or(&Value::Null);
-    let conversion = match text(conversion, "strategy") {
-        "Webhook" => Conversion::Webhook(conversion.get("webhook").cloned().unwrap_or_default()),
-        _ => Conversion::None,
-    };
-    Ok(Definition { resource: resource(spec, &structural), conversion })
+    Ok(Definition { resource: resource(spec, &structural) })
 }
 
 fn resource(spec: &Value, structural: &BTreeMap<Box<str>, Arc<Structural>>) -> Resource {
@@ -99,6 +85,7 @@ fn resource(spec: &Value, structural: &BTreeMap<Box<str>, Arc<Structural>>) -> R
         versions,
         storage: storage.map_or("", |version| text(version, "name")).into(),
         custom: true,
+        conversion: Conversion::of(spec),
         unconditional: false,
     }
 }
@@ -164,31 +151,5 @@ impl Definition {
     pub fn structural(&self, version: &str) -> Option<&Arc<Structural>> {
         let mut versions = self.resource.versions.iter();
         versions.find(|known| &*known.name == version)?.structural.as_ref()
-    }
-
-    /// Makes `object` one of version `to`.
-    ///
-    /// # Errors
-    /// A bad request where there is no such version, and an internal error where a webhook would have to convert.
-    pub fn convert(&self, object: &mut Value, to: &str) -> Result<(), Status> {
-        let wanted = self.resource.api_version(to);
-        if self.structural(to).is_none() {
-            return Err(Status::bad_request(format!(
-                "there is no version {wanted} of {}",
-                self.resource.kind
-            )));
-        }
-        if object.get("apiVersion").and_then(Value::as_str) == Some(&wanted) {
-            return Ok(());
-        }
-        if let Conversion::Webhook(_) = self.conversion {
-            let why = format!("conversion to {wanted} is the webhook's, which is not asked here");
-            return Err(Status::internal(&why));
-        }
-        let Some(map) = object.as_object_mut() else {
-            return Err(Status::bad_request("the object must be a JSON object"));
-        };
-        map.insert("apiVersion".into(), wanted.into());
-        Ok(())
     }
 }

@@ -5,7 +5,7 @@
 
 use std::cmp::Reverse;
 
-use crate::status::{Reason, Status};
+use crate::status::Status;
 
 /// The longest `Accept` header that is read.
 pub const ACCEPT_MAX: usize = 4096;
@@ -192,11 +192,6 @@ pub fn negotiate(accept: &str, endpoint: Endpoint, served: &[Media]) -> Result<E
 fn refusal(served: &[Media]) -> Status {
     let names: Vec<_> = served.iter().map(|media| media.name()).collect();
     Status::not_acceptable(&names)
-}
-
-/// The refusal of `as=PartialObjectMetadata` for a list and of `as=PartialObjectMetadataList` for one object.
-pub fn wrong_view(asked: &str, found: &str) -> Status {
-    Status::new(Reason::NotAcceptable, format!("you requested {asked}, but the requested object is {found}"))
 }
 
 /// One media type that a client accepts.

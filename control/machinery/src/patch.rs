@@ -11,7 +11,7 @@ pub use strategic::strategic;
 
 use serde_json::Value;
 
-use crate::status::{Reason, Status};
+use crate::status::{Cause, Details, Reason, Status};
 
 /// A JSON patch has at most this many operations, as in Kubernetes.
 pub const OPERATIONS_MAX: usize = 10_000;
@@ -94,9 +94,14 @@ impl Error {
         match self {
             Self::TooManyOperations(_) => Status::new(Reason::RequestEntityTooLarge, self.to_string()),
             Self::Operation { .. } | Self::TooMuch { .. } | Self::TooDeep | Self::Elements(_) => {
-                let message =
-                    format!("the server rejected our request due to an error in our request: {self}");
-                Status::new(Reason::Invalid, message)
+                let cause = Cause {
+                    reason: "UnexpectedServerResponse".to_owned(),
+                    message: self.to_string(),
+                    ..Cause::default()
+                };
+                let details = Details { causes: vec![cause], ..Details::default() };
+                let message = "the server rejected our request due to an error in our request";
+                Status::new(Reason::Invalid, message).about(details)
             }
             _ => Status::bad_request(self.to_string()),
         }

@@ -89,11 +89,6 @@ impl Error {
     }
 }
 
-/// Whether these bytes are an envelope of Kubernetes protobuf.
-pub fn is_envelope(bytes: &[u8]) -> bool {
-    bytes.starts_with(MAGIC)
-}
-
 /// Reads an enveloped object of a built-in kind.
 ///
 /// # Errors

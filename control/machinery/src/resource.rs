@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use crate::crd::Conversion;
 use crate::schema::Ref;
 use crate::structural::Structural;
 
@@ -44,6 +45,8 @@ pub struct Resource {
     pub storage: Box<str>,
     /// Whether it comes from a CustomResourceDefinition.
     pub custom: bool,
+    /// How its objects come from one version to another.
+    pub conversion: Conversion,
     /// Whether an update that names no `resourceVersion` replaces whatever is there.
     pub unconditional: bool,
 }

@@ -47,6 +47,8 @@ pub enum Reason {
     Timeout,
     /// 500, as upstream has it: the operation could not be completed in time and may be tried again.
     ServerTimeout,
+    /// 500: something failed that has no name.
+    Unknown,
 }
 
 impl Reason {
@@ -71,6 +73,7 @@ impl Reason {
             Self::ServiceUnavailable => "ServiceUnavailable",
             Self::Timeout => "Timeout",
             Self::ServerTimeout => "ServerTimeout",
+            Self::Unknown => "",
         }
     }
 
@@ -89,7 +92,7 @@ impl Reason {
             Self::UnsupportedMediaType => 415,
             Self::Invalid => 422,
             Self::TooManyRequests => 429,
-            Self::InternalError | Self::ServerTimeout => 500,
+            Self::InternalError | Self::ServerTimeout | Self::Unknown => 500,
             Self::ServiceUnavailable => 503,
             Self::Timeout => 504,
         }
@@ -202,7 +205,7 @@ impl Status {
         Self { reason, message: message.into(), details: None, foreign: None }
     }
 
-    fn about(mut self, details: Details) -> Self {
+    pub(crate) fn about(mut self, details: Details) -> Self {
         self.details = Some(Box::new(details));
         self
     }
@@ -383,15 +386,6 @@ impl Status {
             retry_after_seconds: 1,
             ..Details::default()
         })
-    }
-
-    /// The operation could not be completed in time and may be tried again.
-    pub fn server_timeout(resource: Qualified<'_>, verb: &str, retry_after_seconds: u32) -> Self {
-        let message = format!(
-            "The {verb} operation against {resource} could not be completed at this time, please try again."
-        );
-        Self::new(Reason::ServerTimeout, message)
-            .about(Details { retry_after_seconds, ..resource.details(verb) })
     }
 
     /// `Internal error occurred: why`.

@@ -30,7 +30,7 @@ use crate::field::FieldError;
 use crate::resource::Scale;
 use crate::schema::{ListType, Node};
 
-pub use compile::{MAX_DEPTH, MAX_NODES, compile, compile_at};
+pub use compile::{MAX_DEPTH, MAX_NODES, compile, compile_at, compile_stored};
 pub use judgement::{Change, Verdict};
 pub use merge_model::object_meta;
 pub use pattern::{Pattern, compile as compile_pattern};
@@ -80,6 +80,13 @@ impl Structural {
     /// Fills in what the object leaves out and the schema has a default for, and drops nulls where none may be.
     pub fn default(&self, object: &mut Value) {
         default::default(&self.root, object);
+    }
+
+    /// The same for an object that was defaulted when it was stored, by a schema that may have had fewer defaults.
+    pub fn default_stored(&self, object: &mut Value) {
+        if self.root.fills {
+            default::default(&self.root, object);
+        }
     }
 
     /// Removes the fields that the schema does not know and tells their paths.
@@ -171,6 +178,8 @@ pub struct Schema {
     pub tells_elements: bool,
     /// Whether there is an embedded object here or below.
     pub embeds: bool,
+    /// Whether there is a default below.
+    pub fills: bool,
     /// The rules on values.
     pub checks: Checks,
 }

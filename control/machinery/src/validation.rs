@@ -6,6 +6,7 @@
 mod claim;
 mod config;
 mod container;
+mod endpoints;
 mod environment;
 mod names;
 mod networking;
@@ -46,6 +47,8 @@ pub fn validate_update(group: &str, version: &str, kind: &str, old: &Value, new:
     match (group, kind) {
         ("", "Pod") => pod::update(old, new, &mut errors),
         ("", "Service") => service::update(old, new, &mut errors),
+        ("discovery.k8s.io", "EndpointSlice") => endpoints::update_slice(old, new, &mut errors),
+        ("", "Endpoints") if old.get("subsets") == new.get("subsets") => errors.clear(),
         ("", "ConfigMap") => config::update(old, new, &["data", "binaryData"], &mut errors),
         ("", "Secret") => config::update_secret(old, new, &mut errors),
         ("", "PersistentVolumeClaim") => claim::update(old, new, &mut errors),
@@ -61,9 +64,15 @@ pub fn validate_update(group: &str, version: &str, kind: &str, old: &Value, new:
 }
 
 fn validate(group: &str, version: &str, kind: &str, object: &Value, errors: &mut Vec<FieldError>) {
+    // Extension servers of upstream's validate their own kinds without this rule.
+    if !matches!(group, "apiextensions.k8s.io" | "apiregistration.k8s.io") {
+        config::finalizers(object.get("metadata").unwrap_or(&Value::Null), errors);
+    }
     match (group, version, kind) {
         ("", "v1", "Pod") => pod::pod(object, errors),
         ("", "v1", "Service") => service::service(object, errors),
+        ("", "v1", "Endpoints") => endpoints::endpoints(object, errors),
+        ("discovery.k8s.io", "v1", "EndpointSlice") => endpoints::slice(object, errors),
         ("", "v1", "ConfigMap") => config::config_map(object, errors),
         ("", "v1", "Secret") => config::secret(object, errors),
         ("", "v1", "PersistentVolumeClaim") => claim::claim(object, errors),

@@ -94,6 +94,16 @@ impl Store {
         self.inner.shared.index().compacted()
     }
 
+    /// Whether the store is open, and its disk took what was written last.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Closed`], and what the last write met.
+    pub fn check(&self) -> Result<(), Error> {
+        self.inner.opened()?;
+        self.inner.shared.fault().map_or(Ok(()), Err)
+    }
+
     /// The largest value that the store takes, in bytes.
     pub fn value_limit(&self) -> usize {
         self.inner.limits.value_bytes

@@ -29,16 +29,29 @@ const HISTORY_SHARE: u64 = 64;
 pub(crate) struct Shared {
     index: RwLock<Index>,
     hub: Mutex<Hub>,
+    /// Why the disk did not take the last batch.
+    fault: Mutex<Option<Error>>,
 }
 
 impl Shared {
     pub(crate) fn new(index: Index) -> Self {
         let hub = Mutex::new(Hub::new(index.revision()));
-        Self { index: RwLock::new(index), hub }
+        Self { index: RwLock::new(index), hub, fault: Mutex::default() }
     }
 
     pub(crate) fn index(&self) -> RwLockReadGuard<'_, Index> {
         self.index.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn fault(&self) -> Option<Error> {
+        self.fault.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn note(&self, written: &Result<(), Error>) {
+        let mut fault = self.fault.lock().unwrap_or_else(PoisonError::into_inner);
+        if fault.is_some() || written.is_err() {
+            *fault = written.as_ref().err().cloned();
+        }
     }
 
     pub(crate) fn hub(&self) -> MutexGuard<'_, Hub> {
@@ -148,6 +161,7 @@ impl Writer {
             return answers.into_iter().for_each(|(answer, outcome, _)| drop(answer.send(outcome)));
         }
         let written = self.disk.append(revision, &events);
+        self.shared.note(&written);
         self.follow_the_disk();
         if let Err(error) = written {
             // The refusals too: they were judged against neighbours that did not come to be.

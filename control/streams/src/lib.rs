@@ -17,7 +17,7 @@ mod websocket;
 
 pub use forward::Forward;
 pub use negotiation::{Accepted, Purpose, Refusal, negotiate};
-pub use session::{Input, Outcome, Output, Session, Size, Wants, session};
+pub use session::{Input, Outcome, Output, Session, Size, Sizes, Wants, session};
 
 /// A connection that was upgraded.
 pub trait Io: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin + 'static {}

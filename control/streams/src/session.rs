@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::{BufMut as _, Bytes, BytesMut};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -52,6 +52,22 @@ pub struct Size {
     pub width: u16,
     /// Rows.
     pub height: u16,
+}
+
+/// The sizes of a terminal as they change. Of several in a row only the last counts, so the others may be left out.
+#[derive(Debug)]
+pub struct Sizes {
+    sizes: watch::Receiver<Option<Size>>,
+    /// Reads them, where they come on a stream of their own.
+    _reading: Option<AbortOnDropHandle<()>>,
+}
+
+impl Sizes {
+    /// The next size; none once the client is gone.
+    pub async fn recv(&mut self) -> Option<Size> {
+        self.sizes.changed().await.ok()?;
+        *self.sizes.borrow_and_update()
+    }
 }
 
 /// What the client sends; ends when it sends no more.
@@ -128,7 +144,7 @@ pub struct Session {
     /// Where its second output goes.
     pub stderr: Option<Output>,
     /// The sizes of the client's terminal, the first one soon after the start.
-    pub sizes: Option<mpsc::Receiver<Size>>,
+    pub sizes: Option<Sizes>,
     /// Tells the client how it ended.
     pub outcome: Outcome,
     /// Cancelled when the client is gone.
@@ -208,7 +224,7 @@ pub async fn session(io: impl Io, accepted: Accepted, wants: Wants) -> Result<Se
 fn channels(io: impl Io, closes: bool, wants: Wants) -> Session {
     let (messages, leaving) = mpsc::channel(WAITING);
     let (stdin, input) = mpsc::channel(WAITING);
-    let (resize, sizes) = mpsc::channel(WAITING);
+    let (resize, sizes) = watch::channel(None);
     let gone = CancellationToken::new();
     let left = gone.clone();
     // The task must not keep its own queue open.
@@ -251,7 +267,7 @@ fn channels(io: impl Io, closes: bool, wants: Wants) -> Session {
         stdin: wants.stdin.then_some(input),
         stdout: wants.stdout.then(|| output(STDOUT)),
         stderr: wants.stderr.then(|| output(STDERR)),
-        sizes: wants.tty.then_some(sizes),
+        sizes: wants.tty.then_some(Sizes { sizes, _reading: None }),
         outcome: Outcome {
             error: output(ERROR),
             outputs: Vec::new(),
@@ -261,10 +277,9 @@ fn channels(io: impl Io, closes: bool, wants: Wants) -> Session {
     }
 }
 
-fn tell_size(sizes: &mpsc::Sender<Size>, data: &[u8]) {
+fn tell_size(sizes: &watch::Sender<Option<Size>>, data: &[u8]) {
     match serde_json::from_slice(data) {
-        // Of many sizes in a row the last ones may be left out; the client sends another with the next change.
-        Ok(size) => drop(sizes.try_send(size)),
+        Ok(size) => drop(sizes.send_replace(Some(size))),
         Err(error) => tracing::debug!(%error, "a size of a terminal is not one"),
     }
 }
@@ -315,9 +330,9 @@ async fn streams(io: impl Io, wants: Wants) -> Result<Session, Error> {
 }
 
 /// Sizes come as JSON values one behind the other, cut anywhere.
-fn sizes_of(mut reader: spdy::Reader) -> mpsc::Receiver<Size> {
-    let (sender, sizes) = mpsc::channel(WAITING);
-    tokio::spawn(async move {
+fn sizes_of(mut reader: spdy::Reader) -> Sizes {
+    let (sender, sizes) = watch::channel(None);
+    let reading = tokio::spawn(async move {
         let mut text = BytesMut::new();
         while let Some(data) = reader.recv().await {
             text.extend_from_slice(&data);
@@ -330,7 +345,7 @@ fn sizes_of(mut reader: spdy::Reader) -> mpsc::Receiver<Size> {
             }
         }
     });
-    sizes
+    Sizes { sizes, _reading: Some(AbortOnDropHandle::new(reading)) }
 }
 
 #[cfg(test)]

@@ -1,23 +1,28 @@
 //! Ingresses, as the Gateway API objects that say the same: one Gateway for all of them, a ListenerSet for the hosts of
 //! each namespace that have a certificate, and an HTTPRoute for each Ingress and host. They are served like any other
 //! and never written to the API; the Ingress itself is told its address.
+//!
+//! A host belongs to the namespace of the oldest Ingress that names it, in a rule or with a certificate: what Ingresses of
+//! other namespaces say of it is not served, or whoever may write one could take over the paths of another's host. They
+//! are told so. Rules without a host, and default backends, are everybody's.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::networking::v1::{
     HTTPIngressPath, Ingress, IngressBackend, IngressClass, IngressLoadBalancerIngress,
-    IngressLoadBalancerStatus, IngressStatus,
+    IngressLoadBalancerStatus, IngressPortStatus, IngressStatus,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::Resource as _;
 use serde_json::{Value, json};
 use xebec_api::gateway::{GROUP, Gateway, HTTPRoute, ListenerSet};
 
 use crate::Snapshot;
 use crate::address::Key;
-use crate::translation::names;
+use crate::translation::{Notice, names};
 
 /// The controller of the IngressClasses that are ours.
 pub const INGRESS_CONTROLLER: &str = "xebec.dev/ingress";
@@ -28,11 +33,17 @@ const NOWHERE: &str = "";
 const GATEWAY: &str = "ingresses/";
 /// The annotation of the class of Ingresses that name none.
 const DEFAULT_CLASS: &str = "ingressclass.kubernetes.io/is-default-class";
+/// What the status of an Ingress says of hosts that are another namespace's.
+const HOST_TAKEN: &str = "xebec.dev/HostTaken";
+/// The port of rules.
+const HTTP: i32 = 80;
 
 /// What the Ingresses of ours say, in the words of Gateway API.
 #[derive(Default)]
 pub(crate) struct Ingresses<'a> {
+    /// The oldest first.
     ours: Vec<&'a Ingress>,
+    owners: Owners<'a>,
     pub(crate) gateway: Option<Gateway>,
     pub(crate) listener_sets: Vec<ListenerSet>,
     pub(crate) routes: Vec<HTTPRoute>,
@@ -66,36 +77,98 @@ impl<'a> Ingresses<'a> {
         if ours.is_empty() {
             return Self::default();
         }
+        let owners = owners(&ours);
         let mut made = Self { gateway: gateway(&ours), ..Self::default() };
-        let secured = secured(&ours);
+        let secured = secured(&ours, &owners);
         made.listener_sets =
             secured.iter().filter_map(|(namespace, hosts)| listener_set(namespace, hosts)).collect();
         for ingress in &ours {
-            made.routes.extend(routes(ingress, snapshot, secured.contains_key(names(&ingress.metadata).0)));
+            let secured = secured.contains_key(names(&ingress.metadata).0);
+            made.routes.extend(routes(ingress, &owners, snapshot, secured));
         }
-        made.ours = ours;
+        (made.ours, made.owners) = (ours, owners);
         made
+    }
+
+    /// What the Ingresses are told whose hosts are another namespace's.
+    pub(crate) fn notices(&self) -> Vec<Notice> {
+        let notice = |ingress: &&Ingress| {
+            let namespace = names(&ingress.metadata).0;
+            let taken: BTreeMap<_, _> = hosts(ingress)
+                .filter_map(|host| Some((host, *self.owners.get(host)?)))
+                .filter(|(_, owner)| owner.0 != namespace)
+                .collect();
+            let (host, (owner, name)) = taken.iter().next()?;
+            let others = match taken.len() - 1 {
+                0 => String::new(),
+                more => format!(" (and {more} more)"),
+            };
+            Some(Notice {
+                object: ingress.object_ref(&()),
+                reason: "HostTaken",
+                message: format!(
+                    "host {host:?}{others} belongs to Ingress {owner}/{name}, which is older; put this Ingress into \
+                     its namespace, or name another host"
+                ),
+            })
+        };
+        self.ours.iter().filter_map(notice).collect()
     }
 
     /// The statuses that differ from those that the Ingresses have.
     pub(crate) fn statuses(&self, addresses: &[IpAddr]) -> Vec<(String, String, IngressStatus)> {
-        let ingress: Vec<_> = addresses
-            .iter()
-            .map(|address| IngressLoadBalancerIngress {
+        let status = |ports: Option<Vec<IngressPortStatus>>| {
+            let at = |address: &IpAddr| IngressLoadBalancerIngress {
                 ip: Some(address.to_string()),
+                ports: ports.clone(),
                 ..IngressLoadBalancerIngress::default()
-            })
-            .collect();
-        let balancer = IngressLoadBalancerStatus { ingress: Some(ingress) };
-        let status = IngressStatus { load_balancer: Some(balancer) };
-        let differ = self.ours.iter().filter(|ingress| ingress.status.as_ref() != Some(&status));
-        differ
-            .map(|ingress| {
+            };
+            let ingress = Some(addresses.iter().map(at).collect());
+            IngressStatus { load_balancer: Some(IngressLoadBalancerStatus { ingress }) }
+        };
+        let refused =
+            IngressPortStatus { port: HTTP, protocol: "TCP".to_owned(), error: Some(HOST_TAKEN.to_owned()) };
+        let (plain, refused) = (status(None), status(Some(vec![refused])));
+        let wanted = self.ours.iter().map(|ingress| {
+            let namespace = names(&ingress.metadata).0;
+            let taken = hosts(ingress).any(|host| !owns(&self.owners, namespace, host));
+            (ingress, if taken { &refused } else { &plain })
+        });
+        wanted
+            .filter(|(ingress, status)| ingress.status.as_ref() != Some(*status))
+            .map(|(ingress, status)| {
                 let (namespace, name) = names(&ingress.metadata);
                 (namespace.to_owned(), name.to_owned(), status.clone())
             })
             .collect()
     }
+}
+
+/// The namespace and name of the oldest Ingress of each host.
+type Owners<'a> = BTreeMap<&'a str, Key<'a>>;
+
+fn owners<'a>(ours: &[&'a Ingress]) -> Owners<'a> {
+    let mut owners = Owners::new();
+    for ingress in ours {
+        for host in hosts(ingress) {
+            owners.entry(host).or_insert(names(&ingress.metadata));
+        }
+    }
+    owners
+}
+
+/// The hosts that an Ingress names, each once.
+fn hosts(ingress: &Ingress) -> impl Iterator<Item = &str> {
+    let of_rules = ingress.spec.iter().flat_map(|spec| spec.rules.iter().flatten());
+    let of_rules = of_rules.filter_map(|rule| rule.host.as_deref()).filter(|host| !host.is_empty());
+    let of_tls = ingress.spec.iter().flat_map(|spec| spec.tls.iter().flatten());
+    let of_tls = of_tls.flat_map(|tls| tls.hosts.iter().flatten()).map(String::as_str);
+    of_rules.chain(of_tls).collect::<BTreeSet<_>>().into_iter()
+}
+
+/// Whether rules and certificates of this namespace count for the host.
+fn owns(owners: &Owners<'_>, namespace: &str, host: &str) -> bool {
+    owners.get(host).is_none_or(|(owner, _)| *owner == namespace)
 }
 
 /// The Gateway that all Ingresses share, which remembers the address that they were told.
@@ -113,7 +186,7 @@ fn gateway(ours: &[&Ingress]) -> Option<Gateway> {
             "gatewayClassName": "",
             "allowedListeners": {"namespaces": {"from": "All"}},
             "listeners": [{
-                "name": "http", "port": 80, "protocol": "HTTP",
+                "name": "http", "port": HTTP, "protocol": "HTTP",
                 "allowedRoutes": {"namespaces": {"from": "All"}},
             }],
         },
@@ -124,14 +197,14 @@ fn gateway(ours: &[&Ingress]) -> Option<Gateway> {
 /// The hosts with a certificate by namespace, each with the name of its Secret; the earliest Ingress has a say.
 type Secured<'a> = BTreeMap<&'a str, BTreeMap<&'a str, &'a str>>;
 
-fn secured<'a>(ours: &[&'a Ingress]) -> Secured<'a> {
+fn secured<'a>(ours: &[&'a Ingress], owners: &Owners<'_>) -> Secured<'a> {
     let mut secured = Secured::new();
     for ingress in ours {
         let namespace = names(&ingress.metadata).0;
         let entries = ingress.spec.iter().flat_map(|spec| spec.tls.iter().flatten());
         for entry in entries {
             let Some(secret) = entry.secret_name.as_deref() else { continue };
-            for host in entry.hosts.iter().flatten() {
+            for host in entry.hosts.iter().flatten().filter(|host| owns(owners, namespace, host)) {
                 secured.entry(namespace).or_default().entry(host).or_insert(secret);
             }
         }
@@ -158,7 +231,7 @@ fn listener_set(namespace: &str, hosts: &BTreeMap<&str, &str>) -> Option<Listene
 }
 
 /// One route a host, as hosts stand at routes, and one for the default backend.
-fn routes(ingress: &Ingress, snapshot: &Snapshot, secured: bool) -> Vec<HTTPRoute> {
+fn routes(ingress: &Ingress, owners: &Owners<'_>, snapshot: &Snapshot, secured: bool) -> Vec<HTTPRoute> {
     let (namespace, name) = names(&ingress.metadata);
     let Some(spec) = &ingress.spec else { return Vec::new() };
     let mut parents = vec![json!({"name": GATEWAY, "namespace": NOWHERE})];
@@ -167,8 +240,12 @@ fn routes(ingress: &Ingress, snapshot: &Snapshot, secured: bool) -> Vec<HTTPRout
     }
     let mut by_host = BTreeMap::<&str, Vec<Value>>::new();
     for rule in spec.rules.iter().flatten() {
+        let host = rule.host.as_deref().unwrap_or_default();
+        if !owns(owners, namespace, host) {
+            continue;
+        }
         let paths = rule.http.iter().flat_map(|http| &http.paths);
-        let rules = by_host.entry(rule.host.as_deref().unwrap_or_default()).or_default();
+        let rules = by_host.entry(host).or_default();
         rules.extend(paths.map(|path| path_rule(path, namespace, snapshot)));
     }
     let route = |host: &str, rules: Vec<Value>, since: Option<Time>| {

@@ -8,6 +8,7 @@ use k8s_openapi::api::core::v1::ServiceAccount;
 use k8s_openapi::api::networking::v1::Ingress;
 use kube::api::{Patch, PatchParams};
 use kube::core::NamespaceResourceScope;
+use kube::runtime::events::{Event, EventType, Recorder};
 use kube::{Api, Client, Resource, ResourceExt as _};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -21,7 +22,7 @@ use xebec_proxy::proxy::{ListenError, Proxy};
 
 use crate::snapshot::{Place, Unbound};
 use crate::world::World;
-use crate::{CONTROLLER, Options, Said, Snapshot, Status, Translation, translate};
+use crate::{CONTROLLER, Notice, Options, Said, Snapshot, Status, Translation, translate};
 
 /// Changes that come this close together are translated at once.
 const DEBOUNCE: Duration = Duration::from_millis(5);
@@ -59,17 +60,20 @@ pub async fn run(
             return;
         }
         let mut unbound = BTreeMap::new();
+        let mut told = Vec::new();
+        let recorder = Recorder::new(client.clone(), CONTROLLER.into());
         let mut wait = PASS_AGAIN.0;
         loop {
             let snapshot = world.snapshot(options, system_roots.clone(), unbound.clone());
-            let Translation { config, mut statuses, accounts } = translate(&snapshot);
+            let Translation { config, mut statuses, accounts, notices } = translate(&snapshot);
             let failed = apply(&mut proxy, config).await;
             if failed != unbound {
                 unbound = failed;
                 statuses = translate(&Snapshot { unbound: unbound.clone(), ..snapshot }).statuses;
             }
             let placed = place(&client, accounts).await;
-            if write(&client, statuses).await && placed && unbound.is_empty() {
+            let heard = tell(&recorder, notices, &mut told).await;
+            if write(&client, statuses).await && placed && heard && unbound.is_empty() {
                 wait = PASS_AGAIN.0;
                 world.changed().await;
             } else {
@@ -119,6 +123,34 @@ async fn place(client: &Client, accounts: Vec<ServiceAccount>) -> bool {
         if let Err(error) = placed.map_err(|_| WriteError::Late).and_then(|placed| Ok(placed?)) {
             tracing::warn!(%error, namespace, name, "a Gateway's ServiceAccount was not made and is tried again");
             all = false;
+        }
+    }
+    all
+}
+
+/// Whether everything was said. What was said before, and still holds, is not said again.
+async fn tell(recorder: &Recorder, notices: Vec<Notice>, told: &mut Vec<Notice>) -> bool {
+    told.retain(|notice| notices.contains(notice));
+    let mut all = true;
+    for notice in notices {
+        if told.contains(&notice) {
+            continue;
+        }
+        let event = Event {
+            type_: EventType::Warning,
+            reason: notice.reason.to_owned(),
+            note: Some(notice.message.clone()),
+            action: "Translating".to_owned(),
+            secondary: None,
+        };
+        let published = tokio::time::timeout(WRITE, recorder.publish(&event, &notice.object)).await;
+        match published.map_err(|_| WriteError::Late).and_then(|published| Ok(published?)) {
+            Ok(()) => told.push(notice),
+            Err(error) => {
+                let (kind, name) = (&notice.object.kind, &notice.object.name);
+                tracing::warn!(%error, ?kind, ?name, "an event was not written and is tried again");
+                all = false;
+            }
         }
     }
     all

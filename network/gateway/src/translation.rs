@@ -1,8 +1,9 @@
 //! The translation as a whole.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::ServiceAccount;
+use k8s_openapi::api::core::v1::{ObjectReference, ServiceAccount};
 use k8s_openapi::api::networking::v1::IngressStatus;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::Serialize;
@@ -16,7 +17,7 @@ use crate::backend::Backends;
 use crate::gateway::{GatewayPlan, Labels, Surroundings, names_gateway, plan};
 use crate::grant::Grants;
 use crate::ingress::{self, Ingresses};
-use crate::listener::{ListenerPlan, Speaks};
+use crate::listener::{ListenerPlan, Owner, Speaks};
 use crate::material::Material;
 use crate::policy::Policies;
 use crate::route::Attaching;
@@ -32,6 +33,19 @@ pub struct Translation {
     pub statuses: Vec<Status>,
     /// Objects that are to be there and are not, or not so.
     pub accounts: Vec<ServiceAccount>,
+    /// What is said in events, of objects whose status has no place for it.
+    pub notices: Vec<Notice>,
+}
+
+/// A warning to whoever looks at an object.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Notice {
+    /// The object.
+    pub object: ObjectReference,
+    /// The cause, in one word.
+    pub reason: &'static str,
+    /// What is wrong, and the remedy.
+    pub message: String,
 }
 
 /// The status of one object.
@@ -146,7 +160,8 @@ pub fn translate(snapshot: &Snapshot) -> Translation {
         statuses.extend(status.map(|status| said("BackendTLSPolicy", &plan.policy.metadata, status)));
     }
     let accounts = gateways.iter().filter_map(|gateway| account::wanted(gateway, snapshot)).collect();
-    Translation { config: Config { listeners: served(plans.into_values()) }, statuses, accounts }
+    let config = Config { listeners: served(plans.into_values()) };
+    Translation { config, statuses, accounts, notices: ingresses.notices() }
 }
 
 fn plans<'a>(
@@ -172,9 +187,21 @@ fn plans<'a>(
 /// The proxy's listeners: one a place, with what all listeners of that place serve.
 fn served<'a>(plans: impl Iterator<Item = GatewayPlan<'a>>) -> Vec<Listener> {
     let mut listeners = BTreeMap::<Place, Protocol>::new();
-    for listener in plans.flat_map(|plan| plan.listeners).filter(ListenerPlan::is_served) {
-        for place in &listener.places {
-            add(&listener, listeners.entry(*place).or_insert_with(|| empty(&listener)));
+    for plan in plans {
+        let of_ingresses = names(&plan.gateway.metadata) == ingress::KEY;
+        for listener in plan.listeners.iter().filter(|listener| listener.is_served()) {
+            let set = match listener.owner {
+                Owner::Gateway => None,
+                Owner::Set(number) => plan.sets.get(number).map(|set| &set.set.metadata),
+            };
+            let (namespace, name) = names(set.unwrap_or(&plan.gateway.metadata));
+            let id: Arc<str> = match of_ingresses {
+                true => format!("ingresses/{}", listener.entry.name).into(),
+                false => format!("{namespace}/{name}/{}", listener.entry.name).into(),
+            };
+            for place in &listener.places {
+                add(listener, Arc::clone(&id), listeners.entry(*place).or_insert_with(|| empty(listener)));
+            }
         }
     }
     listeners.into_iter().map(|(place, protocol)| Listener { address: place.address, protocol }).collect()
@@ -189,7 +216,7 @@ fn empty(listener: &ListenerPlan<'_>) -> Protocol {
     }
 }
 
-fn add(listener: &ListenerPlan<'_>, protocol: &mut Protocol) {
+fn add(listener: &ListenerPlan<'_>, id: Arc<str>, protocol: &mut Protocol) {
     let hosts = || {
         let hosts = listener.hosts.iter().cloned();
         hosts.map(|(host, routes)| VirtualHost { host, routes }).collect::<Vec<_>>()
@@ -198,14 +225,14 @@ fn add(listener: &ListenerPlan<'_>, protocol: &mut Protocol) {
         listener.streams.first().map(|stream| stream.backends.clone()).unwrap_or_default()
     };
     match protocol {
-        Protocol::Http(domains) => domains.push(Domain { host: listener.host(), hosts: hosts() }),
+        Protocol::Http(domains) => domains.push(Domain { id, host: listener.host(), hosts: hosts() }),
         Protocol::Tls(domains) => {
             let ending = match listener.speaks {
                 Some(Speaks::TlsPassthrough) => Ending::Passthrough(listener.streams.clone()),
                 Some(Speaks::TlsTerminate) => Ending::Tcp(listener.tls.clone(), listener.streams.clone()),
                 _ => Ending::Http(listener.tls.clone(), hosts()),
             };
-            domains.push(TlsDomain { host: listener.host(), ending });
+            domains.push(TlsDomain { id, host: listener.host(), ending });
         }
         Protocol::Tcp(all) | Protocol::Udp(all) => *all = backends(),
     }

@@ -87,6 +87,9 @@ fn shown(snapshot: &Snapshot) -> Value {
         status
     });
     let mut shown = json!({ "listeners": served, "statuses": statuses.collect::<Vec<_>>() });
+    if !translation.notices.is_empty() {
+        shown["notices"] = json!(translation.notices);
+    }
     if !translation.accounts.is_empty() {
         shown["accounts"] = json!(translation.accounts);
     }
@@ -103,7 +106,7 @@ fn shown_listener(listener: &Listener) -> Value {
             json!({ "http": address, "domains": domains.collect::<serde_json::Map<_, _>>() })
         }
         Protocol::Tls(domains) => {
-            let domains = domains.iter().map(|TlsDomain { host, ending }| {
+            let domains = domains.iter().map(|TlsDomain { host, ending, .. }| {
                 let shown = match ending {
                     Ending::Http(tls, hosts) => json!({ "http": shown_hosts(hosts), "tls": shown_tls(tls) }),
                     Ending::Tcp(tls, routes) => {

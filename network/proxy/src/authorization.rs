@@ -13,6 +13,7 @@ use crate::carry::body_refusal;
 use crate::config::Authorization;
 use crate::forward::{Answer, Asked, Forwarder};
 use crate::replay::{self, Kept};
+use crate::trace::{TRACEPARENT, TRACESTATE};
 use crate::{filter, hop};
 
 /// What the service says.
@@ -98,7 +99,7 @@ fn question(rules: &Authorization, asked: &Parts, length: usize) -> Result<Parts
     parts.method = asked.method.clone();
     parts.uri = Uri::from(target);
     parts.headers = headers_of(&asked.headers, &rules.shown);
-    parts.headers.extend(headers_of(&asked.headers, &[HOST, AUTHORIZATION]));
+    parts.headers.extend(headers_of(&asked.headers, &[HOST, AUTHORIZATION, TRACEPARENT, TRACESTATE]));
     if length > 0 {
         parts.headers.extend(headers_of(&asked.headers, &[CONTENT_TYPE]));
     }

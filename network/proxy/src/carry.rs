@@ -15,7 +15,7 @@ use crate::answer::Refusal;
 use crate::body::{Body, Http2Response, Report, StreamError};
 use crate::config::BackendTls;
 use crate::forward::{Answer, Forwarder};
-use crate::http1::client::{Ask, Cause, Exchanged, Fault};
+use crate::http1::client::{Asking, Cause, Exchanged, Fault};
 use crate::http1::head::content_length;
 use crate::pool::Destination;
 
@@ -29,7 +29,7 @@ pub(crate) struct Carrying<'a> {
     /// The place of the endpoint that was tried last.
     pub(crate) tried: AtomicUsize,
     pub(crate) request: &'a Parts,
-    pub(crate) ask: Ask,
+    pub(crate) asking: Asking<'a>,
     pub(crate) attempt_limit: Option<Duration>,
     pub(crate) http2: bool,
 }
@@ -101,7 +101,7 @@ impl Carrying<'_> {
                 Err(_) => return Err(Failed::Unreached(body)),
             },
         };
-        match connection.exchange(self.request, body, self.ask, pool).await {
+        match connection.exchange(self.request, body, self.asking, pool).await {
             Ok(Exchanged::Response(response)) => Ok(Answer::Response(response)),
             Ok(Exchanged::Upgraded(response, connection)) => {
                 Ok(Answer::Upgrade(response, Box::new(connection)))

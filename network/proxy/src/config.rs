@@ -61,6 +61,8 @@ pub enum Protocol {
 /// Hosts that are served apart: a request for one of them is answered by the routes of the most specific domain alone.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Domain {
+    /// The caller's name for the domain.
+    pub id: Arc<str>,
     /// Which hosts these are.
     pub host: HostMatch,
     /// The virtual hosts among them.
@@ -70,13 +72,15 @@ pub struct Domain {
 impl Domain {
     /// The only domain of a listener.
     pub fn any(hosts: Vec<VirtualHost>) -> Self {
-        Self { host: HostMatch::Any, hosts }
+        Self { id: "".into(), host: HostMatch::Any, hosts }
     }
 }
 
 /// Server names that are served apart.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TlsDomain {
+    /// The caller's name for the domain.
+    pub id: Arc<str>,
     /// Which server names these are; a client that names none is served where any is.
     pub host: HostMatch,
     /// What becomes of their connections.
@@ -185,6 +189,16 @@ pub enum Action {
     Redirect(Redirect),
     /// Answered by the engine itself.
     Respond(Respond),
+}
+
+impl Action {
+    /// The backends that requests may go to.
+    pub(crate) fn backends(&self) -> &[Backend] {
+        match self {
+            Self::Forward(backends) => backends,
+            Self::Redirect(_) | Self::Respond(_) => &[],
+        }
+    }
 }
 
 /// An answer that the engine gives by itself.

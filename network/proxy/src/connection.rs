@@ -79,7 +79,7 @@ impl Shared {
         let name = hello.server_name.as_deref().unwrap_or_default();
         let Inside::Tls(endings) = &state.inside else { return };
         let io = Rewound::new(hello.read, io);
-        let (config, backends) = match endings.find(name) {
+        let (config, backends) = match endings.find(name).map(|ending| &ending.served) {
             // No answer but the end: without a certificate there is nothing to say an alert with that is believed.
             None | Some(TlsServed::Refused) => return,
             Some(TlsServed::Http(config)) => (Arc::clone(config), None),

@@ -74,7 +74,8 @@ fn changed_path(rewrite: &PathRewrite, route: &Route, path: &str) -> String {
     }
 }
 
-fn with_path(uri: &Uri, mut path: String) -> Result<Uri, Refusal> {
+/// The same target with another path.
+pub(crate) fn with_path(uri: &Uri, mut path: String) -> Result<Uri, Refusal> {
     if let Some(query) = uri.query() {
         path.push('?');
         path.push_str(query);

@@ -12,23 +12,33 @@ use http::{HeaderValue, Response, StatusCode, Version};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
 
+use crate::access::{Access, AccessLog};
 use crate::answer::{Refusal, text};
 use crate::authorization::Verdict;
 use crate::body::Body;
 use crate::carry::{Carrying, body_refusal, late};
 use crate::config::{Action, Backend, BackendProtocol, BackendTls, Retry, Route, Target, choose};
 use crate::hop::{self, Origin};
-use crate::http1::client::{Ask, Connection};
+use crate::http1::client::{Ask, Asking, Connection};
+use crate::http1::interim::Interim;
 use crate::limits::Limits;
 use crate::pool::{Destination, Pool};
 use crate::replay::{self, Kept};
 use crate::state::State;
 use crate::stream::Upstream;
+use crate::table::{Placed, Request};
 use crate::tasks::Tasks;
-use crate::{authorization, cors, filter, mirror, session};
+use crate::trace::Traces;
+use crate::traffic::Traffic;
+use crate::{authorization, cors, filter, mirror, path, session};
 
 /// The longest wait between two attempts.
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
+
+/// What a client is told whose request took too long.
+const TOO_LATE: &str = "the request took longer than its route allows";
+/// What a client is told whose request no route takes.
+pub(crate) const NO_ROUTE: &str = "no route of this listener matches the request";
 
 /// What becomes of a request.
 pub(crate) enum Answer {
@@ -43,6 +53,19 @@ pub(crate) struct Asked<'a> {
     pub(crate) parts: Parts,
     pub(crate) body: Body,
     pub(crate) ask: Ask,
+    /// Where interim answers go, if the client takes them.
+    pub(crate) interim: Option<Interim>,
+}
+
+/// How far a request came.
+#[derive(Default)]
+struct Course<'s> {
+    placed: Option<&'s Placed>,
+    /// The place of the backend among the route's.
+    backend: Option<usize>,
+    endpoint: Option<SocketAddr>,
+    /// When the route's time is over, if it has a limit.
+    end: Option<Instant>,
 }
 
 /// Carries requests.
@@ -58,10 +81,13 @@ pub(crate) struct Forwarder {
     replayed_bytes: usize,
     mirrors: Arc<Semaphore>,
     tasks: Tasks,
+    traffic: Traffic,
+    traces: Traces,
+    log: Option<AccessLog>,
 }
 
 impl Forwarder {
-    pub(crate) fn new(limits: &Limits, pool: Arc<Pool>, tasks: Tasks) -> Self {
+    pub(crate) fn new(limits: &Limits, pool: Arc<Pool>, tasks: Tasks, log: Option<AccessLog>) -> Self {
         Self {
             pool,
             turn: AtomicUsize::new(0),
@@ -72,7 +98,15 @@ impl Forwarder {
             replayed_bytes: limits.replayed_bytes,
             mirrors: Arc::new(Semaphore::new(limits.mirrors)),
             tasks,
+            traffic: Traffic::default(),
+            traces: Traces::default(),
+            log,
         }
+    }
+
+    /// What is counted.
+    pub(crate) fn traffic(&self) -> &Traffic {
+        &self.traffic
     }
 
     pub(crate) fn pool(&self) -> &Arc<Pool> {
@@ -124,8 +158,9 @@ impl Forwarder {
         None
     }
 
-    /// Answers a request, whose host header is known to be one.
+    /// Answers a request, whose host header is known to be one, counts it and tells of it.
     pub(crate) async fn answer(self: &Arc<Self>, state: &State, mut asked: Asked<'_>) -> Answer {
+        let begun = Instant::now();
         let parts = &mut asked.parts;
         hop::strip_named(&mut parts.headers);
         // RFC 9112 section 3.2.2: the authority of an absolute target replaces the host header.
@@ -134,33 +169,76 @@ impl Forwarder {
         {
             parts.headers.insert(HOST, value);
         }
+        let trace = self.traces.follow(&mut asked.parts.headers);
+        let Origin { address, scheme, .. } = asked.origin;
+        let access =
+            self.log.as_ref().map(|_| Box::new(Access::begin(address, scheme.as_str(), &asked.parts)));
+        let mut course = Course::default();
+        let answer = self.route(state, asked, &mut course).await;
+        let status = match &answer {
+            Answer::Response(response) => response.status(),
+            Answer::Upgrade(response, _) => response.status(),
+        };
+        let took = begun.elapsed();
+        let Course { placed, backend, endpoint, .. } = course;
+        placed.map_or(self.traffic.unrouted(), |placed| placed.counters.of(backend)).add(status, took);
+        if let (Some(log), Some(access)) = (&self.log, access) {
+            let route = placed.map(|placed| Arc::clone(&placed.route.id));
+            let backends = placed.map(|placed| placed.route.action.backends()).unwrap_or_default();
+            let backend = backend.and_then(|at| backends.get(at)).map(|backend| Arc::clone(&backend.id));
+            log.tell(Access { took, trace, status, route, backend, endpoint, ..*access });
+        }
+        answer
+    }
+
+    async fn route<'s>(
+        self: &Arc<Self>,
+        state: &'s State,
+        mut asked: Asked<'_>,
+        course: &mut Course<'s>,
+    ) -> Answer {
+        let parts = &mut asked.parts;
+        match path::normal(parts.uri.path()) {
+            Ok(None) => {}
+            Ok(Some(normal)) => match filter::with_path(&parts.uri, normal) {
+                Ok(uri) => parts.uri = uri,
+                Err(refusal) => return Answer::Response(refusal.into()),
+            },
+            Err(refusal) => return Answer::Response(refusal.into()),
+        }
         let host = parts.headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-        let uri = &parts.uri;
         let name = filter::split_port(host).0;
         let table = match state.table(name, asked.origin.server_name.as_deref()) {
             Ok(table) => table,
             Err(refusal) => return Answer::Response(refusal.into()),
         };
-        let Some(route) = table.find(name, &parts.method, uri.path(), uri.query(), &parts.headers) else {
-            let reason = "no route of this listener matches the request";
-            return Answer::Response(Refusal::new(StatusCode::NOT_FOUND, reason).into());
+        let Some(placed) = table.placed(name, &Request::new(parts)) else {
+            return Answer::Response(Refusal::new(StatusCode::NOT_FOUND, NO_ROUTE).into());
         };
-        let Some(rules) = &route.cors else { return self.act(route, asked).await };
+        let route = &placed.route;
+        course.placed = Some(placed);
+        course.end = route.timeouts.request.map(|limit| Instant::now() + limit);
+        let Some(rules) = &route.cors else { return self.act(route, asked, course).await };
         if let Some(answer) = cors::preflight(rules, &asked.parts) {
             return Answer::Response(answer);
         }
         let origin = asked.parts.headers.get(ORIGIN).cloned();
-        let mut answer = self.act(route, asked).await;
+        let mut answer = self.act(route, asked, course).await;
         if let Answer::Response(response) = &mut answer {
             cors::permit(rules, origin.as_ref(), response.headers_mut());
         }
         answer
     }
 
-    async fn act(self: &Arc<Self>, route: &Route, mut asked: Asked<'_>) -> Answer {
+    async fn act(self: &Arc<Self>, route: &Route, mut asked: Asked<'_>, course: &mut Course<'_>) -> Answer {
         if let Some(rules) = &route.authorization {
             // Boxed, so that a request that needs none does not hold its room.
-            match Box::pin(authorization::ask(self, rules, &mut asked)).await {
+            let asking = Box::pin(authorization::ask(self, rules, &mut asked));
+            let said = match course.end {
+                None => asking.await,
+                Some(end) => timeout_at(end, asking).await.unwrap_or_else(|_| Err(late(TOO_LATE))),
+            };
+            match said {
                 Ok(Verdict::Passes(headers)) => authorization::take(rules, headers, &mut asked.parts),
                 Ok(Verdict::Refused(response)) => return Answer::Response(*response),
                 Err(refusal) => return Answer::Response(refusal.into()),
@@ -174,7 +252,7 @@ impl Forwarder {
             }
             Action::Respond(respond) => Answer::Response(text(respond.status, respond.body.clone())),
             Action::Forward(backends) => self
-                .forward(route, backends, asked)
+                .forward(route, backends, asked, course)
                 .await
                 .unwrap_or_else(|refusal| Answer::Response(refusal.into())),
         }
@@ -185,8 +263,9 @@ impl Forwarder {
         route: &Route,
         backends: &[Backend],
         asked: Asked<'_>,
+        course: &mut Course<'_>,
     ) -> Result<Answer, Refusal> {
-        let Asked { origin, parts: mut request, mut body, mut ask } = asked;
+        let Asked { origin, parts: mut request, mut body, mut ask, interim } = asked;
         let turn = self.turn();
         let failed = |reason| Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, reason);
         let known = match &route.session {
@@ -200,6 +279,7 @@ impl Forwarder {
                 (chosen.ok_or_else(|| failed("the route has no backend with a weight"))?, turn)
             }
         };
+        course.backend = backends.iter().position(|own| std::ptr::eq(own, backend));
         let endpoints = endpoints(backend)?;
         ask.upgrade &= backend.protocol == BackendProtocol::Http1;
         prepare(&mut request, origin, ask, backend.protocol);
@@ -216,7 +296,7 @@ impl Forwarder {
             turn,
             tried: AtomicUsize::new(0),
             request: &request,
-            ask,
+            asking: Asking { ask, interim: interim.as_ref() },
             attempt_limit: route.timeouts.backend_request,
             http2: backend.protocol == BackendProtocol::H2c,
         };
@@ -229,17 +309,17 @@ impl Forwarder {
             }
         };
         let carried = std::pin::pin!(carried);
-        let mut answer = match route.timeouts.request {
-            None => carried.await?,
-            Some(limit) => {
-                let end = Instant::now() + limit;
-                let late = |_| late("the request took longer than its route allows");
-                match timeout_at(end, carried).await.map_err(late)?? {
-                    Answer::Response(response) => Answer::Response(response.map(|body| body.limited(end))),
-                    upgrade @ Answer::Upgrade(..) => upgrade,
+        let answer = match course.end {
+            None => carried.await,
+            Some(end) => match timeout_at(end, carried).await.unwrap_or_else(|_| Err(late(TOO_LATE))) {
+                Ok(Answer::Response(response)) => {
+                    Ok(Answer::Response(response.map(|body| body.limited(end))))
                 }
-            }
+                other => other,
+            },
         };
+        course.endpoint = endpoints.get(tried.load(Ordering::Relaxed)).copied();
+        let mut answer = answer?;
         if let Answer::Response(response) = &mut answer {
             hop::strip(response.headers_mut());
             filter::change_response(&backend.filters, response.headers_mut());
@@ -302,7 +382,7 @@ impl Forwarder {
             turn,
             tried: AtomicUsize::new(0),
             request: &request,
-            ask: Ask::default(),
+            asking: Asking { ask: Ask::default(), interim: None },
             attempt_limit: Some(self.exchange_idle),
             http2: backend.protocol == BackendProtocol::H2c,
         };

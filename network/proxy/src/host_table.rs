@@ -34,6 +34,13 @@ impl<T> HostTable<T> {
         self.exact.values_mut().chain(self.suffix.values_mut()).chain(&mut self.any)
     }
 
+    /// Every pattern and its value.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (HostMatch, &T)> {
+        let exact = self.exact.iter().map(|(name, value)| (HostMatch::Exact(name.clone()), value));
+        let suffix = self.suffix.iter().map(|(name, value)| (HostMatch::Suffix(name.clone()), value));
+        exact.chain(suffix).chain(self.any.iter().map(|value| (HostMatch::Any, value)))
+    }
+
     /// The value of the most specific pattern that matches.
     pub(crate) fn find(&self, host: &str) -> Option<&T> {
         self.find_map(host, Some)

@@ -5,6 +5,7 @@
 pub(crate) mod client;
 pub(crate) mod framing;
 pub(crate) mod head;
+pub(crate) mod interim;
 pub(crate) mod outgoing;
 pub(crate) mod server;
 

@@ -4,8 +4,10 @@ mod stream;
 
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::header::HOST;
+use http::request::Parts;
 use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::server::conn::http2;
@@ -42,7 +44,7 @@ pub(crate) async fn serve(site: Arc<Site>, io: impl Stream) {
         service_fn(move |request| {
             let (site, running) = (Arc::clone(&site), activity.begin());
             async move {
-                let response = answer(&site, request).await.unwrap_or_else(Response::from);
+                let response = answer(&site, request).await;
                 Ok::<_, Infallible>(response.map(|body| Sent::new(body, running)))
             }
         })
@@ -87,9 +89,27 @@ pub(crate) async fn serve(site: Arc<Site>, io: impl Stream) {
     tasks.cut();
 }
 
-async fn answer(site: &Site, request: Request<Incoming>) -> Result<Response<Body>, Refusal> {
+async fn answer(site: &Site, request: Request<Incoming>) -> Response<Body> {
+    let (parts, body) = match checked(request, &site.limits) {
+        Ok(request) => request,
+        Err(refusal) => {
+            site.forwarder.traffic().unrouted().add(refusal.status, Duration::ZERO);
+            return refusal.into();
+        }
+    };
+    let state = site.state();
+    let asked = Asked { origin: &site.origin, parts, body, ask: Ask::default(), interim: None };
+    match site.forwarder.answer(&state, asked).await {
+        Answer::Response(response) => response,
+        Answer::Upgrade(..) => {
+            Refusal::new(StatusCode::BAD_GATEWAY, "the endpoint switched protocols unasked").into()
+        }
+    }
+}
+
+/// A request within the limits, whose host and length are told in one way.
+fn checked(request: Request<Incoming>, limits: &Limits) -> Result<(Parts, Body), Refusal> {
     let (mut parts, body) = request.into_parts();
-    let limits: &Limits = &site.limits;
     let bad = |reason| Refusal::new(StatusCode::BAD_REQUEST, reason);
     if parts.headers.len() > limits.header_count {
         let reason = format!("the request has more than the {} headers allowed", limits.header_count);
@@ -128,15 +148,5 @@ async fn answer(site: &Site, request: Request<Incoming>) -> Result<Response<Body
     } else {
         Body::Http2Request(Http2Request { body, allowed })
     };
-    let state = site.state();
-    match site
-        .forwarder
-        .answer(&state, Asked { origin: &site.origin, parts, body, ask: Ask::default() })
-        .await
-    {
-        Answer::Response(response) => Ok(response),
-        Answer::Upgrade(..) => {
-            Err(Refusal::new(StatusCode::BAD_GATEWAY, "the endpoint switched protocols unasked"))
-        }
-    }
+    Ok((parts, body))
 }

@@ -4,14 +4,16 @@
 //!
 //! A connection's way: [`listener`] accepts, [`connection`] ends TLS and tells HTTP/1.1 from HTTP/2, [`http1`] or
 //! [`http2`] read requests, [`forward`] looks the route up in the [`table`], applies its [`filter`]s, and carries the
-//! request on a connection of the [`pool`]. Bodies stream; an upgrade ends in a [`tunnel`].
+//! request on a connection of the [`pool`]. Bodies stream; an upgrade ends in a [`tunnel`]. Each request is counted as
+//! [`traffic`], follows a [`trace`], and is told to whoever reads the [`access`] log.
 //!
-//! Routes are chosen by the precedence of the Gateway API's HTTPRoute. Messages follow RFC 9110, RFC 9112 and
+//! Routes are chosen by the precedence of the Gateway API's HTTPRoute, by the [normal form](path) of the request's path. Messages follow RFC 9110, RFC 9112 and
 //! RFC 9113, and what two parsers could read in two ways is refused. The crate knows no Kubernetes and no global
 //! state.
 
 #![allow(rustdoc::private_intra_doc_links)]
 
+pub mod access;
 mod answer;
 mod authorization;
 mod body;
@@ -19,6 +21,7 @@ mod carry;
 pub mod config;
 mod connection;
 mod cors;
+pub mod explain;
 mod filter;
 mod forward;
 mod hop;
@@ -29,6 +32,7 @@ mod limits;
 mod listener;
 mod mirror;
 mod origin_tls;
+mod path;
 mod pool;
 pub mod proxy;
 mod replay;
@@ -38,6 +42,8 @@ mod stream;
 pub mod table;
 mod tasks;
 mod tls;
+mod trace;
+pub mod traffic;
 mod tunnel;
 mod udp;
 mod watchdog;

@@ -11,14 +11,17 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::access::AccessLog;
 use crate::config::{Config, Listener, Protocol};
 use crate::connection::{Shared, other};
+use crate::explain::Explainer;
 use crate::forward::Forwarder;
 use crate::listener::Running;
 use crate::pool::Pool;
 use crate::state::State;
 use crate::stream::Stream;
 use crate::tasks::Tasks;
+use crate::traffic::Traffic;
 use crate::udp;
 
 pub use crate::limits::Limits;
@@ -66,14 +69,34 @@ pub struct Proxy {
     /// Removed listeners, until they are drained.
     leaving: JoinSet<bool>,
     sweeps: bool,
+    explainer: Explainer,
 }
 
 impl Proxy {
     /// An engine that serves nothing yet.
     pub fn new(limits: Limits) -> Self {
+        Self::begin(limits, None)
+    }
+
+    /// The same, which tells each request here.
+    pub fn with_access_log(limits: Limits, log: AccessLog) -> Self {
+        Self::begin(limits, Some(log))
+    }
+
+    /// What went through until now.
+    pub fn traffic(&self) -> &Traffic {
+        self.forwarder.traffic()
+    }
+
+    /// Who says what would become of a request.
+    pub fn explainer(&self) -> &Explainer {
+        &self.explainer
+    }
+
+    fn begin(limits: Limits, log: Option<AccessLog>) -> Self {
         let tasks = Tasks::default();
         let pool = Arc::new(Pool::new(&limits, tasks.child()));
-        let forwarder = Arc::new(Forwarder::new(&limits, Arc::clone(&pool), tasks.child()));
+        let forwarder = Arc::new(Forwarder::new(&limits, Arc::clone(&pool), tasks.child(), log));
         Self {
             limits: Arc::new(limits),
             forwarder,
@@ -83,6 +106,7 @@ impl Proxy {
             datagrams: HashMap::new(),
             leaving: JoinSet::new(),
             sweeps: false,
+            explainer: Explainer::default(),
         }
     }
 
@@ -135,11 +159,15 @@ impl Proxy {
                     let running = match last.remove(&address) {
                         Some(kept) if kept.protocol == protocol => Ok(kept.running),
                         Some(Served { running, .. }) => {
-                            running.swap(State::new(protocol.clone(), Some(&running.state())));
+                            running.swap(State::new(
+                                protocol.clone(),
+                                Some(&running.state()),
+                                self.traffic(),
+                            ));
                             Ok(running)
                         }
                         None => {
-                            let shared = self.shared(State::new(protocol.clone(), None));
+                            let shared = self.shared(State::new(protocol.clone(), None, self.traffic()));
                             Running::start(address, shared).await.map_err(bind)
                         }
                     };
@@ -152,6 +180,8 @@ impl Proxy {
             };
             listeners.push(applied);
         }
+        let site = |served: &Served| (served.running.bound, Arc::clone(&served.running.shared.state));
+        self.explainer.site(self.running.values().map(site).collect());
         Applied { listeners }
     }
 

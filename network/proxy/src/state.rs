@@ -10,6 +10,7 @@ use crate::config::{Backend, Domain, Ending, Protocol, ServerNameRoute, Tls};
 use crate::host_table::HostTable;
 use crate::table::RouteTable;
 use crate::tls;
+use crate::traffic::Traffic;
 
 /// Backends, shared by the connections that go to them.
 pub(crate) type Backends = Arc<[Backend]>;
@@ -28,14 +29,21 @@ type Made = (Tls, bool, Option<Arc<ServerConfig>>);
 /// What connections begin with.
 pub(crate) enum Inside {
     Http,
-    Tls(Box<HostTable<TlsServed>>),
+    Tls(Box<HostTable<TlsEnd>>),
     Tcp(Backends),
 }
 
 /// The routes of a domain; the number tells domains apart.
 struct Served {
     number: usize,
+    id: Arc<str>,
     table: RouteTable,
+}
+
+/// Where the TLS of a server name ends.
+pub(crate) struct TlsEnd {
+    pub(crate) id: Arc<str>,
+    pub(crate) served: TlsServed,
 }
 
 /// What becomes of the connections of a server name.
@@ -48,8 +56,8 @@ pub(crate) enum TlsServed {
 }
 
 impl State {
-    /// Compiles a configuration that follows on `last`.
-    pub(crate) fn new(protocol: Protocol, last: Option<&Self>) -> Self {
+    /// Compiles a configuration that follows on `last`; its requests are counted in `traffic`.
+    pub(crate) fn new(protocol: Protocol, last: Option<&Self>, traffic: &Traffic) -> Self {
         let mut made = Vec::new();
         let mut config = |tls: Tls, http: bool| {
             let before = last.iter().flat_map(|last| &last.made);
@@ -65,7 +73,8 @@ impl State {
         let mut number = 0;
         let mut serve = |domain: Domain| {
             number += 1;
-            domains.entry(domain.host, || Served { number, table: RouteTable::new(domain.hosts) });
+            let Domain { id, host, hosts } = domain;
+            domains.entry(host, || Served { number, id, table: RouteTable::counted(hosts, traffic) });
         };
         let inside = match protocol {
             Protocol::Http(given) => {
@@ -78,7 +87,7 @@ impl State {
                     let host = domain.host;
                     let served = match domain.ending {
                         Ending::Http(tls, hosts) => {
-                            serve(Domain { host: host.clone(), hosts });
+                            serve(Domain { id: Arc::clone(&domain.id), host: host.clone(), hosts });
                             config(tls, true).map(TlsServed::Http)
                         }
                         Ending::Tcp(tls, routes) => {
@@ -86,7 +95,8 @@ impl State {
                         }
                         Ending::Passthrough(routes) => Some(TlsServed::Passthrough(by_server_name(routes))),
                     };
-                    endings.entry(host, || served.unwrap_or(TlsServed::Refused));
+                    let served = served.unwrap_or(TlsServed::Refused);
+                    endings.entry(host, || TlsEnd { id: domain.id, served });
                 }
                 Inside::Tls(Box::new(endings))
             }
@@ -98,6 +108,15 @@ impl State {
     /// The routes for a request's host. Under TLS the host must be of the domain that the client's server name chose
     /// (RFC 9110 section 15.5.20).
     pub(crate) fn table(&self, host: &str, server_name: Option<&str>) -> Result<&RouteTable, Refusal> {
+        self.domain(host, server_name).map(|(_, table)| table)
+    }
+
+    /// The same, with the name of the domain.
+    pub(crate) fn domain(
+        &self,
+        host: &str,
+        server_name: Option<&str>,
+    ) -> Result<(&Arc<str>, &RouteTable), Refusal> {
         let no_route =
             || Refusal::new(StatusCode::NOT_FOUND, "no listener here is for the host of the request");
         let of_host = self.domains.find(host).ok_or_else(no_route)?;
@@ -108,7 +127,7 @@ impl State {
                 return Err(Refusal::new(StatusCode::MISDIRECTED_REQUEST, reason));
             }
         }
-        Ok(&of_host.table)
+        Ok((&of_host.id, &of_host.table))
     }
 }
 

@@ -29,14 +29,18 @@ pub const DEFAULT_CAPABILITIES: [&str; 13] = [
 /// What it takes to make devices.
 pub(crate) const MAKE_DEVICES: &str = "CAP_MKNOD";
 /// Files that tell of the machine or control it.
-const MASKED: [&str; 8] = [
+const MASKED: [&str; 12] = [
     "/proc/acpi",
+    "/proc/asound",
+    "/proc/interrupts",
     "/proc/kcore",
     "/proc/keys",
     "/proc/latency_stats",
     "/proc/timer_list",
+    "/proc/timer_stats",
     "/proc/sched_debug",
     "/proc/scsi",
+    "/sys/devices/virtual/powercap",
     "/sys/firmware",
 ];
 const READ_ONLY: [&str; 6] =
@@ -232,6 +236,16 @@ mod tests {
             assert!(bind.options().as_ref().unwrap().contains(&option.to_owned()), "{option}");
         }
         assert_eq!(config.hostname().as_deref(), Some("pod"));
+    }
+
+    #[test]
+    fn what_tells_of_other_work_on_the_machine_is_hidden() {
+        let config = runtime_config(&spec(), &user(), "/x", &[]);
+        let masked: Vec<_> = config["linux"]["maskedPaths"].as_array().unwrap().iter().collect();
+        for path in ["/sys/devices/virtual/powercap", "/proc/asound", "/proc/interrupts", "/proc/timer_stats"]
+        {
+            assert!(masked.contains(&&json!(path)), "{path}");
+        }
     }
 
     #[test]

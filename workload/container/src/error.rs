@@ -1,4 +1,7 @@
-use std::{io, path::PathBuf};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
 /// What can go wrong with containers and their network.
 #[derive(Debug, thiserror::Error)]
@@ -70,4 +73,9 @@ pub enum Error {
         /// Why.
         source: io::Error,
     },
+}
+
+/// What the disk or the kernel says of a path.
+pub(crate) fn at(path: &Path) -> impl FnOnce(io::Error) -> Error {
+    move |source| Error::Disk { path: path.to_owned(), source }
 }

@@ -19,8 +19,10 @@ use tokio::{
 };
 
 use crate::{
-    Container, Error, MonitorCommand,
+    Container, Error,
+    error::at,
     process::Process,
+    program::Program,
     terminal::{self, Terminal, TerminalSize},
 };
 
@@ -64,21 +66,17 @@ pub struct ExecOutput {
 }
 
 impl Exec {
-    pub(crate) fn spawn(
-        container: &Container,
-        monitor: &MonitorCommand,
-        args: &[String],
-    ) -> Result<Self, Error> {
+    pub(crate) fn spawn(container: &Container, program: &Program, args: &[String]) -> Result<Self, Error> {
         let folder = container.folder();
         let told = tempfile::Builder::new().prefix("exec-").tempfile_in(folder).map_err(at(folder))?;
         let told = told.into_temp_path().keep().map_err(|refused| at(folder)(refused.error))?;
-        Self::begin(folder, monitor, told, None, args)
+        Self::begin(folder, program, told, None, args)
     }
 
     /// Like [`Exec::spawn`], with a terminal.
     pub(crate) async fn spawn_on_terminal(
         container: &Container,
-        monitor: &MonitorCommand,
+        program: &Program,
         args: &[String],
         size: TerminalSize,
     ) -> Result<Self, Error> {
@@ -87,7 +85,7 @@ impl Exec {
         let told = told.into_temp_path().keep().map_err(|refused| at(folder)(refused.error))?;
         let socket = told.with_extension("tty");
         let listener = terminal::listen(&socket).map_err(at(&socket))?;
-        let begun = Self::begin(folder, monitor, told, Some(&socket), args);
+        let begun = Self::begin(folder, program, told, Some(&socket), args);
         let mut exec = begun.inspect_err(|_| drop(fs::remove_file(&socket)))?;
         // A command that cannot be run ends before it has a terminal; why stands in its complaints.
         let received = tokio::select! {
@@ -114,25 +112,23 @@ impl Exec {
 
     fn begin(
         folder: &Path,
-        monitor: &MonitorCommand,
+        program: &Program,
         told: PathBuf,
         terminal: Option<&Path>,
         args: &[String],
     ) -> Result<Self, Error> {
-        let mut child = Command::new(&monitor.program)
-            .args(&monitor.args)
+        let mut child = Command::from(program.begin()?)
             .arg(EXEC)
             .arg(folder)
             .arg(&told)
             .arg(terminal.unwrap_or(Path::new(NO_TERMINAL)))
             .args(args)
-            .env_clear()
             .current_dir(folder)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
-            .map_err(at(&monitor.program))?;
+            .map_err(at(program.path()))?;
         let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
         Ok(Self { child, told, stdin, stdout, stderr, terminal: None })
     }
@@ -205,8 +201,4 @@ async fn beginning(stream: Option<impl AsyncRead + Unpin>, most: u64) -> Vec<u8>
         let _ = tokio::io::copy(&mut stream, &mut tokio::io::sink()).await;
     }
     kept
-}
-
-fn at(path: &Path) -> impl FnOnce(io::Error) -> Error {
-    move |source| Error::Disk { path: path.to_owned(), source }
 }

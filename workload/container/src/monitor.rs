@@ -89,6 +89,8 @@ pub(crate) struct Processes {
 #[must_use]
 pub fn monitor(args: &[OsString]) -> ExitCode {
     close_inherited();
+    // Begun from a descriptor, it would be called by that one's number.
+    let _ = rustix::thread::set_name(c"xebec-monitor");
     let folder = match args {
         [exec, rest @ ..] if exec == EXEC => return entry::run(rest),
         [namespaces] if namespaces == NAMESPACES => return user_namespace::run(),
@@ -176,7 +178,7 @@ impl Created {
         made.map_err(|error| format!("working directory {working_dir:?}: {error}"))?;
         let groups = cgroup::show(&request.cgroup).map_err(|error| format!("control groups: {error}"))?;
         let config = runtime_config(&spec, &user, &request.cgroup, &groups);
-        fs::write(folder.join("config.json"), config.to_string())
+        write_private(&folder.join("config.json"), config.to_string().as_bytes())
             .map_err(|error| format!("config.json: {error}"))?;
 
         let pipe = || pipe_with(PipeFlags::CLOEXEC).map_err(|error| format!("a pipe: {error}"));
@@ -317,6 +319,12 @@ fn release_namespaces() {
             let _ = rustix::mount::unmount(target, rustix::mount::UnmountFlags::DETACH);
         }
     }
+}
+
+/// Writes a file for this user alone: it may hold secrets.
+fn write_private(path: &Path, content: &[u8]) -> io::Result<()> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?.write_all(content)
 }
 
 /// Writes a document that is whole or absent.

@@ -17,14 +17,17 @@ use std::{
     path::{Path, PathBuf},
     str::FromStr,
     sync::{Mutex, PoisonError},
+    time::Duration,
 };
 
 use xebec_oci::Digest;
 
-use crate::{ContainerId, Error, namespace, netlink::Netlink};
+use crate::{ContainerId, Error, error::at, namespace, netlink::Netlink};
 
 /// The name of a pod's interface in its namespace.
 const INTERFACE: &str = "eth0";
+/// How long a pod may take to accept a connection. A full queue of connections answers nothing at all.
+const ANSWER: Duration = Duration::from_secs(10);
 /// The longest name of an interface (IFNAMSIZ without the closing zero).
 const LONGEST_INTERFACE: usize = 15;
 
@@ -226,9 +229,10 @@ impl PodNetwork {
     /// Connects to a port as from within a pod, whose loopback interface is meant.
     ///
     /// # Errors
-    /// When nothing listens there, or the pod has no namespace.
+    /// When nothing listens there or answers in time, or the pod has no namespace.
     pub fn dial(&self, pod: &ContainerId, port: u16) -> io::Result<TcpStream> {
-        namespace::enter(&self.namespace(pod), || TcpStream::connect((Ipv4Addr::LOCALHOST, port)))
+        let address = (Ipv4Addr::LOCALHOST, port).into();
+        namespace::enter(&self.namespace(pod), move || TcpStream::connect_timeout(&address, ANSWER))
     }
 
     /// The range that pods get addresses from.
@@ -280,10 +284,6 @@ fn interface(pod: &ContainerId) -> String {
 
 fn failed(what: String) -> impl FnOnce(io::Error) -> Error {
     move |source| Error::Network { what, source }
-}
-
-fn at(path: &Path) -> impl FnOnce(io::Error) -> Error {
-    move |source| Error::Disk { path: path.to_owned(), source }
 }
 
 /// The hardware address of whoever has the address: neighbours that knew the one who had it before reach the next.

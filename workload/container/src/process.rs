@@ -8,6 +8,7 @@ use std::{
 use rustix::fs::{Mode, OFlags, openat};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use serde::{Deserialize, Serialize};
+use tokio::io::{Interest, unix::AsyncFd};
 
 /// One process for all time (until the machine restarts; `boot` tells).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,6 +42,15 @@ impl Process {
         // Compared once the handle is held: from then on the number stays this process's, or nobody's.
         (Self::of(self.pid).ok().as_ref() == Some(self)).then_some(handle)
     }
+}
+
+/// A descriptor that the runtime can wait for.
+#[expect(
+    deprecated,
+    reason = "its safe replacement is not there; an owned descriptor stays open as long as needed"
+)]
+pub(crate) fn watched(descriptor: OwnedFd, interest: Interest) -> io::Result<AsyncFd<OwnedFd>> {
+    AsyncFd::with_interest(descriptor, interest)
 }
 
 fn started(pid: i32) -> io::Result<u64> {

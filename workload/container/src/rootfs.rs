@@ -5,12 +5,12 @@
 
 use std::{
     io::{self, Read as _},
-    os::fd::OwnedFd,
+    os::fd::{AsRawFd as _, OwnedFd},
     path::{Component, Path, PathBuf},
 };
 
 use rustix::{
-    fs::{CWD, Mode, OFlags, ResolveFlags, mkdirat, openat, openat2},
+    fs::{CWD, FileType, Mode, OFlags, ResolveFlags, fstat, mkdirat, openat, openat2},
     io::Errno,
     mount::{
         FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags, fsconfig_create,
@@ -90,15 +90,15 @@ impl Files {
 
     /// A small text file; empty when it is absent.
     pub(crate) fn read(&self, path: &str) -> io::Result<String> {
-        // Without blocking: an image may have a pipe there.
-        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let file = match openat2(&self.0, path, flags, Mode::empty(), in_root()) {
+        // What it is is known before it is opened: to open a device or a pipe of an image's may do something already.
+        let place = match openat2(&self.0, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), in_root()) {
             Err(Errno::NOENT | Errno::NOTDIR) => return Ok(String::new()),
-            file => std::fs::File::from(file?),
+            place => place?,
         };
-        if !file.metadata()?.is_file() {
+        if FileType::from_raw_mode(fstat(&place)?.st_mode) != FileType::RegularFile {
             return Ok(String::new());
         }
+        let file = std::fs::File::open(format!("/proc/self/fd/{}", place.as_raw_fd()))?;
         let mut content = Vec::new();
         file.take(LONGEST_FILE).read_to_end(&mut content)?;
         Ok(String::from_utf8_lossy(&content).into_owned())
@@ -143,4 +143,33 @@ pub(crate) fn mount_overlay(layers: &[PathBuf], upper: &Path, work: &Path, targe
     let mount = fsmount(&overlay, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::MOUNT_ATTR_NODEV)?;
     move_mount(&mount, "", CWD, target, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, time::Duration};
+
+    use super::*;
+
+    #[test]
+    fn what_is_no_file_is_not_opened_to_be_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().join("rootfs");
+        fs::create_dir_all(root.join("etc")).unwrap();
+        let pipe = root.join("etc/passwd");
+        rustix::fs::mknodat(CWD, &pipe, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+        fs::write(root.join("etc/group"), "root:x:0:").unwrap();
+        let files = Rootfs(folder.path()).open().unwrap();
+        assert_eq!(files.read("/etc/passwd").unwrap(), "");
+        assert_eq!(files.read("/etc/group").unwrap(), "root:x:0:");
+        assert_eq!(files.read("/etc/absent").unwrap(), "");
+        // Whoever waits to write to the pipe sees no reader come.
+        let writer = std::thread::spawn(move || fs::OpenOptions::new().write(true).open(pipe));
+        std::thread::sleep(Duration::from_millis(50));
+        assert_eq!(files.read("/etc/passwd").unwrap(), "");
+        std::thread::sleep(Duration::from_millis(50));
+        assert!(!writer.is_finished());
+        drop(fs::File::open(root.join("etc/passwd")).unwrap());
+        writer.join().unwrap().unwrap();
+    }
 }

@@ -11,10 +11,10 @@
 //! ```
 
 use std::{
+    collections::BTreeSet,
     ffi::OsString,
     fs::{self, File},
     io,
-    os::fd::OwnedFd,
     path::{Path, PathBuf},
     process::Stdio,
     sync::Arc,
@@ -23,8 +23,9 @@ use std::{
 
 use rustix::process::{Signal, pidfd_send_signal};
 use tokio::{
-    io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader, unix::AsyncFd},
+    io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader, Interest},
     process::{ChildStdin, ChildStdout, Command},
+    sync::RwLock,
     time::timeout,
 };
 use xebec_oci::{
@@ -36,7 +37,10 @@ use xebec_oci::{
 use crate::{
     Error, Exec, Privilege, cgroup,
     config::MAKE_DEVICES,
+    error::at,
     monitor::{EXIT, PROCESSES, Processes, REQUEST, Report, Request, START, leave},
+    process::watched,
+    program::Program,
     rootfs::{Root, Rootfs},
     spec::{ContainerId, ContainerSpec, Exit},
     terminal::TerminalSize,
@@ -77,10 +81,12 @@ pub struct Image {
 #[derive(Debug)]
 pub struct Runtime {
     folder: PathBuf,
-    monitor: Arc<MonitorCommand>,
+    program: Arc<Program>,
     layers: Arc<Layers>,
     privilege: Privilege,
     users: Arc<UserNamespaces>,
+    /// Held while a container takes the layers that it needs, and alone while others are removed.
+    making: RwLock<()>,
     /// The control group that all of them are below.
     group: String,
 }
@@ -92,7 +98,7 @@ pub struct Container {
     folder: PathBuf,
     group: String,
     processes: Processes,
-    monitor: Arc<MonitorCommand>,
+    program: Arc<Program>,
     /// The monitor's ear and mouth, until the container is started.
     line: Option<(ChildStdin, BufReader<ChildStdout>)>,
 }
@@ -129,7 +135,15 @@ impl Runtime {
         let group = format!("/xebec/{}", &place[..12]);
         let begin = u32::from_str_radix(&place[..8], 16).unwrap_or(0);
         let users = Arc::new(UserNamespaces::open(folder.join("users"), begin)?);
-        Ok(Self { folder, monitor: Arc::new(monitor), layers, privilege, users, group })
+        Ok(Self {
+            folder,
+            program: Arc::new(Program::new(monitor)),
+            layers,
+            privilege,
+            users,
+            making: RwLock::new(()),
+            group,
+        })
     }
 
     /// Makes a container, up to the point where its command would begin.
@@ -179,24 +193,25 @@ impl Runtime {
         folder: &Path,
         group: &str,
     ) -> Result<Container, Error> {
+        let making = self.making.read().await;
         let (layers, overlay) = (Arc::clone(&self.layers), self.privilege.overlay);
         let (image, files) = (image.clone(), folder.to_owned());
         let root = blocking(move || prepare(&layers, overlay, &image, &files)).await?;
         let request = Request { id: id.clone(), cgroup: group.to_owned(), root, spec: spec.clone() };
         leave(folder, REQUEST, &request).map_err(at(folder))?;
+        drop(making);
 
         let complaints = folder.join("monitor.log");
         let complaints = File::create(&complaints).map_err(at(&complaints))?;
-        let mut child = Command::new(&self.monitor.program)
-            .args(&self.monitor.args)
+        let program = Arc::clone(&self.program);
+        let mut child = Command::from(blocking(move || program.begin()).await?)
             .arg(folder)
-            .env_clear()
             .current_dir(folder)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(complaints)
             .spawn()
-            .map_err(at(&self.monitor.program))?;
+            .map_err(at(self.program.path()))?;
         let (Some(input), Some(output)) = (child.stdin.take(), child.stdout.take()) else {
             return Err(refused(id, "its monitor has no pipes".to_owned()));
         };
@@ -209,7 +224,7 @@ impl Runtime {
                 folder: folder.to_owned(),
                 group: group.to_owned(),
                 processes,
-                monitor: Arc::clone(&self.monitor),
+                program: Arc::clone(&self.program),
                 line: Some((input, output)),
             }),
             Report::Failed(reason) => Err(refused(id, reason)),
@@ -227,8 +242,8 @@ impl Runtime {
         pod: &ContainerId,
         network: Option<PathBuf>,
     ) -> Result<UserNamespace, Error> {
-        let (users, monitor, pod) = (Arc::clone(&self.users), Arc::clone(&self.monitor), pod.clone());
-        blocking(move || users.make(&monitor, &pod, network.as_deref())).await
+        let (users, program, pod) = (Arc::clone(&self.users), Arc::clone(&self.program), pod.clone());
+        blocking(move || users.make(&program, &pod, network.as_deref())).await
     }
 
     /// Lets go of a pod's user namespace, once its containers are gone. A pod that has none needs nothing.
@@ -252,7 +267,7 @@ impl Runtime {
     /// # Errors
     /// When the disk refuses.
     pub async fn recover(&self) -> Result<Vec<Container>, Error> {
-        let (folder, group, monitor) = (self.containers(), self.group.clone(), Arc::clone(&self.monitor));
+        let (folder, group, program) = (self.containers(), self.group.clone(), Arc::clone(&self.program));
         blocking(move || {
             let mut found = Vec::new();
             for entry in fs::read_dir(&folder).map_err(at(&folder))? {
@@ -262,7 +277,7 @@ impl Runtime {
                     continue;
                 };
                 let (folder, group) = (entry.path(), format!("{group}/{id}"));
-                match Container::read(id, folder.clone(), group.clone(), Arc::clone(&monitor)) {
+                match Container::read(id, folder.clone(), group.clone(), Arc::clone(&program)) {
                     Some(container) => found.push(container),
                     None => remove(&folder, &group)?,
                 }
@@ -289,13 +304,29 @@ impl Runtime {
     #[must_use]
     pub fn find(&self, id: &ContainerId) -> Option<Container> {
         let (folder, group) = (self.containers().join(id.as_str()), format!("{}/{id}", self.group));
-        Container::read(id.clone(), folder, group, Arc::clone(&self.monitor))
+        Container::read(id.clone(), folder, group, Arc::clone(&self.program))
     }
 
-    /// The unpacked layers, to be cleaned of those that no image needs.
-    #[must_use]
-    pub fn layers(&self) -> &Layers {
-        &self.layers
+    /// Removes the unpacked layers that are neither among `kept` nor below a container. What is needed again is unpacked
+    /// again.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub async fn retain_layers(&self, mut kept: BTreeSet<Digest>) -> Result<(), Error> {
+        let _alone = self.making.write().await;
+        let (folder, layers) = (self.containers(), Arc::clone(&self.layers));
+        blocking(move || {
+            for entry in fs::read_dir(&folder).map_err(at(&folder))? {
+                let request = fs::read(entry.map_err(at(&folder))?.path().join(REQUEST)).unwrap_or_default();
+                let Ok(Request { root: Root::Overlay(used), .. }) = serde_json::from_slice(&request) else {
+                    continue;
+                };
+                let names = used.iter().filter_map(|layer| layer.file_name()?.to_str());
+                kept.extend(names.filter_map(|hex| format!("sha256:{hex}").parse::<Digest>().ok()));
+            }
+            Ok(layers.retain(&kept)?)
+        })
+        .await
     }
 
     fn containers(&self) -> PathBuf {
@@ -312,10 +343,10 @@ impl Drop for Runtime {
 }
 
 impl Container {
-    fn read(id: ContainerId, folder: PathBuf, group: String, monitor: Arc<MonitorCommand>) -> Option<Self> {
+    fn read(id: ContainerId, folder: PathBuf, group: String, program: Arc<Program>) -> Option<Self> {
         let processes = fs::read(folder.join(PROCESSES)).ok()?;
         let processes = serde_json::from_slice(&processes).ok()?;
-        Some(Self { id, folder, group, processes, monitor, line: None })
+        Some(Self { id, folder, group, processes, program, line: None })
     }
 
     /// The container's name.
@@ -367,7 +398,7 @@ impl Container {
     /// # Errors
     /// When no process can be started. A command that is not there ends with code 126 instead.
     pub fn exec(&self, args: &[String]) -> Result<Exec, Error> {
-        Exec::spawn(self, &self.monitor, args)
+        Exec::spawn(self, &self.program, args)
     }
 
     /// Runs a further command in it, on a terminal of this size.
@@ -375,7 +406,7 @@ impl Container {
     /// # Errors
     /// When no process can be started, or it gets no terminal. A command that is not there ends with code 126 instead.
     pub async fn exec_on_terminal(&self, args: &[String], size: TerminalSize) -> Result<Exec, Error> {
-        Exec::spawn_on_terminal(self, &self.monitor, args, size).await
+        Exec::spawn_on_terminal(self, &self.program, args, size).await
     }
 
     pub(crate) fn folder(&self) -> &Path {
@@ -399,7 +430,7 @@ impl Container {
     /// When the disk refuses.
     pub async fn wait(&self) -> Result<Exit, Error> {
         if let Some(monitor) = self.processes.monitor.handle() {
-            let monitor = watched(monitor).map_err(at(&self.folder))?;
+            let monitor = watched(monitor, Interest::READABLE).map_err(at(&self.folder))?;
             // A process's handle is readable once it has ended.
             let _ended = monitor.readable().await.map_err(at(&self.folder))?;
         }
@@ -469,15 +500,6 @@ fn remove(folder: &Path, group: &str) -> Result<(), Error> {
     }
 }
 
-/// A handle that the runtime can wait for.
-#[expect(
-    deprecated,
-    reason = "its safe replacement is not there; an owned descriptor stays open as long as needed"
-)]
-fn watched(handle: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
-    AsyncFd::with_interest(handle, tokio::io::Interest::READABLE)
-}
-
 async fn hear(id: &ContainerId, output: &mut BufReader<ChildStdout>) -> Result<Report, Error> {
     let mut line = String::new();
     let mut limited = output.take(LONGEST_REPORT);
@@ -501,8 +523,4 @@ async fn blocking<T: Send + 'static>(
 
 fn refused(id: &ContainerId, reason: String) -> Error {
     Error::Refused { id: id.to_string(), reason }
-}
-
-fn at(path: &Path) -> impl FnOnce(io::Error) -> Error {
-    move |source| Error::Disk { path: path.to_owned(), source }
 }

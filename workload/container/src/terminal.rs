@@ -24,6 +24,8 @@ use tokio::{
     net::UnixListener,
 };
 
+use crate::process::watched;
+
 /// How large a terminal is, in characters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TerminalSize {
@@ -46,7 +48,7 @@ pub struct Terminal(Arc<AsyncFd<OwnedFd>>);
 impl Terminal {
     fn new(end: OwnedFd) -> io::Result<Self> {
         fcntl_setfl(&end, fcntl_getfl(&end)? | OFlags::NONBLOCK)?;
-        Ok(Self(Arc::new(watched(end)?)))
+        Ok(Self(Arc::new(watched(end, Interest::READABLE | Interest::WRITABLE)?)))
     }
 
     /// Tells the command how large the terminal is from now on.
@@ -138,12 +140,4 @@ pub(crate) async fn receive(listener: &UnixListener) -> io::Result<Terminal> {
             Ok(Some(end)) => return Terminal::new(end),
         }
     }
-}
-
-#[expect(
-    deprecated,
-    reason = "its safe replacement is not there; an owned descriptor stays open as long as needed"
-)]
-fn watched(end: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
-    AsyncFd::new(end)
 }

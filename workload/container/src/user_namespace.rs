@@ -15,7 +15,7 @@ use std::{
     io::{self, BufRead as _, BufReader, Read as _, Write as _},
     os::fd::AsFd as _,
     path::{Path, PathBuf},
-    process::{Child, Command, ExitCode, Stdio},
+    process::{Child, ExitCode, Stdio},
     sync::{Mutex, PoisonError},
 };
 
@@ -23,14 +23,16 @@ use nix::sched::{CloneFlags, unshare};
 use rustix::mount::mount_bind;
 use serde::{Deserialize, Serialize};
 
-use crate::{ContainerId, Error, MonitorCommand, namespace, tree};
+use crate::{ContainerId, Error, error::at, monitor::leave, namespace, program::Program, tree};
 
 /// The argument of a process that makes namespaces.
 pub(crate) const NAMESPACES: &str = "namespaces";
 /// Identities in a namespace.
-pub(crate) const COUNT: u32 = 65_536;
+pub const IDENTITIES: u32 = 65_536;
 /// Ranges of that size. The first are the machine's own identities, and the last number means none.
-const RANGES: u32 = u32::MAX / COUNT;
+const RANGES: u32 = u32::MAX / IDENTITIES;
+/// The file that tells a namespace's first identity.
+const FIRST: &str = "first";
 /// The longest word that the process says.
 const LONGEST_WORD: u64 = 1024;
 
@@ -66,7 +68,7 @@ impl UserNamespaces {
     /// Gives a pod a user namespace and, where a path is told, a network namespace that belongs to it; or what it has.
     pub(crate) fn make(
         &self,
-        monitor: &MonitorCommand,
+        program: &Program,
         pod: &ContainerId,
         network: Option<&Path>,
     ) -> Result<UserNamespace, Error> {
@@ -77,7 +79,7 @@ impl UserNamespaces {
         }
         fs::create_dir_all(&folder).map_err(at(&folder))?;
         let first = self.take(&folder)?;
-        let made = make(monitor, first, &path, network).and_then(|()| check(&folder, &path));
+        let made = make(program, first, &path, network).and_then(|()| check(&folder, &path));
         if let Err(error) = made {
             // The first error says why.
             let _ = self.remove(pod);
@@ -92,13 +94,13 @@ impl UserNamespaces {
         if let Some(own) = read_first(folder) {
             return Ok(own);
         }
-        let all = (0..RANGES - 1).map(|number| (1 + (self.begin + number) % (RANGES - 1)) * COUNT);
+        let all = (0..RANGES - 1).map(|number| (1 + (self.begin + number) % (RANGES - 1)) * IDENTITIES);
         let free = all.into_iter().find(|first| !taken.contains(first));
         let exhausted =
             || Error::UserNamespace { source: io::Error::other("no identities are left: delete pods") };
         let first = free.ok_or_else(exhausted)?;
-        let path = folder.join("first");
-        fs::write(&path, first.to_string()).map_err(at(&path))?;
+        // On disk before it is in use: after a crash no other pod gets it.
+        leave(folder, FIRST, &first).map_err(at(&folder.join(FIRST)))?;
         taken.insert(first);
         Ok(first)
     }
@@ -125,18 +127,13 @@ impl UserNamespaces {
 }
 
 fn read_first(folder: &Path) -> Option<u32> {
-    fs::read_to_string(folder.join("first")).ok()?.trim().parse().ok()
+    fs::read_to_string(folder.join(FIRST)).ok()?.trim().parse().ok()
 }
 
-fn make(monitor: &MonitorCommand, first: u32, user: &Path, network: Option<&Path>) -> io::Result<()> {
-    let mut child = Command::new(&monitor.program)
-        .args(&monitor.args)
-        .arg(NAMESPACES)
-        .env_clear()
-        .current_dir("/")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()?;
+fn make(program: &Program, first: u32, user: &Path, network: Option<&Path>) -> io::Result<()> {
+    let mut command = program.begin().map_err(io::Error::other)?;
+    let mut child =
+        command.arg(NAMESPACES).current_dir("/").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
     let made = talk(&mut child, first, user, network);
     // The namespaces are kept by their mounts from here on.
     let _ = child.kill();
@@ -157,7 +154,7 @@ fn talk(child: &mut Child, first: u32, user: &Path, network: Option<&Path>) -> i
     hear("user")?;
     let process = PathBuf::from(format!("/proc/{}", child.id()));
     for map in ["uid_map", "gid_map"] {
-        fs::write(process.join(map), format!("0 {first} {COUNT}"))?;
+        fs::write(process.join(map), format!("0 {first} {IDENTITIES}"))?;
     }
     keep(&process.join("ns/user"), user)?;
     if let Some(path) = network {
@@ -204,10 +201,6 @@ fn enter(flag: CloneFlags, word: &str) -> io::Result<()> {
     io::stdout().flush()
 }
 
-fn at(path: &Path) -> impl FnOnce(io::Error) -> Error {
-    move |source| Error::Disk { path: path.to_owned(), source }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -223,7 +216,7 @@ mod tests {
         });
         assert_ne!(firsts[0], firsts[1]);
         assert_eq!(spaces.take(&pods[0]).unwrap(), firsts[0]);
-        assert!(firsts.iter().all(|first| first % COUNT == 0 && *first >= COUNT), "{firsts:?}");
+        assert!(firsts.iter().all(|first| first % IDENTITIES == 0 && *first >= IDENTITIES), "{firsts:?}");
         drop(spaces);
         let spaces = UserNamespaces::open(folder.path().to_owned(), RANGES - 3).unwrap();
         let third = folder.path().join("c");

@@ -13,7 +13,8 @@ use kube::{Api, Client, ResourceExt as _};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use xebec_container::{Container, PodNetwork, Runtime};
+use tokio_util::task::AbortOnDropHandle;
+use xebec_container::{Container, ContainerId, PodNetwork, Runtime};
 use xebec_oci::Store;
 use xebec_oci::client::ClientOptions;
 use xebec_wasm::Host;
@@ -23,7 +24,7 @@ use crate::event::{Kind, Recorder, Source, pod_reference};
 use crate::pod::{Life, pod_id};
 use crate::pull::Pulls;
 use crate::scheduler::Load;
-use crate::{Error, heartbeat, scheduler, taint, volumes};
+use crate::{Error, heartbeat, litter, scheduler, taint, volumes};
 
 /// What containers have to end in when the node ends; then they are killed.
 const SHUTDOWN: Duration = Duration::from_secs(5);
@@ -148,6 +149,8 @@ struct Agent {
     assumed: HashMap<String, Load>,
     /// When pods must leave the node because of its taints.
     evictions: HashMap<String, Instant>,
+    /// What takes away the remains of an earlier run.
+    cleaning: Option<AbortOnDropHandle<()>>,
 }
 
 /// Runs the pods of this machine until `shutdown` is cancelled, and ends them then.
@@ -163,6 +166,7 @@ pub async fn run(client: Client, options: Options, shutdown: CancellationToken) 
         addresses: Mutex::default(),
     });
     let beating = tokio::spawn(heartbeat::beat(node.clone()));
+    let sweeping = tokio::spawn(litter::sweep(node.clone()));
     let mut agent = Agent {
         leftovers: leftovers(&node.options).await,
         node,
@@ -173,6 +177,7 @@ pub async fn run(client: Client, options: Options, shutdown: CancellationToken) 
         pending: BTreeMap::new(),
         assumed: HashMap::new(),
         evictions: HashMap::new(),
+        cleaning: None,
     };
     let only = watcher::Config::default().fields(&format!("metadata.name={}", agent.node.options.name));
     let nodes: Api<NodeObject> = Api::all(client.clone());
@@ -199,6 +204,7 @@ pub async fn run(client: Client, options: Options, shutdown: CancellationToken) 
         agent.schedule().await;
     }
     beating.abort();
+    sweeping.abort();
     agent.end().await;
     // What is noted by now is written, if that is quick.
     let _ = tokio::time::timeout(LAST_WORDS, writing).await;
@@ -223,7 +229,7 @@ impl Agent {
                     running.life.end();
                 }
                 if !std::mem::replace(&mut self.is_listed, true) {
-                    self.clear_leftovers(&there).await;
+                    self.clear_leftovers(&there);
                 }
             }
             watcher::Event::Apply(pod) => self.apply(pod).await,
@@ -372,39 +378,48 @@ impl Agent {
         containers.network.pods().contains_key(&id)
     }
 
-    /// Takes away what an earlier process left of pods that are no more.
-    async fn clear_leftovers(&mut self, there: &HashSet<String>) {
-        for (_, container) in std::mem::take(&mut self.leftovers).into_values().flatten() {
-            delete(container).await;
-        }
-        if let Ok(containers) = self.node.containers() {
-            let network = containers.network.clone();
-            let gone: Vec<_> =
-                network.pods().into_keys().filter(|pod| !self.lives.contains_key(pod.as_str())).collect();
-            let detached = tokio::task::spawn_blocking(move || {
-                gone.iter().filter_map(|pod| network.detach(pod).err()).next()
-            });
-            if let Ok(Some(error)) = detached.await {
-                tracing::warn!(%error, "cannot take away the network of a pod of an earlier run");
-            }
-            for pod in containers.runtime.user_namespaces() {
-                if self.lives.contains_key(pod.as_str()) {
-                    continue;
+    /// Takes away what an earlier process left of pods that are no more. What that is is found out at once; to take it away
+    /// may take long, and the other pods do not wait for it.
+    fn clear_leftovers(&mut self, there: &HashSet<String>) {
+        let left: Vec<Container> = std::mem::take(&mut self.leftovers)
+            .into_values()
+            .flatten()
+            .map(|(_, container)| container)
+            .collect();
+        let is_gone = |pod: &ContainerId| !self.lives.contains_key(pod.as_str());
+        let own = self.node.containers().ok();
+        let networks: Vec<_> =
+            own.into_iter().flat_map(|own| own.network.pods().into_keys()).filter(&is_gone).collect();
+        let users: Vec<_> =
+            own.into_iter().flat_map(|own| own.runtime.user_namespaces()).filter(&is_gone).collect();
+        let folders = std::fs::read_dir(&self.node.options.folder).into_iter().flatten().flatten();
+        let folders: Vec<_> = folders
+            .filter(|entry| !there.contains(&*entry.file_name().to_string_lossy()))
+            .map(|entry| entry.path())
+            .collect();
+        let node = self.node.clone();
+        self.cleaning = Some(AbortOnDropHandle::new(tokio::spawn(async move {
+            futures::future::join_all(left.into_iter().map(delete)).await;
+            if let Ok(containers) = node.containers() {
+                let network = containers.network.clone();
+                let detached = tokio::task::spawn_blocking(move || {
+                    networks.iter().filter_map(|pod| network.detach(pod).err()).next()
+                });
+                if let Ok(Some(error)) = detached.await {
+                    tracing::warn!(%error, "cannot take away the network of a pod of an earlier run");
                 }
-                if let Err(error) = containers.runtime.remove_user_namespace(&pod).await {
-                    tracing::warn!(%error, "cannot let go of the identities of a pod of an earlier run");
+                for pod in users {
+                    if let Err(error) = containers.runtime.remove_user_namespace(&pod).await {
+                        tracing::warn!(%error, "cannot let go of the identities of a pod of an earlier run");
+                    }
                 }
             }
-        }
-        let Ok(mut entries) = tokio::fs::read_dir(&self.node.options.folder).await else { return };
-        while let Ok(Some(entry)) = entries.next_entry().await {
-            if there.contains(&*entry.file_name().to_string_lossy()) {
-                continue;
+            for folder in folders {
+                if let Err(error) = node.remove_folder(&folder).await {
+                    tracing::warn!(%error, "cannot clean up the directory of a pod of an earlier run");
+                }
             }
-            if let Err(error) = self.node.remove_folder(&entry.path()).await {
-                tracing::warn!(%error, "cannot clean up the directory of a pod of an earlier run");
-            }
-        }
+        })));
     }
 
     async fn end(self) {
@@ -426,8 +441,13 @@ impl Agent {
             }
         };
         let mut tasks: Vec<_> = self.lives.into_values().map(|running| running.task).collect();
+        let cleaning = async {
+            if let Some(cleaning) = self.cleaning {
+                let _cleaned = cleaning.await;
+            }
+        };
         let all_ended = tokio::select! {
-            _ = futures::future::join_all(&mut tasks) => true,
+            _ = futures::future::join(futures::future::join_all(&mut tasks), cleaning) => true,
             () = late => false,
         };
         if !all_ended {
@@ -487,6 +507,6 @@ async fn leftovers(options: &Options) -> HashMap<String, Vec<(Name, Container)>>
 pub(crate) async fn delete(container: Container) {
     let id = container.id().to_string();
     if let Err(error) = container.delete().await {
-        tracing::warn!(container = id, %error, "cannot clean up a container of an earlier run");
+        tracing::warn!(container = id, %error, "cannot clean up a container");
     }
 }

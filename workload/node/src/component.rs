@@ -1,21 +1,42 @@
 //! A container that is a WebAssembly component, in this process.
 
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 use std::os::fd::AsRawFd as _;
 use std::sync::Arc;
 
+use k8s_openapi::api::core::v1::Container;
 use kube::ResourceExt as _;
 use tokio_util::sync::CancellationToken;
-use xebec_wasm::{Volume, WorkloadOptions};
+use xebec_wasm::{LEAST_MEMORY, LoopbackNetwork, Volume, WorkloadOptions};
 
 use crate::environment::expand;
 use crate::event::Kind;
 use crate::image::Found;
-use crate::logs::Writer;
+use crate::log_writer::Writer;
 use crate::place::Place;
+use crate::quantity::quantity;
 use crate::slot::{End, Slot};
 use crate::vigil::{Halt, Target};
-use crate::{Error, termination, wasm};
+use crate::{Error, logs, termination, wasm};
+
+/// The loopback addresses that the platform gives away to pods and Gateways; the machine's own services are in the other half.
+const PODS_AND_GATEWAYS: LoopbackNetwork = (Ipv4Addr::new(127, 128, 0, 0), 9);
+
+/// The command line. An image of WebAssembly names no program, so it is the container's name unless the pod says otherwise.
+fn args(container: &Container, env: &BTreeMap<String, String>) -> Vec<String> {
+    let own_name = || vec![container.name.clone()];
+    let command = container.command.clone().filter(|command| !command.is_empty()).unwrap_or_else(own_name);
+    command.iter().chain(container.args.iter().flatten()).map(|arg| expand(arg, env)).collect()
+}
+
+/// The memory that an instance may have: what the container's limit says, as far as the host gives it.
+fn memory_limit(container: &Container, most: usize) -> usize {
+    let limits = container.resources.as_ref().and_then(|own| own.limits.as_ref());
+    let limit = limits.and_then(|limits| quantity(&limits.get("memory")?.0));
+    // Amounts are far below 2^53.
+    limit.map_or(WorkloadOptions::default().memory_limit, |bytes| bytes as usize).clamp(LEAST_MEMORY, most)
+}
 
 impl Halt for CancellationToken {
     fn ask(&self) {
@@ -41,7 +62,7 @@ impl Slot {
         let options = &life.node.options;
         let ready = wasm::prepare(&options.host, &options.store, found, place.address, &ports).await?;
         self.note(Kind::Normal, "Created", "Container created".to_owned());
-        let args = self.container.args.iter().flatten().map(|arg| expand(arg, &env)).collect();
+        let args = args(&self.container, &env);
         // Held until the component has ended: each instance opens them anew.
         let mounts = self.mounts(place, &env).await?;
         let volumes = mounts.iter().map(|mounted| Volume {
@@ -49,12 +70,18 @@ impl Slot {
             guest_path: mounted.mount.mount_path.clone(),
             read_only: mounted.read_only,
         });
+        logs::begin_anew(&self.log()).await?;
+        let writer = Writer::start(self.log());
         let settings = WorkloadOptions {
             args,
             volumes: volumes.collect(),
             env: env.into_iter().collect(),
             outbound_http: true,
-            output: Arc::new(Writer::new(self.log())),
+            loopback: Arc::new([PODS_AND_GATEWAYS]),
+            memory_limit: memory_limit(&self.container, options.host.max_memory()),
+            // A request has an end in sight; a command may take what it takes, as any container does.
+            time_limit: if ready.is_command() { None } else { WorkloadOptions::default().time_limit },
+            output: Arc::new(writer.lines()),
             reuse: life.pod.annotations().get("xebec.dev/wasm-reuse").is_some_and(|own| own == "true"),
             ..WorkloadOptions::default()
         };
@@ -62,11 +89,46 @@ impl Slot {
         let running = ready.run(&options.host, settings, stop.clone());
         self.note(Kind::Normal, "Started", "Container started".to_owned());
         let target = Target { container: &self.container, address: place.address, process: None };
-        let code = self.live(&target, true, &stop, running).await?;
+        let lived = self.live(&target, true, &stop, running).await;
+        writer.finish().await;
+        let code = lived?;
         let mut end = End::of(code, None, false);
         let none = life.folder.join("no-message");
         drop(mounts);
         end.message = termination::message(&self.container, &none, &self.log(), code).await;
         Ok(end)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn container(more: serde_json::Value) -> Container {
+        let mut container = json!({"name": "main"});
+        if let (Some(all), serde_json::Value::Object(more)) = (container.as_object_mut(), more) {
+            all.extend(more);
+        }
+        serde_json::from_value(container).unwrap_or_default()
+    }
+
+    #[test]
+    fn a_command_line_begins_with_the_program() {
+        let env = BTreeMap::from([("A".to_owned(), "1".to_owned())]);
+        assert_eq!(args(&container(json!({})), &env), ["main"]);
+        assert_eq!(args(&container(json!({"args": ["x$(A)"]})), &env), ["main", "x1"]);
+        let whole = container(json!({"command": ["tool", "$(A)"], "args": ["y"]}));
+        assert_eq!(args(&whole, &env), ["tool", "1", "y"]);
+    }
+
+    #[test]
+    fn memory_is_what_the_container_may_have() {
+        let limit = |memory: &str| {
+            memory_limit(&container(json!({"resources": {"limits": {"memory": memory}}})), 1 << 30)
+        };
+        assert_eq!(limit("64Mi"), 64 << 20);
+        assert_eq!((limit("1"), limit("4Gi")), (LEAST_MEMORY, 1 << 30));
+        assert_eq!(memory_limit(&container(json!({})), 1 << 30), WorkloadOptions::default().memory_limit);
     }
 }

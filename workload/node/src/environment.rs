@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::core::v1::{ConfigMap, Container, EnvVarSource, Pod, ResourceFieldSelector, Secret};
 use kube::{Api, Client, ResourceExt as _};
 
-use crate::Error;
 use crate::pod::Life;
 use crate::quantity::quantity;
+use crate::{Error, service_links};
 
-/// The variables of a container, in the order of their names.
+/// The variables of a container, in the order of their names. Those of services are the first to give way.
 pub(crate) async fn resolve(
     life: &Life,
     container: &Container,
@@ -17,7 +17,8 @@ pub(crate) async fn resolve(
 ) -> Result<BTreeMap<String, String>, Error> {
     let (client, pod) = (&life.node.client, &life.pod);
     let namespace = pod.namespace().unwrap_or_default();
-    let mut variables = BTreeMap::new();
+    let wants_services = life.spec().and_then(|spec| spec.enable_service_links) != Some(false);
+    let mut variables = service_links::variables(client, &namespace, wants_services).await?;
     for source in container.env_from.iter().flatten() {
         let prefix = source.prefix.clone().unwrap_or_default();
         let mut found = BTreeMap::new();

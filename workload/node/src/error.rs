@@ -57,6 +57,12 @@ pub enum Error {
         /// What the system said.
         source: std::io::Error,
     },
+    /// A container has not run before.
+    #[error("previous terminated container {container:?} not found")]
+    NoPrevious {
+        /// The container.
+        container: String,
+    },
     /// A pod's address could not be listened on.
     #[error("cannot listen on {address}: {source}")]
     Listen {

@@ -2,13 +2,13 @@
 //! carry over the network.
 
 use std::fmt;
-use std::path::Path;
 
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 use kube::ResourceExt as _;
 use tokio::io::{AsyncRead, AsyncWrite};
 use xebec_container::{Exec, Terminal, TerminalSize};
 
+use crate::adoption::Name;
 use crate::agent::Containers;
 
 /// What is to run where (`PodExecOptions`).
@@ -147,7 +147,9 @@ fn running(
         if runs { ExecError::Component { container: name.clone() } } else { not_running() }
     })?;
     let id = id.rsplit("://").next().unwrap_or_default().parse()?;
-    containers.runtime.find(&id).ok_or_else(not_running)
+    // Whoever may write a pod's status must not reach another pod's containers by it.
+    let is_own = Name::parse(&id).is_some_and(|name| Some(&name.pod) == pod.metadata.uid.as_ref());
+    containers.runtime.find(&id).filter(|_| is_own).ok_or_else(not_running)
 }
 
 /// Which container is meant: the named one, the one that an annotation names, or the first.
@@ -170,12 +172,6 @@ fn status_of<'a>(pod: &'a Pod, container: &str) -> Option<&'a ContainerStatus> {
     let status = pod.status.as_ref()?;
     let all = status.init_container_statuses.iter().flatten();
     all.chain(status.container_statuses.iter().flatten()).find(|own| own.name == container)
-}
-
-/// Where the node keeps what a container of a pod says, given the directory of all pods ([`crate::Options::folder`]).
-#[must_use]
-pub fn log_path(folder: &Path, pod: &Pod, container: &str) -> std::path::PathBuf {
-    folder.join(pod.uid().unwrap_or_default()).join(format!("{container}.log"))
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
 //! The ways in which a container is asked something or told to do something: a command in it, an HTTP request, a TCP
-//! connection, or a sleep.
+//! connection, a gRPC server's health, or a sleep.
 
 use std::time::Duration;
 
@@ -7,18 +7,25 @@ use bytes::Bytes;
 use http::Request;
 use http_body_util::Empty;
 use hyper_util::rt::TokioIo;
-use k8s_openapi::api::core::v1::{Container, HTTPGetAction, LifecycleHandler, Probe, TCPSocketAction};
+use k8s_openapi::api::core::v1::{
+    Container, GRPCAction, HTTPGetAction, LifecycleHandler, Probe, TCPSocketAction,
+};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 
 use crate::duration::go;
 use crate::probe::Timing;
 use crate::vigil::Target;
+use crate::{grpc_health, tls};
 
 /// Bytes of a command's output that are kept.
 const MOST_OUTPUT: u64 = 10 << 10;
 /// A hook's command is ended when its container is; this only bounds what nobody ends.
 const HOOK: Duration = Duration::from_secs(24 * 60 * 60);
+/// What is said of a connection that takes too long.
+const LATE: &str = "i/o timeout";
 /// How long a hook's HTTP request may take.
 const HOOK_REQUEST: Duration = Duration::from_secs(30);
 
@@ -31,6 +38,14 @@ pub(crate) enum Failed {
     Unknown(String),
 }
 
+impl Failed {
+    fn why(self) -> String {
+        match self {
+            Self::Refused(why) | Self::Unknown(why) => why,
+        }
+    }
+}
+
 /// Runs a probe once, for as long as it may take.
 pub(crate) async fn probe(probe: &Probe, target: &Target<'_>) -> Result<(), Failed> {
     let limit = Timing::of(probe).timeout;
@@ -38,24 +53,25 @@ pub(crate) async fn probe(probe: &Probe, target: &Target<'_>) -> Result<(), Fail
         return command(exec.command.as_deref().unwrap_or_default(), target, limit).await;
     }
     if let Some(get) = &probe.http_get {
-        return http(get, target, limit).await.map_err(Failed::Refused);
+        return http(get, target, limit).await;
     }
     if let Some(socket) = &probe.tcp_socket {
-        return tcp(socket, target, limit).await.map_err(Failed::Refused);
+        return tcp(socket, target, limit).await;
     }
-    Err(Failed::Unknown("missing probe handler: use exec, httpGet or tcpSocket".to_owned()))
+    if let Some(grpc) = &probe.grpc {
+        return health(grpc, target, limit).await;
+    }
+    Err(Failed::Unknown("missing probe handler: use exec, httpGet, tcpSocket or grpc".to_owned()))
 }
 
 /// Runs a hook to its end.
 pub(crate) async fn hook(hook: &LifecycleHandler, target: &Target<'_>) -> Result<(), String> {
     if let Some(exec) = &hook.exec {
         let done = command(exec.command.as_deref().unwrap_or_default(), target, HOOK).await;
-        return done.map_err(|failed| match failed {
-            Failed::Refused(why) | Failed::Unknown(why) => why,
-        });
+        return done.map_err(Failed::why);
     }
     if let Some(get) = &hook.http_get {
-        return http(get, target, HOOK_REQUEST).await;
+        return http(get, target, HOOK_REQUEST).await.map_err(Failed::why);
     }
     if let Some(sleep) = &hook.sleep {
         tokio::time::sleep(Duration::from_secs(u64::try_from(sleep.seconds).unwrap_or(0))).await;
@@ -86,11 +102,28 @@ async fn command(command: &[String], target: &Target<'_>, limit: Duration) -> Re
     }
 }
 
-async fn tcp(action: &TCPSocketAction, target: &Target<'_>, limit: Duration) -> Result<(), String> {
-    let port = port_of(&action.port, target.container)?;
+async fn tcp(action: &TCPSocketAction, target: &Target<'_>, limit: Duration) -> Result<(), Failed> {
+    let port = port_of(&action.port, target.container).map_err(Failed::Unknown)?;
     let host = action.host.clone().filter(|host| !host.is_empty());
     let host = host.unwrap_or_else(|| target.address.to_string());
-    connect(&host, port, limit).await.map(drop)
+    connect(&host, port, limit).await.map(drop).map_err(Failed::Refused)
+}
+
+async fn health(action: &GRPCAction, target: &Target<'_>, limit: Duration) -> Result<(), Failed> {
+    let port = port_of(&IntOrString::Int(action.port), target.container).map_err(Failed::Unknown)?;
+    let (host, until) = (target.address.to_string(), Instant::now() + limit);
+    let authority = format!("{host}:{port}");
+    let failed = |why: String| {
+        if why.ends_with(LATE) {
+            format!("timeout: failed to connect service {authority:?} within {}: {why}", go(limit))
+        } else {
+            format!("error: failed to connect service at {authority:?}: {why}")
+        }
+    };
+    let stream = connect(&host, port, limit).await.map_err(failed).map_err(Failed::Refused)?;
+    let left = until.saturating_duration_since(Instant::now());
+    let service = action.service.as_deref().unwrap_or_default();
+    grpc_health::check(stream, &authority, service, left).await.map_err(Failed::Refused)
 }
 
 async fn connect(host: &str, port: u16, limit: Duration) -> Result<TcpStream, String> {
@@ -101,7 +134,7 @@ async fn connect(host: &str, port: u16, limit: Duration) -> Result<TcpStream, St
             "connect: connection refused".to_owned()
         }
         Ok(Err(error)) => error.to_string(),
-        Err(_) => "i/o timeout".to_owned(),
+        Err(_) => LATE.to_owned(),
     };
     Err(format!("dial tcp {host}:{port}: {refused}"))
 }
@@ -119,30 +152,39 @@ fn port_of(port: &IntOrString, container: &Container) -> Result<u16, String> {
     number.ok_or_else(|| format!("port {text} is not one of the container's, nor a number from 1 to 65535"))
 }
 
-async fn http(get: &HTTPGetAction, target: &Target<'_>, limit: Duration) -> Result<(), String> {
-    if get.scheme.as_deref().is_some_and(|scheme| scheme.eq_ignore_ascii_case("https")) {
-        return Err("scheme HTTPS is not served here: use HTTP or a command".to_owned());
-    }
-    let port = port_of(&get.port, target.container)?;
+async fn http(get: &HTTPGetAction, target: &Target<'_>, limit: Duration) -> Result<(), Failed> {
+    let is_secure = get.scheme.as_deref().is_some_and(|scheme| scheme.eq_ignore_ascii_case("https"));
+    let port = port_of(&get.port, target.container).map_err(Failed::Unknown)?;
     let host = get.host.clone().filter(|host| !host.is_empty());
     let host = host.unwrap_or_else(|| target.address.to_string());
     let path = get.path.as_deref().filter(|path| path.starts_with('/')).unwrap_or("/");
-    let url = format!("http://{host}:{port}{path}");
+    let url = format!("http{}://{host}:{port}{path}", if is_secure { "s" } else { "" });
     let failed = |why: String| format!("Get {url:?}: {why}");
     let attempt = async {
         let stream = connect(&host, port, limit).await.map_err(failed)?;
-        ask(stream, get, &format!("{host}:{port}"), path).await.map_err(failed)
+        let authority = format!("{host}:{port}");
+        if is_secure {
+            let stream = tls::secure(stream, &host).await.map_err(failed)?;
+            return ask(stream, get, &authority, path).await.map_err(failed);
+        }
+        ask(stream, get, &authority, path).await.map_err(failed)
     };
     let late = "context deadline exceeded (Client.Timeout exceeded while awaiting headers)";
-    let code = tokio::time::timeout(limit, attempt).await.unwrap_or_else(|_| Err(failed(late.to_owned())))?;
+    let code = tokio::time::timeout(limit, attempt).await.unwrap_or_else(|_| Err(failed(late.to_owned())));
+    let code = code.map_err(Failed::Refused)?;
     if (200..400).contains(&code) {
         return Ok(());
     }
-    Err(format!("HTTP probe failed with statuscode: {code}"))
+    Err(Failed::Refused(format!("HTTP probe failed with statuscode: {code}")))
 }
 
 /// The status of the answer to a request.
-async fn ask(stream: TcpStream, get: &HTTPGetAction, authority: &str, path: &str) -> Result<u16, String> {
+async fn ask(
+    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    get: &HTTPGetAction,
+    authority: &str,
+    path: &str,
+) -> Result<u16, String> {
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
         .await
         .map_err(|error| error.to_string())?;
@@ -221,6 +263,7 @@ mod tests {
         let failed = probe(&get, &target).await;
         assert!(matches!(&failed, Err(Failed::Refused(why)) if why.ends_with(&closed)), "{failed:?}");
     }
+
     /// What a probe finds of a server that reads the request, gives this answer, and closes.
     async fn probe_of(answer: &'static [u8]) -> Result<(), Failed> {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
@@ -262,6 +305,111 @@ mod tests {
             let found = probe_of(nothing).await;
             let Err(Failed::Refused(why)) = &found else { panic!("{found:?}") };
             assert!(why.starts_with("Get \"http://127.0.0.1:") && !why.contains("Ok("), "{why}");
+        }
+    }
+
+    /// Answers all requests on a port with `answer`, over TLS with a certificate that nobody knows, or over HTTP/2.
+    async fn server(secure: bool, answer: fn() -> http::Response<Answer>) -> u16 {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let port = listener.local_addr().expect("an address").port();
+        let own = rcgen::generate_simple_self_signed(["elsewhere.test".to_owned()]).expect("a certificate");
+        let key = rustls::pki_types::PrivatePkcs8KeyDer::from(own.signing_key.serialize_der());
+        let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
+        let config = rustls::ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .expect("versions")
+            .with_no_client_auth()
+            .with_single_cert(vec![own.cert.der().clone()], key.into())
+            .expect("a configuration");
+        let acceptor = tokio_rustls::TlsAcceptor::from(std::sync::Arc::new(config));
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let service = hyper::service::service_fn(move |_| async move {
+                    Ok::<_, std::convert::Infallible>(answer())
+                });
+                let acceptor = acceptor.clone();
+                tokio::spawn(async move {
+                    if secure {
+                        let Ok(stream) = acceptor.accept(stream).await else { return };
+                        let serving = hyper::server::conn::http1::Builder::new();
+                        let _ = serving.serve_connection(TokioIo::new(stream), service).await;
+                    } else {
+                        let serving =
+                            hyper::server::conn::http2::Builder::new(hyper_util::rt::TokioExecutor::new());
+                        let _ = serving.serve_connection(TokioIo::new(stream), service).await;
+                    }
+                });
+            }
+        });
+        port
+    }
+
+    type Answer = http_body_util::combinators::BoxBody<Bytes, std::convert::Infallible>;
+
+    fn answer(status: u16, body: &'static [u8], code: Option<&'static str>) -> http::Response<Answer> {
+        use http_body_util::BodyExt as _;
+        let trailers = code.map(|code| {
+            let mut trailers = http::HeaderMap::new();
+            trailers.insert("grpc-status", http::HeaderValue::from_static(code));
+            Ok(trailers)
+        });
+        let body = http_body_util::Full::new(Bytes::from_static(body)).with_trailers(async { trailers });
+        let mut response = http::Response::new(body.boxed());
+        *response.status_mut() = http::StatusCode::from_u16(status).expect("a status");
+        response
+    }
+
+    async fn asked(probed: serde_json::Value) -> Result<(), Failed> {
+        let container = container();
+        let target = Target { container: &container, address: [127, 0, 0, 1].into(), process: None };
+        probe(&serde_json::from_value(probed).expect("a probe"), &target).await
+    }
+
+    #[tokio::test]
+    async fn a_server_over_tls_is_asked_whoever_vouches_for_it() {
+        let get = |port: u16| serde_json::json!({"httpGet": {"port": port, "scheme": "HTTPS"}, "timeoutSeconds": 10});
+        assert_eq!(asked(get(server(true, || answer(200, b"", None)).await)).await, Ok(()));
+        let failed = asked(get(server(true, || answer(503, b"", None)).await)).await;
+        assert_eq!(failed, Err(Failed::Refused("HTTP probe failed with statuscode: 503".to_owned())));
+        let plain = asked(get(server(false, || answer(200, b"", None)).await)).await;
+        assert!(matches!(&plain, Err(Failed::Refused(why)) if why.contains("tls: ")), "{plain:?}");
+    }
+
+    #[tokio::test]
+    async fn a_grpc_server_is_asked_for_its_health() {
+        let ask =
+            |port: u16| serde_json::json!({"grpc": {"port": port, "service": "a.B"}, "timeoutSeconds": 10});
+        let serving = server(false, || answer(200, b"\0\0\0\0\x02\x08\x01", Some("0"))).await;
+        assert_eq!(asked(ask(serving)).await, Ok(()));
+        let refusal = async |answer: fn() -> http::Response<Answer>| match asked(ask(
+            server(false, answer).await
+        ))
+        .await
+        {
+            Err(Failed::Refused(why)) => why,
+            other => format!("{other:?}"),
+        };
+        let sick = refusal(|| answer(200, b"\0\0\0\0\x02\x08\x02", Some("0"))).await;
+        assert_eq!(sick, "service unhealthy (responded with \"NOT_SERVING\")");
+        let other = refusal(|| answer(200, b"", Some("12"))).await;
+        assert!(
+            other.starts_with("error: this server does not implement the grpc health protocol"),
+            "{other}"
+        );
+        let web = refusal(|| answer(404, b"", None)).await;
+        assert!(web.ends_with("the server answers with HTTP status 404"), "{web}");
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_asked_is_no_failure_of_the_container() {
+        for probed in [
+            serde_json::json!({}),
+            serde_json::json!({"httpGet": {"port": "absent"}}),
+            serde_json::json!({"tcpSocket": {"port": 0}}),
+            serde_json::json!({"exec": {"command": ["/in-a-component"]}}),
+        ] {
+            let failed = asked(probed.clone()).await;
+            assert!(matches!(failed, Err(Failed::Unknown(_))), "{probed}: {failed:?}");
         }
     }
 }

@@ -33,7 +33,8 @@ impl Found {
     /// Bytes of its layers and configuration.
     pub(crate) fn size(&self) -> u64 {
         let manifest = &self.resolved.manifest;
-        manifest.layers.iter().chain([&manifest.config]).map(|blob| blob.size).sum()
+        // The sizes are the image's own claims.
+        manifest.layers.iter().chain([&manifest.config]).fold(0, |sum, blob| sum.saturating_add(blob.size))
     }
 }
 

@@ -1,9 +1,8 @@
-//! A container's output: written as lines that tell their time, and read back as clients ask.
+//! A container's output as clients ask for it.
 
 use std::io::SeekFrom;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures::Stream;
@@ -15,8 +14,6 @@ use crate::Error;
 
 /// How soon a followed file is looked at again.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
-/// The size at which a component's output begins a new file; the one before is kept.
-const FILE_BYTES: u64 = 10 << 20;
 
 /// What a client wants of the output (`PodLogOptions`).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -33,6 +30,8 @@ pub struct LogOptions {
     pub timestamps: bool,
     /// At most so many bytes.
     pub limit: Option<usize>,
+    /// What the container said when it ran the time before.
+    pub previous: bool,
 }
 
 impl LogOptions {
@@ -48,6 +47,7 @@ impl LogOptions {
                 || value.parse::<u64>().map_err(|_| format!("{name} must be a whole number, not {value:?}"));
             match name {
                 "container" if !value.is_empty() => options.container = Some(value.to_owned()),
+                "previous" => options.previous = matches!(value, "true" | "1"),
                 "follow" => options.follow = matches!(value, "true" | "1"),
                 "timestamps" => options.timestamps = matches!(value, "true" | "1"),
                 "tailLines" => options.tail = Some(usize::try_from(number()?).unwrap_or(usize::MAX)),
@@ -69,65 +69,54 @@ impl LogOptions {
     }
 }
 
-/// Writes a component's output in the form of the container runtime interface.
-#[derive(Debug)]
-pub(crate) struct Writer {
-    path: PathBuf,
-    file: Mutex<Option<(std::fs::File, u64)>>,
+/// Where a container's output of the time before is kept, beside that of this time.
+fn previous(path: &Path) -> PathBuf {
+    path.with_extension("previous.log")
 }
 
-impl Writer {
-    pub(crate) fn new(path: PathBuf) -> Self {
-        Self { path, file: Mutex::new(None) }
-    }
-
-    /// Writes a line. What the disk refuses is lost, and said once a line in our own log.
-    pub(crate) fn line(&self, stream: &str, text: &str) {
-        let line = format!("{} {stream} F {text}\n", xebec_container::rfc3339(SystemTime::now()));
-        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Err(error) = self.write(&mut file, line.as_bytes()) {
-            tracing::warn!(path = %self.path.display(), %error, "a line of a pod's output is lost");
+/// A container is about to run again: what it said so far is what it said the time before.
+pub(crate) async fn begin_anew(path: &Path) -> Result<(), Error> {
+    let there = async {
+        match tokio::fs::rename(path, previous(path)).await {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+            _ => {}
         }
-    }
-
-    fn write(&self, file: &mut Option<(std::fs::File, u64)>, line: &[u8]) -> std::io::Result<()> {
-        use std::io::Write as _;
-        if file.as_ref().is_some_and(|(_, size)| *size > FILE_BYTES) {
-            *file = None;
-            std::fs::rename(&self.path, self.path.with_extension("log.1"))?;
+        match tokio::fs::remove_file(path.with_extension("log.1")).await {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
         }
-        let (open, size) = match file {
-            Some(open) => open,
-            None => {
-                let open = std::fs::OpenOptions::new().create(true).append(true).open(&self.path)?;
-                let size = open.metadata()?.len();
-                file.insert((open, size))
-            }
-        };
-        *size += line.len() as u64;
-        open.write_all(line)
-    }
+    };
+    there.await.map_err(|source| Error::File { path: path.to_owned(), source })
 }
 
-/// Reads a log; the stream ends at its end, or when `ended` is cancelled and all was sent if it is followed.
+/// Reads a log; the stream ends at its end, or when `ended` is cancelled and all was sent if it is followed. One that is
+/// followed goes on in the file that takes its place, when it was full or when the container began again.
 ///
 /// # Errors
 ///
-/// When there is no such file.
+/// When there is no such file; where the time before is asked for, in upstream's words.
 pub async fn read(
     path: &Path,
     options: LogOptions,
     ended: CancellationToken,
 ) -> Result<impl Stream<Item = Bytes> + Send + use<>, Error> {
+    let before = options.previous.then(|| previous(path));
+    let path = before.as_deref().unwrap_or(path);
     let failed = |source| Error::File { path: path.to_owned(), source };
-    let file = tokio::fs::File::open(path).await.map_err(failed)?;
+    let file = match tokio::fs::File::open(path).await {
+        Err(error) if options.previous && error.kind() == std::io::ErrorKind::NotFound => {
+            return Err(Error::NoPrevious { container: options.container.unwrap_or_default() });
+        }
+        file => file.map_err(failed)?,
+    };
     let mut reader = BufReader::new(file);
     if let Some(tail) = options.tail {
         let start = tail_start(&mut reader, tail).await.map_err(failed)?;
         reader.seek(SeekFrom::Start(start)).await.map_err(failed)?;
     }
     let left = options.limit.unwrap_or(usize::MAX);
-    let reading = Reading { reader, options, ended, left, line: Vec::new(), last_look: false };
+    let path = path.to_owned();
+    let reading = Reading { path, reader, options, ended, left, line: Vec::new(), last_look: false };
     Ok(futures::stream::unfold(reading, |mut reading| async move {
         let chunk = reading.next().await?;
         Some((chunk, reading))
@@ -153,6 +142,7 @@ async fn tail_start(reader: &mut BufReader<tokio::fs::File>, lines: usize) -> st
 }
 
 struct Reading {
+    path: PathBuf,
     reader: BufReader<tokio::fs::File>,
     options: LogOptions,
     ended: CancellationToken,
@@ -180,7 +170,13 @@ impl Reading {
             if !chunk.is_empty() {
                 return Some(chunk.freeze());
             }
-            if !self.options.follow || self.last_look {
+            if !self.options.follow {
+                return None;
+            }
+            if self.go_on().await {
+                continue;
+            }
+            if self.last_look {
                 return None;
             }
             // What was written before the end is still read.
@@ -190,6 +186,26 @@ impl Reading {
                 () = self.ended.cancelled() => {}
             }
         }
+    }
+
+    /// Goes on in the file that has taken this one's place. Looked for before the rest of this one is read, since nothing is
+    /// added to it from then on.
+    async fn go_on(&mut self) -> bool {
+        use std::os::unix::fs::MetadataExt as _;
+        let Ok(next) = tokio::fs::File::open(&self.path).await else { return false };
+        let (Ok(old), Ok(new)) = (self.reader.get_ref().metadata().await, next.metadata().await) else {
+            return false;
+        };
+        if (old.dev(), old.ino()) == (new.dev(), new.ino()) {
+            return false;
+        }
+        // What was written between the last look and the change.
+        if self.reader.fill_buf().await.is_ok_and(|rest| !rest.is_empty()) {
+            return true;
+        }
+        self.line.clear();
+        self.reader = BufReader::new(next);
+        true
     }
 
     /// Adds the line that was read as the client wants it.
@@ -231,10 +247,9 @@ mod tests {
     async fn lines_come_back_as_asked() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("c.log");
-        let writer = Writer::new(path.clone());
-        for line in ["one", "two", "three"] {
-            writer.line("stdout", line);
-        }
+        let lines =
+            ["one", "two", "three"].map(|line| format!("2024-01-01T00:00:00.000000001Z stdout F {line}\n"));
+        std::fs::write(&path, lines.concat()).unwrap();
         assert_eq!(text(&path, "").await, "one\ntwo\nthree\n");
         assert_eq!(text(&path, "tailLines=2").await, "two\nthree\n");
         assert_eq!(text(&path, "follow=true&tailLines=1").await, "three\n");
@@ -242,5 +257,49 @@ mod tests {
         assert!(text(&path, "timestamps=true&tailLines=1").await.contains("Z three\n"));
         assert_eq!(text(&path, "sinceTime=2999-01-01T00:00:00Z").await, "");
         assert!(LogOptions::parse("tailLines=x", Timestamp::now()).is_err());
+    }
+
+    #[tokio::test]
+    async fn each_run_has_a_log_of_its_own_and_the_one_before_is_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("c.log");
+        let options = LogOptions::parse("previous=true&container=c", Timestamp::now()).unwrap();
+        for run in ["one", "two", "three"] {
+            begin_anew(&path).await.unwrap();
+            if run == "one" {
+                let none = read(&path, options.clone(), CancellationToken::new()).await.err().unwrap();
+                assert_eq!(none.to_string(), "previous terminated container \"c\" not found");
+            }
+            std::fs::write(&path, format!("2024-01-01T00:00:00Z stdout F {run}\n")).unwrap();
+        }
+        assert_eq!(text(&path, "").await, "three\n");
+        assert_eq!(text(&path, "previous=true&container=c").await, "two\n");
+    }
+
+    #[tokio::test]
+    async fn a_followed_log_goes_on_in_the_file_that_takes_its_place() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("c.log");
+        let line = |number: usize| format!("2024-01-01T00:00:00Z stdout F {number}\n");
+        std::fs::write(&path, line(0)).unwrap();
+        let options = LogOptions { follow: true, ..LogOptions::default() };
+        let ended = CancellationToken::new();
+        let mut lines = std::pin::pin!(read(&path, options, ended.clone()).await.unwrap());
+        assert_eq!(lines.next().await.unwrap(), "0\n");
+        for number in [1, 3] {
+            // Written to the old file when nobody looks, and the new one behind it.
+            let mut old = std::fs::OpenOptions::new().append(true).open(&path).unwrap();
+            std::io::Write::write_all(&mut old, line(number).as_bytes()).unwrap();
+            std::fs::rename(&path, folder.path().join("c.log.1")).unwrap();
+            std::fs::write(&path, line(number + 1)).unwrap();
+            let mut said = Vec::new();
+            while said.len() < 4 {
+                let next = tokio::time::timeout(Duration::from_secs(10), lines.next()).await;
+                said.extend_from_slice(&next.unwrap().unwrap());
+            }
+            assert_eq!(String::from_utf8(said).unwrap(), format!("{number}\n{}\n", number + 1));
+        }
+        ended.cancel();
+        assert!(lines.next().await.is_none());
     }
 }

@@ -1,7 +1,7 @@
 //! The life of one pod on this machine: from its images to its end, and what the API is told of it on the way.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -19,9 +19,12 @@ use crate::adoption::{Leftovers, Past};
 use crate::agent::Node;
 use crate::event::{Kind, Source, pod_reference};
 use crate::place::Place;
-use crate::slot::{Role, Slot};
+use crate::slot::{BackOff, Role, Slot};
 use crate::state::{Failure, PodState, Progress};
+use crate::volumes;
 
+/// The first and the longest pause before a pod that has ended is deleted again.
+const DELETE_AGAIN: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(30));
 /// How long the API may take to hear of a pod's end.
 const LAST_WORD: Duration = Duration::from_secs(2);
 
@@ -41,8 +44,8 @@ pub(crate) struct Life {
     stop: CancellationToken,
     /// Its containers are to end.
     pub(crate) halt: CancellationToken,
-    /// When the last container must have ended, from when that is known.
-    deadline: OnceLock<Instant>,
+    /// When the last container must have ended, and by which grace period, from when that is known.
+    deadline: Mutex<Option<(Instant, Duration)>>,
 }
 
 impl Life {
@@ -82,7 +85,7 @@ impl Life {
             changed: Notify::new(),
             stop,
             halt,
-            deadline: OnceLock::new(),
+            deadline: Mutex::default(),
         })
     }
 
@@ -147,15 +150,24 @@ impl Life {
 
     /// How long a container may take to end when the pod ends: what is left of the pod's whole time.
     pub(crate) fn grace(&self) -> Duration {
-        self.deadline
-            .get_or_init(|| {
-                let now = self.latest.borrow().clone();
-                let given = now.metadata.deletion_grace_period_seconds;
-                let spec = self.spec().and_then(|spec| spec.termination_grace_period_seconds);
-                let seconds = u64::try_from(given.or(spec).unwrap_or(30)).unwrap_or(0);
-                Instant::now() + Duration::from_secs(seconds)
-            })
-            .saturating_duration_since(Instant::now())
+        let now = self.latest.borrow().clone();
+        let given = now.metadata.deletion_grace_period_seconds;
+        let spec = self.spec().and_then(|spec| spec.termination_grace_period_seconds);
+        let whole = Duration::from_secs(u64::try_from(given.or(spec).unwrap_or(30)).unwrap_or(0));
+        let mut deadline = self.deadline.lock().unwrap_or_else(PoisonError::into_inner);
+        shorten(&mut deadline, whole, Instant::now()).saturating_duration_since(Instant::now())
+    }
+
+    /// Waits until the pod's time is up, which may become shorter meanwhile.
+    pub(crate) async fn time_is_up(&self) {
+        let mut latest = self.latest.subscribe();
+        loop {
+            let left = self.grace();
+            tokio::select! {
+                () = tokio::time::sleep(left) => return,
+                Ok(()) = latest.changed() => {}
+            }
+        }
     }
 
     /// Runs the pod until it has ended or is told to stop, and tells the API how it goes.
@@ -165,6 +177,7 @@ impl Life {
         tokio::select! {
             () = &mut work => {}
             () = self.too_long() => work.await,
+            () = self.overflows() => work.await,
         }
         self.change(|state| {
             state.over = !self.node.shutdown.is_cancelled();
@@ -195,6 +208,15 @@ impl Life {
         let message = "Pod was active on the node longer than the specified deadline".to_owned();
         self.note(None, Kind::Normal, "DeadlineExceeded", message.clone());
         self.change(|state| state.failure = Some(Failure { reason: "DeadlineExceeded", message }));
+        self.halt.cancel();
+    }
+
+    /// Ends the containers when one of the pod's directories holds more than it may.
+    async fn overflows(&self) {
+        let (volume, limit) = volumes::overflow(self).await;
+        let message = format!("Usage of EmptyDir volume {volume:?} exceeds the limit {limit:?}. ");
+        self.note(None, Kind::Warning, "Evicted", message.clone());
+        self.change(|state| state.failure = Some(Failure { reason: "Evicted", message }));
         self.halt.cancel();
     }
 
@@ -327,15 +349,54 @@ impl Life {
             preconditions: Some(preconditions),
             ..DeleteParams::default()
         };
-        match self.api().delete(&self.pod.name_any(), &parameters).await {
-            Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => {}
-            Err(error) => tracing::warn!(pod = self.pod.name_any(), %error, "cannot finish a pod's deletion"),
-            Ok(_) => {}
+        let mut back_off = BackOff::new(DELETE_AGAIN);
+        loop {
+            match self.api().delete(&self.pod.name_any(), &parameters).await {
+                // Gone, or another pod of that name by now.
+                Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => return,
+                Err(error) => {
+                    tracing::warn!(pod = self.pod.name_any(), %error, "cannot finish a pod's deletion; trying again");
+                }
+                Ok(_) => return,
+            }
+            tokio::select! {
+                () = tokio::time::sleep(back_off.pause()) => {}
+                () = self.node.shutdown.cancelled() => return,
+            }
         }
     }
+}
+
+/// When a pod must have ended that is given `whole` at `now`: a shorter time than the last one counts from then on, a longer
+/// one does not.
+fn shorten(deadline: &mut Option<(Instant, Duration)>, whole: Duration, now: Instant) -> Instant {
+    let first = (now + whole, whole);
+    let (until, last) = deadline.get_or_insert(first);
+    if whole < *last {
+        *until = first.0.min(*until);
+        *last = whole;
+    }
+    *until
 }
 
 /// What containers and networks know a pod by.
 pub(crate) fn pod_id(pod: &Pod) -> Result<ContainerId, crate::Error> {
     Ok(pod.uid().unwrap_or_default().parse::<ContainerId>()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shorter_time_to_end_counts_from_when_it_is_given_and_a_longer_one_never() {
+        let (begun, second) = (Instant::now(), Duration::from_secs(1));
+        let mut deadline = None;
+        assert_eq!(shorten(&mut deadline, 30 * second, begun), begun + 30 * second);
+        assert_eq!(shorten(&mut deadline, 30 * second, begun + 5 * second), begun + 30 * second);
+        assert_eq!(shorten(&mut deadline, 60 * second, begun + 5 * second), begun + 30 * second);
+        assert_eq!(shorten(&mut deadline, 2 * second, begun + 10 * second), begun + 12 * second);
+        assert_eq!(shorten(&mut deadline, 2 * second, begun + 11 * second), begun + 12 * second);
+        assert_eq!(shorten(&mut deadline, Duration::ZERO, begun + 11 * second), begun + 11 * second);
+    }
 }

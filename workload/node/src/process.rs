@@ -14,7 +14,7 @@ use crate::image::Found;
 use crate::place::Place;
 use crate::slot::{End, Slot};
 use crate::vigil::{Halt, Target};
-use crate::{Error, resolution, security, termination};
+use crate::{Error, logs, resolution, security, termination};
 
 impl Halt for xebec_container::Container {
     fn ask(&self) {
@@ -67,10 +67,15 @@ impl Slot {
         if let Some(old) = runtime.find(&id) {
             old.delete().await?;
         }
+        logs::begin_anew(&self.log()).await?;
         let mut process = runtime.create(&id, &image, &spec).await?;
         self.note(Kind::Normal, "Created", "Container created".to_owned());
         self.change(|progress| progress.id = container_id(&id));
-        process.start().await?;
+        if let Err(error) = process.start().await {
+            // It exists all the same, and nobody else knows of it.
+            crate::agent::delete(process).await;
+            return Err(error.into());
+        }
         self.note(Kind::Normal, "Started", "Container started".to_owned());
         self.watch_process(place, process, true).await
     }

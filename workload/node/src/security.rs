@@ -2,12 +2,9 @@
 
 use k8s_openapi::api::core::v1::{Container, Pod};
 use kube::ResourceExt as _;
-use xebec_container::{ContainerSpec, DEFAULT_CAPABILITIES};
+use xebec_container::{ContainerSpec, DEFAULT_CAPABILITIES, IDENTITIES};
 
 use crate::Error;
-
-/// Identities in a user namespace.
-const IDENTITIES: i64 = 65_536;
 
 /// Applies the contexts to what the image says.
 pub(crate) fn apply(pod: &Pod, container: &Container, spec: &mut ContainerSpec) -> Result<(), Error> {
@@ -100,7 +97,7 @@ pub(crate) fn fits_namespace(pod: &Pod) -> bool {
     let of_containers = containers.filter_map(|container| container.security_context.as_ref());
     let of_containers =
         of_containers.flat_map(|own| [own.run_as_user, own.run_as_group].into_iter().flatten());
-    of_pod.chain(of_containers).all(|identity| (0..IDENTITIES).contains(&identity))
+    of_pod.chain(of_containers).all(|identity| (0..i64::from(IDENTITIES)).contains(&identity))
 }
 
 #[cfg(test)]

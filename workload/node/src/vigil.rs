@@ -82,24 +82,38 @@ impl Slot {
             }
         };
         self.note(Kind::Normal, "Killing", message);
-        let grace = match cause {
-            Cause::Stop => self.life.grace(),
-            _ => grace.unwrap_or_else(|| self.own_grace()),
-        };
+        let is_stop = matches!(cause, Cause::Stop);
+        let grace = if is_stop { self.life.grace() } else { grace.unwrap_or_else(|| self.own_grace()) };
         let until = Instant::now() + grace;
-        if !grace.is_zero() {
-            tokio::select! {
-                end = &mut ended => return end,
-                () = self.life.node.ends_pods() => {}
-                _ = tokio::time::timeout_at(until, self.pre_stop(target)) => {}
+        // Only the pod's whole time can become shorter.
+        let time_is_up = async {
+            if is_stop {
+                self.life.time_is_up().await;
+            } else {
+                tokio::time::sleep_until(until).await;
             }
+        };
+        let mut time_is_up = std::pin::pin!(time_is_up);
+        if !grace.is_zero() {
+            let is_up = tokio::select! {
+                end = &mut ended => return end,
+                () = &mut time_is_up => true,
+                () = self.life.node.ends_pods() => true,
+                () = self.pre_stop(target) => false,
+            };
             halt.ask();
-            let until = until.max(Instant::now() + LAST_MOMENT.min(grace));
-            // However long the pod may take: the node's own end does not wait for it.
+            let last_moment = tokio::time::sleep(LAST_MOMENT.min(grace));
+            let whole = async {
+                if !is_up {
+                    time_is_up.await;
+                }
+                last_moment.await;
+            };
             tokio::select! {
                 end = &mut ended => return end,
+                // However long the pod may take: the node's own end does not wait for it.
                 () = self.life.node.ends_pods() => {}
-                () = tokio::time::sleep_until(until) => {}
+                () = whole => {}
             }
         }
         halt.force();
@@ -171,7 +185,7 @@ impl Slot {
         tokio::time::sleep(timing.delay).await;
         loop {
             let outcome = self.attempt(kind, probe, target, true).await;
-            if let Some(verdict) = tally.note(outcome) {
+            if let Some(verdict) = outcome.and_then(|outcome| tally.note(outcome)) {
                 return verdict;
             }
             tokio::time::sleep(timing.period).await;
@@ -185,7 +199,7 @@ impl Slot {
         tokio::time::sleep(timing.delay).await;
         loop {
             let outcome = self.attempt("Liveness", probe, target, true).await;
-            if tally.note(outcome) == Some(false) {
+            if outcome.and_then(|outcome| tally.note(outcome)) == Some(false) {
                 return cause("liveness", probe);
             }
             tokio::time::sleep(timing.period).await;
@@ -203,19 +217,27 @@ impl Slot {
             let is_eager = eager > 0 && !self.look(|progress| progress.ready);
             eager = eager.saturating_sub(1);
             let outcome = self.attempt("Readiness", probe, target, !is_eager).await;
-            if let Some(verdict) = tally.note(outcome) {
+            if let Some(verdict) = outcome.and_then(|outcome| tally.note(outcome)) {
                 self.change(|progress| progress.ready = verdict);
             }
-            let pause = if is_eager && !outcome { EAGER.0 } else { timing.period };
+            let pause = if is_eager && outcome != Some(true) { EAGER.0 } else { timing.period };
             tokio::time::sleep(pause.min(timing.period)).await;
         }
     }
 
-    async fn attempt(&self, kind: &'static str, probe: &Probe, target: &Target<'_>, tell: bool) -> bool {
+    /// Whether a probe came out well. Nothing where it could not be made, which says nothing of the container.
+    async fn attempt(
+        &self,
+        kind: &'static str,
+        probe: &Probe,
+        target: &Target<'_>,
+        tell: bool,
+    ) -> Option<bool> {
         let failed = match handler::probe(probe, target).await {
-            Ok(()) => return true,
+            Ok(()) => return Some(true),
             Err(failed) => failed,
         };
+        let outcome = matches!(failed, Failed::Refused(_)).then_some(false);
         if tell {
             let message = match failed {
                 Failed::Refused(why) => format!("{kind} probe failed: {why}"),
@@ -223,7 +245,7 @@ impl Slot {
             };
             self.note(Kind::Warning, "Unhealthy", message);
         }
-        false
+        outcome
     }
 }
 

@@ -3,6 +3,7 @@
 
 pub(crate) mod atomic;
 mod host_path;
+mod limit;
 mod payload;
 mod refresh;
 mod sub_path;
@@ -22,6 +23,8 @@ use crate::place::{Mounted, Place};
 use crate::pod::Life;
 use crate::quantity::quantity;
 use crate::slot::Slot;
+
+pub(crate) use limit::overflow;
 
 /// One volume, ready to be mounted.
 #[derive(Debug, Clone)]

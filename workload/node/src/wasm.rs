@@ -6,18 +6,18 @@ use std::sync::Arc;
 
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use xebec_oci::Store;
 use xebec_oci::image::Content;
+use xebec_oci::{Digest, RepositoryName, Store};
 use xebec_wasm::{Compiled, Exit, Host, LogSink, Stream, WorkloadOptions};
 
 use crate::Error;
 use crate::image::Found;
-use crate::logs::Writer;
+use crate::log_writer::Lines;
 
 /// The port of a component whose container names none.
 const PORT: u16 = 8080;
 
-impl LogSink for Writer {
+impl LogSink for Lines {
     fn line(&self, stream: Stream, line: &str) {
         let name = match stream {
             Stream::Stdout => "stdout",
@@ -64,16 +64,32 @@ async fn compile(host: &Host, store: &Arc<Store>, found: &Found) -> Result<Compi
         if let Some(compiled) = host.cached(&text)? {
             return Ok(compiled);
         }
-        let refused = |detail: String| Error::Image { image: name.as_str().to_owned(), detail };
-        let mut bytes = Vec::new();
-        let mut blob = store.open_blob(&name, digest).map_err(|error| refused(error.to_string()))?;
-        blob.read_to_end(&mut bytes).map_err(|error| refused(error.to_string()))?;
+        let bytes = read(&store, &name, digest, host.max_component_size())?;
         Ok(host.compile(&text, &bytes)?)
     })
     .await?
 }
 
+/// A blob that is a component, as far as its length tells: what is too long to be compiled is not read at all.
+fn read(store: &Store, name: &RepositoryName, digest: Digest, most: usize) -> Result<Vec<u8>, Error> {
+    let refused = |detail: String| Error::Image { image: name.as_str().to_owned(), detail };
+    let length = store.blob_bytes(name, digest).map_err(|error| refused(error.to_string()))?;
+    if length > most as u64 {
+        let why = "build it smaller, without debugging symbols for example";
+        return Err(refused(format!("the component has {length} bytes and the limit is {most}: {why}")));
+    }
+    let mut bytes = Vec::new();
+    let blob = store.open_blob(name, digest).map_err(|error| refused(error.to_string()))?;
+    blob.take(length).read_to_end(&mut bytes).map_err(|error| refused(error.to_string()))?;
+    Ok(bytes)
+}
+
 impl Ready {
+    /// Whether it runs to an end of its own, and does not serve.
+    pub(crate) fn is_command(&self) -> bool {
+        self.compiled.kind().is_command()
+    }
+
     /// Runs to the end, or until `stop`; gives the exit code.
     pub(crate) async fn run(
         self,
@@ -93,5 +109,22 @@ impl Ready {
         futures::future::join_all(serving).await;
         workload.stop();
         Ok(0)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test that cannot go on ends here")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_component_that_is_too_long_is_refused_by_its_length() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path(), xebec_oci::Limits::default()).unwrap();
+        let name = "demo/large".parse().unwrap();
+        let digest = store.put_blob(&name, b"12345").unwrap();
+        assert_eq!(read(&store, &name, digest, 5).unwrap(), b"12345");
+        let refused = read(&store, &name, digest, 4).unwrap_err().to_string();
+        assert!(refused.contains("5 bytes and the limit is 4"), "{refused}");
     }
 }

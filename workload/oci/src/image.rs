@@ -1,7 +1,7 @@
 //! What an image is made of: descriptors, manifests, indexes and configurations (image-spec 1.1), and how images come
 //! to be in a store without a client that pushes them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -378,6 +378,23 @@ pub fn resolve(
         Content::Container(Box::new(ImageConfig::parse(&config)?))
     };
     Ok(Resolved { digest, manifest, content })
+}
+
+/// The layers of all images in a store, by their diff ids. What is no image, or cannot be read, has none.
+///
+/// # Errors
+/// When the disk refuses.
+pub fn layers(store: &Store) -> Result<BTreeSet<Digest>, Error> {
+    let mut found = BTreeSet::new();
+    for name in store.repositories()? {
+        for digest in store.manifests(&name)? {
+            let config = store.manifest(&name, &Selector::Digest(digest)).and_then(|(_, _, content)| {
+                ImageConfig::parse(&read_small(store, &name, &Manifest::parse(&content)?.config)?)
+            });
+            found.extend(config.into_iter().flat_map(|config| config.rootfs.diff_ids));
+        }
+    }
+    Ok(found)
 }
 
 /// Puts a manifest or index that was made here.

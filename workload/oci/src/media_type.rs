@@ -6,8 +6,6 @@ pub const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 pub const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
 /// An OCI image configuration.
 pub const OCI_CONFIG: &str = "application/vnd.oci.image.config.v1+json";
-/// The empty JSON object that artifacts use for their configuration.
-pub const OCI_EMPTY: &str = "application/vnd.oci.empty.v1+json";
 /// A plain tar layer.
 pub const OCI_LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
 /// A gzipped tar layer.
@@ -20,8 +18,6 @@ pub const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.
 pub const DOCKER_LIST: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
 /// A Docker gzipped layer.
 pub const DOCKER_LAYER_GZIP: &str = "application/vnd.docker.image.rootfs.diff.tar.gzip";
-/// A Docker layer that lives outside registries; its blob need not be present.
-pub const DOCKER_FOREIGN_LAYER: &str = "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip";
 /// The configuration of a WebAssembly artifact.
 pub const WASM_CONFIG: &str = "application/vnd.wasm.config.v0+json";
 /// The one layer of a WebAssembly artifact.

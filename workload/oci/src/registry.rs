@@ -129,8 +129,21 @@ impl Registry {
 
     fn sweep(&self) {
         let (store, age) = (Arc::clone(&self.store), self.limits.litter_age);
-        // The next sweep tries again what this one cannot remove.
-        tokio::task::spawn_blocking(move || store.expire_uploads(age).and_then(|_| store.collect(age)));
+        tokio::task::spawn_blocking(move || {
+            // The next sweep tries again what this one cannot remove.
+            if let Err(error) = store.expire_uploads(age) {
+                tracing::warn!(%error, "cannot remove uploads that nobody continues");
+            }
+            match store.collect(age) {
+                Ok(collected) => collected.damaged.iter().for_each(|reason| {
+                    tracing::warn!(
+                        reason,
+                        "a repository is not cleaned up: push its image again or delete it"
+                    );
+                }),
+                Err(error) => tracing::warn!(%error, "cannot remove what no image needs"),
+            }
+        });
     }
 
     /// Answers one request.

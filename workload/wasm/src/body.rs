@@ -1,14 +1,18 @@
 //! The body of an answer, which carries the guest that is still writing it.
 
 use std::{
+    future::Future,
     mem,
     pin::Pin,
+    sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll, Waker},
+    time::Instant,
 };
 
 use bytes::{Bytes, BytesMut};
 use http_body::{Body as _, Frame, SizeHint};
 use tokio::sync::OwnedSemaphorePermit;
+use tokio_util::task::AbortOnDropHandle;
 use wasmtime_wasi_http::WasiBody;
 
 use crate::guest::Guest;
@@ -29,11 +33,39 @@ enum Content {
 /// Who stands behind a streamed body.
 pub(crate) enum Writer {
     /// It is driven by reading the body.
-    Guest(Guest),
+    Guest(Held<Guest>),
     /// It runs by itself; the body holds its place among the running.
-    Elsewhere(#[allow(dead_code, reason = "held, never read")] OwnedSemaphorePermit),
+    Elsewhere(#[allow(dead_code, reason = "held, never read")] Held<OwnedSemaphorePermit>),
     /// It has ended.
     Nobody,
+}
+
+/// What a body holds until the deadline of its request at the latest: a client that stops reading polls nothing, and must
+/// not keep a guest and its place for ever.
+pub(crate) struct Held<T> {
+    held: Arc<Mutex<Option<T>>>,
+    _watch: Option<AbortOnDropHandle<()>>,
+}
+
+impl<T: Send + 'static> Held<T> {
+    /// `end` ends it when its time is over.
+    pub(crate) fn new<E>(it: T, deadline: Option<Instant>, end: impl FnOnce(T) -> E + Send + 'static) -> Self
+    where
+        E: Future<Output = ()> + Send,
+    {
+        let held = Arc::new(Mutex::new(Some(it)));
+        let watched = held.clone();
+        let watch = deadline.map(|deadline| {
+            AbortOnDropHandle::new(tokio::spawn(async move {
+                tokio::time::sleep_until(deadline.into()).await;
+                let taken = watched.lock().unwrap_or_else(PoisonError::into_inner).take();
+                if let Some(taken) = taken {
+                    end(taken).await;
+                }
+            }))
+        });
+        Self { held, _watch: watch }
+    }
 }
 
 impl std::fmt::Debug for Content {
@@ -216,7 +248,10 @@ fn poll_streamed(
 
 fn poll_writer(writer: &mut Writer, cx: &mut Context<'_>) -> Poll<Result<(), BodyError>> {
     let Writer::Guest(guest) = writer else { return Poll::Ready(Ok(())) };
-    let ended = std::task::ready!(guest.poll(cx));
+    let ended = match &mut *guest.held.lock().unwrap_or_else(PoisonError::into_inner) {
+        Some(guest) => std::task::ready!(guest.poll(cx)).map_err(drop),
+        None => Err(()),
+    };
     *writer = Writer::Nobody;
     Poll::Ready(ended.map_err(|_| BodyError("see the workload's log".into())))
 }

@@ -26,6 +26,7 @@ use wasmtime_wasi_http::{
 };
 
 use crate::{
+    body::Held,
     failure::{Failure, Summary},
     instance::{State, new_store},
     ticker::Turn,
@@ -67,6 +68,15 @@ impl Guest {
         let deadline = begin.deadline;
         let run = Box::pin(run(workload.clone(), pool, begin));
         Self { run: Some(run), deadline, end: None, workload, summary, left_over: false }
+    }
+
+    /// Holds it for a body that is still being written.
+    pub(crate) fn hold(self) -> Held<Self> {
+        let deadline = self.deadline;
+        Held::new(self, deadline, |mut guest| async move {
+            // Its deadline is over, so this is its end; the failure is in the log.
+            let _ = std::future::poll_fn(|cx| guest.poll(cx)).await;
+        })
     }
 
     /// Lets the guest run on. A failure is in the log by the time it is returned.

@@ -117,6 +117,16 @@ impl Host {
         Ok(compiled)
     }
 
+    /// The largest component that is compiled, in bytes.
+    pub fn max_component_size(&self) -> usize {
+        self.0.options.max_component_size
+    }
+
+    /// The most linear memory that an instance may be given, in bytes.
+    pub fn max_memory(&self) -> usize {
+        self.0.options.max_memory
+    }
+
     /// Takes a component from the cache by its digest alone; `None` when it has to be compiled first. Blocks for the
     /// time it takes to read the code.
     ///

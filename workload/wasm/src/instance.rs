@@ -1,14 +1,12 @@
 //! What one instance has on the host's side: its WASI context, its limits and its deadline.
 
-use std::{future::Future, time::Instant};
+use std::time::Instant;
 
 use wasmtime::{ResourceLimiter, Store, UpdateDeadline, component::ResourceTable};
 use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
-use wasmtime_wasi_http::{
-    Error as HttpError, RequestOptions, WasiBody, WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks, WasiHttpView,
-};
+use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
-use crate::{Error, Stream, WorkloadOptions, output::LineStream};
+use crate::{Error, Stream, WorkloadOptions, outbound::Outbound, output::LineStream};
 
 /// The data of one store.
 pub(crate) struct State {
@@ -40,7 +38,7 @@ impl State {
             table: ResourceTable::new(),
             wasi: wasi.build(),
             http: WasiHttpCtx::new(),
-            outbound: Outbound { allowed: options.outbound_http },
+            outbound: Outbound { allowed: options.outbound_http, loopback: options.loopback.clone() },
             limiter: Limiter { limit: options.memory_limit, ..Limiter::default() },
             deadline,
             lines,
@@ -125,45 +123,6 @@ impl ResourceLimiter for Limiter {
 
     fn table_growing(&mut self, _: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
         Ok(maximum.is_none_or(|maximum| desired <= maximum))
-    }
-}
-
-/// The guest's own requests: sent, or refused as `http-request-denied`.
-struct Outbound {
-    allowed: bool,
-}
-
-type Sent =
-    Result<(http::Response<WasiBody>, Box<dyn Future<Output = Result<(), HttpError>> + Send>), HttpError>;
-
-/// So many pieces of a body, of so many bytes at most, wait between a guest and the network. The interface lets a guest
-/// write 4 KiB at once: so an answer of up to 64 KiB is there as a whole when the guest ends, and goes out as one.
-const WAITING_PIECES: usize = 16;
-const PIECE: usize = 64 << 10;
-
-impl WasiHttpHooks for Outbound {
-    fn p2_outgoing_body_buffer_chunks(&mut self) -> usize {
-        WAITING_PIECES
-    }
-
-    fn p2_outgoing_body_chunk_size(&mut self) -> usize {
-        PIECE
-    }
-
-    fn send_request(
-        &mut self,
-        request: http::Request<WasiBody>,
-        options: Option<RequestOptions>,
-        _: Box<dyn Future<Output = Result<(), HttpError>> + Send>,
-    ) -> Box<dyn Future<Output = Sent> + Send> {
-        if !self.allowed {
-            return Box::new(std::future::ready(Err(HttpError::HttpRequestDenied)));
-        }
-        Box::new(async move {
-            let (response, connection) = wasmtime_wasi_http::default_send_request(request, options).await?;
-            let response = response.map(http_body_util::BodyExt::boxed_unsync);
-            Ok((response, Box::new(connection) as Box<dyn Future<Output = Result<(), HttpError>> + Send>))
-        })
     }
 }
 

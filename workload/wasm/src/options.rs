@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use crate::{Error, LogSink, Stream};
+use crate::{Error, LogSink, LoopbackNetwork, Stream};
 
 /// Settings of a [`Host`](crate::Host).
 #[derive(Debug, Clone)]
@@ -87,11 +87,17 @@ pub struct WorkloadOptions {
     pub max_connections: usize,
     /// How long open requests may go on after shutdown has been asked for.
     pub drain_time: Duration,
-    /// Whether the guest may send HTTP requests of its own, to whatever this machine reaches. It has no other network.
+    /// Whether the guest may send HTTP requests of its own, to what the network reaches. It has no other network.
     pub outbound_http: bool,
+    /// The loopback networks that such requests may go to. Whatever else listens on this machine's loopback interface is
+    /// out of reach, and so are link-local addresses.
+    pub loopback: Arc<[LoopbackNetwork]>,
     /// Where the guest's lines go, and what the host has to say about it.
     pub output: Arc<dyn LogSink>,
 }
+
+/// The least linear memory that an instance may be limited to.
+pub const LEAST_MEMORY: usize = WASM_PAGE;
 
 impl Default for WorkloadOptions {
     fn default() -> Self {
@@ -107,6 +113,7 @@ impl Default for WorkloadOptions {
             max_connections: 4096,
             drain_time: Duration::from_secs(10),
             outbound_http: false,
+            loopback: Arc::default(),
             output: Arc::new(|_: Stream, _: &str| {}),
         }
     }

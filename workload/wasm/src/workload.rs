@@ -25,7 +25,7 @@ use wasmtime_wasi_http::{Error as HttpError, p2::bindings::ProxyPre, p3::binding
 
 use crate::{
     Compiled, Error, Host, Kind, WorkloadOptions,
-    body::{Body, Writer},
+    body::{Body, Held, Writer},
     concurrent::{self, Handler},
     failure::{Failure, Summary},
     guest::{Answer, Begin, Guest, Pool},
@@ -173,7 +173,8 @@ impl Workload {
                 // Most guests are about to write all of their body: it then goes out with the head.
                 yield_now().await;
                 let (parts, body) = response.into_parts();
-                let gathered = Body::gathered(body, Writer::Elsewhere(permit));
+                let place = Held::new(permit, deadline, |permit| async move { drop(permit) });
+                let gathered = Body::gathered(body, Writer::Elsewhere(place));
                 gathered.map(|body| Response::from_parts(parts, body)).map_err(|error| {
                     let failure = Failure::NoAnswer(error.to_string());
                     failure.log(&summary, &*self.shared.options.output);
@@ -271,7 +272,7 @@ fn with_body(
 ) -> Result<Response<Body>, Failure> {
     let (parts, body) = answer.into_parts();
     let body = match guest {
-        Some(guest) => Body::streamed(body, Writer::Guest(guest)),
+        Some(guest) => Body::streamed(body, Writer::Guest(guest.hold())),
         None => Body::gathered(body, Writer::Nobody).map_err(|error| Failure::NoAnswer(error.to_string()))?,
     };
     Ok(Response::from_parts(parts, body))

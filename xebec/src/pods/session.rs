@@ -8,7 +8,6 @@ use futures::StreamExt as _;
 use k8s_openapi::api::core::v1::Pod;
 use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
-use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use xebec_apiserver::pods::{Run, SessionRequest};
@@ -16,7 +15,7 @@ use xebec_container::TerminalSize;
 use xebec_machinery::status::Status;
 use xebec_node::exec::{ExecError, ExecRequest, ExecSession, exec};
 use xebec_node::logs::{LogOptions, read};
-use xebec_streams::{Input, Output, Session, Size};
+use xebec_streams::{Input, Output, Session, Size, Sizes};
 
 use super::{LocalPods, until_gone};
 
@@ -106,7 +105,7 @@ async fn carry(session: Session, mut exec: ExecSession) {
     }
 }
 
-async fn next(sizes: &mut Option<mpsc::Receiver<Size>>) -> Option<Size> {
+async fn next(sizes: &mut Option<Sizes>) -> Option<Size> {
     sizes.as_mut()?.recv().await
 }
 

@@ -10,6 +10,7 @@ use kube::{Api, Client, Config, Error};
 use crate::cluster::Cluster;
 
 mod custom;
+mod definitions;
 mod objects;
 mod pods;
 mod watches;

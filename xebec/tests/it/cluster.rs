@@ -35,9 +35,15 @@ impl Cluster {
 
     /// Starts one for other clients.
     pub(crate) fn without_kubectl() -> Self {
+        Self::started(&["up"])
+    }
+
+    /// Starts one with these arguments.
+    pub(crate) fn started(args: &[&str]) -> Self {
         let data = tempfile::tempdir().expect("a temporary directory");
         push_hello(&data.path().join("registry"));
-        Self::of(Running::start(data.path()), data)
+        let command = on_free_ports(args, data.path());
+        Self::of(Running::start_with(command, data.path()), data)
     }
 
     /// Starts the demo, or says which program is missing.

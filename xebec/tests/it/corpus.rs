@@ -8,11 +8,15 @@ mod transcript;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Mutex;
+use std::thread;
 
 use transcript::Case;
 
 use crate::running::{Running, on_free_ports};
 
+/// How many files run at a time. They wait more than they work.
+const WORKERS: usize = 4;
 /// How long one command may take before `timeout` ends it.
 const PATIENCE: &str = "60";
 
@@ -117,41 +121,58 @@ fn clients_print_what_they_print_of_upstreams_server() {
         .filter(|name| only.is_empty() || only.split(',').any(|part| part == name))
         .collect();
     names.sort();
-    let (mut passed, mut of) = (0, 0);
-    for name in names {
-        let commands =
-            transcript::commands(&fs::read_to_string(suite.folder.join("cases").join(&name)).unwrap());
-        let place = suite.folder.join("recorded").join(&suite.version).join(&name);
-        if let Some(server) = &record {
-            let shell = Shell::new(&suite, server, &name);
-            let cases: Vec<Case> = commands.into_iter().map(|command| told(&shell, command)).collect();
-            fs::create_dir_all(place.parent().unwrap()).unwrap();
-            fs::write(place, transcript::write(&cases)).unwrap();
-            shell.run(&format!("kubectl delete namespace {name} --wait=false"));
-            continue;
-        }
-        let recorded = transcript::read(&fs::read_to_string(place).expect("the transcript is recorded"));
-        let same = recorded.iter().map(|case| &case.command).eq(&commands);
-        assert!(same, "{name}: the transcript is of other commands: record it again");
-        let data = tempfile::tempdir().unwrap();
-        let mut up = on_free_ports(&["up", "--without", "node,gateway,registry"], data.path());
-        up.env("RUST_LOG", "warn");
-        let _server = Running::start_with(up, data.path());
-        let shell = Shell::new(&suite, &data.path().join("kubeconfig"), &name);
-        for case in recorded {
-            let ours = told(&shell, case.command.clone());
-            of += 1;
-            if ours.output == case.output {
-                passed += 1;
-            } else {
-                println!(
-                    "{name}: $ {}\n--- upstream\n{}+++ xebec\n{}",
-                    case.command, case.output, ours.output
-                );
-            }
+    let queue = Mutex::new(names.into_iter());
+    let (passed, of) = thread::scope(|scope| {
+        let workers: Vec<_> = (0..WORKERS)
+            .map(|_| {
+                scope.spawn(|| {
+                    let mut counts = (0, 0);
+                    loop {
+                        let next = queue.lock().expect("no worker panics with the queue").next();
+                        let Some(name) = next else { return counts };
+                        let (passed, of) = run_file(&suite, &name, record.as_deref());
+                        counts = (counts.0 + passed, counts.1 + of);
+                    }
+                })
+            })
+            .collect();
+        let counts = workers.into_iter().map(|worker| worker.join().expect("no worker panics"));
+        counts.fold((0, 0), |sum, counts| (sum.0 + counts.0, sum.1 + counts.1))
+    });
+    println!("{}: {passed} of {of} passed", suite.name);
+}
+
+/// Runs the commands of one file: how many of them print what is recorded, and how many there are.
+fn run_file(suite: &Suite, name: &str, record: Option<&Path>) -> (usize, usize) {
+    let file = suite.folder.join("cases").join(name);
+    let commands = transcript::commands(&fs::read_to_string(file).expect("the cases are there"));
+    let place = suite.folder.join("recorded").join(&suite.version).join(name);
+    if let Some(server) = record {
+        let shell = Shell::new(suite, server, name);
+        let cases: Vec<Case> = commands.into_iter().map(|command| told(&shell, command)).collect();
+        fs::create_dir_all(place.parent().expect("a folder")).expect("the folder is made");
+        fs::write(place, transcript::write(&cases)).expect("the transcript is written");
+        shell.run(&format!("kubectl delete namespace {name} --wait=false"));
+        return (0, 0);
+    }
+    let recorded = transcript::read(&fs::read_to_string(place).expect("the transcript is recorded"));
+    let same = recorded.iter().map(|case| &case.command).eq(&commands);
+    assert!(same, "{name}: the transcript is of other commands: record it again");
+    let data = tempfile::tempdir().expect("a temporary folder");
+    let mut up = on_free_ports(&["up", "--without", "node,gateway,registry"], data.path());
+    up.env("RUST_LOG", "warn");
+    let _server = Running::start_with(up, data.path());
+    let shell = Shell::new(suite, &data.path().join("kubeconfig"), name);
+    let (mut passed, of) = (0, recorded.len());
+    for case in recorded {
+        let ours = told(&shell, case.command.clone());
+        if ours.output == case.output {
+            passed += 1;
+        } else {
+            println!("{name}: $ {}\n--- upstream\n{}+++ xebec\n{}", case.command, case.output, ours.output);
         }
     }
-    println!("{}: {passed} of {of} passed", suite.name);
+    (passed, of)
 }
 
 fn told(shell: &Shell, command: String) -> Case {

@@ -7,6 +7,9 @@ use std::process::Command;
 const PURE: &[&str] =
     &["machinery", "streams", "expressions", "proxy", "cloudevents", "promql", "tsdb", "gotemplate", "log"];
 
+/// Which pure crate may stand on which other pure one of its wing.
+const BELOW: &[(&str, &str)] = &[("machinery", "expressions")];
+
 /// What a pure crate must not reach, not even through another crate.
 const KUBERNETES: &[&str] = &["kube", "kube-client", "kube-core", "kube-runtime", "k8s-openapi"];
 
@@ -89,7 +92,10 @@ fn pure_crates_know_no_kubernetes_client_and_no_other_wing() {
         for forbidden in KUBERNETES {
             assert!(!reach.contains(*forbidden), "xebec-{room} is pure and must not reach {forbidden}");
         }
-        let tenants: Vec<_> = reach.iter().filter(|name| name.starts_with("xebec")).collect();
+        let may = |name: &str| {
+            BELOW.iter().any(|(above, below)| *above == room && name == format!("xebec-{below}"))
+        };
+        let tenants: Vec<_> = reach.iter().filter(|name| name.starts_with("xebec") && !may(name)).collect();
         assert!(tenants.is_empty(), "xebec-{room} is pure and must not reach {tenants:?}");
         checked += 1;
     }

@@ -4,10 +4,12 @@ use std::collections::BTreeSet;
 
 use crate::cluster::{Cluster, ask, name, until};
 
+mod admission;
 mod objects;
 mod streams;
 
-const HELLO: &str = r#"
+/// A deployment of two pods and its service.
+pub(crate) const HELLO: &str = r#"
 apiVersion: apps/v1
 kind: Deployment
 metadata: {name: hello}

@@ -3,10 +3,12 @@
 mod client;
 mod cluster;
 mod console;
+mod controllers;
 mod corpus;
 mod demo;
 mod doors;
 mod figures;
+mod gateways;
 mod images;
 mod kubectl;
 mod running;

@@ -23,8 +23,8 @@ use tokio_rustls::TlsConnector;
 use crate::object;
 use crate::world::World;
 
-/// The largest answer that is read.
-const LARGEST: usize = 8 << 20;
+/// The largest answer that is read; a page of converted objects is the largest that is asked for.
+const LARGEST: usize = 64 << 20;
 /// How much is shown of an answer that is an error.
 const SHOWN: usize = 1024;
 /// Where systems keep the authorities that they trust.
@@ -32,7 +32,7 @@ const SYSTEM_BUNDLES: [&str; 3] =
     ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem"];
 
 /// How one hook is reached.
-pub(super) struct Client {
+pub struct Client {
     target: Target,
     tls: Arc<ClientConfig>,
 }
@@ -44,7 +44,10 @@ enum Target {
 
 impl Client {
     /// The client that a `clientConfig` speaks of.
-    pub(super) fn of(config: &Value) -> Result<Self, String> {
+    ///
+    /// # Errors
+    /// Why there can be none.
+    pub fn of(config: &Value) -> Result<Self, String> {
         let target = match (object::at(config, &["service"]), object::text(config, &["url"])) {
             (Some(service), _) => Target::Service {
                 namespace: object::text(service, &["namespace"]).to_owned(),
@@ -66,12 +69,10 @@ impl Client {
     }
 
     /// Sends a review and gives the answer's body.
-    pub(super) async fn post(
-        &self,
-        world: &dyn World,
-        body: &Value,
-        timeout: Duration,
-    ) -> Result<Vec<u8>, String> {
+    ///
+    /// # Errors
+    /// Why there is no answer, in the words that Go's client has for it.
+    pub async fn post(&self, world: &dyn World, body: &Value, timeout: Duration) -> Result<Vec<u8>, String> {
         let seconds = timeout.as_secs();
         let (host, port, path) = match &self.target {
             Target::Url { host, port, path } => (host.clone(), *port, path),
@@ -214,7 +215,8 @@ fn of_tls(error: &io::Error) -> String {
         };
     };
     let why = match bad {
-        Bad::UnknownIssuer => "certificate signed by unknown authority".to_owned(),
+        // An authority of the same name did not sign it.
+        Bad::UnknownIssuer | Bad::BadSignature => "certificate signed by unknown authority".to_owned(),
         Bad::Expired | Bad::ExpiredContext { .. } | Bad::NotValidYet | Bad::NotValidYetContext { .. } => {
             "certificate has expired or is not yet valid".to_owned()
         }
@@ -227,10 +229,14 @@ fn of_tls(error: &io::Error) -> String {
 }
 
 fn of_http(error: &hyper::Error) -> String {
-    if error.is_incomplete_message() || error.is_closed() {
-        return "EOF".to_owned();
+    let mut source: Option<&dyn StdError> = Some(error);
+    let mut is_torn = error.is_incomplete_message() || error.is_closed();
+    while let Some(cause) = source {
+        let kind = cause.downcast_ref::<io::Error>().map(io::Error::kind);
+        is_torn |= kind == Some(io::ErrorKind::UnexpectedEof);
+        source = cause.source();
     }
-    innermost(error)
+    if is_torn { "EOF".to_owned() } else { innermost(error) }
 }
 
 fn of_code(status: http::StatusCode, body: &[u8]) -> String {

@@ -63,7 +63,10 @@ fn a_method_that_means_nothing_is_refused() {
 
 #[test]
 fn discovery_health_and_documents_have_their_own_targets() {
-    assert_eq!(ask("GET", "/readyz/ping"), Ok(Target::Health));
+    assert_eq!(
+        ask("GET", "/readyz/ping"),
+        Ok(Target::Health { of: "readyz", check: Some("ping".to_owned()) })
+    );
     assert_eq!(ask("GET", "/api"), Ok(Target::CoreVersions));
     assert_eq!(ask("GET", "/apis/"), Ok(Target::Groups));
     assert_eq!(ask("GET", "/apis/apps"), Ok(Target::Group("apps".into())));
@@ -83,9 +86,24 @@ fn an_encoded_slash_cannot_reach_another_key() {
 }
 
 #[test]
-fn a_proxy_keeps_the_rest_of_its_path() {
-    let request = object("GET", "/api/v1/namespaces/a/services/web/proxy/x/y");
-    assert_eq!(request.rest.as_deref(), Some("x/y"));
+fn what_is_passed_on_is_not_looked_into() {
+    for path in ["", "/", "/x/y", "/a%2Fb", "/../c", "/%ff", "/x//y"] {
+        for query in ["", "?dryRun=x", "?watch=1&resourceVersion=no", "?a=%ff"] {
+            for (method, verb) in [("GET", Verb::Get), ("POST", Verb::Create)] {
+                let request =
+                    object(method, &format!("/api/v1/namespaces/a/services/web/proxy{path}{query}"));
+                assert_eq!((request.verb, request.name.as_deref()), (verb, Some("web")), "{path}{query}");
+                assert_eq!(request.subresource.as_deref(), Some("proxy"));
+            }
+        }
+    }
+    assert!(matches!(ask("GET", "/api/v1/namespaces/a/services/w%2Fb/proxy/"), Err(Error::Segment { .. })));
+}
+
+#[test]
+fn one_object_is_read_also_where_its_query_asks_for_a_watch() {
+    assert_eq!(object("GET", "/api/v1/namespaces/a/pods/b?watch=true").verb, Verb::Get);
+    assert_eq!(object("GET", "/api/v1/namespaces/a/pods?watch=true").verb, Verb::Watch);
 }
 
 #[test]

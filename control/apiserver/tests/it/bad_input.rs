@@ -114,7 +114,7 @@ async fn an_object_of_another_kind_is_refused_and_one_that_does_not_say_is_taken
         ),
         (
             json!({"apiVersion": "example.com/v1", "kind": "Foo"}),
-            r#"Foo in version "v1" cannot be handled as a ConfigMap: no kind "Foo" is registered for version "example.com/v1" in scheme "pkg/api/legacyscheme/scheme.go:30""#,
+            r#"Foo in version "v1" cannot be handled as a ConfigMap: no kind "Foo" is registered for version "example.com/v1" in scheme "pkg/runtime/scheme.go:111""#,
         ),
     ];
     for (body, message) in cases {
@@ -472,7 +472,7 @@ async fn a_deletion_with_bad_options_deletes_nothing() {
         (
             json!({"propagationPolicy": "Later"}),
             422,
-            r#"DeleteOptions.meta.k8s.io "" is invalid: propagationPolicy: Unsupported value: "Later": supported values: "Background", "Foreground", "Orphan", "nil""#,
+            r#"DeleteOptions.meta.k8s.io "" is invalid: propagationPolicy: Unsupported value: "Later": supported values: "Foreground", "Background", "Orphan", "nil""#,
         ),
         (
             json!({"gracePeriodSeconds": "soon"}),

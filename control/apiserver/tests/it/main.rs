@@ -4,13 +4,21 @@
 
 mod admission;
 mod bad_input;
+mod conversion;
 mod custom_resources;
+mod definitions;
 mod evictions;
+mod gateway;
 mod hook;
 mod identity;
+mod policies;
 mod rbac;
+mod relays;
+mod rules;
 mod server;
+mod service;
 mod service_accounts;
 mod services;
+mod sockets;
 mod verbs;
 mod webhooks;

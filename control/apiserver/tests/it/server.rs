@@ -62,7 +62,12 @@ impl Server {
         tokens.set_signer(Signer::open(data.path()).unwrap());
         let service = Service::new(api.clone(), tokens, Arc::new(NoPods), "127.0.0.1:6443".into());
         let upkeep = tokio::spawn(async move {
-            tokio::join!(api.serve_definitions(), api.serve_roles(), api.serve_service(6443));
+            tokio::join!(
+                api.serve_definitions(),
+                api.serve_roles(),
+                api.serve_policies(),
+                api.serve_service(6443)
+            );
         });
         Self { service, store, stop, upkeep: upkeep.into(), _data: data }
     }

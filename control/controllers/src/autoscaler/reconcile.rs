@@ -20,12 +20,22 @@ use super::weighing::weigh;
 use crate::Error;
 use crate::drive::drive;
 use crate::owner::{changing_as, is_ending, write_status};
+use crate::rights::{READ, Right};
 use crate::run::World;
 use crate::time::time;
 
 const MANAGER: &str = "horizontal-pod-autoscaler";
 
 type Histories = Arc<Mutex<HashMap<String, History>>>;
+
+/// What it may do.
+pub(crate) const RIGHTS: &[Right] = &[
+    Right::to(READ, "autoscaling", &["horizontalpodautoscalers"]),
+    Right::to(&["patch"], "autoscaling", &["horizontalpodautoscalers/status"]),
+    Right::to(&["get", "patch"], "*", &["*/scale"]),
+    Right::to(&["list"], "", &["pods"]),
+    Right::to(&["list"], "metrics.k8s.io", &["pods"]),
+];
 
 /// Runs until the world ends.
 pub(crate) async fn run(world: Arc<World>) {

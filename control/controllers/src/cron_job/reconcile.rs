@@ -14,9 +14,18 @@ use crate::Error;
 use crate::drive::{AGAIN, drive};
 use crate::events::Voice;
 use crate::owner::{controlled_by, delete, write_status, writing_as};
+use crate::rights::{OWN, READ, Right};
 use crate::run::World;
 
 const MANAGER: &str = "cronjob-controller";
+
+/// What it may do.
+pub(crate) const RIGHTS: &[Right] = &[
+    Right::to(READ, "batch", &["cronjobs"]),
+    Right::to(&["patch"], "batch", &["cronjobs/status"]),
+    Right::to(OWN, "batch", &["cronjobs/finalizers"]),
+    Right::to(&["get", "list", "create", "delete"], "batch", &["jobs"]),
+];
 
 /// Runs until the world ends.
 pub(crate) async fn run(world: Arc<World>) {

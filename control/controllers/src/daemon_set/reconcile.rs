@@ -20,9 +20,20 @@ use crate::informer::Informer;
 use crate::owner::{claim_all, is_ending, suitors, write_status};
 use crate::pod::{create_all, delete_all, is_active};
 use crate::revision::{self, HASH_LABEL, label};
+use crate::rights::{KEEP, MIND, OWN, READ, Right};
 use crate::run::World;
 
 const MANAGER: &str = "daemonset-controller";
+
+/// What it may do.
+pub(crate) const RIGHTS: &[Right] = &[
+    Right::to(READ, "apps", &["daemonsets"]),
+    Right::to(&["patch"], "apps", &["daemonsets/status"]),
+    Right::to(OWN, "apps", &["daemonsets/finalizers"]),
+    Right::to(KEEP, "apps", &["controllerrevisions"]),
+    Right::to(KEEP, "", &["pods"]),
+    Right::to(MIND, "", &["nodes"]),
+];
 
 /// Runs until the world ends.
 pub(crate) async fn run(world: Arc<World>) {

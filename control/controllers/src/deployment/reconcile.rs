@@ -28,9 +28,19 @@ use crate::owner::{
     write_status, writing_as,
 };
 use crate::pod::has_ended;
+use crate::rights::{KEEP, OWN, Right};
 use crate::run::World;
 
 const MANAGER: &str = "deployment-controller";
+
+/// What it may do.
+pub(crate) const RIGHTS: &[Right] = &[
+    Right::to(&["get", "list", "watch", "patch"], "apps", &["deployments"]),
+    Right::to(&["patch"], "apps", &["deployments/status"]),
+    Right::to(OWN, "apps", &["deployments/finalizers"]),
+    Right::to(KEEP, "apps", &["replicasets"]),
+    Right::to(&["list"], "", &["pods"]),
+];
 
 /// Runs until the world ends.
 pub(crate) async fn run(world: Arc<World>) {

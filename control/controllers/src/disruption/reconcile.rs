@@ -19,11 +19,22 @@ use crate::Error;
 use crate::drive::drive;
 use crate::owner::{controller, is_ending, query, selector_of, write_status};
 use crate::pod::has_ended;
+use crate::rights::{READ, Right};
 use crate::run::World;
 
 const MANAGER: &str = "disruption-controller";
 /// How often the sizes of controllers are looked at again, which nobody tells of.
 const SIZES: std::time::Duration = std::time::Duration::from_secs(30);
+
+/// What it may do.
+pub(crate) const RIGHTS: &[Right] = &[
+    Right::to(READ, "policy", &["poddisruptionbudgets"]),
+    Right::to(&["patch"], "policy", &["poddisruptionbudgets/status"]),
+    Right::to(&["list"], "", &["pods"]),
+    Right::to(&["get"], "", &["replicationcontrollers"]),
+    Right::to(&["get"], "apps", &["deployments", "replicasets", "statefulsets"]),
+    Right::to(&["get"], "*", &["*/scale"]),
+];
 
 /// Runs until the world ends.
 pub(crate) async fn run(world: Arc<World>) {

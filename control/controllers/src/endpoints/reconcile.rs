@@ -16,7 +16,18 @@ use crate::Error;
 use crate::drive::{AGAIN, drive};
 use crate::informer::Informer;
 use crate::owner::{delete, is_ending};
+use crate::rights::{KEEP, OWN, READ, Right};
 use crate::run::World;
+
+/// What it may do.
+pub(crate) const RIGHTS: &[Right] = &[
+    Right::to(READ, "", &["services"]),
+    Right::to(OWN, "", &["services/finalizers"]),
+    Right::to(&["list"], "", &["pods"]),
+    Right::to(KEEP, "", &["endpoints"]),
+    Right::to(OWN, "", &["endpoints/finalizers"]),
+    Right::to(KEEP, "discovery.k8s.io", &["endpointslices"]),
+];
 
 /// Runs until the world ends.
 pub(crate) async fn run(world: Arc<World>) {

@@ -20,11 +20,20 @@ use crate::Error;
 use crate::drive::{AGAIN, drive};
 use crate::owner::{claim_all, suitors, unless_gone, write_status};
 use crate::pod::{create_all, delete_all, is_active};
+use crate::rights::{KEEP, OWN, Right};
 use crate::run::World;
 
 const MANAGER: &str = "job-controller";
 /// How many pods are made in one pass.
 const BURST: usize = 500;
+
+/// What it may do.
+pub(crate) const RIGHTS: &[Right] = &[
+    Right::to(&["get", "list", "watch", "delete"], "batch", &["jobs"]),
+    Right::to(&["patch"], "batch", &["jobs/status"]),
+    Right::to(OWN, "batch", &["jobs/finalizers"]),
+    Right::to(KEEP, "", &["pods"]),
+];
 
 /// Runs until the world ends.
 pub(crate) async fn run(world: Arc<World>) {

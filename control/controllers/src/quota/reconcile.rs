@@ -25,12 +25,22 @@ use crate::Error;
 use crate::drive::drive;
 use crate::informer::Informer;
 use crate::owner::{is_ending, write_status};
+use crate::rights::{MIND, READ, Right};
 use crate::run::World;
 use crate::served::{self, qualified};
 
 const MANAGER: &str = "resourcequota-controller";
 /// How often it is counted anew, for what is not watched.
 const RECOUNT: Duration = Duration::from_secs(10);
+
+/// What it may do.
+pub(crate) const RIGHTS: &[Right] = &[
+    Right::to(READ, "", &["resourcequotas"]),
+    Right::to(&["patch"], "", &["resourcequotas/status"]),
+    Right::to(MIND, "", &["persistentvolumeclaims", "secrets"]),
+    // Any resource may be counted.
+    Right::to(&["list"], "*", &["*"]),
+];
 
 /// Runs until the world ends.
 pub(crate) async fn run(world: Arc<World>) {

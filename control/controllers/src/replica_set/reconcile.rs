@@ -24,6 +24,7 @@ use crate::Error;
 use crate::drive::{AGAIN, drive};
 use crate::owner::{claim_all, is_ending, suitors, write_status};
 use crate::pod::{create_all, delete_all, from_template, is_active, next_available};
+use crate::rights::{KEEP, OWN, READ, Right};
 use crate::run::World;
 
 /// How many pods are made or deleted in one pass.
@@ -91,6 +92,17 @@ impl Replicated for ReplicationController {
         self.status.as_ref()
     }
 }
+
+/// What it may do.
+pub(crate) const RIGHTS: &[Right] = &[
+    Right::to(READ, "apps", &["replicasets"]),
+    Right::to(&["patch"], "apps", &["replicasets/status"]),
+    Right::to(OWN, "apps", &["replicasets/finalizers"]),
+    Right::to(READ, "", &["replicationcontrollers"]),
+    Right::to(&["patch"], "", &["replicationcontrollers/status"]),
+    Right::to(OWN, "", &["replicationcontrollers/finalizers"]),
+    Right::to(KEEP, "", &["pods"]),
+];
 
 /// Runs the controllers of ReplicaSets and ReplicationControllers until the world ends.
 pub(crate) async fn run(world: Arc<World>) {

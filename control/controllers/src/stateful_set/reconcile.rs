@@ -26,11 +26,24 @@ use crate::owner::{
 };
 use crate::pod::is_active;
 use crate::revision::{self, HASH_LABEL, label, template};
+use crate::rights::{KEEP, OWN, READ, Right};
 use crate::run::World;
 
 const MANAGER: &str = "statefulset-controller";
 /// How many pods are made or deleted in one pass.
 const BURST: usize = 500;
+
+/// What it may do.
+pub(crate) const RIGHTS: &[Right] = &[
+    Right::to(READ, "apps", &["statefulsets"]),
+    Right::to(&["patch"], "apps", &["statefulsets/status"]),
+    Right::to(OWN, "apps", &["statefulsets/finalizers"]),
+    Right::to(KEEP, "apps", &["controllerrevisions"]),
+    Right::to(KEEP, "", &["pods"]),
+    Right::to(&["get", "create", "patch"], "", &["persistentvolumeclaims"]),
+    // A claim that goes with its pod refers to it.
+    Right::to(OWN, "", &["pods/finalizers"]),
+];
 
 /// Runs until the world ends.
 pub(crate) async fn run(world: Arc<World>) {
@@ -82,10 +95,13 @@ async fn reconcile(set: Arc<StatefulSet>, world: Arc<World>) -> Result<Action, E
     status.update_revision = Some(found.update.name_any());
     status.collision_count =
         (found.collisions > 0 || before.collision_count.is_some()).then_some(found.collisions);
+    let claims: Api<PersistentVolumeClaim> = Api::namespaced(world.client.clone(), &namespace);
+    if before.observed_generation != set.metadata.generation {
+        keep_claims(&claims, &set, &owned).await?;
+    }
     write_status(&sets, &set, MANAGER, set.status.as_ref(), &status).await?;
 
     let voice = world.events.about(MANAGER, &set);
-    let claims: Api<PersistentVolumeClaim> = Api::namespaced(world.client.clone(), &namespace);
     for step in decision.steps {
         match step {
             Step::Create { ordinal, updated } => {
@@ -167,22 +183,16 @@ async fn make_claims(
     ordinal: i32,
     voice: &Voice<'_>,
 ) -> Result<(), Error> {
-    let with_set = retention(spec, |policy| policy.when_deleted.as_deref()) == Some("Delete");
-    let owners: Vec<OwnerReference> = with_set.then(|| plain_owner(set)).into_iter().collect();
+    let with_set = owner_of_claims(set, spec);
+    let (pod, owner) = (identity::name(set, ordinal), set.name_any());
     for mut claim in identity::claims(set, ordinal) {
         let name = claim.name_any();
         if let Some(there) = claims.get_opt(&name).await? {
             // A pod that is to be made again needs its claim: it no longer goes with the pod that was.
-            let uid = set.uid().unwrap_or_default();
-            let owned = there.owner_references().iter().any(|owner| owner.uid == uid);
-            let handed = there.owner_references().iter().any(|owner| owner.kind == "Pod");
-            if owned != with_set || handed {
-                set_owners(claims, &there, &owners).await?;
-            }
+            set_owners(claims, &there, &owners(&there, set, &pod, with_set.clone())).await?;
             continue;
         }
-        claim.metadata.owner_references = (!owners.is_empty()).then(|| owners.clone());
-        let (pod, owner) = (identity::name(set, ordinal), set.name_any());
+        claim.metadata.owner_references = with_set.clone().map(|owner| vec![owner]);
         match claims.create(&writing_as(MANAGER), &claim).await.map_err(Error::from) {
             Ok(_) => {
                 let text = format!("create Claim {name} Pod {pod} in StatefulSet {owner} success");
@@ -201,14 +211,50 @@ async fn hand_over(claims: &Api<PersistentVolumeClaim>, set: &StatefulSet, pod: 
     let owner = OwnerReference { controller: None, block_owner_deletion: None, ..controller_reference(pod) };
     for claim in identity::claims(set, ordinal) {
         if let Some(there) = claims.get_opt(&claim.name_any()).await? {
-            set_owners(claims, &there, std::slice::from_ref(&owner)).await?;
+            set_owners(claims, &there, &owners(&there, set, &pod.name_any(), Some(owner.clone()))).await?;
         }
     }
     Ok(())
 }
 
-fn plain_owner(set: &StatefulSet) -> OwnerReference {
-    OwnerReference { controller: None, block_owner_deletion: None, ..controller_reference(set) }
+/// Gives the claims of the pods that stay the owner that the set's policy says now.
+async fn keep_claims(
+    claims: &Api<PersistentVolumeClaim>,
+    set: &StatefulSet,
+    pods: &[Pod],
+) -> Result<(), Error> {
+    let with_set = owner_of_claims(set, &set.spec);
+    for pod in pods.iter().filter(|pod| !is_condemned(set, &set.spec, pod)) {
+        let Some(ordinal) = ordinal(set, pod) else { continue };
+        for claim in identity::claims(set, ordinal) {
+            if let Some(there) = claims.get_opt(&claim.name_any()).await? {
+                set_owners(claims, &there, &owners(&there, set, &pod.name_any(), with_set.clone())).await?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The set as the owner of its claims, if they go with it.
+fn owner_of_claims(set: &StatefulSet, spec: &StatefulSetSpec) -> Option<OwnerReference> {
+    let with_set = retention(spec, |policy| policy.when_deleted.as_deref()) == Some("Delete");
+    with_set.then(|| OwnerReference {
+        controller: None,
+        block_owner_deletion: None,
+        ..controller_reference(set)
+    })
+}
+
+/// The owners of a claim with this one in place of the set and its pod. Those that others gave it stay.
+fn owners(
+    claim: &PersistentVolumeClaim,
+    set: &StatefulSet,
+    pod: &str,
+    own: Option<OwnerReference>,
+) -> Vec<OwnerReference> {
+    let uid = set.uid().unwrap_or_default();
+    let ours = |owner: &&OwnerReference| owner.uid == uid || owner.kind == "Pod" && owner.name == pod;
+    claim.owner_references().iter().filter(|owner| !ours(owner)).cloned().chain(own).collect()
 }
 
 async fn set_owners(

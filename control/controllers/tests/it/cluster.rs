@@ -124,6 +124,7 @@ impl Cluster {
             root_certificates: Some(CERTIFICATES.to_owned()),
             pod_failure_wait: Duration::from_millis(20),
             autoscaling_period: Duration::from_millis(100),
+            ..Settings::default()
         };
         let running = tokio::spawn(run_with(self.flawed.clone(), settings, stop.clone()));
         self.controllers = Some((stop, running));

@@ -11,6 +11,7 @@ mod autoscaler;
 mod cron_job;
 mod daemon_set;
 mod deployment;
+mod election;
 mod garbage;
 mod job;
 mod namespace;

@@ -1,7 +1,7 @@
 //! StatefulSets in a storm: order, identity and claims hold at every moment.
 
 use k8s_openapi::api::apps::v1::{ControllerRevision, StatefulSet};
-use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
+use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Pod};
 use kube::ResourceExt as _;
 use kube::api::DeleteParams;
 use serde_json::{Value, json};
@@ -111,4 +111,34 @@ async fn partitions_parallel_sets_and_claims_that_go_with_their_pods() {
     cluster.api::<StatefulSet>().delete("db", &DeleteParams::foreground()).await.unwrap();
     cluster.until_all::<PersistentVolumeClaim>(<[PersistentVolumeClaim]>::is_empty).await;
     cluster.until_all::<Pod>(<[Pod]>::is_empty).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_policy_that_changes_counts_for_the_claims_that_are_there() {
+    let mut cluster = Cluster::quiet().await;
+    cluster.start_node();
+    cluster.start_controllers();
+    cluster.create::<StatefulSet>(db(2, json!({"podManagementPolicy": "Parallel"}))).await;
+    settled(&cluster, 2, "db:1").await;
+    let map = cluster.create::<ConfigMap>(json!({"metadata": {"name": "other"}})).await;
+    let other = json!({"uid": map.uid(), "apiVersion": "v1", "kind": "ConfigMap", "name": "other"});
+    let name = cluster.list::<PersistentVolumeClaim>("").await.remove(0).name_any();
+    let change = json!({"metadata": {"ownerReferences": [other]}});
+    cluster.change::<PersistentVolumeClaim>(&name, change).await;
+    let policy =
+        |when: &str| json!({"spec": {"persistentVolumeClaimRetentionPolicy": {"whenDeleted": when}}});
+    let owners = |claims: &[PersistentVolumeClaim]| -> usize {
+        claims
+            .iter()
+            .flat_map(|claim| claim.owner_references())
+            .filter(|owner| owner.kind == "StatefulSet")
+            .count()
+    };
+    cluster.change::<StatefulSet>("db", policy("Delete")).await;
+    cluster.until_all::<PersistentVolumeClaim>(|claims| owners(claims) == 2).await;
+    cluster.change::<StatefulSet>("db", policy("Retain")).await;
+    let claims = cluster.until_all::<PersistentVolumeClaim>(|claims| owners(claims) == 0).await;
+    let others =
+        claims.iter().filter(|claim| claim.owner_references().iter().any(|owner| owner.name == "other"));
+    assert_eq!(others.count(), 1, "an owner that another gave stays");
 }

@@ -10,7 +10,7 @@ const VERBS: &str = "create,delete,deletecollection,get,list,patch,update,watch"
 
 /// Every built-in resource, in the order of the table; an error names the line that makes no sense.
 pub(super) fn read() -> Result<Vec<Resource>, String> {
-    let mut resources = Vec::new();
+    let mut resources: Vec<Resource> = Vec::new();
     let (mut group, mut version) = ("", "");
     for (number, line) in TABLE.lines().enumerate() {
         let words: Vec<&str> = line.split(' ').collect();
@@ -19,7 +19,14 @@ pub(super) fn read() -> Result<Vec<Resource>, String> {
             ["group", name, of] => (group, version) = (if *name == "-" { "" } else { name }, of),
             _ => {
                 let resource = row(group, version, line);
-                resources.push(resource.map_err(|why| format!("kinds.tbl, line {}: {why}", number + 1))?);
+                let mut resource =
+                    resource.map_err(|why| format!("kinds.tbl, line {}: {why}", number + 1))?;
+                let same = |own: &&mut Resource| own.group == resource.group && own.plural == resource.plural;
+                // Another version of one above; objects rest in the first.
+                match resources.iter_mut().find(same) {
+                    Some(above) => above.versions.append(&mut resource.versions),
+                    None => resources.push(resource),
+                }
             }
         }
     }
@@ -55,6 +62,7 @@ fn row(group: &str, version: &str, line: &str) -> Result<Resource, String> {
         versions: Vec::new(),
         storage: version.into(),
         custom: false,
+        conversion: crate::crd::Conversion::None,
         unconditional: true,
     };
     for word in words {

@@ -6,6 +6,10 @@ use serde_json::{Map, Value, json};
 
 use super::read::{flag, list, present, text};
 use super::validate::{APPROVAL, Approval, approval};
+use crate::field::FieldError;
+
+/// The condition of a definition whose schema is not structural.
+const NON_STRUCTURAL: &str = "NonStructuralSchema";
 
 /// Fills in what a definition may leave out.
 pub fn default(definition: &mut Value) {
@@ -123,6 +127,10 @@ pub fn accept<'a>(definition: &mut Value, others: impl IntoIterator<Item = &'a V
             (!was_established).then_some(("False", "NotAccepted", "not all names are accepted")),
         ),
     };
+    // What is served has a schema that can be.
+    if let Some(conditions) = status.get_mut("conditions").and_then(Value::as_array_mut) {
+        conditions.retain(|condition| text(condition, "type") != NON_STRUCTURAL);
+    }
     set_condition(status, "NamesAccepted", names_accepted, now);
     if let Some(established) = established {
         set_condition(status, "Established", established, now);
@@ -131,6 +139,18 @@ pub fn accept<'a>(definition: &mut Value, others: impl IntoIterator<Item = &'a V
         set_condition(status, "KubernetesAPIApprovalPolicyConformant", (truth, reason, message), now);
     }
     store_versions(definition);
+    definition.get("status") != before.as_ref()
+}
+
+/// Says by a condition why a stored definition can not be served: its schema breaks rules that came after it. Tells
+/// whether anything changed.
+pub fn reject(definition: &mut Value, errors: &[FieldError], now: &str) -> bool {
+    let before = definition.get("status").cloned();
+    let mut texts: Vec<String> = errors.iter().map(ToString::to_string).collect();
+    texts.dedup();
+    let message = if let [one] = texts.as_slice() { one.clone() } else { format!("[{}]", texts.join(", ")) };
+    let Some(status) = status_mut(definition) else { return false };
+    set_condition(status, NON_STRUCTURAL, ("True", "Violations", &message), now);
     definition.get("status") != before.as_ref()
 }
 

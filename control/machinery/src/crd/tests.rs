@@ -385,25 +385,16 @@ fn an_update_keeps_what_the_store_relies_on() {
 }
 
 #[test]
-fn conversion_without_a_webhook_changes_the_version_alone() {
+fn a_definition_says_who_converts_its_objects() {
     let mut given = with("/spec/versions", json!([version("v1", true), version("v2", false)]));
-    let compiled = compile(&given).unwrap();
-    let mut object =
-        json!({"apiVersion": "stable.example.com/v1", "kind": "CronTab", "spec": {"replicas": 2}});
-    compiled.convert(&mut object, "v2").unwrap();
-    assert_eq!(
-        object,
-        json!({"apiVersion": "stable.example.com/v2", "kind": "CronTab", "spec": {"replicas": 2}})
-    );
-    assert_eq!(compiled.convert(&mut object, "v3").unwrap_err().code(), 400);
-
-    given["spec"]["conversion"] = json!({"strategy": "Webhook", "webhook": {"clientConfig": {"service": {"name": "a", "namespace": "b"}}, "conversionReviewVersions": ["v1"]}});
-    let compiled = compile(&given).unwrap();
-    assert!(
-        matches!(&compiled.conversion, Conversion::Webhook(webhook) if webhook["clientConfig"]["service"]["port"] == 443)
-    );
-    assert!(compiled.convert(&mut object, "v2").is_ok(), "nothing is to convert");
-    assert_eq!(compiled.convert(&mut object, "v1").unwrap_err().code(), 500);
+    assert_eq!(compile(&given).unwrap().resource.conversion, Conversion::None);
+    given["spec"]["conversion"] = json!({"strategy": "Webhook", "webhook": {
+        "clientConfig": {"service": {"name": "a", "namespace": "b"}}, "conversionReviewVersions": ["v9", "v1beta1", "v1"],
+    }});
+    let Conversion::Webhook(webhook) = compile(&given).unwrap().resource.conversion else {
+        panic!("a webhook")
+    };
+    assert_eq!((&webhook.client["service"]["port"], &*webhook.review), (&json!(443), "v1beta1"));
 }
 
 #[test]

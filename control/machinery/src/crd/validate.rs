@@ -36,7 +36,7 @@ pub fn validate(definition: &Value) -> Vec<FieldError> {
             "must be spec.names.plural+\".\"+spec.group",
         ));
     }
-    errors.extend(spec(spec_value).1);
+    errors.extend(spec(spec_value, structural::compile_at).1);
     errors.extend(accepted_names(definition));
     approved(definition, &mut errors);
     errors
@@ -47,7 +47,7 @@ pub fn validate_update(old: &Value, new: &Value) -> Vec<FieldError> {
     let mut errors = metadata::validate_update(old, new);
     let (spec_value, before) =
         (new.get("spec").unwrap_or(&Value::Null), old.get("spec").unwrap_or(&Value::Null));
-    errors.extend(spec(spec_value).1);
+    errors.extend(spec(spec_value, structural::compile_at).1);
     let at = Path::ROOT.child("spec");
     let names = at.child("names");
     let (now, then) =
@@ -170,8 +170,11 @@ fn accepted_names(definition: &Value) -> Vec<FieldError> {
 
 type Schemas = BTreeMap<Box<str>, Arc<Structural>>;
 
+/// What compiles a schema at a path.
+type Compile = fn(&Value, &Path<'_>) -> Result<Structural, Vec<FieldError>>;
+
 /// Compiles the schemas of a `spec`, and tells everything that is wrong with it.
-pub(super) fn spec(spec: &Value) -> (Schemas, Vec<FieldError>) {
+pub(super) fn spec(spec: &Value, compile: Compile) -> (Schemas, Vec<FieldError>) {
     let mut errors = Vec::new();
     let path = Path::ROOT.child("spec");
     let group = text(spec, "group");
@@ -189,7 +192,7 @@ pub(super) fn spec(spec: &Value) -> (Schemas, Vec<FieldError>) {
         let detail = "cannot set to true, set x-kubernetes-preserve-unknown-fields to true in spec.versions[*].schema instead";
         errors.push(FieldError::invalid(&path.child("preserveUnknownFields"), true, detail));
     }
-    let schemas = versions(spec, &path, &mut errors);
+    let schemas = versions(spec, &path, compile, &mut errors);
     let at = path.child("names");
     let given = spec.get("names").unwrap_or(&Value::Null);
     for name in ["plural", "singular", "kind", "listKind"] {
@@ -212,7 +215,7 @@ fn one_of(value: &str, accepted: &[&str], path: &Path<'_>, errors: &mut Vec<Fiel
     }
 }
 
-fn versions(spec: &Value, path: &Path<'_>, errors: &mut Vec<FieldError>) -> Schemas {
+fn versions(spec: &Value, path: &Path<'_>, compile: Compile, errors: &mut Vec<FieldError>) -> Schemas {
     let versions = list(spec, "versions");
     let at = path.child("versions");
     let mut schemas = Schemas::new();
@@ -239,11 +242,11 @@ fn versions(spec: &Value, path: &Path<'_>, errors: &mut Vec<FieldError>) -> Sche
         let status = version.pointer("/subresources/status").is_some_and(Value::is_object);
         let compiled = if schema {
             if first {
-                shared = compiled(version, &path.child("validation"), status, errors);
+                shared = compiled(version, (&path.child("validation"), compile), status, errors);
             }
             shared.clone()
         } else {
-            compiled(version, &here.child("schema"), status, errors)
+            compiled(version, (&here.child("schema"), compile), status, errors)
         };
         if first || !subresources {
             let at = if subresources { path.child("subresources") } else { here.child("subresources") };
@@ -284,7 +287,7 @@ fn versions(spec: &Value, path: &Path<'_>, errors: &mut Vec<FieldError>) -> Sche
 /// Compiles the schema of a version.
 fn compiled(
     version: &Value,
-    path: &Path<'_>,
+    (path, compile): (&Path<'_>, Compile),
     status: bool,
     errors: &mut Vec<FieldError>,
 ) -> Option<Arc<Structural>> {
@@ -299,7 +302,7 @@ fn compiled(
     if status {
         parts::root_with_status(schema, &at, errors);
     }
-    match structural::compile_at(schema, &at) {
+    match compile(schema, &at) {
         Ok(structural) => Some(Arc::new(structural)),
         Err(found) => {
             errors.extend(found);

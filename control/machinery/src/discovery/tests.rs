@@ -21,6 +21,7 @@ fn resource(group: &str, kind: &str, versions: Vec<Version>) -> Resource {
         storage: versions.first().map(|version| version.name.clone()).unwrap_or_default(),
         versions,
         custom: false,
+        conversion: crate::crd::Conversion::None,
         unconditional: true,
     }
 }

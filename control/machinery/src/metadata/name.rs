@@ -10,9 +10,9 @@ const LABEL_MAX: usize = label::NAME_MAX;
 pub enum NameRule {
     /// Dotted lower-case labels, as most kinds have.
     Subdomain,
-    /// One lower-case label, as namespaces have.
+    /// One lower-case label, as namespaces and services have.
     Label,
-    /// One lower-case label that begins with a letter, as services have.
+    /// One lower-case label that begins with a letter.
     Label1035,
     /// Anything that can be a part of a URL, as roles have.
     Segment,
@@ -22,8 +22,7 @@ impl NameRule {
     /// The rule of a built-in resource; that of most, and of custom resources, is [`NameRule::Subdomain`].
     pub fn of(group: &str, plural: &str) -> Self {
         match (group, plural) {
-            ("", "namespaces") => Self::Label,
-            ("", "services") => Self::Label1035,
+            ("", "namespaces" | "services") => Self::Label,
             ("rbac.authorization.k8s.io", _) => Self::Segment,
             _ => Self::Subdomain,
         }

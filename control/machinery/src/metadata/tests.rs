@@ -154,7 +154,7 @@ fn an_object_has_one_controller() {
     let found = wrong(json!({"name": "n", "namespace": "ns", "ownerReferences": [owner("a"), owner("b")]}));
     assert_eq!(found.len(), 1);
     assert!(found[0].ends_with(
-        "Only one reference can have Controller set to true. Found \"true\" in references for a and b"
+        "Only one reference can have Controller set to true. Found \"true\" in references for K/a and K/b"
     ));
     assert!(wrong(json!({"name": "n", "namespace": "ns", "ownerReferences": [owner("a")]})).is_empty());
 }

@@ -183,7 +183,7 @@ fn finalizers(map: &Map<String, Value>, path: &Path<'_>, wrong: &mut Vec<FieldEr
 
 fn owners(map: &Map<String, Value>, path: &Path<'_>, wrong: &mut Vec<FieldError>) {
     let list = map.get("ownerReferences").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
-    let mut controller: Option<&str> = None;
+    let mut controller: Option<String> = None;
     for owner in list {
         let text = |name: &str| owner.get(name).and_then(Value::as_str).unwrap_or_default();
         let version = text("apiVersion").rsplit('/').next().unwrap_or_default();
@@ -201,14 +201,15 @@ fn owners(map: &Map<String, Value>, path: &Path<'_>, wrong: &mut Vec<FieldError>
             wrong.push(FieldError::invalid(path, owner.clone(), detail));
         }
         if owner.get("controller").and_then(Value::as_bool) == Some(true) {
-            if let Some(first) = controller {
+            if let Some(first) = &controller {
                 let detail = format!(
-                    "Only one reference can have Controller set to true. Found \"true\" in references for {first} and {}",
+                    "Only one reference can have Controller set to true. Found \"true\" in references for {first} and {}/{}",
+                    text("kind"),
                     text("name")
                 );
                 wrong.push(FieldError::invalid(path, Value::Array(list.to_vec()), detail));
             } else {
-                controller = Some(text("name"));
+                controller = Some(format!("{}/{}", text("kind"), text("name")));
             }
         }
     }

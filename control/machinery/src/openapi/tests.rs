@@ -43,6 +43,7 @@ fn custom(node: Node) -> Arc<Resource> {
         versions: vec![version],
         storage: "v1".into(),
         custom: true,
+        conversion: crate::crd::Conversion::None,
         unconditional: false,
     })
 }

@@ -34,19 +34,53 @@ pub fn compile(schema: &Value) -> Result<Structural, Vec<FieldError>> {
 /// # Errors
 /// Everything that keeps the schema from being structural.
 pub fn compile_at(schema: &Value, path: &Path<'_>) -> Result<Structural, Vec<FieldError>> {
+    let (structural, problems) = build(schema, path)?;
+    if problems.is_empty() { Ok(structural) } else { Err(problems) }
+}
+
+/// Compiles a schema whose rules in CEL were judged before.
+///
+/// # Errors
+/// Everything that keeps the schema from being structural.
+pub fn compile_stored(schema: &Value, path: &Path<'_>) -> Result<Structural, Vec<FieldError>> {
+    build(schema, path).map(|(structural, _)| structural)
+}
+
+/// The second is what is wrong with the rules.
+fn build(schema: &Value, path: &Path<'_>) -> Result<(Structural, Vec<FieldError>), Vec<FieldError>> {
     let mut compiler = Compiler::default();
     let root = compiler.schema(schema, path, 0, Place::Root);
     if compiler.errors.is_empty() {
         compiler.defaults(&root, path);
     }
-    // Rules are about values whose structure is known.
-    let rules = if compiler.errors.is_empty() { compiler.rules(schema, path) } else { None };
-    if compiler.errors.is_empty() {
-        let node = Arc::new(merge_model::node(&root, true));
-        Ok(Structural { root: Arc::new(root), node, rules })
-    } else {
-        Err(compiler.errors)
+    if !compiler.errors.is_empty() {
+        return Err(compiler.errors);
     }
+    // Rules are about values whose structure is known.
+    let (rules, problems) = RuleSet::compile(schema, &path.to_string());
+    let rules = (!rules.is_empty()).then(|| Arc::new(rules));
+    let node = Arc::new(merge_model::node(&root, true));
+    let problems = problems.into_iter().take(MAX_ERRORS).map(problem).collect();
+    Ok((Structural { root: Arc::new(root), node, rules }, problems))
+}
+
+/// What is wrong with a rule, as an error.
+fn problem(problem: Problem) -> FieldError {
+    let Problem { path, reason, value, detail } = problem;
+    let error_type = match reason {
+        Reason::Invalid => ErrorType::Invalid,
+        Reason::Forbidden => ErrorType::Forbidden,
+        Reason::Required => ErrorType::Required,
+        Reason::Duplicate => ErrorType::Duplicate,
+        Reason::Unsupported => ErrorType::NotSupported,
+        Reason::Internal => ErrorType::Internal,
+    };
+    // Upstream shows a rule as its own structure, whose text is kept as it is.
+    let detail = match value {
+        Some(value) => format!("{value}: {detail}"),
+        None => detail,
+    };
+    FieldError { error_type, field: path, bad_value: None, detail }
 }
 
 impl Schema {
@@ -60,6 +94,7 @@ impl Schema {
         self.tells_elements = matches!(self.list_type, Some(ListType::Set | ListType::Map(_)))
             || below().any(|schema| schema.tells_elements);
         self.embeds = self.embedded || below().any(|schema| schema.embeds);
+        self.fills = below().any(|schema| schema.fills || schema.default.is_some());
     }
 }
 
@@ -141,25 +176,6 @@ impl Compiler {
         self.rules_of_structure(path, place, &schema);
         schema.look_below();
         schema
-    }
-
-    /// Compiles the rules in CEL.
-    fn rules(&mut self, schema: &Value, path: &Path<'_>) -> Option<Arc<RuleSet>> {
-        let (rules, problems) = RuleSet::compile(schema, &path.to_string());
-        for Problem { path, reason, value, detail } in problems {
-            let error_type = match reason {
-                Reason::Invalid => ErrorType::Invalid,
-                Reason::Forbidden => ErrorType::Forbidden,
-                Reason::Required => ErrorType::Required,
-                Reason::Duplicate => ErrorType::Duplicate,
-                Reason::Unsupported => ErrorType::NotSupported,
-                Reason::Internal => ErrorType::Internal,
-            };
-            // Upstream shows a rule as its own structure, whose text is kept as it is.
-            let detail = value.map_or(detail.clone(), |value| format!("{value}: {detail}"));
-            self.error(FieldError { error_type, field: path, bad_value: None, detail });
-        }
-        (!rules.is_empty()).then(|| Arc::new(rules))
     }
 
     fn additional(

@@ -85,11 +85,10 @@ pub(super) fn config_map(row: &mut Row<'_>) {
     row.age();
 }
 
-pub(super) const SERVICE_ACCOUNT: &[Heading] = &[Heading::NAME, Heading::text("Secrets"), Heading::AGE];
+pub(super) const SERVICE_ACCOUNT: &[Heading] = &[Heading::NAME, Heading::AGE];
 
 pub(super) fn service_account(row: &mut Row<'_>) {
     row.name();
-    row.put(count(&row.object["secrets"]));
     row.age();
 }
 

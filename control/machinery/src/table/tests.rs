@@ -422,6 +422,7 @@ fn custom(columns: &[(&str, &str, &str)]) -> Resource {
         versions: vec![version],
         storage: "v1".into(),
         custom: true,
+        conversion: crate::crd::Conversion::None,
         unconditional: false,
     }
 }

@@ -125,6 +125,24 @@ pub(super) fn update_secret(old: &Value, new: &Value, errors: &mut Vec<FieldErro
     update(old, new, &["data"], errors);
 }
 
+/// The finalizers of built-in kinds have a domain, or are the platform's own.
+pub(super) fn finalizers(metadata: &Value, errors: &mut Vec<FieldError>) {
+    let path = Path::ROOT.child("metadata");
+    let path = path.child("finalizers");
+    for (index, finalizer) in list(metadata, "finalizers").iter().enumerate() {
+        let name = finalizer.as_str().unwrap_or_default();
+        if !is_finalizer(name) {
+            errors.push(FieldError::invalid(&path.index(index), name, NO_FINALIZER));
+        }
+    }
+}
+
+const NO_FINALIZER: &str = "name is neither a standard finalizer name nor is it fully qualified";
+
+fn is_finalizer(name: &str) -> bool {
+    name.contains('/') || matches!(name, "kubernetes" | "orphan" | "foregroundDeletion")
+}
+
 /// A Namespace: who holds it back has a domain, or is one of the platform's own.
 pub(super) fn namespace(namespace: &Value, errors: &mut Vec<FieldError>) {
     let path = Path::ROOT.child("spec");
@@ -132,9 +150,8 @@ pub(super) fn namespace(namespace: &Value, errors: &mut Vec<FieldError>) {
     for finalizer in namespace.get("spec").map(|spec| list(spec, "finalizers")).unwrap_or_default() {
         let name = finalizer.as_str().unwrap_or_default();
         invalid(&path, name, names::qualified(name), errors);
-        if !name.contains('/') && !matches!(name, "kubernetes" | "orphan" | "foregroundDeletion") {
-            let why = "name is neither a standard finalizer name nor is it fully qualified";
-            errors.push(FieldError::invalid(&path, name, why));
+        if !is_finalizer(name) {
+            errors.push(FieldError::invalid(&path, name, NO_FINALIZER));
         }
     }
 }

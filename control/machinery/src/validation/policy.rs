@@ -1,6 +1,6 @@
 //! Roles and their bindings, disruption budgets and autoscalers.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::workload::{at_most_all, share};
 use super::{given, list, number, required, selector, text};
@@ -79,7 +79,9 @@ pub(super) fn binding(kind: &str, binding: &Value, errors: &mut Vec<FieldError>)
 /// A binding stays with its role.
 pub(super) fn update_binding(old: &Value, new: &Value, errors: &mut Vec<FieldError>) {
     if old.get("roleRef") != new.get("roleRef") {
-        let value = new.get("roleRef").cloned().unwrap_or_default();
+        // Upstream shows its own type, whose fields have these names.
+        let part = |name| new.pointer(&format!("/roleRef/{name}")).cloned().unwrap_or_default();
+        let value = json!({"APIGroup": part("apiGroup"), "Kind": part("kind"), "Name": part("name")});
         errors.push(FieldError::invalid(&Path::ROOT.child("roleRef"), value, "cannot change roleRef"));
     }
 }

@@ -9,6 +9,8 @@ use super::{entries, given, invalid, list, names, number, one_of, port, required
 use crate::field::{FieldError, Path};
 
 const TYPES: [&str; 4] = ["ClusterIP", "ExternalName", "LoadBalancer", "NodePort"];
+/// What ports speak.
+pub(super) const PROTOCOLS: [&str; 3] = ["SCTP", "TCP", "UDP"];
 const DAY: i64 = 86_400;
 
 /// A Service.
@@ -79,7 +81,7 @@ fn ports(spec: &Value, kind: &str, path: &Path<'_>, errors: &mut Vec<FieldError>
         }
         port(of.get("port").unwrap_or(&Value::Null), &path.child("port"), errors);
         if required(of, "protocol", &path, errors) {
-            one_of(of, "protocol", &["SCTP", "TCP", "UDP"], &path, errors);
+            one_of(of, "protocol", &PROTOCOLS, &path, errors);
         }
         port(of.get("targetPort").unwrap_or(&Value::Null), &path.child("targetPort"), errors);
         let app = text(of, "appProtocol");
@@ -163,7 +165,7 @@ fn addresses(spec: &Value, kind: &str, path: &Path<'_>, errors: &mut Vec<FieldEr
 }
 
 /// Why traffic for an address cannot come from outside.
-fn unroutable(address: IpAddr) -> Option<&'static str> {
+pub(super) fn unroutable(address: IpAddr) -> Option<&'static str> {
     let link_local = match address {
         IpAddr::V4(address) => address.is_link_local(),
         IpAddr::V6(address) => address.is_unicast_link_local(),

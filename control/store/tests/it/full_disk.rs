@@ -117,10 +117,13 @@ async fn a_store_goes_on_once_a_full_disk_has_room_again() {
     let store = Store::open(&directory, &Options::default()).unwrap();
     let (count, error) = fill(&store).await;
     check_refusal(&store, count, &error).await;
+    assert!(matches!(store.check(), Err(Error::Storage { .. })), "{:?}", store.check());
     std::fs::remove_file(ballast).unwrap();
     let made = store.create("more", "x".into()).await.unwrap();
     assert_eq!(made.modified.0, count as u64 + 1);
+    assert_eq!(store.check(), Ok(()));
     store.close().await;
+    assert_eq!(store.check(), Err(Error::Closed));
     let store = Store::open(&directory, &Options::default()).unwrap();
     assert_eq!(store.get("more").unwrap(), Some(made));
     store.close().await;

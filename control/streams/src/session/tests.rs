@@ -71,10 +71,10 @@ async fn a_terminal_has_sizes_and_no_second_output() {
     assert!(session.stderr.is_none());
     let mut client = WebSocketStream::from_raw_socket(ours, Role::Client, None).await;
     client.send(Message::binary(&b"\x04{\"Width\":80,\"Height\":24}"[..])).await.unwrap();
-    client.send(Message::binary(&b"\x04no size"[..])).await.unwrap();
-    client.send(Message::binary(&b"\x04{\"Width\":100,\"Height\":30}"[..])).await.unwrap();
     let sizes = session.sizes.as_mut().unwrap();
     assert_eq!(sizes.recv().await, Some(Size { width: 80, height: 24 }));
+    client.send(Message::binary(&b"\x04no size"[..])).await.unwrap();
+    client.send(Message::binary(&b"\x04{\"Width\":100,\"Height\":30}"[..])).await.unwrap();
     assert_eq!(sizes.recv().await, Some(Size { width: 100, height: 30 }));
     drop(client);
     session.gone.cancelled().await;
@@ -94,9 +94,26 @@ async fn sizes_over_spdy_are_cut_out_of_what_comes() {
     let (sender, reader) = mpsc::channel(4);
     let mut sizes = sizes_of(reader);
     sender.send("{\"Width\":1,\"Hei".into()).await.unwrap();
-    sender.send("ght\":2}\n{\"Width\":3,\"Height\":4}".into()).await.unwrap();
+    sender.send("ght\":2}\n{\"Width".into()).await.unwrap();
     assert_eq!(sizes.recv().await, Some(Size { width: 1, height: 2 }));
+    sender.send("\":3,\"Height\":4}".into()).await.unwrap();
     assert_eq!(sizes.recv().await, Some(Size { width: 3, height: 4 }));
+}
+
+#[tokio::test]
+async fn of_many_sizes_the_last_one_is_heard() {
+    let (ours, theirs) = duplex(1 << 20);
+    let wants = Wants { tty: true, ..ALL };
+    let mut session = session(theirs, over(Transport::Channels { closes: false }), wants).await.unwrap();
+    let mut client = WebSocketStream::from_raw_socket(ours, Role::Client, None).await;
+    for width in 1..=200 {
+        let size = format!("\x04{{\"Width\":{width},\"Height\":24}}");
+        client.send(Message::binary(size.into_bytes())).await.unwrap();
+    }
+    client.send(Message::binary(&b"\0typed after the sizes"[..])).await.unwrap();
+    assert!(session.stdin.as_mut().unwrap().recv().await.is_some());
+    let sizes = session.sizes.as_mut().unwrap();
+    assert_eq!(sizes.recv().await, Some(Size { width: 200, height: 24 }));
 }
 
 /// Sends what nobody reads until the connection is full, and leaves.

@@ -31,6 +31,14 @@ impl Backend {
         Self { id: id.into(), weight, protocol, tls: None, filters: Vec::new(), target }
     }
 
+    /// The endpoints that are ready.
+    pub fn endpoints(&self) -> &[SocketAddr] {
+        match &self.target {
+            Target::Endpoints(endpoints) => endpoints,
+            Target::Invalid => &[],
+        }
+    }
+
     /// A share of the traffic that is answered with 500, as for a reference to nothing.
     pub fn invalid(id: impl Into<Arc<str>>, weight: u32) -> Self {
         Self { target: Target::Invalid, ..Self::new(id, weight, Vec::new()) }

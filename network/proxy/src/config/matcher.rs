@@ -15,6 +15,20 @@ pub enum HostMatch {
     Any,
 }
 
+impl HostMatch {
+    /// Whether the pattern is one of this host, which has no port.
+    pub(crate) fn matches(&self, host: &str) -> bool {
+        let host = host.to_ascii_lowercase();
+        match self {
+            Self::Exact(name) => *name == host,
+            Self::Suffix(name) => host
+                .strip_suffix(name.as_str())
+                .is_some_and(|labels| labels.len() > 1 && labels.ends_with('.')),
+            Self::Any => true,
+        }
+    }
+}
+
 /// The conditions of a route; all must hold.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RouteMatch {
@@ -43,6 +57,18 @@ pub enum PathMatch {
     Prefix(String),
     /// An expression that matches the path.
     Regex(Pattern),
+}
+
+impl PathMatch {
+    pub(crate) fn matches(&self, path: &str) -> bool {
+        match self {
+            Self::Exact(wanted) => wanted == path,
+            Self::Prefix(wanted) => path
+                .strip_prefix(wanted.trim_end_matches('/'))
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('/')),
+            Self::Regex(pattern) => pattern.matches(path),
+        }
+    }
 }
 
 /// A condition on a header's or parameter's value.
@@ -87,6 +113,11 @@ impl Pattern {
         let compiled =
             Regex::new(&format!("^(?:{expression})$")).map_err(|error| refused(error.to_string()))?;
         Ok(Self { expression: expression.to_owned(), compiled })
+    }
+
+    /// The expression, as it was given.
+    pub fn as_str(&self) -> &str {
+        &self.expression
     }
 
     /// Whether the whole value matches.

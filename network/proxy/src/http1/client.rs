@@ -14,6 +14,7 @@ use tokio::time::Instant;
 
 use super::framing::{Decoded, Decoder};
 use super::head::{self, HeadScan, ResponseHead};
+use super::interim::Interim;
 use super::outgoing::{Encoder, Outgoing, SendFault, Sending, put_fields};
 use super::poll_read;
 use crate::body::{Body, StreamError};
@@ -43,6 +44,13 @@ pub(crate) struct Ask {
     pub(crate) expects: bool,
     /// The endpoint may switch to WebSocket.
     pub(crate) upgrade: bool,
+}
+
+/// What is asked of an exchange, and where its interim answers go.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Asking<'a> {
+    pub(crate) ask: Ask,
+    pub(crate) interim: Option<&'a Interim>,
 }
 
 /// What an endpoint answered.
@@ -96,9 +104,10 @@ impl Connection {
         mut self,
         request: &Parts,
         body: Body,
-        ask: Ask,
+        asking: Asking<'_>,
         pool: &Arc<Pool>,
     ) -> Result<Exchanged, Fault> {
+        let Asking { ask, .. } = asking;
         let encoder = put_request(self.out.gather(), request, &body, ask);
         self.watchdog.restart();
         let mut upload = Upload {
@@ -109,7 +118,7 @@ impl Connection {
         let mut scan = HeadScan::default();
         let read = async {
             let hold = upload.held_until;
-            let answered = poll_fn(|cx| self.poll_head(cx, &mut upload, &mut scan, &request.method, ask));
+            let answered = poll_fn(|cx| self.poll_head(cx, &mut upload, &mut scan, &request.method, asking));
             match hold {
                 None => answered.await,
                 Some(until) => {
@@ -154,7 +163,7 @@ impl Connection {
         upload: &mut Upload,
         scan: &mut HeadScan,
         method: &Method,
-        ask: Ask,
+        asking: Asking<'_>,
     ) -> Poll<Result<ResponseHead, Cause>> {
         loop {
             upload.poll(cx, self)?;
@@ -165,14 +174,20 @@ impl Connection {
                     continue;
                 }
                 Some(head) if head.response.status() == StatusCode::SWITCHING_PROTOCOLS => {
-                    return Poll::Ready(if ask.upgrade && head::names_websocket(head.response.headers()) {
-                        Ok(head)
-                    } else {
-                        Err(Cause::Malformed("it switched to a protocol that was not asked for"))
-                    });
+                    return Poll::Ready(
+                        if asking.ask.upgrade && head::names_websocket(head.response.headers()) {
+                            Ok(head)
+                        } else {
+                            Err(Cause::Malformed("it switched to a protocol that was not asked for"))
+                        },
+                    );
                 }
-                // Other interim answers are for this hop.
-                Some(head) if head.response.status().is_informational() => continue,
+                Some(head) if head.response.status().is_informational() => {
+                    if let Some(interim) = asking.interim {
+                        interim.put(head.response);
+                    }
+                    continue;
+                }
                 Some(head) => return Poll::Ready(Ok(head)),
                 None => {}
             }

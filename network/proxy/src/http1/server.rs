@@ -15,6 +15,7 @@ use tokio::sync::oneshot;
 use super::client::Ask;
 use super::framing::{Decoded, Decoder};
 use super::head::{self, HeadScan, RequestHead};
+use super::interim::Interim;
 use super::outgoing::{Encoder, Outgoing, SendFault, Sending, put_fields};
 use super::poll_read;
 use crate::answer::Refusal;
@@ -28,6 +29,10 @@ use crate::watchdog::Watchdog;
 /// How long, and how much, a closing connection still reads, so that the last answer is not lost to a reset.
 const LINGER: Duration = Duration::from_secs(1);
 const LINGER_BYTES: usize = 256 * 1024;
+/// How long a request goes on whose client has closed its side: it may have left, or only have nothing more to ask.
+const LEAVING: Duration = Duration::from_secs(1);
+/// So much of the next requests is read while one waits for its answer.
+const AHEAD: usize = 16 * 1024;
 
 /// The reading half with what was read ahead.
 #[derive(Debug)]
@@ -153,12 +158,13 @@ pub(crate) struct Session {
     writer: WriteHalf,
     out: Outgoing,
     watchdog: Watchdog,
+    interim: Interim,
 }
 
 impl Session {
     pub(crate) fn new(site: Arc<Site>, writer: WriteHalf) -> Self {
         let watchdog = Watchdog::new(site.limits.header_read_timeout);
-        Self { site, writer, out: Outgoing::default(), watchdog }
+        Self { site, writer, out: Outgoing::default(), watchdog, interim: Interim::default() }
     }
 
     /// Serves until either side ends it. Errors of the stream end it too: nobody is left to be told.
@@ -168,6 +174,7 @@ impl Session {
             let head = match self.next(&mut reader, first).await {
                 Next::Request(head) => *head,
                 Next::Refused(refusal) => {
+                    self.site.forwarder.traffic().unrouted().add(refusal.status, Duration::ZERO);
                     let ask = Told { method: &Method::GET, version: Version::HTTP_11, after: After::Close };
                     if self.respond(refusal.into(), ask).await.is_ok() {
                         self.linger(Some(reader)).await;
@@ -252,12 +259,11 @@ impl Session {
         // The table is let go before the response streams: an old one must not live as long as its last stream.
         let answer = {
             let state = site.state();
-            let asked = Asked { origin: &site.origin, parts, body, ask: Ask { expects, upgrade } };
+            let interim = (version == Version::HTTP_11).then(|| self.interim.clone());
+            let ask = Ask { expects, upgrade };
+            let asked = Asked { origin: &site.origin, parts, body, ask, interim };
             let answering = std::pin::pin!(site.forwarder.answer(&state, asked));
-            match proceeds {
-                None => answering.await,
-                Some(proceeds) => self.answer_expectant(answering, proceeds).await.ok()?,
-            }
+            self.wait(answering, proceeds, &slot, &mut kept).await?
         };
         match answer {
             Answer::Upgrade(response, upstream) => {
@@ -299,29 +305,59 @@ impl Session {
         }
     }
 
-    /// Waits for the answer, and sends 100 as soon as someone reads the body.
-    async fn answer_expectant(
+    /// Waits for the answer. Meanwhile 100 is sent as soon as someone reads the body, interim answers are passed on, and a
+    /// client that leaves is noticed: there is no answer then.
+    async fn wait(
         &mut self,
         mut answering: Pin<&mut impl Future<Output = Answer>>,
-        proceeds: oneshot::Receiver<()>,
-    ) -> std::io::Result<Answer> {
-        tokio::select! {
-            biased;
-            Ok(()) = proceeds => {
-                self.out.gather().put_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
-                let mut flushing = std::pin::pin!(self.flush());
-                tokio::select! {
-                    // The exchange goes on while the word is written.
-                    flushed = &mut flushing => flushed?,
-                    answer = &mut answering => {
-                        flushing.await?;
-                        return Ok(answer);
-                    }
+        mut proceeds: Option<oneshot::Receiver<()>>,
+        slot: &Slot,
+        kept: &mut Option<Returned>,
+    ) -> Option<Answer> {
+        let Self { out, writer, interim, watchdog, .. } = self;
+        let mut ended = false;
+        poll_fn(|cx| {
+            if let Poll::Ready(answer) = answering.as_mut().poll(cx) {
+                // What came together with the answer goes before it, and never before another's.
+                out.gather().unsplit(interim.take());
+                return Poll::Ready(Some(answer));
+            }
+            if let Some(told) = &mut proceeds
+                && let Poll::Ready(told) = Pin::new(told).poll(cx)
+            {
+                proceeds = None;
+                if told.is_ok() {
+                    out.gather().put_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
                 }
             }
-            answer = &mut answering => return Ok(answer),
-        }
-        Ok(answering.await)
+            if out.is_empty() {
+                out.gather().unsplit(interim.take());
+            }
+            if !out.is_empty()
+                && let Poll::Ready(Err(_)) = out.poll_flush(cx, writer)
+            {
+                return Poll::Ready(None);
+            }
+            if kept.is_none() {
+                *kept = slot.lock().unwrap_or_else(PoisonError::into_inner).take();
+            }
+            let Some(Returned::Whole(reader)) = kept else { return Poll::Pending };
+            // What comes before the answer is the next request.
+            while !ended && reader.buffer.len() < AHEAD {
+                match ready!(poll_read(&mut reader.half, &mut reader.buffer, cx)) {
+                    Ok(0) => ended = true,
+                    Ok(_) => {}
+                    Err(_) => return Poll::Ready(None),
+                }
+                watchdog.restart_with(LEAVING);
+            }
+            if ended {
+                ready!(watchdog.poll(cx));
+                return Poll::Ready(None);
+            }
+            Poll::Pending
+        })
+        .await
     }
 
     async fn respond(&mut self, response: Response<Body>, told: Told<'_>) -> std::io::Result<After> {
@@ -397,7 +433,7 @@ struct Told<'a> {
     after: After,
 }
 
-fn put_status(out: &mut BytesMut, status: StatusCode) {
+pub(super) fn put_status(out: &mut BytesMut, status: StatusCode) {
     out.put_slice(b"HTTP/1.1 ");
     out.put_slice(status.as_str().as_bytes());
     out.put_slice(b" ");

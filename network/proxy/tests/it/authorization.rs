@@ -1,10 +1,11 @@
 //! Requests that another service is asked about.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::HeaderName;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use xebec_proxy::config::{Authorization, Backend, Config, Route};
+use xebec_proxy::config::{Authorization, Backend, Config, Protocol, Route};
 use xebec_proxy::proxy::Limits;
 
 use crate::peers::{backend, endpoint, listener, raw, read_head, route, serving_with, upstream};
@@ -107,4 +108,19 @@ async fn a_client_can_neither_strip_nor_forge_what_the_service_says_of_it() {
     let passed = raw(front, &forged).await;
     assert!(passed.starts_with("HTTP/1.1 200") && passed.contains("host: h\r\n"), "{passed}");
     assert!(passed.contains("x-user: ann") && !passed.contains("admins"), "{passed}");
+}
+
+#[tokio::test]
+async fn the_service_is_asked_within_the_routes_time() {
+    let silent = endpoint(|mut stream| async move {
+        read_head(&mut stream).await;
+        let _ = stream.read_to_end(&mut Vec::new()).await;
+    })
+    .await;
+    let (mut config, limits) = guarded(backend("auth", 1, vec![silent]), Vec::new(), None).await;
+    let Protocol::Http(domains) = &mut config.listeners[0].protocol else { panic!("HTTP") };
+    domains[0].hosts[0].routes[0].timeouts.request = Some(Duration::from_millis(200));
+    let (_proxy, front) = serving_with(config, limits).await;
+    let late = raw(front, &asking("good", "")).await;
+    assert!(late.starts_with("HTTP/1.1 504"), "{late}");
 }

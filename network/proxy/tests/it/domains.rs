@@ -24,7 +24,7 @@ fn one(protocol: Protocol) -> Config {
 async fn a_request_is_answered_by_the_most_specific_domain_alone() {
     let (address, _) = upstream("a").await;
     let backend = backend("a", 1, vec![address]);
-    let domain = |host, path| Domain { host, hosts: at(path, &backend) };
+    let domain = |host, path| Domain { id: "".into(), host, hosts: at(path, &backend) };
     let config = one(Protocol::Http(vec![
         domain(HostMatch::Any, "/any"),
         domain(HostMatch::Suffix("example.com".into()), "/wide"),
@@ -102,6 +102,7 @@ async fn a_host_of_another_domain_than_the_server_name_is_misdirected() {
     let authority = Authority::new();
     let ((one_end, _), (other_end, _)) = (upstream("one").await, upstream("other").await);
     let domain = |host, names: &[&str], endpoint| TlsDomain {
+        id: "".into(),
         host,
         ending: Ending::Http(authority.tls(names), at("/p", &backend("b", 1, vec![endpoint]))),
     };
@@ -129,7 +130,7 @@ async fn clients_must_show_what_the_domain_asks_for() {
     let mut tls = servers.tls(&["a.test"]);
     tls.clients = ClientValidation::Required(clients.roots());
     let ending = Ending::Http(tls, at("/p", &backend("a", 1, vec![address])));
-    let config = one(Protocol::Tls(vec![TlsDomain { host: HostMatch::Any, ending }]));
+    let config = one(Protocol::Tls(vec![TlsDomain { id: "".into(), host: HostMatch::Any, ending }]));
     let (_proxy, front) = serving_with(config, Limits::default()).await;
     let shown = |authority: &Authority| {
         let (chain, key) = authority.sign(&["client.test"]);
@@ -154,7 +155,7 @@ async fn an_endpoint_is_believed_by_its_authority_and_names() {
     // The engine itself is the endpoint under TLS.
     let ending =
         Ending::Http(authority.tls(&["in.test", "other.test"]), at("/p", &backend("p", 1, vec![plain])));
-    let inner = one(Protocol::Tls(vec![TlsDomain { host: HostMatch::Any, ending }]));
+    let inner = one(Protocol::Tls(vec![TlsDomain { id: "".into(), host: HostMatch::Any, ending }]));
     let (_inner, endpoint) = serving_with(inner, Limits::default()).await;
     let asked = async |name: &str, names: Vec<SubjectName>, roots: TrustRoots| {
         let tls = BackendTls::new(name, names, roots, None).unwrap();
@@ -178,7 +179,7 @@ async fn tls_is_passed_through_or_ended_by_the_server_name() {
     let authority = Authority::new();
     let (plain, _) = upstream("inner").await;
     let ending = Ending::Http(authority.tls(&["through.test"]), at("/p", &backend("p", 1, vec![plain])));
-    let inner = one(Protocol::Tls(vec![TlsDomain { host: HostMatch::Any, ending }]));
+    let inner = one(Protocol::Tls(vec![TlsDomain { id: "".into(), host: HostMatch::Any, ending }]));
     let (_inner, endpoint) = serving_with(inner, Limits::default()).await;
     let to = |host: &str, endpoint| {
         vec![ServerNameRoute {
@@ -188,8 +189,13 @@ async fn tls_is_passed_through_or_ended_by_the_server_name() {
     };
     let exact = |host: &str| HostMatch::Exact(host.to_owned());
     let config = one(Protocol::Tls(vec![
-        TlsDomain { host: exact("through.test"), ending: Ending::Passthrough(to("through.test", endpoint)) },
         TlsDomain {
+            id: "".into(),
+            host: exact("through.test"),
+            ending: Ending::Passthrough(to("through.test", endpoint)),
+        },
+        TlsDomain {
+            id: "".into(),
             host: exact("ended.test"),
             ending: Ending::Tcp(authority.tls(&["ended.test"]), to("ended.test", plain)),
         },

@@ -5,6 +5,7 @@
 
 mod authorization;
 mod domains;
+mod explain;
 mod framing;
 mod fuzz;
 mod http2;
@@ -15,4 +16,5 @@ mod routing;
 mod slow;
 mod streams;
 mod tls;
+mod traffic;
 mod upgrade;

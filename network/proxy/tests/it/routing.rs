@@ -162,3 +162,24 @@ async fn a_response_is_cut_at_the_routes_limit() {
     let answer = raw(front, GET).await;
     assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("begun"), "{answer}");
 }
+
+#[tokio::test]
+async fn another_spelling_of_a_path_passes_no_rule_by() {
+    let ((open, _), (guarded, _)) = (upstream("open").await, upstream("guarded").await);
+    let at = |path: &str, address| {
+        let matcher = RouteMatch { path: PathMatch::Prefix(path.into()), ..RouteMatch::default() };
+        Route { matcher, ..route(vec![backend("b", 1, vec![address])]) }
+    };
+    let config = Config { listeners: vec![listener(vec![at("/", open), at("/admin", guarded)])] };
+    let (_proxy, front) = serving_with(config, Limits::default()).await;
+    let get = |path: &str| format!("GET {path} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
+    for path in ["/admin/x?a=/../b", "//admin/x", "/open/../admin/x", "/%61dmin/./x", "/open/%2e%2e/admin//x"]
+    {
+        let answer = raw(front, &get(path)).await;
+        let target = if path.contains('?') { "/admin/x?a=/../b" } else { "/admin/x" };
+        assert!(answer.contains(&format!("guarded\nget {target} http/1.1")), "{path}: {answer}");
+    }
+    assert!(raw(front, &get("/open/..%2fadmin")).await.starts_with("HTTP/1.1 400"));
+    let answer = raw(front, &get("/open%2Fx")).await;
+    assert!(answer.contains("open\nget /open%2fx http/1.1"), "{answer}");
+}

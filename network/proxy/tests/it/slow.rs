@@ -8,13 +8,13 @@ use http::Request;
 use http_body_util::{BodyExt as _, Empty};
 use hyper::client::conn::http2::SendRequest;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 use xebec_proxy::proxy::Limits;
 
-use crate::peers::{backend, config, endpoint, read_head, serving_with};
+use crate::peers::{backend, config, endpoint, raw, read_head, serving_with};
 
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -111,4 +111,58 @@ async fn an_http2_connection_with_a_stream_is_not_idle() {
     let other = sender.send_request(get()).await.expect("the connection takes requests");
     assert_eq!(other.into_body().collect().await.unwrap().to_bytes(), "done");
     assert_eq!(long.into_body().collect().await.unwrap().to_bytes(), "done");
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_while_its_request_waits_frees_the_endpoint() {
+    let (sender, mut over) = mpsc::unbounded_channel();
+    let address = endpoint(move |mut stream| {
+        let sender = sender.clone();
+        async move {
+            read_head(&mut stream).await;
+            // Nothing is answered; the connection ends because the client left.
+            let _ = stream.read_to_end(&mut Vec::new()).await;
+            sender.send(()).unwrap();
+        }
+    })
+    .await;
+    let (_proxy, front) = serving_with(config(vec![backend("a", 1, vec![address])]), Limits::default()).await;
+    for request in
+        ["GET / HTTP/1.1\r\nHost: h\r\n\r\n", "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\nhi"]
+    {
+        let mut stream = TcpStream::connect(front).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        sleep(Duration::from_millis(100)).await;
+        drop(stream);
+        timeout(PATIENCE, over.recv()).await.expect("the endpoint is let go").unwrap();
+    }
+}
+
+#[tokio::test]
+async fn interim_answers_reach_clients_that_know_them() {
+    let address = endpoint(|mut stream| async move {
+        while read_head(&mut stream).await.is_some() {
+            let early = "HTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\nConnection: x-hop\r\nX-Hop: 1\r\n\r\n";
+            let answer = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+            // One comes before the answer, the other with it.
+            stream.write_all(early.as_bytes()).await.unwrap();
+            sleep(Duration::from_millis(100)).await;
+            stream.write_all(format!("{early}{answer}").as_bytes()).await.unwrap();
+        }
+    })
+    .await;
+    let (_proxy, front) = serving_with(config(vec![backend("a", 1, vec![address])]), Limits::default()).await;
+    let mut stream = TcpStream::connect(front).await.unwrap();
+    for _ in 0..2 {
+        stream.write_all(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n").await.unwrap();
+        for _ in 0..2 {
+            let early = read_head(&mut stream).await.unwrap();
+            assert_eq!(early, "HTTP/1.1 103 Early Hints\r\nlink: </a.css>; rel=preload\r\n\r\n");
+        }
+        assert!(read_head(&mut stream).await.unwrap().starts_with("HTTP/1.1 200"));
+        let mut body = [0; 2];
+        stream.read_exact(&mut body).await.unwrap();
+    }
+    let old = raw(front, "GET / HTTP/1.0\r\nHost: h\r\n\r\n").await;
+    assert!(old.starts_with("HTTP/1.1 200"), "{old}");
 }

@@ -21,7 +21,7 @@ fn certificate(name: &str) -> (Certificate, tempfile::NamedTempFile) {
 fn config(certificates: Vec<Certificate>, alpn: Vec<Alpn>, backend: Backend) -> Config {
     let hosts = vec![VirtualHost { host: HostMatch::Any, routes: vec![route(vec![backend])] }];
     let tls = Tls { certificates, alpn, ..Tls::default() };
-    let domain = TlsDomain { host: HostMatch::Any, ending: Ending::Http(tls, hosts) };
+    let domain = TlsDomain { id: "".into(), host: HostMatch::Any, ending: Ending::Http(tls, hosts) };
     let listener =
         Listener { address: "127.0.0.1:0".parse().unwrap(), protocol: Protocol::Tls(vec![domain]) };
     Config { listeners: vec![listener] }

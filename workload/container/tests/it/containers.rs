@@ -76,6 +76,27 @@ async fn a_container_sees_what_was_asked_for_and_nothing_else() {
 }
 
 #[tokio::test]
+async fn layers_stay_for_as_long_as_an_image_or_a_container_needs_them() {
+    let Some(house) = house("layers_stay_for_as_long_as_an_image_or_a_container_needs_them") else { return };
+    if !house.privilege.overlay {
+        return;
+    }
+    let runtime = house.runtime();
+    let count = || std::fs::read_dir(house.folder.path().join("runtime/layers")).unwrap().count();
+    let container = house.started(&runtime, "wait", &house.spec(&["wait"])).await;
+    runtime.retain_layers(Default::default()).await.unwrap();
+    assert_eq!(count(), 1);
+    container.delete().await.unwrap();
+    runtime.retain_layers(xebec_oci::image::layers(&house.image.store).unwrap()).await.unwrap();
+    assert_eq!(count(), 1);
+    runtime.retain_layers(Default::default()).await.unwrap();
+    assert_eq!(count(), 0);
+    let container = house.started(&runtime, "again", &house.spec(&["exit", "0"])).await;
+    assert_eq!(container.wait().await.unwrap().code, 0);
+    container.delete().await.unwrap();
+}
+
+#[tokio::test]
 async fn a_signal_ends_it_and_says_which() {
     let Some(house) = house("a_signal_ends_it_and_says_which") else { return };
     let runtime = house.runtime();
@@ -148,10 +169,16 @@ async fn containers_are_found_again_after_a_restart() {
     let orphan = house.started(&first, "orphan", &house.spec(&["wait"])).await;
     let ended = house.started(&first, "ended", &house.spec(&["exit", "3"])).await;
     ended.wait().await.unwrap();
+    let config = house.folder.path().join("runtime/containers/running/config.json");
+    let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(config).unwrap().permissions());
+    assert_eq!(mode & 0o777, 0o600, "what is in a container's environment is for nobody else");
     let pid = running.pid();
     let monitor = std::fs::read_to_string(format!("/proc/{}/stat", orphan.pid())).unwrap();
     let monitor: i32 =
         monitor.rsplit_once(')').unwrap().1.split_whitespace().nth(1).unwrap().parse().unwrap();
+    let program = std::fs::read_link(format!("/proc/{monitor}/exe")).unwrap();
+    let is_copy = program.to_string_lossy().starts_with("/memfd:xebec-monitor");
+    assert!(is_copy, "what enters containers cannot be changed: {program:?}");
     // A process that was killed has closed its pipes; so has this one.
     drop((running, orphan, ended, first));
     rustix::process::kill_process(rustix::process::Pid::from_raw(monitor).unwrap(), Signal::KILL).unwrap();

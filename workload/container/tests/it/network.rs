@@ -8,8 +8,9 @@ use xebec_container::{ContainerId, ContainerSpec, Error, Network, PodNetwork, Ra
 
 use crate::house::{house, privilege};
 
+/// A pod's name, of this run alone: its interface on the machine is called by it.
 fn id(text: &str) -> ContainerId {
-    text.parse().unwrap()
+    format!("{text}-{}", std::process::id()).parse().unwrap()
 }
 
 /// A bridge and a range that no other run of these tests has, most likely: several may go on at a time on one machine.
@@ -54,7 +55,8 @@ async fn a_pods_server_is_reached_by_its_address_until_it_is_gone() {
     // Both listen on the same port: each has a network of its own.
     for pod in &pods {
         let mut answer = get(pod.address).await;
-        for _ in 0..200 {
+        let begun = std::time::Instant::now();
+        while begun.elapsed() < Duration::from_secs(30) {
             if answer.is_ok() {
                 break;
             }
@@ -84,7 +86,7 @@ async fn a_pods_server_is_reached_by_its_address_until_it_is_gone() {
     for pod in ["one", "two"] {
         network.detach(&id(pod)).unwrap();
         network.detach(&id(pod)).unwrap();
-        assert!(!folder.join("namespaces").join(pod).exists());
+        assert!(!folder.join("namespaces").join(id(pod).as_str()).exists());
     }
     assert!(network.pods().is_empty());
     assert_eq!(std::fs::read_dir(format!("/sys/class/net/{bridge}/brif")).unwrap().count(), 0);
@@ -131,7 +133,7 @@ fn an_address_works_at_once_for_the_next_pod_that_gets_it() {
     // With no pod at all the bridge would forget its neighbours.
     network.attach(&id("other")).unwrap();
     let mut addresses = Vec::new();
-    for pod in ["one", "two", "three"] {
+    for pod in ["first", "second", "third"] {
         let address = network.attach(&id(pod)).unwrap().address;
         addresses.push(address);
         // Nothing listens, which only the pod itself can say.

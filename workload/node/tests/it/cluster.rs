@@ -278,7 +278,7 @@ async fn serve(folder: &Path, stop: &CancellationToken) -> Client {
     let store = xebec_store::Store::open(folder.join("store"), &xebec_store::Options::default()).unwrap();
     let range = Range::new(Ipv4Addr::new(10, 96, 0, 0), 16).unwrap();
     let catalog = Catalog::new(builtin::resources().to_vec());
-    let chain = Chain::standard();
+    let chain = Chain::empty();
     let api = ApiServer::new(Storage::new(store), catalog, ClusterIps::new(range), chain, stop.clone());
     api.prepare(6443).await.unwrap();
     let service = Service::new(api, Tokens::default(), Arc::new(NoPods), "127.0.0.1:6443".into());

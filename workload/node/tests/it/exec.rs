@@ -41,6 +41,12 @@ async fn commands_run_in_the_containers_of_a_pod() {
     assert!(said.contains("terminal true\r\n"), "{said:?}");
     assert_eq!(session.wait().await.unwrap(), 5);
 
+    // A status that names another pod's container leads nowhere.
+    let mut other = pod.clone();
+    other.metadata.uid = Some("another".to_owned());
+    let astray = exec(&containers, &other, &request(&["/guest"], None)).await;
+    assert!(matches!(astray, Err(ExecError::NotRunning { .. })), "{astray:?}");
+
     let mut waits = request(&["/guest"], None);
     waits.container = Some("waits".to_owned());
     assert!(matches!(exec(&containers, &pod, &waits).await, Err(ExecError::NotRunning { .. })));

@@ -1,6 +1,8 @@
 use std::time::Duration;
 
+use k8s_openapi::api::core::v1::Service;
 use kube::ResourceExt as _;
+use kube::api::PostParams;
 use serde_json::json;
 
 use crate::cluster::{Cluster, IMAGE, NODE, phase, status, waits};
@@ -69,13 +71,18 @@ async fn a_container_runs_as_whom_its_context_says_and_knows_its_name() {
     else {
         return;
     };
+    let database = json!({"metadata": {"name": "my-db"}, "spec": {"ports": [{"port": 5432}]}});
+    let database: Service = serde_json::from_value(database).unwrap();
+    cluster.api().create(&PostParams::default(), &database).await.unwrap();
     let spec = json!({
         "restartPolicy": "Never",
         "securityContext": {"runAsUser": 1234, "fsGroup": 77, "supplementalGroups": [88]},
         "hostAliases": [{"ip": "10.9.8.7", "hostnames": ["far"]}],
         "volumes": [{"name": "data", "emptyDir": {}}],
         "containers": [
-            {"name": "look", "args": ["look"], "volumeMounts": [{"name": "data", "mountPath": "/bound"}],
+            {"name": "look", "args": ["look"],
+             "env": [{"name": "VAR", "value": "$(MY_DB_SERVICE_PORT)$(MY_DB_PORT_5432_TCP_PROTO)"}],
+             "volumeMounts": [{"name": "data", "mountPath": "/bound"}],
              "securityContext": {"allowPrivilegeEscalation": false, "readOnlyRootFilesystem": true,
                 "capabilities": {"drop": ["ALL"]}}},
             {"name": "names", "args": ["read", "/etc/hosts", "/etc/resolv.conf"]},
@@ -90,6 +97,7 @@ async fn a_container_runs_as_whom_its_context_says_and_knows_its_name() {
         "Groups: 77 88 ",
         "CapBnd: 0000000000000000",
         "NoNewPrivs: 1",
+        "var 5432tcp",
         "write bound true",
         "write root false",
     ] {

@@ -14,7 +14,7 @@ use std::{
 use serde::Deserialize;
 
 use super::{Descriptor, ImageConfig, Index, Manifest, build::decompressed, is_index};
-use crate::{Digest, Error, RepositoryName, StagedBlob, Store, Tag, media_type};
+use crate::{Digest, Error, Hasher, RepositoryName, StagedBlob, Store, Tag, media_type};
 
 /// Annotations that name an image in an index of several.
 const NAMES: [&str; 2] = ["io.containerd.image.name", "org.opencontainers.image.ref.name"];
@@ -153,7 +153,7 @@ impl<'a> Staged<'a> {
                     // The index itself is the image, one manifest a platform.
                     let mut present = Vec::new();
                     for entry in several {
-                        if self.keep_tree(store, name, None, entry)? {
+                        if self.keep_tree(store, name, None, entry, true)? {
                             present.push(entry.clone());
                         }
                     }
@@ -165,21 +165,23 @@ impl<'a> Staged<'a> {
                 None => return Err(self.refused("it holds several images: use the tag of one of them")),
             },
         };
-        if self.keep_tree(store, name, Some(tag), &chosen)? {
+        if self.keep_tree(store, name, Some(tag), &chosen, false)? {
             Ok(chosen.digest)
         } else {
             Err(self.refused(&format!("it lacks the manifest {}", chosen.digest)))
         }
     }
 
-    /// Keeps a manifest and what it needs, or an index and those of its manifests that the archive holds. False when
-    /// the archive lacks the manifest itself.
+    /// Keeps a manifest and what it needs, or an index and those of its manifests that the archive holds. One that an index
+    /// named (`is_inner`) is none itself: an index is known by its content, too. False when the archive lacks the manifest
+    /// itself.
     fn keep_tree(
         &mut self,
         store: &Store,
         name: &RepositoryName,
         tag: Option<&Tag>,
         root: &Descriptor,
+        is_inner: bool,
     ) -> Result<bool, Error> {
         let path = blob_name(root.digest);
         if !self.files.contains_key(&path) {
@@ -192,11 +194,11 @@ impl<'a> Staged<'a> {
         }
         let kind = media_type_of(root, &content);
         if is_index(&kind) {
+            if is_inner {
+                return Err(self.refused("an index leads to another index"));
+            }
             for child in Index::parse(&content)?.manifests {
-                if is_index(&child.media_type) {
-                    return Err(self.refused("an index leads to another index"));
-                }
-                self.keep_tree(store, name, None, &child)?;
+                self.keep_tree(store, name, None, &child, true)?;
             }
         } else {
             let manifest = Manifest::parse(&content)?;
@@ -234,17 +236,45 @@ impl<'a> Staged<'a> {
         let mut layers = Vec::new();
         let mut kept = HashMap::new();
         for (path, diff_id) in image.layers.iter().zip(diff_ids) {
-            // `docker save` writes plain tar streams, whose digest is the layer's uncompressed one.
-            let bytes = match kept.get(&diff_id) {
-                Some(bytes) => *bytes,
-                None => self.keep(store, name, path, Some(diff_id))?,
+            let layer = match kept.remove(&diff_id) {
+                Some(layer) => layer,
+                None => self.keep_layer(store, name, path, diff_id)?,
             };
-            kept.insert(diff_id, bytes);
-            layers.push(Descriptor::new(media_type::OCI_LAYER, diff_id, bytes));
+            kept.insert(diff_id, layer.clone());
+            layers.push(layer);
         }
         let digest = store.put_blob(name, &config)?;
         let config = Descriptor::new(media_type::OCI_CONFIG, digest, config.len() as u64);
         super::put(store, name, tag, media_type::OCI_MANIFEST, &Manifest::new(config, layers))
+    }
+
+    /// Keeps a layer as it is. `docker save` writes plain tar streams, whose digest is the layer's uncompressed one; others
+    /// write the same archive with compressed layers.
+    fn keep_layer(
+        &mut self,
+        store: &Store,
+        name: &RepositoryName,
+        path: &str,
+        diff_id: Digest,
+    ) -> Result<Descriptor, Error> {
+        let compressed = match self.files.get(&self.target(path)) {
+            Some(blob) if blob.digest != diff_id => Some((blob.digest, blob.path().to_owned())),
+            _ => None,
+        };
+        let Some((digest, file)) = compressed else {
+            let bytes = self.keep(store, name, path, Some(diff_id))?;
+            return Ok(Descriptor::new(media_type::OCI_LAYER, diff_id, bytes));
+        };
+        let (form, found) =
+            digest_within(&file, self.bytes).map_err(|source| match source.downcast::<Error>() {
+                Ok(ours) => ours,
+                Err(source) => self.refused(&format!("{path}: {source}: write it again")),
+            })?;
+        if found != diff_id {
+            return Err(Error::DigestMismatch { expected: diff_id, found });
+        }
+        let bytes = self.keep(store, name, path, Some(digest))?;
+        Ok(Descriptor::new(form, digest, bytes))
     }
 
     /// Moves a staged file into the store after checking its digest, and returns its length.
@@ -291,6 +321,23 @@ impl<'a> Staged<'a> {
     fn refused(&self, reason: &str) -> Error {
         Error::ArchiveInvalid { archive: self.archive.to_owned(), reason: reason.to_owned() }
     }
+}
+
+/// The form of a compressed layer, and the digest of what it decompresses to.
+fn digest_within(layer: &Path, most: u64) -> io::Result<(&'static str, Digest)> {
+    let mut begin = [0; 2];
+    let length = File::open(layer)?.read(&mut begin)?;
+    let form = match &begin[..length] {
+        [0x1f, 0x8b] => media_type::OCI_LAYER_GZIP,
+        [0x28, 0xb5] => media_type::OCI_LAYER_ZSTD,
+        _ => media_type::OCI_LAYER,
+    };
+    let mut stream = decompressed(File::open(layer)?)?.take(most.saturating_add(1));
+    let mut hasher = Hasher::default();
+    if io::copy(&mut stream, &mut hasher)? > most {
+        return Err(io::Error::other(Error::TooLarge { what: "a layer of the archive", limit: most }));
+    }
+    Ok((form, hasher.finish()))
 }
 
 fn blob_name(digest: Digest) -> String {

@@ -90,6 +90,18 @@ fn a_directory_becomes_the_same_image_every_time() {
 }
 
 #[test]
+fn the_layers_of_all_images_are_known_whatever_else_is_there() {
+    let house = house();
+    let digest = build(&house.store, &house.name, &house.tag, &rootfs(house.folder.path())).unwrap();
+    let other = "demo/component".parse().unwrap();
+    push_wasm(&house.store, &other, &house.tag, b"\0asm\x0d\0\x01\0rest").unwrap();
+    house.store.put_manifest(&other, None, "x", b"{}").unwrap();
+    let found = resolve(&house.store, &house.name, &Selector::Digest(digest), &Platform::host()).unwrap();
+    let Content::Container(config) = found.content else { panic!() };
+    assert_eq!(layers(&house.store).unwrap(), config.rootfs.diff_ids.into_iter().collect());
+}
+
+#[test]
 fn an_archive_becomes_a_layer_as_it_is_and_a_broken_one_is_refused() {
     let house = house();
     let archive = house.folder.path().join("rootfs.tar");
@@ -214,6 +226,68 @@ fn dockers_archive_loads_with_its_layers_checked() {
     assert_eq!(found.manifest.layers[0].media_type, media_type::OCI_LAYER);
     let Content::Container(config) = found.content else { panic!() };
     assert_eq!(config.config.cmd, ["/bin/hello"]);
+}
+
+#[test]
+fn dockers_archive_may_hold_compressed_layers() {
+    let house = house();
+    let layer_path = house.folder.path().join("layer.tar");
+    tar_of(&layer_path, &[("etc/motd", b"hello")]);
+    let layer = fs::read(&layer_path).unwrap();
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    gzip.write_all(&layer).unwrap();
+    let gzipped = gzip.finish().unwrap();
+    let config = serde_json::json!({
+        "architecture": "amd64", "os": "linux", "config": {},
+        "rootfs": {"type": "layers", "diff_ids": [Digest::of(&layer), Digest::of(&layer)]},
+    });
+    let manifest = serde_json::json!([{"Config": "c", "Layers": ["l.tar.gz", "l.tar.gz"]}]).to_string();
+    let archive = house.folder.path().join("saved.tar");
+    let load = |layer: &[u8], limits| {
+        let files = [
+            ("l.tar.gz", layer),
+            ("c", config.to_string().as_bytes()),
+            ("manifest.json", manifest.as_bytes()),
+        ]
+        .map(|(name, content)| (name, content.to_vec()));
+        let files: Vec<_> = files.iter().map(|(name, content)| (*name, content.as_slice())).collect();
+        tar_of(&archive, &files);
+        load(&house.store, &house.name, &house.tag, &archive, limits)
+    };
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    gzip.write_all(b"another layer").unwrap();
+    let refused = load(&gzip.finish().unwrap(), LoadLimits::default());
+    assert!(matches!(refused, Err(Error::DigestMismatch { .. })), "{refused:?}");
+    let cut_off = load(&gzipped[..gzipped.len() / 2], LoadLimits::default());
+    assert!(matches!(cut_off, Err(Error::ArchiveInvalid { .. })), "{cut_off:?}");
+    let most = LoadLimits { bytes: layer.len() as u64 - 1, ..LoadLimits::default() };
+    assert!(matches!(load(&gzipped, most), Err(Error::TooLarge { .. })));
+
+    load(&gzipped, LoadLimits::default()).unwrap();
+    let platform = Platform { architecture: "amd64".to_owned(), os: "linux".to_owned(), variant: None };
+    let found = resolve(&house.store, &house.name, &Selector::Tag(house.tag.clone()), &platform).unwrap();
+    let expected = (media_type::OCI_LAYER_GZIP.to_owned(), Digest::of(&gzipped), gzipped.len() as u64);
+    for layer in &found.manifest.layers {
+        assert_eq!((layer.media_type.clone(), layer.digest, layer.size), expected);
+    }
+}
+
+#[test]
+fn an_index_in_an_index_is_refused_though_its_type_is_left_out() {
+    let house = house();
+    let mut files = Vec::new();
+    let mut inner = Descriptor::new("", Digest::of(b"x"), 1);
+    for _ in 0..3 {
+        let index = serde_json::to_vec(&Index::new(vec![inner])).unwrap();
+        inner = Descriptor::new("", Digest::of(&index), index.len() as u64);
+        files.push((format!("blobs/sha256/{}", inner.digest.hex()), index));
+    }
+    files.push(("index.json".to_owned(), serde_json::to_vec(&Index::new(vec![inner])).unwrap()));
+    let archive = house.folder.path().join("a.tar");
+    let files: Vec<_> = files.iter().map(|(name, content)| (name.as_str(), content.as_slice())).collect();
+    tar_of(&archive, &files);
+    let refused = load(&house.store, &house.name, &house.tag, &archive, LoadLimits::default()).unwrap_err();
+    assert!(refused.to_string().contains("an index leads to another index"), "{refused}");
 }
 
 #[test]

@@ -12,44 +12,60 @@ use std::{
 };
 
 use super::{Store, at, disk, names};
-use crate::{Digest, Error, Selector, image::Links};
+use crate::{Digest, Error, RepositoryName, Selector, image::Links};
 
 /// What a collection freed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Collected {
     /// Blobs removed.
     pub blobs: usize,
     /// Their bytes.
     pub bytes: u64,
+    /// What is wrong with the repositories from which nothing was removed, for people.
+    pub damaged: Vec<String>,
 }
 
 impl Store {
     /// Removes what no manifest needs and nobody has touched for `age`.
     ///
+    /// A repository with a manifest that cannot be read keeps all that it has, since what that one needs cannot be known.
+    ///
     /// # Errors
-    /// When a manifest cannot be read (nothing is then removed from its repository) or the disk refuses.
+    /// When the disk refuses.
     pub fn collect(&self, age: Duration) -> Result<Collected, Error> {
         let _alone = self.collection.write().unwrap_or_else(PoisonError::into_inner);
         let mut live = BTreeSet::new();
+        let mut damaged = Vec::new();
         for name in self.repositories()? {
-            let mut needed = BTreeSet::new();
-            for digest in self.manifests(&name)? {
-                live.insert(digest);
-                let (_, _, content) = self.manifest(&name, &Selector::Digest(digest))?;
-                needed.extend(Links::parse(&content)?.blobs);
-            }
+            live.extend(self.manifests(&name)?);
+            let needed = self.needed(&name).map_err(|error| damaged.push(format!("{name}: {error}"))).ok();
             let folder = self.repository(&name).join("_blobs");
             for hex in names(&folder)? {
                 let Ok(digest) = format!("sha256:{hex}").parse::<Digest>() else { continue };
                 let link = folder.join(&hex);
-                if needed.contains(&digest) || younger(&link, age) {
+                let is_needed = needed.as_ref().is_none_or(|needed| needed.contains(&digest));
+                if is_needed || younger(&link, age) {
                     live.insert(digest);
                 } else {
                     disk::remove_if_present(&link)?;
                 }
             }
         }
-        self.sweep(&live, age)
+        Ok(Collected { damaged, ..self.sweep(&live, age)? })
+    }
+
+    /// The blobs that a repository's manifests name.
+    fn needed(&self, name: &RepositoryName) -> Result<BTreeSet<Digest>, Error> {
+        let mut needed = BTreeSet::new();
+        for digest in self.manifests(name)? {
+            match self.manifest(name, &Selector::Digest(digest)) {
+                Ok((_, _, content)) => needed.extend(Links::parse(&content)?.blobs),
+                // Deleted since it was listed.
+                Err(Error::ManifestUnknown { .. }) if !self.manifests(name)?.contains(&digest) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(needed)
     }
 
     fn sweep(&self, live: &BTreeSet<Digest>, age: Duration) -> Result<Collected, Error> {

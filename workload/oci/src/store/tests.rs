@@ -164,12 +164,31 @@ fn a_collection_removes_only_what_no_manifest_needs() {
     let loose = store.put_blob(&a, b"loose").unwrap();
     store.mount(&b, &a, loose).unwrap();
     assert_eq!(store.collect(Duration::from_secs(3600)).unwrap(), Collected::default());
-    assert_eq!(store.collect(Duration::ZERO).unwrap(), Collected { blobs: 1, bytes: 5 });
+    assert_eq!(
+        store.collect(Duration::ZERO).unwrap(),
+        Collected { blobs: 1, bytes: 5, ..Collected::default() }
+    );
     assert!(matches!(store.open_blob(&b, loose), Err(Error::BlobUnknown { .. })));
     assert_eq!(read(store.open_blob(&a, needed).unwrap()), b"needed");
     store.delete_manifest(&a, &Selector::Digest(manifest)).unwrap();
     assert_eq!(store.collect(Duration::ZERO).unwrap().blobs, 2);
     assert_eq!(store.repositories().unwrap(), [a, b]);
+}
+
+#[test]
+fn a_damaged_manifest_keeps_its_own_repository_and_no_other_from_being_cleaned() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    let (broken, whole) = (name("a/broken"), name("b/whole"));
+    let manifest = store.put_manifest(&broken, None, "x", br#"{"layers":[]}"#).unwrap();
+    let kept = store.put_blob(&broken, b"kept").unwrap();
+    let loose = store.put_blob(&whole, b"loose").unwrap();
+    std::fs::write(store.blob_path(manifest), "flipped").unwrap();
+    let collected = store.collect(Duration::ZERO).unwrap();
+    assert_eq!((collected.blobs, collected.damaged.len()), (1, 1));
+    assert!(collected.damaged[0].starts_with("a/broken: "), "{collected:?}");
+    assert!(matches!(store.open_blob(&whole, loose), Err(Error::BlobUnknown { .. })));
+    assert_eq!(read(store.open_blob(&broken, kept).unwrap()), b"kept");
 }
 
 #[test]

@@ -45,6 +45,23 @@ async fn guests_that_fail_do_not_touch_those_beside_them() {
 }
 
 #[tokio::test]
+async fn a_client_that_stops_reading_holds_a_guest_no_longer_than_its_time() {
+    for (component, path) in [(HELLO, "/stream?n=1000000"), (HELLO3, "/echo")] {
+        let served = serve_component(component, WorkloadOptions { max_concurrent: 1, ..within(500) }).await;
+        let endless = futures::stream::pending::<Result<http_body::Frame<Bytes>, std::io::Error>>();
+        let body = http_body_util::StreamBody::new(endless);
+        let request = Request::post(path).header("host", "test").body(body).unwrap();
+        let unread = served.workload.handle(request).await;
+        assert_eq!((unread.status(), served.workload.running()), (StatusCode::OK, 1));
+        eventually("the guest's place is free", || served.workload.running() == 0).await;
+        assert_eq!(served.get("/").await.0, StatusCode::OK);
+        if component == HELLO {
+            assert!(unread.into_body().collect().await.is_err());
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_guest_that_never_ends_is_stopped_and_others_run_beside_it() {
     // One thread for all: only by the epoch's yielding does the second request get a turn.
     let served = serve(within(1_500)).await;

@@ -1,6 +1,6 @@
 //! Requests and their answers.
 
-use std::{collections::BTreeSet, fs, time::Duration};
+use std::{collections::BTreeSet, fs, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{Request, StatusCode};
@@ -183,7 +183,17 @@ async fn a_guest_asks_others_only_where_it_is_allowed() {
     let (status, text) = serve(WorkloadOptions::default()).await.get(&target).await;
     assert_eq!(status, StatusCode::BAD_GATEWAY);
     assert!(text.contains("HttpRequestDenied"), "{text}");
-    let allowed = serve(WorkloadOptions { outbound_http: true, ..WorkloadOptions::default() }).await;
+    // The machine's own services are out of reach by whatever name, unless they are on a network that is allowed.
+    let near = serve(WorkloadOptions { outbound_http: true, ..WorkloadOptions::default() }).await;
+    let port = other.address.port();
+    for name in ["127.0.0.1", "localhost", "0.0.0.0", "[::ffff:127.0.0.1]", "169.254.169.254"] {
+        let (status, text) = near.get(&format!("/fetch?authority={name}:{port}")).await;
+        assert_eq!(status, StatusCode::BAD_GATEWAY, "{name}");
+        assert!(text.contains("DestinationIpProhibited"), "{name}: {text}");
+    }
+    let loopback = Arc::new([(std::net::Ipv4Addr::new(127, 0, 0, 0), 8)]);
+    let allowed =
+        serve(WorkloadOptions { outbound_http: true, loopback, ..WorkloadOptions::default() }).await;
     assert_eq!(allowed.get(&target).await.1, "200 hello from wasm other\n");
 }
 

@@ -1,0 +1,126 @@
+//! Connections: how long they may say nothing, and who gives way to whom.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Method, Request};
+use http_body_util::StreamBody;
+use rustls_pki_types::pem::PemObject as _;
+use rustls_pki_types::{CertificateDer, ServerName};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use tokio_util::sync::CancellationToken;
+use xebec_apiserver::pki::Authority;
+use xebec_apiserver::serve::{Limits, serve_within, tls};
+
+use crate::server::{Server, object};
+
+struct Socket {
+    address: SocketAddr,
+    connector: TlsConnector,
+    stop: CancellationToken,
+    _server: Server,
+    _data: tempfile::TempDir,
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+impl Socket {
+    async fn open(limits: Limits) -> Self {
+        let server = Server::start().await;
+        let data = tempfile::tempdir().unwrap();
+        let authority = Authority::open(data.path()).unwrap();
+        let config = tls(&authority.server(&["localhost"]).unwrap(), authority.certificate()).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let stop = CancellationToken::new();
+        tokio::spawn(serve_within(listener, config, server.service.clone(), stop.clone(), limits));
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_slice(authority.certificate().as_bytes()).unwrap()).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = rustls::ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        Self { address, connector: TlsConnector::from(Arc::new(config)), stop, _server: server, _data: data }
+    }
+
+    async fn connect(&self) -> TlsStream<TcpStream> {
+        let stream = TcpStream::connect(self.address).await.unwrap();
+        let name = ServerName::try_from("localhost").unwrap();
+        self.connector.connect(name, stream).await.unwrap()
+    }
+}
+
+/// Asks for the version, and gives the first line of the answer.
+async fn ask(stream: &mut TlsStream<TcpStream>, token: &str) -> io::Result<String> {
+    let head = format!("GET /version HTTP/1.1\r\nhost: localhost\r\n{token}\r\n");
+    stream.write_all(head.as_bytes()).await?;
+    let mut bytes = vec![0; 4096];
+    let read = stream.read(&mut bytes).await?;
+    let text = String::from_utf8_lossy(&bytes[..read]).into_owned();
+    Ok(text.lines().next().unwrap_or_default().to_owned())
+}
+
+const TOKEN: &str = "authorization: Bearer s3cret\r\n";
+
+/// Whether the server has closed the connection, or does so soon.
+async fn closed(stream: &mut TlsStream<TcpStream>) -> bool {
+    let mut byte = [0];
+    let read = tokio::time::timeout(Duration::from_secs(3), stream.read(&mut byte)).await;
+    matches!(read, Ok(Ok(0) | Err(_)))
+}
+
+#[tokio::test]
+async fn a_client_that_says_nothing_is_let_go_the_sooner_the_less_is_known_of_it() {
+    let idle = Duration::from_secs(8);
+    let limits = Limits { anonymous_idle: Duration::from_millis(300), idle, ..Limits::default() };
+    let socket = Socket::open(limits).await;
+    let (mut silent, mut known) = (socket.connect().await, socket.connect().await);
+    assert_eq!(ask(&mut known, TOKEN).await.unwrap(), "HTTP/1.1 200 OK");
+    assert!(closed(&mut silent).await, "who says nothing stays for ever");
+    assert_eq!(ask(&mut known, TOKEN).await.unwrap(), "HTTP/1.1 200 OK", "who is known has more time");
+}
+
+#[tokio::test]
+async fn strangers_that_hold_their_connections_lock_nobody_out() {
+    let limits = Limits { anonymous: 4, connections: 16, ..Limits::default() };
+    let socket = Socket::open(limits).await;
+    let mut known = socket.connect().await;
+    assert_eq!(ask(&mut known, TOKEN).await.unwrap(), "HTTP/1.1 200 OK");
+    let mut strangers = Vec::new();
+    for _ in 0..40 {
+        strangers.push(socket.connect().await);
+    }
+    let mut another = socket.connect().await;
+    assert_eq!(ask(&mut another, TOKEN).await.unwrap(), "HTTP/1.1 200 OK");
+    assert_eq!(ask(&mut known, TOKEN).await.unwrap(), "HTTP/1.1 200 OK", "who is known gives way to nobody");
+    assert!(closed(&mut strangers[0]).await, "the oldest stranger gave way");
+}
+
+#[tokio::test]
+async fn a_body_that_never_ends_is_not_waited_for() {
+    let server = Server::start().await;
+    tokio::time::pause();
+    let body = StreamBody::new(futures::stream::pending::<Result<http_body::Frame<Bytes>, io::Error>>());
+    let request = Request::builder()
+        .method(Method::POST)
+        .uri("/api/v1/namespaces/default/configmaps")
+        .header("content-type", "application/json")
+        .body(body)
+        .unwrap();
+    let before = tokio::time::Instant::now();
+    let (code, answer) = object(server.call(request).await).await;
+    assert_eq!((code, answer["reason"].as_str()), (504, Some("Timeout")), "{answer}");
+    assert!(before.elapsed() < Duration::from_secs(120));
+}
