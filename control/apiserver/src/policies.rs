@@ -8,6 +8,7 @@ use xebec_machinery::status::Status;
 use xebec_store::{Error, EventKind, ListRequest};
 
 use crate::api::Api;
+use crate::backoff::Backoff;
 use crate::storage::{self, Stored, is_conflict};
 use crate::{key, object};
 
@@ -19,12 +20,16 @@ const DEEPEST: usize = 24;
 impl Api {
     /// Checks the types of policies whenever one is written, until the API stops.
     pub async fn serve_policies(&self) {
-        while let Err(error) = self.follow_policies().await {
+        let mut backoff = Backoff::default();
+        while let Err(error) = self.follow_policies(&mut backoff).await {
             tracing::warn!(%error, "lost sight of the admission policies; reading them again");
+            if !backoff.wait(self.shutdown()).await {
+                return;
+            }
         }
     }
 
-    async fn follow_policies(&self) -> Result<(), Status> {
+    async fn follow_policies(&self, backoff: &mut Backoff) -> Result<(), Status> {
         let served = self.catalog().served();
         let Some(policies) = served.find(GROUP, PLURAL) else { return Ok(()) };
         let prefix = key::prefix(GROUP, PLURAL, None);
@@ -34,6 +39,7 @@ impl Api {
         for entry in self.storage().list(policies, &list)?.items {
             self.check_types(policies, &storage::decode(&entry)?).await?;
         }
+        backoff.reset();
         loop {
             let event = tokio::select! {
                 () = self.shutdown().cancelled() => return Ok(()),
