@@ -60,6 +60,19 @@ impl Running {
         fs::read_to_string(self.log.path()).expect("the log is text")
     }
 
+    /// How often its threads have been woken so far.
+    pub(crate) fn wakeups(&self) -> u64 {
+        let threads = std::fs::read_dir(format!("/proc/{}/task", self.child.id())).unwrap();
+        let woken = |text: String| {
+            let line = text.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:")).unwrap();
+            line.trim().parse::<u64>().unwrap()
+        };
+        threads
+            .filter_map(|thread| std::fs::read_to_string(thread.ok()?.path().join("status")).ok())
+            .map(woken)
+            .sum()
+    }
+
     /// Sends a signal by name and waits for the end.
     pub(crate) fn end_with(self, signal: &str) -> ExitStatus {
         self.end_and_log(signal).0
