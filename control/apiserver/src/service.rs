@@ -549,7 +549,14 @@ fn warned(text: &str) -> Option<HeaderValue> {
 }
 
 fn written(code: u16, object: &Value, warnings: &[String], pretty: bool) -> Response<ResponseBody> {
-    let bytes = if pretty { serde_json::to_vec_pretty(object) } else { serde_json::to_vec(object) };
+    // Go ends a line of JSON, and not a page of it.
+    let bytes = match pretty {
+        true => serde_json::to_vec_pretty(object),
+        false => serde_json::to_vec(object).map(|mut line| {
+            line.push(b'\n');
+            line
+        }),
+    };
     let mut response = Response::new(whole(bytes.unwrap_or_default()));
     response.extensions_mut().insert(compression::Own);
     *response.status_mut() = StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);

@@ -53,8 +53,11 @@ pub fn draft(call: &Call, new: &mut Value) -> Result<(), Status> {
     name_and_date(call, new)?;
     complete(call, new);
     let metadata = object::meta_mut(new);
-    for field in ["uid", "creationTimestamp", "generation"] {
+    for field in ["uid", "creationTimestamp"] {
         metadata.remove(field);
+    }
+    if counts_generations(call) {
+        metadata.remove("generation");
     }
     if !is_named {
         metadata.remove("name");
@@ -96,11 +99,21 @@ fn name_and_date(call: &Call, new: &mut Value) -> Result<(), Status> {
 
 /// Whether changes of what is asked for are counted.
 fn counts_generations(call: &Call) -> bool {
-    let none = matches!(
-        &*call.resource.plural,
-        "nodes" | "namespaces" | "persistentvolumes" | "persistentvolumeclaims" | "services"
-    );
-    call.resource.custom || call.version().status && !(call.resource.group.is_empty() && none)
+    call.resource.custom
+        || match &*call.resource.group {
+            "" => matches!(&*call.resource.plural, "pods" | "podtemplates" | "replicationcontrollers"),
+            "apps" => &*call.resource.plural != "controllerrevisions",
+            "networking.k8s.io" => {
+                matches!(&*call.resource.plural, "ingresses" | "ingressclasses" | "networkpolicies")
+            }
+            "admissionregistration.k8s.io"
+            | "apiextensions.k8s.io"
+            | "batch"
+            | "discovery.k8s.io"
+            | "policy"
+            | "scheduling.k8s.io" => true,
+            _ => false,
+        }
 }
 
 /// Puts back what this write may not touch.
