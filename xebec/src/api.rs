@@ -102,7 +102,8 @@ pub(crate) async fn start(
                 api.serve_definitions(),
                 api.serve_roles(),
                 api.serve_policies(),
-                api.serve_service(address.port())
+                api.serve_service(address.port()),
+                api.serve_endpoints(address)
             )
         });
         serve(listener, tls, service, stop).await;

@@ -10,6 +10,7 @@
 //! [`view`] shows what came of it.
 
 mod admission;
+mod advertisement;
 pub mod api;
 pub mod audit;
 pub mod authenticate;
@@ -21,6 +22,7 @@ pub mod catalog;
 pub mod cluster_ip;
 pub mod codec;
 mod completion;
+mod components;
 mod compression;
 mod conversion;
 pub mod convert;
@@ -48,6 +50,7 @@ pub mod policy;
 pub mod rbac;
 pub mod read;
 mod relay;
+mod release;
 pub mod request;
 pub mod review;
 mod roles;

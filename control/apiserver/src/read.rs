@@ -12,8 +12,9 @@ use xebec_store::{ListRequest, Revision};
 use crate::api::Api;
 use crate::call::Call;
 use crate::options::VersionMatch;
+use crate::pods::Pods;
 use crate::select::Selection;
-use crate::{key, storage};
+use crate::{components, key, storage, usage};
 
 /// How many entries are looked through at a time while a selector picks from them.
 const STRIDE: usize = 500;
@@ -120,6 +121,28 @@ impl Api {
         self.reached(call)?;
         let stored = self.storage().get(&call.resource, call.namespace(), call.name())?;
         self.present(call, stored.object).await
+    }
+
+    /// [`Self::read`] of whatever can be read: what is stored, and what is found out on the spot.
+    pub(crate) async fn read_any(&self, call: &Call, pods: &dyn Pods) -> Result<Value, Status> {
+        if &*call.resource.group == usage::GROUP {
+            self.usage_of(call, &pods.usage()).await
+        } else if components::is_component(call) {
+            self.component(call)
+        } else {
+            self.read(call).await
+        }
+    }
+
+    /// [`Self::list`] of whatever can be listed.
+    pub(crate) async fn list_any(&self, call: &Call, pods: &dyn Pods) -> Result<Listed, Status> {
+        if &*call.resource.group == usage::GROUP {
+            self.usage_list(call, &pods.usage()).await
+        } else if components::is_component(call) {
+            self.components(call)
+        } else {
+            self.list(call).await
+        }
     }
 
     /// A read that must not be older than a revision which has not happened is refused.

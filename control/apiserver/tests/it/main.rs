@@ -11,6 +11,7 @@ mod evictions;
 mod gateway;
 mod hook;
 mod identity;
+mod legacy;
 mod patches;
 mod policies;
 mod rbac;

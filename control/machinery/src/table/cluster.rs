@@ -85,6 +85,22 @@ pub(super) fn config_map(row: &mut Row<'_>) {
     row.age();
 }
 
+pub(super) const COMPONENT_STATUS: &[Heading] =
+    &[Heading::NAME, Heading::text("Status"), Heading::text("Message"), Heading::text("Error")];
+
+pub(super) fn component_status(row: &mut Row<'_>) {
+    row.name();
+    let healthy = condition(&row.object["conditions"], "Healthy");
+    let field = |name: &str| healthy.map_or(String::new(), |healthy| text(&healthy[name]).to_owned());
+    row.put(match field("status").as_str() {
+        "True" => "Healthy",
+        "False" => "Unhealthy",
+        _ => "Unknown",
+    });
+    row.put(field("message"));
+    row.put(field("error"));
+}
+
 pub(super) const SERVICE_ACCOUNT: &[Heading] = &[Heading::NAME, Heading::AGE];
 
 pub(super) fn service_account(row: &mut Row<'_>) {

@@ -15,6 +15,7 @@ const fn kind(
 static PLAIN: Kind = kind("", "", cluster::PLAIN, cluster::plain);
 
 static KINDS: &[Kind] = &[
+    kind("", "ComponentStatus", cluster::COMPONENT_STATUS, cluster::component_status),
     kind("", "ConfigMap", cluster::CONFIG_MAP, cluster::config_map),
     kind("", "Endpoints", network::ENDPOINTS, network::endpoints),
     kind("", "Event", cluster::EVENT, cluster::event),
