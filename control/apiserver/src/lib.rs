@@ -19,6 +19,7 @@ mod backoff;
 mod bootstrap;
 pub mod call;
 pub mod catalog;
+mod certificates;
 pub mod cluster_ip;
 pub mod codec;
 mod completion;

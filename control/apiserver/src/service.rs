@@ -26,6 +26,7 @@ use crate::audit::{Audit, Event};
 use crate::authenticate::{Authenticated, Tokens};
 use crate::authorizer::Asked;
 use crate::call::Call;
+use crate::certificates;
 use crate::codec::{self, Decoded};
 use crate::compression;
 use crate::delete::{DeleteOptions, Deleted};
@@ -389,16 +390,16 @@ impl Service {
         let refused = || Status::method_not_allowed(call.qualified(), verb.as_str());
         let scale = call.version().scale.clone();
         match (name, verb) {
-            ("status", _) if call.version().status => {
+            ("status" | "approval", _) if let Some(part) = whole_part(call, name) => {
                 let mut view = view(false)?;
                 match verb {
                     Verb::Get => Ok(Answer::object(200, view.object(api.read(call).await?))),
                     Verb::Update => {
-                        Ok(shown(view, api.update(call, Part::Status, body(&call.resource.kind)?).await?))
+                        Ok(shown(view, api.update(call, part, body(&call.resource.kind)?).await?))
                     }
                     Verb::Patch => {
                         let media = codec::media_type(headers);
-                        Ok(shown(view, api.patch(call, Part::Status, media, bytes).await?))
+                        Ok(shown(view, api.patch(call, part, media, bytes).await?))
                     }
                     _ => Err(refused()),
                 }
@@ -464,6 +465,14 @@ fn document_response(document: &Document) -> Response<ResponseBody> {
 
 fn can_relay(call: &Call) -> bool {
     matches!((&*call.resource.group, &*call.resource.plural), ("", "pods" | "services"))
+}
+
+/// The subresource of this name, where it is read and written as the whole object.
+fn whole_part(call: &Call, name: &str) -> Option<Part> {
+    match name {
+        "status" => call.version().status.then_some(Part::Status),
+        _ => certificates::concerns(call).then_some(Part::Approval),
+    }
 }
 
 fn is_pod(call: &Call) -> bool {

@@ -14,7 +14,7 @@ use xebec_machinery::structural::{Change, Structural, Verdict};
 use xebec_machinery::{canonical, defaults, preparation, validation};
 
 use crate::call::Call;
-use crate::{convert, object};
+use crate::{certificates, convert, object};
 
 /// Which part of an object a write is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +29,8 @@ pub enum Part {
     Binding,
     /// How many replicas are asked for.
     Scale,
+    /// Whether a certificate may be signed.
+    Approval,
 }
 
 impl Part {
@@ -39,6 +41,7 @@ impl Part {
             Self::Finalize => Some("finalize"),
             Self::Binding => Some("binding"),
             Self::Scale => Some("scale"),
+            Self::Approval => Some("approval"),
         }
     }
 }
@@ -75,6 +78,9 @@ pub fn prepare_create(call: &Call, new: &mut Value) -> Result<(), Status> {
         fields.remove("status");
         // What a schema says of a status that nobody has written yet is there from the beginning.
         complete(call, new);
+    }
+    if certificates::concerns(call) {
+        certificates::prepare_create(call, new);
     }
     Ok(())
 }
@@ -120,7 +126,7 @@ fn counts_generations(call: &Call) -> bool {
 pub fn prepare_update(call: &Call, old: &Value, new: &mut Value, part: Part) -> Result<(), Status> {
     match part {
         Part::Main | Part::Binding | Part::Scale => {}
-        Part::Status => {
+        Part::Status | Part::Approval => {
             let status = new.get("status").filter(|status| !status.is_null()).cloned();
             let sent = object::meta_mut(new).clone();
             *new = old.clone();
@@ -143,6 +149,9 @@ pub fn prepare_update(call: &Call, old: &Value, new: &mut Value, part: Part) -> 
             object::section_mut(new, "spec")
                 .insert("finalizers".to_owned(), finalizers.unwrap_or_else(|| json!([])));
         }
+    }
+    if certificates::concerns(call) {
+        certificates::prepare_update(call, old, new, part);
     }
     metadata::prepare_update(old, new)?;
     complete(call, new);
@@ -239,11 +248,12 @@ fn versions(call: &Call) -> Vec<String> {
 
 fn reset(call: &Call, part: Part) -> FieldSet {
     match part {
+        _ if certificates::concerns(call) => certificates::reset(part),
         Part::Main | Part::Binding | Part::Scale if call.version().status => {
             FieldSet::of_fields(&[&["status"]])
         }
         Part::Main | Part::Binding | Part::Scale => FieldSet::default(),
-        Part::Status => FieldSet::of_fields(&[&["spec"]]),
+        Part::Status | Part::Approval => FieldSet::of_fields(&[&["spec"]]),
         Part::Finalize => FieldSet::of_fields(&[&["status"]]),
     }
 }
@@ -261,6 +271,9 @@ pub fn validate_create(call: &Call, new: &Value) -> Result<(), Status> {
             &at_rest(call, new),
         )),
     }
+    if certificates::concerns(call) {
+        errors.extend(certificates::validate(None, new, Part::Main));
+    }
     refuse(call, new, &errors)
 }
 
@@ -269,6 +282,9 @@ pub fn validate_update(call: &Call, old: &Value, new: &Value, part: Part) -> Res
     let rule = NameRule::of(&call.resource.group, &call.resource.plural);
     let mut errors = metadata::validate_update(old, new);
     errors.extend(metadata::validate(new, rule, call.resource.namespaced()));
+    if certificates::concerns(call) {
+        errors.extend(certificates::validate(Some(old), new, part));
+    }
     let mut warnings = Vec::new();
     match &call.version().structural {
         Some(structural) => {

@@ -108,6 +108,7 @@ impl Api {
             candidate = judged(call, candidate, strategy::validate_create).await?.0;
             self.admit_definition(call, None, &candidate)?;
             self.check_grants(call, None, &candidate)?;
+            self.check_signer(call, None, &candidate, Part::Main)?;
             let companions = admission.judge(&candidate).await?;
             self.settle_version(&call.resource, &mut candidate).await?;
             if call.options().dry_run {
@@ -229,6 +230,7 @@ impl Api {
         let (mut new, warnings) = judged(call, new, judge).await?;
         self.admit_definition(call, Some(&before), &new)?;
         self.check_grants(call, Some(&before), &new)?;
+        self.check_signer(call, Some(&before), &new, part)?;
         let companions = admission.judge(&new).await?;
         let done = |object: Value| Ok(Written { object, created: false, warnings });
         if new == *before || call.options().dry_run {

@@ -68,6 +68,8 @@ async fn a_scale_has_columns_of_its_own() {
 #[tokio::test]
 async fn the_api_tells_where_it_is_found() {
     let server = Server::start().await;
+    let api = server.service.api().clone();
+    tokio::spawn(async move { api.serve_endpoints(([198, 51, 100, 7], 6443).into()).await });
     let found = async |path: &str| {
         for _ in 0..200 {
             let (code, object) = server.get(path).await;

@@ -4,6 +4,7 @@
 
 mod admission;
 mod bad_input;
+mod certificates;
 mod conversion;
 mod custom_resources;
 mod definitions;

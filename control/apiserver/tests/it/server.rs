@@ -66,8 +66,7 @@ impl Server {
                 api.serve_definitions(),
                 api.serve_roles(),
                 api.serve_policies(),
-                api.serve_service(6443),
-                api.serve_endpoints(([198, 51, 100, 7], 6443).into())
+                api.serve_service(6443)
             );
         });
         Self { service, store, stop, upkeep: upkeep.into(), _data: data }

@@ -16,6 +16,8 @@ pub enum NameRule {
     Label1035,
     /// Anything that can be a part of a URL, as roles have.
     Segment,
+    /// Anything at all, as requests for certificates have.
+    Anything,
 }
 
 impl NameRule {
@@ -24,6 +26,7 @@ impl NameRule {
         match (group, plural) {
             ("", "namespaces" | "services") => Self::Label,
             ("rbac.authorization.k8s.io", _) => Self::Segment,
+            ("certificates.k8s.io", _) => Self::Anything,
             _ => Self::Subdomain,
         }
     }
@@ -44,6 +47,7 @@ impl NameRule {
             Self::Label => dns_label(&whole),
             Self::Label1035 => dns_label_1035(&whole),
             Self::Segment => path_segment(&whole, prefix),
+            Self::Anything => Vec::new(),
         }
     }
 }
