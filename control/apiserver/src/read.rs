@@ -125,7 +125,7 @@ impl Api {
 
     /// [`Self::read`] of whatever can be read: what is stored, and what is found out on the spot.
     pub(crate) async fn read_any(&self, call: &Call, pods: &dyn Pods) -> Result<Value, Status> {
-        if &*call.resource.group == usage::GROUP {
+        if usage::is_usage(call) {
             self.usage_of(call, &pods.usage()).await
         } else if components::is_component(call) {
             self.component(call)
@@ -136,7 +136,7 @@ impl Api {
 
     /// [`Self::list`] of whatever can be listed.
     pub(crate) async fn list_any(&self, call: &Call, pods: &dyn Pods) -> Result<Listed, Status> {
-        if &*call.resource.group == usage::GROUP {
+        if usage::is_usage(call) {
             self.usage_list(call, &pods.usage()).await
         } else if components::is_component(call) {
             self.components(call)

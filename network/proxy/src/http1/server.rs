@@ -319,7 +319,7 @@ impl Session {
         poll_fn(|cx| {
             if let Poll::Ready(answer) = answering.as_mut().poll(cx) {
                 // What came together with the answer goes before it, and never before another's.
-                out.gather().unsplit(interim.take());
+                interim.move_to(out.gather());
                 return Poll::Ready(Some(answer));
             }
             if let Some(told) = &mut proceeds
@@ -331,7 +331,7 @@ impl Session {
                 }
             }
             if out.is_empty() {
-                out.gather().unsplit(interim.take());
+                interim.move_to(out.gather());
             }
             if !out.is_empty()
                 && let Poll::Ready(Err(_)) = out.poll_flush(cx, writer)
