@@ -6,6 +6,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, Result};
 use xebec_admission::Chain;
@@ -35,14 +36,14 @@ use crate::up::bind;
 const SERVICES: (Ipv4Addr, u8) = (Ipv4Addr::new(10, 96, 0, 0), 16);
 
 /// Serves the API, writes the kubeconfig by which it is reached, and gives the client by which the other parts reach it
-/// without a socket, and the certificate by which clients with one know it.
+/// without a socket, and who signs certificates for clients with one.
 pub(crate) async fn start(
     args: &UpArgs,
     data: &DataDir,
     servers: &mut Stage,
     pods: Arc<dyn Pods>,
     metrics: &Arc<Metrics>,
-) -> Result<(SocketAddr, kube::Client, String)> {
+) -> Result<(SocketAddr, kube::Client, Arc<Issuer>)> {
     let stop = servers.stop();
     let listener = bind("api", args.api).await?;
     let address = listener.local_addr().context("the API's address cannot be read")?;
@@ -102,7 +103,8 @@ pub(crate) async fn start(
                 api.serve_definitions(),
                 api.serve_roles(),
                 api.serve_policies(),
-                api.serve_service(address.port())
+                api.serve_service(address.port()),
+                api.serve_endpoints(address)
             )
         });
         serve(listener, tls, service, stop).await;
@@ -112,7 +114,29 @@ pub(crate) async fn start(
         begun.finished().await;
         store.close().await;
     });
-    Ok((address, client, authority.certificate().to_owned()))
+    Ok((address, client, Arc::new(Issuer(authority))))
+}
+
+/// The authority that the API and its clients trust, as the controllers know it.
+pub(crate) struct Issuer(Authority);
+
+impl Issuer {
+    /// The certificate by which clients know the API.
+    pub(crate) fn certificate(&self) -> &str {
+        self.0.certificate()
+    }
+}
+
+impl std::fmt::Debug for Issuer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Issuer")
+    }
+}
+
+impl xebec_controllers::certificates::Issuer for Issuer {
+    fn issue(&self, request: &[u8], usages: &[String], lifetime: Duration) -> Result<String, String> {
+        self.0.issue(request, usages, lifetime, SystemTime::now()).map_err(|error| error.to_string())
+    }
 }
 
 /// An address that clients on this machine reach: the loopback one where the API listens on all.

@@ -13,6 +13,8 @@ use crate::request::{ResourceRequest, Verb};
 use crate::storage;
 use crate::user::{ADMINISTRATORS, SERVER, User};
 
+/// Who owns the fields of what the API makes itself, as upstream names it.
+const MANAGER: &str = "kube-apiserver";
 const NAMESPACES: [&str; 4] = ["default", "kube-node-lease", "kube-public", "kube-system"];
 /// The priorities of what the cluster itself cannot do without.
 const PRIORITY_CLASSES: [(&str, u32, &str); 2] = [
@@ -125,7 +127,7 @@ impl Api {
             options: Options::default(),
         };
         let user = User::new(SERVER, [ADMINISTRATORS]);
-        Call::new(request, &self.catalog().served(), user, "xebec")
+        Call::new(request, &self.catalog().served(), user, MANAGER)
     }
 
     /// Makes an object that may be there already.

@@ -10,6 +10,7 @@
 //! [`view`] shows what came of it.
 
 mod admission;
+mod advertisement;
 pub mod api;
 pub mod audit;
 pub mod authenticate;
@@ -18,9 +19,11 @@ mod backoff;
 mod bootstrap;
 pub mod call;
 pub mod catalog;
+mod certificates;
 pub mod cluster_ip;
 pub mod codec;
 mod completion;
+mod components;
 mod compression;
 mod conversion;
 pub mod convert;
@@ -48,6 +51,7 @@ pub mod policy;
 pub mod rbac;
 pub mod read;
 mod relay;
+mod release;
 pub mod request;
 pub mod review;
 mod roles;

@@ -26,6 +26,7 @@ use crate::audit::{Audit, Event};
 use crate::authenticate::{Authenticated, Tokens};
 use crate::authorizer::Asked;
 use crate::call::Call;
+use crate::certificates;
 use crate::codec::{self, Decoded};
 use crate::compression;
 use crate::delete::{DeleteOptions, Deleted};
@@ -36,21 +37,18 @@ use crate::jwt::Signer;
 use crate::object;
 use crate::openapi::{Document, OpenApi};
 use crate::pods::Pods;
+use crate::release;
 use crate::request::{Target, Verb, parse};
 use crate::review;
 use crate::service_account;
 use crate::strategy::Part;
 use crate::streams::{self, Stream};
-use crate::usage;
 use crate::user::{ANONYMOUS, User};
 use crate::view::View;
 use crate::write::Written;
 
 /// The body of an answer. It fails where what it comes from does, such as a pod that a request was passed on to.
 pub type ResponseBody = UnsyncBoxBody<Bytes, io::Error>;
-
-/// The version that clients are told: whose behaviour this follows.
-const GIT_VERSION: &str = concat!("v1.36.0+xebec.", env!("CARGO_PKG_VERSION"));
 
 /// The API over HTTP. Cheap to clone. The user of a request is its extension of type [`User`], which whoever holds the
 /// connection sets; a bearer token counts for more.
@@ -133,7 +131,10 @@ impl Service {
         let is_stream = course.event.object.is_some() && matches!(answer, Ok(Answer::Raw(_)));
         let failure = answer.as_ref().err().cloned();
         let mut response = match answer {
-            Ok(Answer::Raw(response)) => response,
+            Ok(Answer::Raw(mut response)) => {
+                warn(response.headers_mut(), &notes.warnings());
+                response
+            }
             Ok(Answer::Object { code, object, warnings }) => {
                 warnings.into_iter().for_each(|warning| notes.warn(warning));
                 written(code, &object, &notes.warnings(), pretty)
@@ -199,7 +200,7 @@ impl Service {
                 let query = request.uri().query().unwrap_or_default();
                 return Ok(Answer::Raw(health::answer(self.api(), of, check.as_deref(), query)?));
             }
-            Target::Version => version(),
+            Target::Version => release::version(),
             Target::Issuer => service_account::discovery(self.signer()?, &self.parts.address),
             Target::Keys => {
                 let mut response = written(200, &self.signer()?.key_set(), &[], false);
@@ -230,6 +231,9 @@ impl Service {
                 let mut call = Call::new(*asked, &served, user, agent.unwrap_or_default())?;
                 call.notes = course.notes.clone();
                 drop(served);
+                if let Some(deprecated) = &call.version().deprecation {
+                    call.notes.warn(deprecated.to_string());
+                }
                 return self.resource(call, request, course).await;
             }
         };
@@ -287,7 +291,8 @@ impl Service {
         if let Some(name) = call.request.subresource.clone() {
             let bytes = codec::read(&head.headers, body).await?;
             course.seat = Some(self.seat(&call).await?);
-            return self.subresource(&call, &name, &head.headers, &bytes, head.uri.query()).await;
+            let view = |scale: bool| View::subresource(&call, &accept, &include, scale);
+            return self.subresource(&call, &name, &head.headers, &bytes, head.uri.query(), view).await;
         }
         let verb = call.request.verb;
         if !call.resource.verbs.iter().any(|own| **own == *verb.as_str()) {
@@ -302,19 +307,11 @@ impl Service {
         match verb {
             Verb::Get => {
                 let mut view = View::negotiate(&call, &accept, &include, Endpoint::Object)?;
-                let object = match is_usage(&call) {
-                    true => api.usage_of(&call, &self.parts.pods.usage()).await?,
-                    false => api.read(&call).await?,
-                };
-                Ok(Answer::object(200, view.object(object)))
+                Ok(Answer::object(200, view.object(api.read_any(&call, &*self.parts.pods).await?)))
             }
             Verb::List => {
                 let view = View::negotiate(&call, &accept, &include, Endpoint::List)?;
-                let listed = match is_usage(&call) {
-                    true => api.usage_list(&call, &self.parts.pods.usage()).await?,
-                    false => api.list(&call).await?,
-                };
-                Ok(Answer::object(200, view.list(&call, listed)))
+                Ok(Answer::object(200, view.list(&call, api.list_any(&call, &*self.parts.pods).await?)))
             }
             Verb::Watch => {
                 let view = View::negotiate(&call, &accept, &include, Endpoint::Watch)?;
@@ -385,6 +382,7 @@ impl Service {
         headers: &HeaderMap,
         bytes: &[u8],
         query: Option<&str>,
+        view: impl Fn(bool) -> Result<View, Status> + Send,
     ) -> Result<Answer, Status> {
         let api = self.api();
         let verb = call.request.verb;
@@ -392,19 +390,24 @@ impl Service {
         let refused = || Status::method_not_allowed(call.qualified(), verb.as_str());
         let scale = call.version().scale.clone();
         match (name, verb) {
-            ("status", _) if call.version().status => match verb {
-                Verb::Get => Ok(Answer::object(200, api.read(call).await?)),
-                Verb::Update => {
-                    Ok(plainly(api.update(call, Part::Status, body(&call.resource.kind)?).await?))
+            ("status" | "approval", _) if let Some(part) = whole_part(call, name) => {
+                let mut view = view(false)?;
+                match verb {
+                    Verb::Get => Ok(Answer::object(200, view.object(api.read(call).await?))),
+                    Verb::Update => {
+                        Ok(shown(view, api.update(call, part, body(&call.resource.kind)?).await?))
+                    }
+                    Verb::Patch => {
+                        let media = codec::media_type(headers);
+                        Ok(shown(view, api.patch(call, part, media, bytes).await?))
+                    }
+                    _ => Err(refused()),
                 }
-                Verb::Patch => {
-                    let media = codec::media_type(headers);
-                    Ok(plainly(api.patch(call, Part::Status, media, bytes).await?))
-                }
-                _ => Err(refused()),
-            },
+            }
             ("scale", _) if scale.is_some() => {
-                self.scale(call, &scale.ok_or_else(refused)?, headers, bytes).await
+                let mut view = view(true)?;
+                let object = self.scale(call, &scale.ok_or_else(refused)?, headers, bytes).await?;
+                Ok(Answer::object(200, view.object(object)))
             }
             ("finalize", Verb::Update) if &*call.resource.plural == "namespaces" => {
                 Ok(plainly(api.finalize(call, body("Namespace")?).await?))
@@ -435,18 +438,17 @@ impl Service {
         scale: &Scale,
         headers: &HeaderMap,
         bytes: &[u8],
-    ) -> Result<Answer, Status> {
+    ) -> Result<Value, Status> {
         let media = codec::media_type(headers);
-        let object = match call.request.verb {
-            Verb::Get => self.api().scale(call, scale).await?,
+        match call.request.verb {
+            Verb::Get => self.api().scale(call, scale).await,
             Verb::Update => {
                 let asked = codec::decode(media, bytes, "Scale")?.object;
-                self.api().set_scale(call, scale, |_| Ok(asked.clone())).await?
+                self.api().set_scale(call, scale, |_| Ok(asked.clone())).await
             }
-            Verb::Patch => self.api().patch_scale(call, scale, media, bytes).await?,
-            _ => return Err(Status::method_not_allowed(call.qualified(), call.request.verb.as_str())),
-        };
-        Ok(Answer::object(200, object))
+            Verb::Patch => self.api().patch_scale(call, scale, media, bytes).await,
+            _ => Err(Status::method_not_allowed(call.qualified(), call.request.verb.as_str())),
+        }
     }
 }
 
@@ -465,9 +467,12 @@ fn can_relay(call: &Call) -> bool {
     matches!((&*call.resource.group, &*call.resource.plural), ("", "pods" | "services"))
 }
 
-fn is_usage(call: &Call) -> bool {
-    // Where nobody measures, others may define the kinds of this group.
-    &*call.resource.group == usage::GROUP && !call.resource.custom
+/// The subresource of this name, where it is read and written as the whole object.
+fn whole_part(call: &Call, name: &str) -> Option<Part> {
+    match name {
+        "status" => call.version().status.then_some(Part::Status),
+        _ => certificates::concerns(call).then_some(Part::Approval),
+    }
 }
 
 fn is_pod(call: &Call) -> bool {
@@ -514,29 +519,6 @@ fn discover(accept: &str, resources: &[Arc<Resource>], root: Root) -> Result<Opt
     Ok(Some(Answer::Raw(response)))
 }
 
-/// The machine's architecture, by the name that Go has for it.
-const ARCHITECTURE: &str = if cfg!(target_arch = "x86_64") {
-    "amd64"
-} else if cfg!(target_arch = "aarch64") {
-    "arm64"
-} else {
-    std::env::consts::ARCH
-};
-
-fn version() -> Value {
-    json!({
-        "major": "1",
-        "minor": "36",
-        "gitVersion": GIT_VERSION,
-        "gitCommit": "",
-        "gitTreeState": "",
-        "buildDate": "",
-        "goVersion": "",
-        "compiler": "rustc",
-        "platform": format!("linux/{ARCHITECTURE}"),
-    })
-}
-
 /// A body that is there already.
 pub(crate) fn whole(bytes: impl Into<Bytes>) -> ResponseBody {
     Full::new(bytes.into()).map_err(|never| match never {}).boxed_unsync()
@@ -550,19 +532,28 @@ fn warned(text: &str) -> Option<HeaderValue> {
 }
 
 fn written(code: u16, object: &Value, warnings: &[String], pretty: bool) -> Response<ResponseBody> {
-    let bytes = if pretty { serde_json::to_vec_pretty(object) } else { serde_json::to_vec(object) };
+    // Go ends a line of JSON, and not a page of it.
+    let bytes = match pretty {
+        true => serde_json::to_vec_pretty(object),
+        false => serde_json::to_vec(object).map(|mut line| {
+            line.push(b'\n');
+            line
+        }),
+    };
     let mut response = Response::new(whole(bytes.unwrap_or_default()));
     response.extensions_mut().insert(compression::Own);
     *response.status_mut() = StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(HeaderName::from_static("cache-control"), HeaderValue::from_static("no-cache, private"));
-    for warning in warnings {
-        if let Some(value) = warned(warning) {
-            headers.append(WARNING, value);
-        }
-    }
+    warn(headers, warnings);
     response
+}
+
+fn warn(headers: &mut HeaderMap, warnings: &[String]) {
+    for value in warnings.iter().filter_map(|warning| warned(warning)) {
+        headers.append(WARNING, value);
+    }
 }
 
 impl<B> tower::Service<Request<B>> for Service

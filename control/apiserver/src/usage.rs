@@ -78,6 +78,11 @@ pub fn resources() -> Vec<std::sync::Arc<Resource>> {
     vec![resource("NodeMetrics", "nodes", Scope::Cluster), resource("PodMetrics", "pods", Scope::Namespaced)]
 }
 
+/// Whether the call is for what is measured here. Where nobody measures, others may define the kinds of this group.
+pub(crate) fn is_usage(call: &Call) -> bool {
+    &*call.resource.group == GROUP && !call.resource.custom
+}
+
 impl Api {
     /// One object of this API.
     pub(crate) async fn usage_of(&self, call: &Call, usage: &Usage) -> Result<Value, Status> {

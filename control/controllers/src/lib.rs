@@ -7,6 +7,7 @@
 //! reaches the store: changes go through the Kubernetes API like anybody's, so [`run`] works on any cluster.
 
 pub mod autoscaler;
+pub mod certificates;
 pub mod cron_job;
 pub mod daemon_set;
 pub mod deployment;
