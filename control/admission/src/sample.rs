@@ -9,8 +9,9 @@ use xebec_machinery::status::Status;
 
 use crate::companions::Companions;
 use crate::notes::Notes;
-use crate::request::{Kind, Operation, Request, Resource, User};
+use crate::request::{Kind, Operation, Request, Resource};
 use crate::stage::Case;
+use crate::user::User;
 use crate::world::{Listing, Served, World};
 
 /// A world of the objects that a test puts in.

@@ -9,7 +9,8 @@ use serde_json::Value;
 use xebec_expressions::authorization::{AccessRequest, Decided};
 use xebec_machinery::status::Status;
 
-use crate::request::{Kind, Resource, User};
+use crate::request::{Kind, Resource};
+use crate::user::User;
 
 /// How many changes there were to any listing.
 static CHANGES: AtomicU64 = AtomicU64::new(1);

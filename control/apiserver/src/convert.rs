@@ -81,22 +81,8 @@ mod tests {
     use xebec_machinery::schema::{Node, Shape};
 
     fn events() -> Resource {
-        Resource {
-            group: EVENTS.into(),
-            kind: "Event".into(),
-            list_kind: "EventList".into(),
-            plural: "events".into(),
-            singular: "event".into(),
-            short_names: Vec::new(),
-            categories: Vec::new(),
-            scope: Scope::Namespaced,
-            verbs: Vec::new(),
-            versions: vec![Version::new("v1", Node::new(Shape::Any).into())],
-            storage: "v1".into(),
-            custom: false,
-            conversion: Default::default(),
-            unconditional: true,
-        }
+        let version = Version::new("v1", Node::new(Shape::Any).into());
+        Resource::new(EVENTS, "Event", "events", Scope::Namespaced, version)
     }
 
     #[test]

@@ -61,10 +61,10 @@ pub mod strategy;
 mod streams;
 pub mod subresource;
 pub mod usage;
-pub mod user;
 pub mod view;
 pub mod watch;
 mod world;
 pub mod write;
 
 pub use error::Error;
+pub use xebec_admission::user;

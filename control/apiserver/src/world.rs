@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::Value;
 use xebec_admission::world::Served;
-use xebec_admission::{Kind, Listing, Resource as Asked, User as Asking, World};
+use xebec_admission::{Kind, Listing, Resource as Asked, World};
 use xebec_expressions::authorization::{AccessRequest, Decided};
 use xebec_machinery::resource::{Resource, Version};
 use xebec_machinery::schema::{ListType, Node, Shape};
@@ -224,7 +224,7 @@ impl World for Api {
                 api_version: &api_version,
                 kind: &kind.kind,
                 node: version.schema.node(),
-                versions: &[&api_version],
+                versions: std::slice::from_ref(&api_version),
                 reset: &apply::FieldSet::default(),
                 subresource: None,
                 manager: "admission",
@@ -247,16 +247,10 @@ impl World for Api {
         self.whole_schema(&kind.group, &kind.version, &kind.kind).map(Arc::new)
     }
 
-    fn authorize(&self, user: &Asking, asked: &AccessRequest) -> Decided {
-        let user = match &asked.service_account {
-            Some((namespace, name)) => User::service_account(namespace, name),
-            None => User {
-                name: user.name.clone(),
-                uid: user.uid.clone(),
-                groups: user.groups.clone(),
-                extra: user.extra.clone(),
-            },
-        };
+    fn authorize(&self, user: &User, asked: &AccessRequest) -> Decided {
+        let account = asked.service_account.as_ref();
+        let account = account.map(|(namespace, name)| User::service_account(namespace, name));
+        let user = account.as_ref().unwrap_or(user);
         let wanted = match (&asked.path, &asked.resource) {
             (Some(path), _) => authorizer::Asked::Path { verb: &asked.verb, path },
             (None, Some(wanted)) => authorizer::Asked::Resource(Attributes {
@@ -269,7 +263,7 @@ impl World for Api {
             }),
             (None, None) => return Decided::default(),
         };
-        match self.policy().decide(&user, &wanted) {
+        match self.policy().decide(user, &wanted) {
             Ok(decision) => Decided { allowed: decision.allowed, reason: decision.reason, error: None },
             Err(status) => Decided { error: Some(status.message), ..Decided::default() },
         }

@@ -148,7 +148,7 @@ fn fuzz_apply() {
             map.insert("metadata".into(), json!({"name": "x", "managedFields": books}));
         }
         let reset = FieldSet::of_fields(&[&["status"]]);
-        let versions = [api_version.as_str()];
+        let versions = [api_version.clone()];
         let context = Context {
             api_version: &api_version,
             kind: &resource.kind,
