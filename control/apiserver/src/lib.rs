@@ -30,6 +30,7 @@ pub mod error;
 mod escalation;
 mod eviction;
 pub mod fairness;
+mod follow;
 mod follower;
 mod health;
 pub mod impersonation;
