@@ -50,8 +50,7 @@ impl Api {
             let wanted = resource.api_version(&resource.storage);
             self.ask_to_convert(resource, webhook, std::slice::from_mut(object), &wanted, None).await?;
         }
-        convert::to_storage(resource, object);
-        Ok(())
+        convert::to_rest(resource, object)
     }
 
     /// Has a webhook convert those objects that are not of the `wanted` version.

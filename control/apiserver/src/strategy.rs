@@ -248,7 +248,7 @@ pub fn validate_create(call: &Call, new: &Value) -> Result<(), Status> {
             &call.resource.group,
             &call.resource.storage,
             &call.resource.kind,
-            &at_rest(call, new),
+            &*at_rest(call, new)?,
         )),
     }
     refuse(call, new, &errors)
@@ -270,8 +270,8 @@ pub fn validate_update(call: &Call, old: &Value, new: &Value, part: Part) -> Res
             &call.resource.group,
             &call.resource.storage,
             &call.resource.kind,
-            &at_rest(call, old),
-            &at_rest(call, new),
+            &*at_rest(call, old)?,
+            &*at_rest(call, new)?,
         )),
         None => {}
     }
@@ -280,13 +280,13 @@ pub fn validate_update(call: &Call, old: &Value, new: &Value, part: Part) -> Res
 }
 
 /// An object of a built-in kind in the version in which it rests, whose rules hold for all of them.
-fn at_rest<'a>(call: &Call, object: &'a Value) -> Cow<'a, Value> {
+fn at_rest<'a>(call: &Call, object: &'a Value) -> Result<Cow<'a, Value>, Status> {
     if call.version().name == call.resource.storage {
-        return Cow::Borrowed(object);
+        return Ok(Cow::Borrowed(object));
     }
     let mut resting = object.clone();
-    convert::to_storage(&call.resource, &mut resting);
-    Cow::Owned(resting)
+    convert::to_rest(&call.resource, &mut resting)?;
+    Ok(Cow::Owned(resting))
 }
 
 /// Everything that is to be said of a custom resource; `errors` are what is wrong with its metadata.
