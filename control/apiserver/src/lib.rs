@@ -24,6 +24,7 @@ mod completion;
 mod compression;
 mod conversion;
 pub mod convert;
+mod course;
 pub mod definitions;
 pub mod delete;
 pub mod error;
