@@ -15,20 +15,21 @@ use http_body::{Body, Frame};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, StreamBody};
 use serde_json::{Value, json};
-use xebec_admission::{Notes, Operation};
+use xebec_admission::Operation;
 use xebec_machinery::discovery::{self, Root};
 use xebec_machinery::negotiation::{self, Endpoint, Media};
 use xebec_machinery::resource::{Resource, Scale};
 use xebec_machinery::status::{Status, deleted};
 
 use crate::api::Api;
-use crate::audit::{Audit, Event};
+use crate::audit::{Audit, Stage};
 use crate::authenticate::{Authenticated, Tokens};
 use crate::authorizer::Asked;
 use crate::call::Call;
 use crate::certificates;
 use crate::codec::{self, Decoded};
 use crate::compression;
+use crate::course::Course;
 use crate::delete::{DeleteOptions, Deleted};
 use crate::fairness::{self, Fairness, Seat};
 use crate::health;
@@ -64,27 +65,13 @@ struct Parts {
     address: String,
     openapi: OpenApi,
     fairness: Arc<Fairness>,
-    audit: OnceLock<Audit>,
+    audit: Arc<OnceLock<Audit>>,
 }
 
 /// An answer before it is HTTP.
 enum Answer {
     Object { code: u16, object: Value, warnings: Vec<String> },
     Raw(Response<ResponseBody>),
-}
-
-/// What becomes known of a request on its way.
-struct Course {
-    notes: Arc<Notes>,
-    event: Event,
-    /// Held until the answer is written down.
-    seat: Option<Seat>,
-}
-
-impl Course {
-    fn begin(head: &http::request::Parts) -> Self {
-        Self { notes: Arc::default(), event: Event::begin(head), seat: None }
-    }
 }
 
 impl Answer {
@@ -97,9 +84,8 @@ impl Service {
     /// The API, who may come in by token, who knows the pods' output, and the address that clients are told.
     pub fn new(api: Api, tokens: Tokens, pods: Arc<dyn Pods>, address: String) -> Self {
         let (openapi, fairness) = (OpenApi::default(), Fairness::new(fairness::Limits::default()));
-        Self {
-            parts: Arc::new(Parts { api, tokens, pods, address, openapi, fairness, audit: OnceLock::new() }),
-        }
+        let parts = Parts { api, tokens, pods, address, openapi, fairness, audit: Arc::default() };
+        Self { parts: Arc::new(parts) }
     }
 
     /// From now on, each request is told to this log.
@@ -125,7 +111,7 @@ impl Service {
             request.uri().query().is_some_and(|query| query.split('&').any(|pair| pair == "pretty=true"));
         let gzip = compression::accepted(request.headers());
         let (head, body) = request.into_parts();
-        let mut course = Course::begin(&head);
+        let mut course = Course::begin(&head, self.parts.audit.clone(), self.parts.api.clone());
         let answer = self.route(Request::from_parts(head, body), &mut course).await;
         let notes = &course.notes;
         let is_stream = course.event.object.is_some() && matches!(answer, Ok(Answer::Raw(_)));
@@ -154,9 +140,8 @@ impl Service {
         if course.event.user.as_ref().is_some_and(|user| user.name != ANONYMOUS) {
             response.extensions_mut().insert(Authenticated);
         }
-        if let Some(audit) = self.parts.audit.get() {
-            audit.tell(&course.event, is_stream, response.status().as_u16(), failure.as_ref()).await;
-        }
+        let stage = if is_stream { Stage::Started } else { Stage::Complete };
+        course.tell(stage, response.status().as_u16(), failure.as_ref()).await;
         response
     }
 

@@ -195,20 +195,8 @@ fn complete(call: &Call, new: &mut Value) {
 
 /// Keeps the books of who owns which field.
 pub fn track(call: &Call, old: Option<&Value>, new: &mut Value, part: Part) -> Result<(), Status> {
-    let (version, now) = (call.api_version(), call.timestamp());
-    let versions = versions(call);
-    let versions: Vec<&str> = versions.iter().map(String::as_str).collect();
-    let reset = reset(call, part);
-    let context = apply::Context {
-        api_version: &version,
-        kind: &call.resource.kind,
-        node: call.version().schema.node(),
-        versions: &versions,
-        reset: &reset,
-        subresource: part.subresource(),
-        manager: &call.manager,
-        now: &now,
-    };
+    let books = Books::of(call, part);
+    let context = books.context(call);
     *new = apply::update(UpdateRequest { context, live: old, new: std::mem::take(new) });
     Ok(())
 }
@@ -220,30 +208,45 @@ pub fn server_side_apply(
     applied: &Value,
     part: Part,
 ) -> Result<Value, Status> {
-    let (version, now) = (call.api_version(), call.timestamp());
-    let versions = versions(call);
-    let versions: Vec<&str> = versions.iter().map(String::as_str).collect();
-    let reset = reset(call, part);
-    let request = apply::ApplyRequest {
-        context: apply::Context {
-            api_version: &version,
-            kind: &call.resource.kind,
-            node: call.version().schema.node(),
-            versions: &versions,
-            reset: &reset,
-            subresource: part.subresource(),
-            manager: &call.manager,
-            now: &now,
-        },
-        live,
-        applied,
-        force: call.options().force,
-    };
+    let books = Books::of(call, part);
+    let force = call.options().force;
+    let request = apply::ApplyRequest { context: books.context(call), live, applied, force };
     Ok(apply::apply(&request).map_err(|error| error.status())?.object)
 }
 
-fn versions(call: &Call) -> Vec<String> {
-    call.resource.versions.iter().map(|version| call.resource.api_version(&version.name)).collect()
+/// What the books of ownership say of a write, beside what its call says.
+struct Books {
+    api_version: String,
+    versions: Vec<String>,
+    reset: FieldSet,
+    part: Part,
+    now: String,
+}
+
+impl Books {
+    fn of(call: &Call, part: Part) -> Self {
+        let resource = &call.resource;
+        Self {
+            api_version: call.api_version(),
+            versions: resource.versions.iter().map(|version| resource.api_version(&version.name)).collect(),
+            reset: reset(call, part),
+            part,
+            now: call.timestamp(),
+        }
+    }
+
+    fn context<'a>(&'a self, call: &'a Call) -> apply::Context<'a> {
+        apply::Context {
+            api_version: &self.api_version,
+            kind: &call.resource.kind,
+            node: call.version().schema.node(),
+            versions: &self.versions,
+            reset: &self.reset,
+            subresource: self.part.subresource(),
+            manager: &call.manager,
+            now: &self.now,
+        }
+    }
 }
 
 fn reset(call: &Call, part: Part) -> FieldSet {
@@ -268,7 +271,7 @@ pub fn validate_create(call: &Call, new: &Value) -> Result<(), Status> {
             &call.resource.group,
             &call.resource.storage,
             &call.resource.kind,
-            &at_rest(call, new),
+            &*at_rest(call, new)?,
         )),
     }
     if certificates::concerns(call) {
@@ -296,8 +299,8 @@ pub fn validate_update(call: &Call, old: &Value, new: &Value, part: Part) -> Res
             &call.resource.group,
             &call.resource.storage,
             &call.resource.kind,
-            &at_rest(call, old),
-            &at_rest(call, new),
+            &*at_rest(call, old)?,
+            &*at_rest(call, new)?,
         )),
         None => {}
     }
@@ -306,13 +309,13 @@ pub fn validate_update(call: &Call, old: &Value, new: &Value, part: Part) -> Res
 }
 
 /// An object of a built-in kind in the version in which it rests, whose rules hold for all of them.
-fn at_rest<'a>(call: &Call, object: &'a Value) -> Cow<'a, Value> {
+fn at_rest<'a>(call: &Call, object: &'a Value) -> Result<Cow<'a, Value>, Status> {
     if call.version().name == call.resource.storage {
-        return Cow::Borrowed(object);
+        return Ok(Cow::Borrowed(object));
     }
     let mut resting = object.clone();
-    convert::to_storage(&call.resource, &mut resting);
-    Cow::Owned(resting)
+    convert::to_rest(&call.resource, &mut resting)?;
+    Ok(Cow::Owned(resting))
 }
 
 /// Everything that is to be said of a custom resource; `errors` are what is wrong with its metadata.

@@ -36,7 +36,7 @@ pub struct Context<'a> {
     /// The shape of objects of the kind.
     pub node: &'a Node,
     /// The groups and versions that are served, as `apiVersion`s; what is owned in others is forgotten.
-    pub versions: &'a [&'a str],
+    pub versions: &'a [String],
     /// Fields that this endpoint resets, such as `status` of the object itself: nobody comes to own them through it.
     pub reset: &'a FieldSet,
     /// The subresource that is written through.

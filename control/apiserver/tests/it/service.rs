@@ -3,8 +3,8 @@
 use std::io::Read as _;
 
 use bytes::Bytes;
-use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
+use futures::{FutureExt as _, StreamExt as _};
 use http::{Method, Request, Response};
 use http_body_util::{BodyExt as _, Full};
 use serde_json::{Value, json};
@@ -124,6 +124,32 @@ async fn each_request_has_a_line_in_the_audit_log() {
 }
 
 #[tokio::test]
+async fn a_request_whose_client_leaves_has_a_line_all_the_same() {
+    let server = Server::start().await;
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("audit.log");
+    server.service.set_audit(Audit::open(&path, Rotation::default()).unwrap()).unwrap();
+    // A write is on its way to the disk when its client leaves.
+    let body = json!({"metadata": {"name": "a"}}).to_string();
+    let request =
+        Request::post(MAPS).header("content-type", "application/json").body(Full::new(Bytes::from(body)));
+    assert!(server.call(request.unwrap()).now_or_never().is_none(), "it takes a while");
+    let line = async {
+        loop {
+            let text = std::fs::read_to_string(&path).unwrap();
+            match text.lines().next() {
+                Some(line) => return serde_json::from_str::<Value>(line).unwrap(),
+                None => tokio::time::sleep(std::time::Duration::from_millis(10)).await,
+            }
+        }
+    };
+    let line = tokio::time::timeout(std::time::Duration::from_secs(5), line).await.expect("a line");
+    assert_eq!((&line["verb"], &line["stage"]), (&json!("create"), &json!("ResponseComplete")));
+    assert_eq!(line["responseStatus"]["code"], 499);
+    assert_eq!(line["annotations"]["authorization.k8s.io/decision"], "allow");
+}
+
+#[tokio::test]
 async fn health_is_that_of_the_store_and_of_a_server_that_goes_on() {
     let server = Server::start().await;
     for path in ["/livez", "/readyz", "/healthz", "/readyz/ping", "/readyz/shutdown", "/livez/etcd"] {
@@ -213,6 +239,21 @@ async fn an_autoscaler_is_served_in_both_of_its_versions() {
     let (code, answer) =
         server.send(Method::PATCH, &format!("{first}/a"), "application/merge-patch+json", &wrong).await;
     assert_eq!(code, 422, "{answer}");
+    // What only the second version knows is of its types, or refused.
+    for (annotation, text) in [
+        ("metrics", "not json"),
+        ("metrics", r#"{"type": 5}"#),
+        ("metrics", r#"[{"type": "Resource", "resource": {"name": 5}}]"#),
+        ("behavior", "5"),
+        ("behavior", r#"{"scaleDown": {"policies": "none"}}"#),
+        ("conditions", "[1]"),
+    ] {
+        let name = format!("autoscaling.alpha.kubernetes.io/{annotation}");
+        let patch = json!({"metadata": {"annotations": {(name): text}}});
+        let path = format!("{first}/a");
+        let (code, answer) = server.send(Method::PATCH, &path, "application/merge-patch+json", &patch).await;
+        assert_eq!(code, 400, "{annotation} {text}: {answer}");
+    }
     let (_, group) = server.get("/apis/autoscaling").await;
     assert_eq!(group["preferredVersion"]["version"], "v2", "{group}");
     assert_eq!(group["versions"].as_array().unwrap().len(), 2);

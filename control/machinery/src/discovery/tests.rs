@@ -7,23 +7,10 @@ fn version(name: &str) -> Version {
 }
 
 fn resource(group: &str, kind: &str, versions: Vec<Version>) -> Resource {
-    let singular = kind.to_lowercase();
-    Resource {
-        group: group.into(),
-        kind: kind.into(),
-        list_kind: format!("{kind}List").into(),
-        plural: format!("{singular}s").into(),
-        singular: singular.into(),
-        short_names: Vec::new(),
-        categories: Vec::new(),
-        scope: Scope::Namespaced,
-        verbs: ["create", "list", "get"].map(Into::into).to_vec(),
-        storage: versions.first().map(|version| version.name.clone()).unwrap_or_default(),
-        versions,
-        custom: false,
-        conversion: crate::crd::Conversion::None,
-        unconditional: true,
-    }
+    let plural = format!("{}s", kind.to_lowercase());
+    let verbs = ["create", "list", "get"].map(Into::into).to_vec();
+    let first = versions[0].clone();
+    Resource { verbs, versions, ..Resource::new(group, kind, &plural, Scope::Namespaced, first) }
 }
 
 fn served() -> Vec<Arc<Resource>> {
