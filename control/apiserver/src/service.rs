@@ -273,11 +273,11 @@ impl Service {
         let accept = accept_of(&head.headers);
         let include = parameter(head.uri.query().unwrap_or_default(), "includeObject");
         let api = self.api();
-        if let Some(name) = call.request.subresource.clone() {
+        if call.request.subresource.is_some() {
             let bytes = codec::read(&head.headers, body).await?;
             course.seat = Some(self.seat(&call).await?);
             let view = |scale: bool| View::subresource(&call, &accept, &include, scale);
-            return self.subresource(&call, &name, &head.headers, &bytes, head.uri.query(), view).await;
+            return self.subresource(&call, &head.headers, &bytes, head.uri.query(), view).await;
         }
         let verb = call.request.verb;
         if !call.resource.verbs.iter().any(|own| **own == *verb.as_str()) {
@@ -363,12 +363,12 @@ impl Service {
     async fn subresource(
         &self,
         call: &Call,
-        name: &str,
         headers: &HeaderMap,
         bytes: &[u8],
         query: Option<&str>,
         view: impl Fn(bool) -> Result<View, Status> + Send,
     ) -> Result<Answer, Status> {
+        let name = call.request.subresource.as_deref().unwrap_or_default();
         let api = self.api();
         let verb = call.request.verb;
         let body = |kind: &str| codec::decode(codec::media_type(headers), bytes, kind);

@@ -21,6 +21,7 @@ pub mod garbage;
 mod informer;
 pub mod job;
 pub mod namespace;
+pub mod node;
 mod owner;
 mod pod;
 pub mod quota;

@@ -17,7 +17,7 @@ use crate::informer::Informer;
 use crate::rights::Right;
 use crate::{
     autoscaler, certificates, cron_job, daemon_set, deployment, disruption, endpoints, garbage, job,
-    namespace, quota, replica_set, stateful_set,
+    namespace, node, quota, replica_set, stateful_set,
 };
 
 macro_rules! controller {
@@ -47,6 +47,7 @@ impl Controller {
         controller!("garbage", garbage),
         controller!("job", job),
         controller!("namespace", namespace),
+        controller!("node", node),
         controller!("quota", quota),
         controller!("replicaset", replica_set),
         controller!("statefulset", stateful_set),

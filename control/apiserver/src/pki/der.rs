@@ -29,7 +29,7 @@ pub(super) fn split(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
             let (length, rest) = rest.split_at_checked(usize::from(first & 0x7f))?;
             let length = length
                 .iter()
-                .try_fold(0_usize, |sum, byte| Some(sum.checked_mul(256)?.checked_add(usize::from(*byte))?));
+                .try_fold(0_usize, |sum, byte| sum.checked_mul(256)?.checked_add(usize::from(*byte)));
             (length?, rest)
         }
     };

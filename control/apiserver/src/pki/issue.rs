@@ -135,7 +135,7 @@ fn time(moment: SystemTime) -> Vec<u8> {
     let moment = Timestamp::try_from(moment).unwrap_or(Timestamp::MAX);
     let text = moment.strftime("%Y%m%d%H%M%SZ").to_string();
     match text.as_str() < "2050" {
-        true => tag(0x17, text[2..].as_bytes()),
+        true => tag(0x17, text.as_bytes().get(2..).unwrap_or_default()),
         false => tag(0x18, text.as_bytes()),
     }
 }
