@@ -15,6 +15,7 @@ use xebec_apiserver::audit::{Audit, Rotation};
 use xebec_apiserver::authenticate::Tokens;
 use xebec_apiserver::catalog::Catalog;
 use xebec_apiserver::cluster_ip::{ClusterIps, Range};
+use xebec_apiserver::fairness::Exempt;
 use xebec_apiserver::jwt::Signer;
 use xebec_apiserver::pki::{Authority, write_kubeconfig};
 use xebec_apiserver::pods::Pods;
@@ -87,6 +88,7 @@ pub(crate) async fn start(
     let client = kube::Client::new(
         tower::util::MapRequest::new(embedded, |mut request: http::Request<kube::client::Body>| {
             request.extensions_mut().insert(User::new("system:xebec", [ADMINISTRATORS, AUTHENTICATED]));
+            request.extensions_mut().insert(Exempt);
             request
         }),
         "default",

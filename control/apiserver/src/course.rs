@@ -8,7 +8,7 @@ use xebec_machinery::status::{Reason, Status};
 
 use crate::api::Api;
 use crate::audit::{Audit, Event, Stage};
-use crate::fairness::Seat;
+use crate::fairness::{Exempt, Seat};
 
 /// The code of a request whose client did not wait for its answer. HTTP has none, since nobody gets it.
 const LEFT: u16 = 499;
@@ -19,6 +19,8 @@ pub(crate) struct Course {
     pub(crate) event: Event,
     /// Held until the answer is written down.
     pub(crate) seat: Option<Seat>,
+    /// Whether it goes without a seat.
+    pub(crate) is_exempt: bool,
     log: Arc<OnceLock<Audit>>,
     api: Api,
     is_told: bool,
@@ -26,7 +28,9 @@ pub(crate) struct Course {
 
 impl Course {
     pub(crate) fn begin(head: &http::request::Parts, log: Arc<OnceLock<Audit>>, api: Api) -> Self {
-        Self { notes: Arc::default(), event: Event::begin(head), seat: None, log, api, is_told: false }
+        let is_exempt = head.extensions.get::<Exempt>().is_some();
+        let (notes, event) = (Arc::default(), Event::begin(head));
+        Self { notes, event, seat: None, is_exempt, log, api, is_told: false }
     }
 
     /// Tells the audit log how it ended, if there is one.

@@ -3,7 +3,8 @@
 //! What runs at a time is limited by seats; a request that looks through a collection takes several. Each user's requests
 //! wait in a queue of their own, and the next seat goes to the user who has the fewest, so one who floods waits behind
 //! its own requests and the others hardly notice. A queue is bounded in length and in time: who comes on top is told to
-//! come back later. Watches and other streams give their seat back once they have begun; health checks need none.
+//! come back later. Watches and other streams give their seat back once they have begun; health checks need none, nor do
+//! requests that are [`Exempt`].
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,6 +14,11 @@ use tokio::sync::oneshot;
 use xebec_machinery::status::Status;
 
 use crate::request::{ResourceRequest, Verb};
+
+/// Marks requests that need no seat, as an extension of theirs: those of the platform itself, which must go on when users
+/// have taken all of them. No client can set it.
+#[derive(Debug, Clone, Copy)]
+pub struct Exempt;
 
 /// How much runs and waits.
 #[derive(Debug, Clone)]

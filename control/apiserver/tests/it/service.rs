@@ -9,6 +9,7 @@ use http::{Method, Request, Response};
 use http_body_util::{BodyExt as _, Full};
 use serde_json::{Value, json};
 use xebec_apiserver::audit::{Audit, Rotation};
+use xebec_apiserver::fairness::Exempt;
 use xebec_apiserver::service::ResponseBody;
 use xebec_apiserver::user::{ADMINISTRATORS, AUTHENTICATED, User};
 
@@ -56,6 +57,28 @@ async fn one_who_floods_is_told_to_come_back_and_another_is_served() {
     let count = |code: u16| codes.iter().filter(|own| **own == code).count();
     assert!(count(429) > 500 && count(201) >= 600, "{} made, {} refused", count(201), count(429));
     assert_eq!(count(201) + count(429), 1_500);
+}
+
+#[tokio::test]
+async fn the_platform_itself_goes_on_when_all_seats_are_taken() {
+    let server = Server::start().await;
+    let create = |number: usize, exempt: bool| {
+        let body = json!({"metadata": {"name": format!("map-{number}")}}).to_string();
+        let request = Request::post(MAPS).header("content-type", "application/json");
+        let mut request = request.body(Full::new(Bytes::from(body))).unwrap();
+        if exempt {
+            request.extensions_mut().insert(Exempt);
+        }
+        server.call(request)
+    };
+    // They have their seats, and nobody lets them go on.
+    let mut held: Vec<_> = (0..200).map(|number| Box::pin(create(number, false))).collect();
+    let waiting = held.iter_mut().filter_map(|one| one.now_or_never().is_none().then_some(())).count();
+    assert!(waiting > 128, "{waiting} of them wait");
+    let soon = std::time::Duration::from_millis(300);
+    assert!(tokio::time::timeout(soon, create(200, false)).await.is_err(), "a user waits behind them");
+    let own = tokio::time::timeout(std::time::Duration::from_secs(5), create(201, true)).await;
+    assert_eq!(own.expect("no seat is needed").status(), 201);
 }
 
 #[tokio::test]
