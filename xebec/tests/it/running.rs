@@ -62,13 +62,14 @@ impl Running {
 
     /// How often its threads have been woken so far.
     pub(crate) fn wakeups(&self) -> u64 {
-        let threads = std::fs::read_dir(format!("/proc/{}/task", self.child.id())).unwrap();
-        let woken = |text: String| {
-            let line = text.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:")).unwrap();
-            line.trim().parse::<u64>().unwrap()
+        let threads =
+            fs::read_dir(format!("/proc/{}/task", self.child.id())).expect("its threads are listed");
+        let woken = |status: String| {
+            let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+            line.and_then(|count| count.trim().parse::<u64>().ok()).expect("a thread counts its switches")
         };
         threads
-            .filter_map(|thread| std::fs::read_to_string(thread.ok()?.path().join("status")).ok())
+            .filter_map(|thread| fs::read_to_string(thread.ok()?.path().join("status")).ok())
             .map(woken)
             .sum()
     }
