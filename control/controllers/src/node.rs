@@ -19,14 +19,10 @@ use crate::time::time;
 
 const NO_SCHEDULE: &str = "NoSchedule";
 const UNSCHEDULABLE: &str = "node.kubernetes.io/unschedulable";
-/// The type and status of a condition, and the taint that stands for it.
-const TAINTS: [(&str, &str, &str); 6] = [
+/// The type and status of a condition, and the taint that stands for it. Of what a node is short, its own agent judges.
+const TAINTS: [(&str, &str, &str); 2] = [
     ("Ready", "False", "node.kubernetes.io/not-ready"),
     ("Ready", "Unknown", "node.kubernetes.io/unreachable"),
-    ("MemoryPressure", "True", "node.kubernetes.io/memory-pressure"),
-    ("DiskPressure", "True", "node.kubernetes.io/disk-pressure"),
-    ("NetworkUnavailable", "True", "node.kubernetes.io/network-unavailable"),
-    ("PIDPressure", "True", "node.kubernetes.io/pid-pressure"),
 ];
 
 /// What it may do.
@@ -108,13 +104,12 @@ mod tests {
     }
 
     #[test]
-    fn conditions_are_taints_too() {
+    fn a_node_that_is_not_ready_is_tainted_and_one_that_is_short_of_something_is_not() {
         let conditions = json!([
             {"type": "Ready", "status": "Unknown"}, {"type": "DiskPressure", "status": "True"},
             {"type": "MemoryPressure", "status": "False"},
         ]);
-        let wanted =
-            ["unreachable", "disk-pressure"].map(|key| format!("node.kubernetes.io/{key}:NoSchedule"));
+        let wanted = ["node.kubernetes.io/unreachable:NoSchedule".to_owned()];
         assert_eq!(keys(&node(json!({}), conditions)), Some(wanted.to_vec()));
         assert_eq!(keys(&node(json!({}), json!([{"type": "Ready", "status": "True"}]))), None);
     }
