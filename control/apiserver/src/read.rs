@@ -5,8 +5,8 @@ use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, URL_
 use base64::{DecodeError, Engine, alphabet};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use xebec_machinery::decoding;
 use xebec_machinery::status::Status;
+use xebec_machinery::{decoding, go_text};
 use xebec_store::{ListRequest, Revision};
 
 use crate::api::Api;
@@ -77,15 +77,8 @@ impl Token {
 
     /// What Go's decoder says of a value that is no token.
     fn misread(value: &Value) -> Option<String> {
-        let word = |value: &Value| match value {
-            Value::Null | Value::Object(_) => "object",
-            Value::Bool(_) => "bool",
-            Value::Number(_) => "number",
-            Value::String(_) => "string",
-            Value::Array(_) => "array",
-        };
         let Value::Object(fields) = value else {
-            let word = word(value);
+            let word = go_text::kind(value);
             return Some(format!(
                 "json: cannot unmarshal {word} into Go value of type storage.continueToken"
             ));
@@ -97,7 +90,7 @@ impl Token {
                 _ => (value.is_string(), "string"),
             };
             (!fits).then(|| {
-                let word = word(value);
+                let word = go_text::kind(value);
                 format!(
                     "json: cannot unmarshal {word} into Go struct field continueToken.{name} of type {wanted}"
                 )

@@ -54,6 +54,17 @@ pub fn type_name(value: &Value) -> &'static str {
     }
 }
 
+/// What Go's decoder of JSON calls a value that it did not expect.
+pub fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null | Value::Object(_) => "object",
+        Value::Bool(_) => "bool",
+        Value::Number(_) => "number",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+    }
+}
+
 /// An owner as Go's JSON has it: its fields in the order in which the struct declares them.
 pub(crate) fn owners(list: &[Value]) -> String {
     const FIELDS: [&str; 6] = ["apiVersion", "kind", "name", "uid", "controller", "blockOwnerDeletion"];

@@ -1,5 +1,8 @@
 //! Certificates for those who ask for one (RFC 2986) of the authority: their subject, their key and their other names as
 //! they asked, everything else as the authority says (RFC 5280).
+//!
+//! rcgen, which makes the server's own certificates, keeps one value of each attribute of a subject. A client's groups are
+//! several organizations of one subject, so the subject goes from the request into the certificate byte by byte here.
 
 use std::time::{Duration, SystemTime};
 

@@ -5,6 +5,7 @@ use serde::Deserialize as _;
 use serde_json::Value;
 
 use super::{COPIED_MAX, DEPTH_MAX, Error, OPERATIONS_MAX, is_deeper};
+use crate::go_text;
 
 /// Applies a JSON patch to a copy of `target`.
 ///
@@ -42,24 +43,17 @@ fn unreadable(patch: &[u8], error: &serde_json::Error) -> Error {
     let Ok(Value::Array(list)) = serde_json::from_slice(patch) else {
         return Error::Malformed(error.to_string());
     };
-    let word = |value: &Value| match value {
-        Value::Null | Value::Object(_) => "object",
-        Value::Bool(_) => "bool",
-        Value::Number(_) => "number",
-        Value::String(_) => "string",
-        Value::Array(_) => "array",
-    };
     let mut first = None;
     for (index, item) in list.iter().enumerate() {
         if !item.is_object() && !item.is_null() {
-            let word = word(item);
+            let word = go_text::kind(item);
             return Error::Malformed(format!(
                 "json: cannot unmarshal {word} into Go value of type handlers.jsonPatchOp"
             ));
         }
         for name in ["op", "path", "from"] {
             if let Some(value) = item.get(name).filter(|value| !value.is_string() && !value.is_null()) {
-                let word = word(value);
+                let word = go_text::kind(value);
                 return Error::Malformed(format!(
                     "json: cannot unmarshal {word} into Go struct field jsonPatchOp.{name} of type string"
                 ));
