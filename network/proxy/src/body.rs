@@ -24,14 +24,14 @@ use crate::watchdog::Watchdog;
 #[derive(Debug)]
 pub(crate) enum Body {
     Empty,
-    /// Made by the engine.
+    /// Made by the engine, or here as a whole.
     Full(Bytes),
     /// Of an HTTP/2 client.
-    Http2Request(Http2Request),
+    Http2Request(Box<Http2Request>),
     /// Of an HTTP/2 endpoint.
     Http2Response(Box<Http2Response>),
     /// Of an HTTP/1.1 client.
-    Http1Request(RequestBody),
+    Http1Request(Box<RequestBody>),
     /// Of an HTTP/1.1 endpoint.
     Http1Response(Box<ResponseBody>),
     /// Cut at a route's time limit.

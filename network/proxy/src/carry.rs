@@ -103,9 +103,7 @@ impl Carrying<'_> {
         };
         match connection.exchange(self.request, body, self.asking, pool).await {
             Ok(Exchanged::Response(response)) => Ok(Answer::Response(response)),
-            Ok(Exchanged::Upgraded(response, connection)) => {
-                Ok(Answer::Upgrade(response, Box::new(connection)))
-            }
+            Ok(Exchanged::Upgraded(response, connection)) => Ok(Answer::Upgrade(response, connection)),
             Err(Fault { cause: Cause::Closed, body: Some(body) }) if reused && self.is_idempotent() => {
                 Err(Failed::Raced(body))
             }

@@ -131,8 +131,9 @@ pub(crate) fn redirect(
 
 /// A host's name and port.
 pub(crate) fn split_port(host: &str) -> (&str, Option<u16>) {
-    match host.rsplit_once(':') {
-        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => (name, port.parse().ok()),
+    let Some(colon) = memchr::memrchr(b':', host.as_bytes()) else { return (host, None) };
+    match (&host[..colon], &host[colon + 1..]) {
+        (name, port) if port.bytes().all(|byte| byte.is_ascii_digit()) => (name, port.parse().ok()),
         _ => (host, None),
     }
 }

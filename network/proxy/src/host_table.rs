@@ -2,8 +2,8 @@
 //! with the labels of the name, not with the number of patterns.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
 
+use crate::HashMap;
 use crate::config::HostMatch;
 
 /// Values by host pattern.
@@ -16,7 +16,7 @@ pub(crate) struct HostTable<T> {
 
 impl<T> Default for HostTable<T> {
     fn default() -> Self {
-        Self { exact: HashMap::new(), suffix: HashMap::new(), any: None }
+        Self { exact: HashMap::default(), suffix: HashMap::default(), any: None }
     }
 }
 

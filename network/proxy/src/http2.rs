@@ -146,7 +146,7 @@ fn checked(request: Request<Incoming>, limits: &Limits) -> Result<(Parts, Body),
         }
         Body::Empty
     } else {
-        Body::Http2Request(Http2Request { body, allowed })
+        Body::Http2Request(Box::new(Http2Request { body, allowed }))
     };
     Ok((parts, body))
 }

@@ -48,3 +48,7 @@ pub mod traffic;
 mod tunnel;
 mod udp;
 mod watchdog;
+
+/// A map that is looked at for each request. Its keys are of the configuration, so that no client can choose them to
+/// collide, and the hash may be a fast one.
+type HashMap<K, V> = std::collections::HashMap<K, V, foldhash::fast::RandomState>;

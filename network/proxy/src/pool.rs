@@ -1,6 +1,5 @@
 //! Connections to endpoints between their requests.
 
-use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,6 +13,7 @@ use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tokio_rustls::TlsConnector;
 
+use crate::HashMap;
 use crate::body::Body;
 use crate::config::BackendTls;
 use crate::http1::client::Connection;
@@ -27,10 +27,13 @@ const STREAMS: usize = 100;
 /// Which of a backend's TLS configurations a connection takes.
 pub(crate) type Speaking = fn(&BackendTls) -> &Arc<ClientConfig>;
 
+#[expect(clippy::vec_box, reason = "a connection goes from hand to hand many times; its box alone is moved")]
+type Idle = HashMap<Destination, Vec<Box<Connection>>>;
+
 /// The idle HTTP/1.1 connections and the shared HTTP/2 connections of all endpoints.
 #[derive(Debug)]
 pub(crate) struct Pool {
-    idle: Mutex<HashMap<Destination, Vec<Connection>>>,
+    idle: Mutex<Idle>,
     shared: Mutex<HashMap<Destination, Vec<Shared>>>,
     per_endpoint: usize,
     endpoint_idle: Duration,
@@ -91,7 +94,7 @@ impl Pool {
         }
     }
 
-    fn idle(&self) -> MutexGuard<'_, HashMap<Destination, Vec<Connection>>> {
+    fn idle(&self) -> MutexGuard<'_, Idle> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -100,7 +103,7 @@ impl Pool {
     }
 
     /// An idle connection that is still good, the last used first: it is the likeliest to live.
-    pub(crate) fn take(&self, endpoint: &Destination) -> Option<Connection> {
+    pub(crate) fn take(&self, endpoint: &Destination) -> Option<Box<Connection>> {
         loop {
             let connection = self.idle().get_mut(endpoint)?.pop()?;
             if connection.idle_since.elapsed() < self.endpoint_idle && connection.is_quiet() {
@@ -110,7 +113,7 @@ impl Pool {
     }
 
     /// Keeps a connection for the next request.
-    pub(crate) fn put(&self, mut connection: Connection) {
+    pub(crate) fn put(&self, mut connection: Box<Connection>) {
         let now = Instant::now();
         if now - connection.created >= self.endpoint_age {
             return;
@@ -124,9 +127,9 @@ impl Pool {
     }
 
     /// A new connection to the endpoint.
-    pub(crate) async fn connect(&self, endpoint: &Destination) -> io::Result<Connection> {
+    pub(crate) async fn connect(&self, endpoint: &Destination) -> io::Result<Box<Connection>> {
         let stream = self.reach(endpoint, BackendTls::http1).await?;
-        Ok(Connection::new(endpoint.clone(), stream, self.exchange_idle))
+        Ok(Box::new(Connection::new(endpoint.clone(), stream, self.exchange_idle)))
     }
 
     /// A connection of its own to the endpoint.
@@ -185,7 +188,7 @@ impl Pool {
     pub(crate) fn sweep(&self) {
         let mut gone = Vec::new();
         self.idle().retain(|_, kept| {
-            let stale = |connection: &mut Connection| {
+            let stale = |connection: &mut Box<Connection>| {
                 connection.idle_since.elapsed() >= self.endpoint_idle || !connection.is_quiet()
             };
             gone.extend(kept.extract_if(.., stale));

@@ -4,11 +4,11 @@
 mod survey;
 
 use std::cmp::Reverse;
-use std::collections::HashMap;
 
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, Method};
 
+use crate::HashMap;
 use crate::config::{PathMatch, Route, ValueMatch, VirtualHost};
 use crate::host_table::HostTable;
 use crate::traffic::{Counters, Traffic};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 use http::header::CONNECTION;
 use http::request::Parts;
 use http::{Method, Response, StatusCode};
@@ -60,7 +60,7 @@ pub(crate) struct Asking<'a> {
 pub(crate) enum Exchanged {
     Response(Response<Body>),
     /// From here on the connection speaks another protocol.
-    Upgraded(Response<()>, Connection),
+    Upgraded(Response<()>, Box<Connection>),
 }
 
 /// Why there is no answer.
@@ -104,7 +104,7 @@ impl Connection {
 
     /// Sends a request and waits for the head of its response, while the request's body is still moving.
     pub(crate) async fn exchange(
-        mut self,
+        mut self: Box<Self>,
         request: &Parts,
         body: Body,
         asking: Asking<'_>,
@@ -152,11 +152,11 @@ impl Connection {
                     keep_alive,
                     pool: Arc::clone(pool),
                 };
-                if body.decoder.is_done() {
-                    body.release();
-                    return Ok(Exchanged::Response(head.response.map(|()| Body::Empty)));
-                }
-                Ok(Exchanged::Response(head.response.map(|()| Body::Http1Response(Box::new(body)))))
+                let body = match body.take_whole() {
+                    Some(whole) => whole,
+                    None => Body::Http1Response(Box::new(body)),
+                };
+                Ok(Exchanged::Response(head.response.map(|()| body)))
             }
         }
     }
@@ -255,28 +255,28 @@ impl Upload {
 }
 
 /// Writes a request's head and says how its body goes.
-fn put_request(out: &mut BytesMut, request: &Parts, body: &Body, ask: Ask) -> Encoder {
-    out.put_slice(request.method.as_str().as_bytes());
-    out.put_slice(b" ");
+fn put_request(out: &mut Vec<u8>, request: &Parts, body: &Body, ask: Ask) -> Encoder {
+    out.extend_from_slice(request.method.as_str().as_bytes());
+    out.extend_from_slice(b" ");
     let target = request.uri.path_and_query().map_or("/", |target| target.as_str());
-    out.put_slice(target.as_bytes());
-    out.put_slice(b" HTTP/1.1\r\n");
+    out.extend_from_slice(target.as_bytes());
+    out.extend_from_slice(b" HTTP/1.1\r\n");
     put_fields(out, &request.headers);
     if ask.upgrade {
-        out.put_slice(b"connection: upgrade\r\n");
+        out.extend_from_slice(b"connection: upgrade\r\n");
     }
     if ask.expects {
-        out.put_slice(b"expect: 100-continue\r\n");
+        out.extend_from_slice(b"expect: 100-continue\r\n");
     }
     let encoder = if body.is_empty() {
         Encoder::Nothing
     } else if let Ok(Some(length)) = head::content_length(&request.headers) {
         Encoder::Length(length)
     } else {
-        out.put_slice(b"transfer-encoding: chunked\r\n");
+        out.extend_from_slice(b"transfer-encoding: chunked\r\n");
         Encoder::Chunked
     };
-    out.put_slice(b"\r\n");
+    out.extend_from_slice(b"\r\n");
     debug_assert!(!request.headers.contains_key(CONNECTION), "hop-by-hop headers are stripped before");
     encoder
 }
@@ -285,7 +285,7 @@ fn put_request(out: &mut BytesMut, request: &Parts, body: &Body, ask: Ask) -> En
 /// the pool.
 #[derive(Debug)]
 pub(crate) struct ResponseBody {
-    connection: Option<Connection>,
+    connection: Option<Box<Connection>>,
     decoder: Decoder,
     upload: Option<Sending>,
     keep_alive: bool,
@@ -343,6 +343,22 @@ impl ResponseBody {
                 }
             }
         }
+    }
+
+    /// The body, if all of it came with its head, as most small ones do, and the request has left: the connection need
+    /// not wait then until the client has taken it.
+    fn take_whole(&mut self) -> Option<Body> {
+        if self.decoder.is_done() {
+            self.release();
+            return Some(Body::Empty);
+        }
+        let Connection { buffer, .. } = self.connection.as_deref_mut()?;
+        if self.upload.is_some() || self.decoder.left() != Some(buffer.len() as u64) {
+            return None;
+        }
+        let whole = buffer.split().freeze();
+        self.release();
+        Some(Body::Full(whole))
     }
 
     fn poll_upload(&mut self, cx: &mut Context<'_>) {

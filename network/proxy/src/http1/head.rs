@@ -15,6 +15,8 @@ use crate::limits::Limits;
 
 /// The most headers that fit the parser, whatever the limits say.
 const MOST_HEADERS: usize = 256;
+/// How many headers a request is given on its way: whom it comes from, and its trace.
+const PREPARED: usize = 4;
 /// The largest head of a response.
 const RESPONSE_HEAD: usize = 64 * 1024;
 
@@ -116,7 +118,7 @@ pub(crate) fn request(
     }
     let target = Uri::from_maybe_shared(head.slice(range_in(&head, target.as_bytes())))
         .map_err(|_| bad("the request's target is malformed"))?;
-    let headers = headers(&head, parsed.headers).ok_or_else(|| bad("a header is malformed"))?;
+    let headers = headers(&head, parsed.headers, PREPARED).ok_or_else(|| bad("a header is malformed"))?;
     let body = request_body(&headers, minor)?;
     if let (Decoder::Length(length), Some(limit)) = (&body, limits.body_bytes)
         && *length > limit
@@ -188,7 +190,7 @@ pub(crate) fn response(
         return Err("its head is malformed");
     };
     let status = StatusCode::from_u16(code).map_err(|_| "its status is none")?;
-    let headers = headers(&head, parsed.headers).ok_or("one of its headers is malformed")?;
+    let headers = headers(&head, parsed.headers, 0).ok_or("one of its headers is malformed")?;
     let body = response_body(&headers, status, method)?;
     let keep_alive = ConnectionOptions::of(&headers).persists(minor) && !matches!(body, Decoder::UntilClose);
     let mut response = Response::new(());
@@ -197,9 +199,9 @@ pub(crate) fn response(
     Ok(Some(ResponseHead { response, body, keep_alive }))
 }
 
-/// The headers, whose values share the head's bytes.
-fn headers(head: &Bytes, fields: &[httparse::Header<'_>]) -> Option<HeaderMap> {
-    let mut headers = HeaderMap::with_capacity(fields.len() + 4);
+/// The headers, whose values share the head's bytes, with room for more.
+fn headers(head: &Bytes, fields: &[httparse::Header<'_>], room: usize) -> Option<HeaderMap> {
+    let mut headers = HeaderMap::with_capacity(fields.len() + room);
     for field in fields {
         let name = HeaderName::from_bytes(field.name.as_bytes()).ok()?;
         let value = if field.value.is_empty() {
@@ -295,11 +297,26 @@ fn check_host(headers: &HeaderMap, target: &Uri) -> Result<(), Refusal> {
 
 /// RFC 9110 section 4.2.4: a host has no user before it, by which it could be taken for another.
 pub(crate) fn check_authority(host: &[u8]) -> Result<(), Refusal> {
+    // The parser copies what it takes.
+    if is_plain_authority(host) {
+        return Ok(());
+    }
     let host = Authority::try_from(host).map_err(|_| bad("the request's host is malformed"))?;
     if host.as_str().contains('@') {
         return Err(bad("a host has no user before it"));
     }
     Ok(())
+}
+
+/// Whether it is a name or an IPv4 address, with or without a port, as nearly all are.
+fn is_plain_authority(host: &[u8]) -> bool {
+    let in_name = |byte: &&u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
+    match host.split_at(host.iter().take_while(in_name).count()) {
+        ([], _) => false,
+        (_, []) => true,
+        (_, [b':', port @ ..]) => (1..=5).contains(&port.len()) && port.iter().all(u8::is_ascii_digit),
+        _ => false,
+    }
 }
 
 /// Whether `Upgrade` names WebSocket and nothing else. Other protocols are not switched to: inside h2c, requests would

@@ -1,9 +1,9 @@
 //! Interim answers of an endpoint on their way to its client (RFC 9110 section 15.2), such as 103 with what to fetch early.
 //! The exchange with the endpoint and the client's connection are one task, so that they need no more than a shared buffer.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use bytes::{BufMut, BytesMut};
 use http::Response;
 
 use super::outgoing::put_fields;
@@ -15,24 +15,33 @@ const WAITING: usize = 64 * 1024;
 
 /// The heads of interim answers that wait for the client.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Interim(Arc<Mutex<BytesMut>>);
+pub(crate) struct Interim(Arc<Waiting>);
+
+#[derive(Debug, Default)]
+struct Waiting {
+    /// Whether there are any, so that the many requests without one take no lock.
+    any: AtomicBool,
+    heads: Mutex<Vec<u8>>,
+}
 
 impl Interim {
     pub(crate) fn put(&self, mut head: Response<()>) {
-        let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut waiting = self.0.heads.lock().unwrap_or_else(PoisonError::into_inner);
         if waiting.len() < WAITING {
+            self.0.any.store(true, Ordering::Release);
             hop::strip(head.headers_mut());
             put_status(&mut waiting, head.status());
             put_fields(&mut waiting, head.headers());
-            waiting.put_slice(b"\r\n");
+            waiting.extend_from_slice(b"\r\n");
         }
     }
 
-    /// Moves what waits to the end of `out`, and leaves `out` with its room where nothing does.
-    pub(crate) fn move_to(&self, out: &mut BytesMut) {
-        let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if !waiting.is_empty() {
-            out.unsplit(std::mem::take(&mut waiting));
+    /// Moves what waits to the end of `out`.
+    pub(crate) fn move_to(&self, out: &mut Vec<u8>) {
+        if self.0.any.load(Ordering::Acquire) {
+            let mut waiting = self.0.heads.lock().unwrap_or_else(PoisonError::into_inner);
+            self.0.any.store(false, Ordering::Release);
+            out.append(&mut waiting);
         }
     }
 }

@@ -5,7 +5,7 @@ use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use bytes::{Buf, BufMut, Bytes, BytesMut};
+use bytes::{Buf, Bytes};
 use http::HeaderMap;
 use http_body::{Body as _, Frame};
 use tokio::io::AsyncWrite;
@@ -20,7 +20,7 @@ const GATHERED: usize = 16 * 1024;
 /// Bytes waiting for a connection, in the order of the fields.
 #[derive(Debug, Default)]
 pub(crate) struct Outgoing {
-    gathered: BytesMut,
+    gathered: Vec<u8>,
     piece: Bytes,
     tail: &'static [u8],
 }
@@ -35,15 +35,15 @@ impl Outgoing {
     }
 
     /// Where a head is written; nothing else may wait.
-    pub(crate) fn gather(&mut self) -> &mut BytesMut {
+    pub(crate) fn gather(&mut self) -> &mut Vec<u8> {
         debug_assert!(self.piece.is_empty() && self.tail.is_empty(), "a piece waits before the head");
         &mut self.gathered
     }
 
     fn push(&mut self, piece: Bytes, tail: &'static [u8]) {
         if piece.len() <= COPIED {
-            self.gathered.put_slice(&piece);
-            self.gathered.put_slice(tail);
+            self.gathered.extend_from_slice(&piece);
+            self.gathered.extend_from_slice(tail);
         } else {
             self.piece = piece;
             self.tail = tail;
@@ -74,7 +74,8 @@ impl Outgoing {
 
     fn advance(&mut self, written: usize) {
         let from_gathered = written.min(self.gathered.len());
-        self.gathered.advance(from_gathered);
+        // Nearly always all of it went.
+        self.gathered.drain(..from_gathered);
         let from_piece = (written - from_gathered).min(self.piece.len());
         self.piece.advance(from_piece);
         self.tail = &self.tail[written - from_gathered - from_piece..];
@@ -191,11 +192,11 @@ impl Sending {
         match self.encoder {
             Encoder::Length(left) if left > 0 => return Err(StreamError::Length),
             Encoder::Chunked => {
-                out.gathered.put_slice(b"0\r\n");
+                out.gathered.extend_from_slice(b"0\r\n");
                 if let Some(trailers) = trailers {
                     put_fields(&mut out.gathered, &trailers);
                 }
-                out.gathered.put_slice(b"\r\n");
+                out.gathered.extend_from_slice(b"\r\n");
             }
             _ => {}
         }
@@ -204,16 +205,16 @@ impl Sending {
 }
 
 /// Writes header fields, one a line.
-pub(crate) fn put_fields(out: &mut BytesMut, fields: &HeaderMap) {
+pub(crate) fn put_fields(out: &mut Vec<u8>, fields: &HeaderMap) {
     for (name, value) in fields {
-        out.put_slice(name.as_str().as_bytes());
-        out.put_slice(b": ");
-        out.put_slice(value.as_bytes());
-        out.put_slice(b"\r\n");
+        out.extend_from_slice(name.as_str().as_bytes());
+        out.extend_from_slice(b": ");
+        out.extend_from_slice(value.as_bytes());
+        out.extend_from_slice(b"\r\n");
     }
 }
 
-fn put_hex(out: &mut BytesMut, mut size: usize) {
+fn put_hex(out: &mut Vec<u8>, mut size: usize) {
     let mut digits = [0; 16];
     let mut start = digits.len();
     while size > 0 {
@@ -221,6 +222,6 @@ fn put_hex(out: &mut BytesMut, mut size: usize) {
         digits[start] = b"0123456789abcdef"[size & 15];
         size >>= 4;
     }
-    out.put_slice(&digits[start..]);
-    out.put_slice(b"\r\n");
+    out.extend_from_slice(&digits[start..]);
+    out.extend_from_slice(b"\r\n");
 }

@@ -6,11 +6,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 use http::{Method, Response, StatusCode, Version};
 use http_body::Frame;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::oneshot;
+use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use super::client::Ask;
 use super::framing::{Decoded, Decoder};
@@ -43,6 +44,10 @@ pub(crate) struct Reader {
 
 /// Where a body leaves the reader when it has ended, or is dropped.
 type Slot = Arc<Mutex<Option<Returned>>>;
+
+fn take_returned(slot: &Slot) -> Option<Returned> {
+    slot.lock().unwrap_or_else(PoisonError::into_inner).take()
+}
 
 /// A reader that is back from a body.
 #[derive(Debug)]
@@ -134,13 +139,6 @@ impl Drop for RequestBody {
     }
 }
 
-/// What comes next on a connection.
-enum Next {
-    Request(Box<RequestHead>),
-    Refused(Refusal),
-    Closed,
-}
-
 /// Whether the connection goes on.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum After {
@@ -155,12 +153,15 @@ pub(crate) struct Session {
     out: Outgoing,
     watchdog: Watchdog,
     interim: Interim,
+    /// Ready when the listener ends.
+    stopped: Pin<Box<WaitForCancellationFutureOwned>>,
 }
 
 impl Session {
     pub(crate) fn new(site: Arc<Site>, writer: WriteHalf) -> Self {
         let watchdog = Watchdog::new(site.limits.header_read_timeout);
-        Self { site, writer, out: Outgoing::default(), watchdog, interim: Interim::default() }
+        let stopped = Box::pin(site.stop.clone().cancelled_owned());
+        Self { site, writer, out: Outgoing::default(), watchdog, interim: Interim::default(), stopped }
     }
 
     /// Serves until either side ends it. Errors of the stream end it too: nobody is left to be told.
@@ -168,8 +169,9 @@ impl Session {
         let mut first = true;
         loop {
             let head = match self.next(&mut reader, first).await {
-                Next::Request(head) => *head,
-                Next::Refused(refusal) => {
+                Ok(Some(head)) => head,
+                Ok(None) => return,
+                Err(refusal) => {
                     self.site.forwarder.traffic().unrouted().add(refusal.status, Duration::ZERO);
                     let ask = Told { method: &Method::GET, version: Version::HTTP_11, after: After::Close };
                     if self.respond(refusal.into(), ask).await.is_ok() {
@@ -177,7 +179,6 @@ impl Session {
                     }
                     return;
                 }
-                Next::Closed => return,
             };
             first = false;
             match self.answer(head, reader).await {
@@ -187,41 +188,38 @@ impl Session {
         }
     }
 
-    async fn next(&mut self, reader: &mut Reader, first: bool) -> Next {
-        let Self { site, watchdog, .. } = self;
+    /// The next request's head; none if the connection ends before it.
+    async fn next(&mut self, reader: &mut Reader, first: bool) -> Result<Option<RequestHead>, Refusal> {
+        let Self { site, watchdog, stopped, .. } = self;
         let limits = &site.limits;
         let mut scan = HeadScan::default();
         // The time for the first head runs from the connection's begin.
-        let mut begun = first || !reader.buffer.is_empty();
+        let mut begun = first;
         watchdog.restart_with(if begun { limits.header_read_timeout } else { limits.client_idle });
-        let mut stopped = std::pin::pin!(site.stop.cancelled());
         poll_fn(|cx| {
             loop {
                 if !reader.buffer.is_empty() {
-                    match head::request(&mut reader.buffer, &mut scan, limits) {
-                        Ok(Some(head)) => return Poll::Ready(Next::Request(Box::new(head))),
-                        Ok(None) => {}
-                        Err(refusal) => return Poll::Ready(Next::Refused(refusal)),
+                    if let Some(head) = head::request(&mut reader.buffer, &mut scan, limits)? {
+                        return Poll::Ready(Ok(Some(head)));
+                    }
+                    if !begun {
+                        begun = true;
+                        watchdog.restart_with(limits.header_read_timeout);
                     }
                 }
                 match poll_read(&mut reader.half, &mut reader.buffer, cx) {
-                    Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Next::Closed),
-                    Poll::Ready(Ok(_)) => {
-                        if !begun {
-                            begun = true;
-                            watchdog.restart_with(limits.header_read_timeout);
-                        }
-                    }
+                    Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Ok(None)),
+                    Poll::Ready(Ok(_)) => {}
                     Poll::Pending => {
                         if reader.buffer.is_empty() && stopped.as_mut().poll(cx).is_ready() {
-                            return Poll::Ready(Next::Closed);
+                            return Poll::Ready(Ok(None));
                         }
                         ready!(watchdog.poll(cx));
                         return Poll::Ready(if reader.buffer.is_empty() {
-                            Next::Closed
+                            Ok(None)
                         } else {
                             let reason = "the request's head took too long to arrive";
-                            Next::Refused(Refusal::new(StatusCode::REQUEST_TIMEOUT, reason))
+                            Err(Refusal::new(StatusCode::REQUEST_TIMEOUT, reason))
                         });
                     }
                 }
@@ -235,8 +233,7 @@ impl Session {
         let RequestHead { request, body: decoder, keep_alive, expects, upgrade } = head;
         let (parts, ()) = request.into_parts();
         let (method, version) = (parts.method.clone(), parts.version);
-        let slot = Slot::default();
-        let mut kept = None;
+        let (mut slot, mut kept) = (None, None);
         let (mut proceed, mut proceeds) = (None, None);
         let body = if decoder.is_done() {
             kept = Some(Returned::Whole(reader));
@@ -247,10 +244,17 @@ impl Session {
                 (proceed, proceeds) = (Some(sender), Some(receiver));
             }
             let allowed = self.site.limits.body_bytes.unwrap_or(u64::MAX);
-            let slot = Arc::clone(&slot);
-            Body::Http1Request(RequestBody { reader: Some(reader), decoder, slot, proceed, allowed })
+            let slot = Arc::clone(slot.insert(Slot::default()));
+            Body::Http1Request(Box::new(RequestBody {
+                reader: Some(reader),
+                decoder,
+                slot,
+                proceed,
+                allowed,
+            }))
         };
-        let returned = || slot.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let slot = slot.as_ref();
+        let returned = || slot.and_then(take_returned);
         let site = Arc::clone(&self.site);
         // The table is let go before the response streams: an old one must not live as long as its last stream.
         let answer = {
@@ -259,7 +263,7 @@ impl Session {
             let ask = Ask { expects, upgrade };
             let asked = Asked { origin: &site.origin, parts, body, ask, interim };
             let answering = std::pin::pin!(site.forwarder.answer(&state, asked));
-            self.wait(answering, proceeds, &slot, &mut kept).await?
+            self.wait(answering, proceeds, slot, &mut kept).await?
         };
         match answer {
             Answer::Upgrade(response, upstream) => {
@@ -307,7 +311,7 @@ impl Session {
         &mut self,
         mut answering: Pin<&mut impl Future<Output = Answer>>,
         mut proceeds: Option<oneshot::Receiver<()>>,
-        slot: &Slot,
+        slot: Option<&Slot>,
         kept: &mut Option<Returned>,
     ) -> Option<Answer> {
         let Self { out, writer, interim, watchdog, .. } = self;
@@ -323,7 +327,7 @@ impl Session {
             {
                 proceeds = None;
                 if told.is_ok() {
-                    out.gather().put_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
+                    out.gather().extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
                 }
             }
             loop {
@@ -341,7 +345,7 @@ impl Session {
                 }
             }
             if kept.is_none() {
-                *kept = slot.lock().unwrap_or_else(PoisonError::into_inner).take();
+                *kept = slot.and_then(take_returned);
             }
             let Some(Returned::Whole(reader)) = kept else { return Poll::Pending };
             // What comes before the answer is the next request.
@@ -435,16 +439,16 @@ struct Told<'a> {
     after: After,
 }
 
-pub(super) fn put_status(out: &mut BytesMut, status: StatusCode) {
-    out.put_slice(b"HTTP/1.1 ");
-    out.put_slice(status.as_str().as_bytes());
-    out.put_slice(b" ");
-    out.put_slice(status.canonical_reason().unwrap_or_default().as_bytes());
-    out.put_slice(b"\r\n");
+pub(super) fn put_status(out: &mut Vec<u8>, status: StatusCode) {
+    out.extend_from_slice(b"HTTP/1.1 ");
+    out.extend_from_slice(status.as_str().as_bytes());
+    out.extend_from_slice(b" ");
+    out.extend_from_slice(status.canonical_reason().unwrap_or_default().as_bytes());
+    out.extend_from_slice(b"\r\n");
 }
 
 /// Writes a response's head; says how its body goes, and whether the connection goes on.
-fn put_response(out: &mut BytesMut, response: &Response<Body>, told: &Told<'_>) -> (Encoder, After) {
+fn put_response(out: &mut Vec<u8>, response: &Response<Body>, told: &Told<'_>) -> (Encoder, After) {
     put_status(out, response.status());
     put_fields(out, response.headers());
     let mut after = told.after;
@@ -455,38 +459,38 @@ fn put_response(out: &mut BytesMut, response: &Response<Body>, told: &Told<'_>) 
         Encoder::Nothing
     } else if response.body().is_empty() {
         if known.is_none() {
-            out.put_slice(b"content-length: 0\r\n");
+            out.extend_from_slice(b"content-length: 0\r\n");
         }
         Encoder::Nothing
     } else if let Some(length) = known {
         Encoder::Length(length)
     } else if told.version == Version::HTTP_11 {
-        out.put_slice(b"transfer-encoding: chunked\r\n");
+        out.extend_from_slice(b"transfer-encoding: chunked\r\n");
         Encoder::Chunked
     } else {
         after = After::Close;
         Encoder::UntilClose
     };
     if after == After::Close {
-        out.put_slice(b"connection: close\r\n");
+        out.extend_from_slice(b"connection: close\r\n");
     } else if told.version == Version::HTTP_10 {
-        out.put_slice(b"connection: keep-alive\r\n");
+        out.extend_from_slice(b"connection: keep-alive\r\n");
     }
-    out.put_slice(b"\r\n");
+    out.extend_from_slice(b"\r\n");
     (encoder, after)
 }
 
 /// Writes the head that ends HTTP on the connection; its `Upgrade` names what follows.
-fn put_upgrade(out: &mut BytesMut, response: &Response<()>) {
+fn put_upgrade(out: &mut Vec<u8>, response: &Response<()>) {
     put_status(out, response.status());
     let mut headers = response.headers().clone();
     let upgrade = headers.get(http::header::UPGRADE).cloned();
     crate::hop::strip(&mut headers);
     put_fields(out, &headers);
     if let Some(upgrade) = upgrade {
-        out.put_slice(b"upgrade: ");
-        out.put_slice(upgrade.as_bytes());
-        out.put_slice(b"\r\n");
+        out.extend_from_slice(b"upgrade: ");
+        out.extend_from_slice(upgrade.as_bytes());
+        out.extend_from_slice(b"\r\n");
     }
-    out.put_slice(b"connection: upgrade\r\n\r\n");
+    out.extend_from_slice(b"connection: upgrade\r\n\r\n");
 }
