@@ -118,7 +118,8 @@ pub(crate) fn request(
     }
     let target = Uri::from_maybe_shared(head.slice(range_in(&head, target.as_bytes())))
         .map_err(|_| bad("the request's target is malformed"))?;
-    let headers = headers(&head, parsed.headers, PREPARED).ok_or_else(|| bad("a header is malformed"))?;
+    let (headers, connection) =
+        headers(&head, parsed.headers, PREPARED).ok_or_else(|| bad("a header is malformed"))?;
     let body = request_body(&headers, minor)?;
     if let (Decoder::Length(length), Some(limit)) = (&body, limits.body_bytes)
         && *length > limit
@@ -129,7 +130,6 @@ pub(crate) fn request(
         ));
     }
     check_host(&headers, &target)?;
-    let connection = ConnectionOptions::of(&headers);
     let head = RequestHead {
         keep_alive: connection.persists(minor),
         expects: minor == 1
@@ -190,20 +190,29 @@ pub(crate) fn response(
         return Err("its head is malformed");
     };
     let status = StatusCode::from_u16(code).map_err(|_| "its status is none")?;
-    let headers = headers(&head, parsed.headers, 0).ok_or("one of its headers is malformed")?;
+    let (headers, connection) = headers(&head, parsed.headers, 0).ok_or("one of its headers is malformed")?;
     let body = response_body(&headers, status, method)?;
-    let keep_alive = ConnectionOptions::of(&headers).persists(minor) && !matches!(body, Decoder::UntilClose);
+    let keep_alive = connection.persists(minor) && !matches!(body, Decoder::UntilClose);
     let mut response = Response::new(());
     *response.status_mut() = status;
     *response.headers_mut() = headers;
     Ok(Some(ResponseHead { response, body, keep_alive }))
 }
 
-/// The headers, whose values share the head's bytes, with room for more.
-fn headers(head: &Bytes, fields: &[httparse::Header<'_>], room: usize) -> Option<HeaderMap> {
+/// The headers, whose values share the head's bytes, with room for more, and what `Connection` asks for. It is not among
+/// the headers itself unless it names some of them.
+fn headers(
+    head: &Bytes,
+    fields: &[httparse::Header<'_>],
+    room: usize,
+) -> Option<(HeaderMap, ConnectionOptions)> {
     let mut headers = HeaderMap::with_capacity(fields.len() + room);
+    let mut connection = ConnectionOptions::default();
     for field in fields {
         let name = HeaderName::from_bytes(field.name.as_bytes()).ok()?;
+        if name == CONNECTION && !connection.read(field.value) {
+            continue;
+        }
         let value = if field.value.is_empty() {
             HeaderValue::from_static("")
         } else {
@@ -211,7 +220,7 @@ fn headers(head: &Bytes, fields: &[httparse::Header<'_>], room: usize) -> Option
         };
         headers.try_append(name, value).ok()?;
     }
-    Some(headers)
+    Some((headers, connection))
 }
 
 /// Where a parsed piece lies in the head that it was parsed from.
@@ -328,6 +337,7 @@ pub(crate) fn names_websocket(headers: &HeaderMap) -> bool {
 }
 
 /// What `Connection` asks for.
+#[derive(Default)]
 struct ConnectionOptions {
     close: bool,
     keep_alive: bool,
@@ -335,16 +345,21 @@ struct ConnectionOptions {
 }
 
 impl ConnectionOptions {
-    fn of(headers: &HeaderMap) -> Self {
-        let mut options = Self { close: false, keep_alive: false, upgrade: false };
-        for value in headers.get_all(CONNECTION) {
-            for option in value.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
-                options.close |= option.eq_ignore_ascii_case(b"close");
-                options.keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
-                options.upgrade |= option.eq_ignore_ascii_case(b"upgrade");
+    /// Takes the options of one such header; whether it names headers too.
+    fn read(&mut self, value: &[u8]) -> bool {
+        let mut names = false;
+        for option in value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
+            let known = [
+                (&b"close"[..], &mut self.close),
+                (b"keep-alive", &mut self.keep_alive),
+                (b"upgrade", &mut self.upgrade),
+            ];
+            match known.into_iter().find(|(name, _)| option.eq_ignore_ascii_case(name)) {
+                Some((_, asked)) => *asked = true,
+                None => names = true,
             }
         }
-        options
+        names
     }
 
     /// RFC 9112 section 9.3.
