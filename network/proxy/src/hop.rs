@@ -1,6 +1,6 @@
 //! Headers that belong to one hop, and those that tell the next about this one.
 
-use http::header::{CONNECTION, CONTENT_LENGTH, COOKIE, HOST, TE};
+use http::header::{CONNECTION, CONTENT_LENGTH, COOKIE, Entry, HOST, TE};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -95,14 +95,17 @@ pub(crate) fn takes_trailers(headers: &HeaderMap) -> bool {
 
 /// Tells the endpoint whom the request comes from, by the customary headers.
 pub(crate) fn tell_origin(headers: &mut HeaderMap, origin: &Origin) {
-    let earlier = headers.get_all(FORWARDED_FOR).iter().map(HeaderValue::as_bytes).collect::<Vec<_>>();
-    let chain = if earlier.is_empty() {
-        origin.address.clone()
-    } else {
-        let joined = [earlier.join(&b", "[..]).as_slice(), b", ", origin.address.as_bytes()].concat();
-        HeaderValue::from_maybe_shared(bytes::Bytes::from(joined)).unwrap_or_else(|_| origin.address.clone())
-    };
-    headers.insert(FORWARDED_FOR, chain);
+    match headers.entry(FORWARDED_FOR) {
+        Entry::Vacant(place) => {
+            place.insert(origin.address.clone());
+        }
+        Entry::Occupied(mut earlier) => {
+            let chain = earlier.iter().chain([&origin.address]).map(HeaderValue::as_bytes);
+            let chain = bytes::Bytes::from(chain.collect::<Vec<_>>().join(&b", "[..]));
+            let chain = HeaderValue::from_maybe_shared(chain);
+            earlier.insert(chain.unwrap_or_else(|_| origin.address.clone()));
+        }
+    }
     headers.insert(FORWARDED_PROTO, HeaderValue::from_static(origin.scheme.as_str()));
     if let Some(host) = headers.get(HOST).cloned() {
         headers.insert(FORWARDED_HOST, host);

@@ -27,7 +27,7 @@ const STREAMS: usize = 100;
 /// Which of a backend's TLS configurations a connection takes.
 pub(crate) type Speaking = fn(&BackendTls) -> &Arc<ClientConfig>;
 
-#[expect(clippy::vec_box, reason = "a connection goes from hand to hand many times; its box alone is moved")]
+/// A connection goes from hand to hand many times; its box alone is moved.
 type Idle = HashMap<Destination, Vec<Box<Connection>>>;
 
 /// The idle HTTP/1.1 connections and the shared HTTP/2 connections of all endpoints.

@@ -4,6 +4,7 @@
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use http::header::Entry;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 pub(crate) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
@@ -26,15 +27,15 @@ impl Default for Traces {
 impl Traces {
     /// Sees to it that the request has a trace, and gives the trace's identifier.
     pub(crate) fn follow(&self, headers: &mut HeaderMap) -> Option<TraceId> {
-        let mut parents = headers.get_all(TRACEPARENT).iter();
-        let (parent, more) = (parents.next(), parents.next());
-        if let (Some(parent), None) = (parent, more)
-            && let Some(id) = read(parent.as_bytes())
-        {
-            return Some(id);
+        let place = headers.entry(TRACEPARENT);
+        if let Entry::Occupied(parents) = &place {
+            let mut parents = parents.iter();
+            if let (Some(parent), None) = (parents.next(), parents.next())
+                && let Some(id) = read(parent.as_bytes())
+            {
+                return Some(id);
+            }
         }
-        // Section 3.2.2.5 and 3.3: the state is of no use without the parent that it belongs to.
-        headers.remove(TRACESTATE);
         let step = self.made.fetch_add(1, Ordering::Relaxed).wrapping_mul(GAMMA);
         let [high, low] = self.secrets.map(|secret| mix(secret.wrapping_add(step)));
         // Sampled, as those who record by themselves would have it.
@@ -43,7 +44,17 @@ impl Traces {
         for (digits, number) in [(3..19, high), (19..35, low.max(1)), (36..52, mix(high ^ low).max(1))] {
             put_hex(&mut text[digits], number);
         }
-        headers.insert(TRACEPARENT, HeaderValue::from_bytes(&text).ok()?);
+        let parent = HeaderValue::from_bytes(&text).ok()?;
+        match place {
+            Entry::Vacant(place) => {
+                place.insert(parent);
+            }
+            Entry::Occupied(mut parents) => {
+                parents.insert(parent);
+            }
+        }
+        // Section 3.2.2.5 and 3.3: the state is of no use without the parent that it belongs to.
+        headers.remove(TRACESTATE);
         text[3..35].try_into().ok().map(TraceId)
     }
 }
@@ -58,11 +69,11 @@ fn mix(number: u64) -> u64 {
     number ^ (number >> 31)
 }
 
-/// Writes the number's last hexadecimal digits, as many as there is room for.
-fn put_hex(digits: &mut [u8], mut number: u64) {
-    for digit in digits.iter_mut().rev() {
-        *digit = b"0123456789abcdef"[usize::from(number.to_le_bytes()[0] & 15)];
-        number >>= 4;
+/// Writes the number in its 16 hexadecimal digits.
+fn put_hex(digits: &mut [u8], number: u64) {
+    let digit = |half: u8| b"0123456789abcdef"[usize::from(half)];
+    for (pair, byte) in digits.chunks_exact_mut(2).zip(number.to_be_bytes()) {
+        pair.copy_from_slice(&[digit(byte >> 4), digit(byte & 15)]);
     }
 }
 
