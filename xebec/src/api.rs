@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use xebec_admission::Chain;
 use xebec_apiserver::api::Api;
 use xebec_apiserver::audit::{Audit, Rotation};
@@ -67,7 +67,7 @@ pub(crate) async fn start(
         resources.extend(usage::resources());
     }
     let catalog = Catalog::new(resources);
-    let chain = Chain::standard();
+    let chain = chain(&args.disable_admission_plugins)?;
     let api = Api::new(Storage::new(store.clone()), catalog, ClusterIps::new(range), chain, stop.clone());
     api.prepare(address.port()).await.context("the API's first objects cannot be made")?;
 
@@ -169,4 +169,15 @@ fn token(directory: &Path) -> Result<String> {
         .with_context(|| format!("cannot write {}", path.display()))?;
     file.write_all(token.as_bytes()).with_context(|| format!("cannot write {}", path.display()))?;
     Ok(token)
+}
+
+/// The stages of admission without those that are not wanted.
+fn chain(disabled: &[String]) -> Result<Chain> {
+    let chain = Chain::standard();
+    let known = chain.names();
+    if let Some(unknown) = disabled.iter().find(|name| !known.contains(name.as_str())) {
+        let known = known.into_iter().collect::<Vec<_>>().join(", ");
+        bail!("--disable-admission-plugins: there is no stage {unknown}; there are {known}");
+    }
+    Ok(chain.without(disabled))
 }

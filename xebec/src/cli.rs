@@ -67,6 +67,9 @@ pub(crate) struct UpArgs {
     /// A file to which each request to the API is told, one line of JSON each (audit.k8s.io/v1, level Metadata).
     #[arg(long, value_name = "FILE")]
     pub(crate) audit: Option<PathBuf>,
+    /// Stages of the API's admission to leave out, such as ServiceAccount where no controllers run.
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    pub(crate) disable_admission_plugins: Vec<String>,
     /// Where the gateway tells each request as a line of JSON: a file that lines are added to, or - for stdout.
     #[arg(long, value_name = "FILE")]
     pub(crate) access_log: Option<PathBuf>,

@@ -1,5 +1,7 @@
 //! The stages in their order.
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 use xebec_machinery::status::Status;
 
@@ -51,10 +53,17 @@ impl Chain {
 
     /// The same without the stages of these names.
     #[must_use]
-    pub fn without(mut self, names: &[&str]) -> Self {
-        self.mutations.retain(|stage| !names.contains(&stage.name()));
-        self.validations.retain(|stage| !names.contains(&stage.name()));
+    pub fn without(mut self, names: &[impl AsRef<str>]) -> Self {
+        let stays = |name: &str| names.iter().all(|own| own.as_ref() != name);
+        self.mutations.retain(|stage| stays(stage.name()));
+        self.validations.retain(|stage| stays(stage.name()));
         self
+    }
+
+    /// The names of the stages.
+    pub fn names(&self) -> BTreeSet<&'static str> {
+        let mutations = self.mutations.iter().map(|stage| stage.name());
+        mutations.chain(self.validations.iter().map(|stage| stage.name())).collect()
     }
 
     /// Puts a stage after the other mutating ones.

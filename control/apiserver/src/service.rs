@@ -38,6 +38,7 @@ use crate::jwt::Signer;
 use crate::object;
 use crate::openapi::{Document, OpenApi};
 use crate::pods::Pods;
+use crate::read::Listed;
 use crate::release;
 use crate::request::{Target, Verb, parse};
 use crate::review;
@@ -45,7 +46,7 @@ use crate::service_account;
 use crate::strategy::Part;
 use crate::streams::{self, Stream};
 use crate::user::{ANONYMOUS, User};
-use crate::view::View;
+use crate::view::{self, View};
 use crate::write::Written;
 
 /// The body of an answer. It fails where what it comes from does, such as a pod that a request was passed on to.
@@ -346,13 +347,7 @@ impl Service {
         if call.request.verb == Verb::DeleteCollection {
             let items = self.api().delete_collection(call, options).await?;
             let metadata = json!({"resourceVersion": self.api().storage().revision().to_string()});
-            let list = json!({
-                "kind": &*call.resource.list_kind,
-                "apiVersion": call.api_version(),
-                "metadata": metadata,
-                "items": items,
-            });
-            return Ok(Answer::object(200, list));
+            return Ok(Answer::object(200, view::whole_list(call, Listed { items, metadata })));
         }
         Ok(match self.api().delete(call, options).await? {
             Deleted::Going(object) => Answer::object(200, object),

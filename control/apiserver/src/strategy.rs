@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use serde_json::{Value, json};
 use uuid::Uuid;
-use xebec_machinery::apply::{self, FieldSet, UpdateRequest};
+use xebec_machinery::apply::{self, Element, FieldSet, UpdateRequest};
 use xebec_machinery::field::{FieldError, Path};
 use xebec_machinery::metadata::{self, NameRule};
 use xebec_machinery::resource::Resource;
@@ -92,6 +92,8 @@ pub(crate) fn chance() -> u64 {
 
 fn name_and_date(call: &Call, new: &mut Value) -> Result<(), Status> {
     let (uid, now) = (Uuid::new_v4().to_string(), call.timestamp());
+    // A dry run stores nothing that could have a version; upstream lets it pass.
+    let version = call.options().dry_run.then(|| object::meta_mut(new).remove("resourceVersion")).flatten();
     let context = metadata::Context {
         namespace: call.namespace(),
         name: None,
@@ -100,7 +102,11 @@ fn name_and_date(call: &Call, new: &mut Value) -> Result<(), Status> {
         random: chance(),
         generation: counts_generations(call),
     };
-    metadata::prepare_create(new, &context)
+    metadata::prepare_create(new, &context)?;
+    if let Some(version) = version {
+        object::set_meta(new, "resourceVersion", version);
+    }
+    Ok(())
 }
 
 /// Whether changes of what is asked for are counted.
@@ -127,20 +133,17 @@ pub fn prepare_update(call: &Call, old: &Value, new: &mut Value, part: Part) -> 
     match part {
         Part::Main | Part::Binding | Part::Scale => {}
         Part::Status | Part::Approval => {
-            let status = new.get("status").filter(|status| !status.is_null()).cloned();
-            let sent = object::meta_mut(new).clone();
-            *new = old.clone();
-            if let Value::Object(fields) = &mut *new {
-                match status {
-                    Some(status) => fields.insert("status".to_owned(), status),
-                    None => fields.remove("status"),
-                };
+            let mut sent = std::mem::replace(new, old.clone());
+            if sent.get("status").is_some_and(Value::is_null)
+                && let Value::Object(fields) = &mut sent
+            {
+                fields.remove("status");
             }
-            // What says who asks, and for which version, still counts.
-            for field in ["resourceVersion", "managedFields"] {
-                if let Some(value) = sent.get(field) {
-                    object::set_meta(new, field, value.clone());
-                }
+            for field in fixed_beside_status(call) {
+                object::take_over_meta(&mut sent, old, field);
+            }
+            for section in ["metadata", "status"] {
+                object::take_over(new, &sent, section);
             }
         }
         Part::Finalize => {
@@ -169,6 +172,23 @@ pub fn prepare_update(call: &Call, old: &Value, new: &mut Value, part: Part) -> 
         metadata::bump_generation(old, new, counts);
     }
     Ok(())
+}
+
+/// What of the metadata stays as it is when the status is written: nothing of most built-in kinds, whose controllers keep
+/// notes there.
+fn fixed_beside_status(call: &Call) -> &'static [&'static str] {
+    const ALL: [&str; 4] = ["annotations", "finalizers", "labels", "ownerReferences"];
+    if call.resource.custom {
+        return &ALL;
+    }
+    match (&*call.resource.group, &*call.resource.plural) {
+        ("apps", "deployments") => &["labels"],
+        ("", "pods") => &["ownerReferences"],
+        ("admissionregistration.k8s.io" | "apiextensions.k8s.io" | "apiregistration.k8s.io", _)
+        | ("networking.k8s.io", "servicecidrs")
+        | ("storage.k8s.io", "volumeattachments") => &ALL,
+        _ => &[],
+    }
 }
 
 /// Objects of some kinds are replaced only by those who say which version they have seen.
@@ -256,7 +276,13 @@ fn reset(call: &Call, part: Part) -> FieldSet {
             FieldSet::of_fields(&[&["status"]])
         }
         Part::Main | Part::Binding | Part::Scale => FieldSet::default(),
-        Part::Status | Part::Approval => FieldSet::of_fields(&[&["spec"]]),
+        Part::Status | Part::Approval => {
+            let mut reset = FieldSet::of_fields(&[&["spec"]]);
+            for field in fixed_beside_status(call) {
+                reset.insert(["metadata", field].map(Element::field));
+            }
+            reset
+        }
         Part::Finalize => FieldSet::of_fields(&[&["status"]]),
     }
 }

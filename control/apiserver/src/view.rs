@@ -76,16 +76,28 @@ impl View {
     /// A page of objects.
     pub fn list(&self, call: &Call, listed: Listed) -> Value {
         match &self.shape {
-            Shape::Whole => json!({
-                "kind": &*call.resource.list_kind,
-                "apiVersion": call.api_version(),
-                "metadata": listed.metadata,
-                "items": listed.items,
-            }),
+            Shape::Whole => whole_list(call, listed),
             Shape::Metadata(version) => {
                 table::partial_metadata_list(&listed.metadata, &listed.items, *version)
             }
             Shape::Table { printer, options, .. } => printer.list(&listed.metadata, &listed.items, options),
         }
     }
+}
+
+/// A list of objects as they are. Those of built-in kinds do not say their kind again, as upstream's typed lists do not.
+pub(crate) fn whole_list(call: &Call, listed: Listed) -> Value {
+    let Listed { mut items, metadata } = listed;
+    if !call.resource.custom {
+        for fields in items.iter_mut().filter_map(Value::as_object_mut) {
+            fields.remove("kind");
+            fields.remove("apiVersion");
+        }
+    }
+    json!({
+        "kind": &*call.resource.list_kind,
+        "apiVersion": call.api_version(),
+        "metadata": metadata,
+        "items": items,
+    })
 }
