@@ -1,6 +1,7 @@
 //! `xebec demo`: the sample application, put into a running platform as a user would put it there.
 
-use std::net::SocketAddr;
+use std::fs::File;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -17,6 +18,7 @@ use xebec_api::gateway::Gateway;
 use xebec_oci::Store;
 use xebec_oci::image::{BuildRequest, Platform, Rootfs, RunConfig, build, push_wasm};
 
+use crate::data_dir::DataDir;
 use crate::gateway;
 
 /// The first version: a WebAssembly component.
@@ -31,6 +33,8 @@ const GATEWAY: &str = "demo";
 const LISTENER: &str = "http";
 /// The listener's port where neither a user nor an earlier start has chosen one.
 const PORT: u16 = 8080;
+/// The file by which a data directory tells that the application was declared in it.
+const DECLARED: &str = "demo";
 /// How long the application may take to come up.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// How long the gateway may take to pass requests on to pods that are ready.
@@ -63,11 +67,18 @@ impl Demo {
             .and_then(|gateway| gateway.spec.listeners.iter_mut().find(|listener| listener.name == LISTENER));
         let stored = own.as_ref().and_then(|listener| u16::try_from(listener.port).ok());
         let wanted = self.port.or(stored).unwrap_or(PORT);
-        let asked = gateway::served(wanted);
+        // A free port is free as it is, whatever ports are opened elsewhere for want of privilege.
+        let asked =
+            if wanted == 0 { SocketAddr::from((Ipv4Addr::LOCALHOST, 0)) } else { gateway::served(wanted) };
         // Held for a moment only, to say at once what the gateway's status would say later.
         let probe = TcpListener::bind(asked).await.with_context(|| {
+            let instead = if asked.port() == wanted {
+                String::new()
+            } else {
+                format!(", where port {wanted} is served without the privilege to open it")
+            };
             format!(
-                "the demo's gateway cannot listen on {asked}: free the port, or choose another with --port PORT (0 picks one)"
+                "the demo's gateway cannot listen on {asked}{instead}: free the port, or choose another with --port PORT (0 picks one)"
             )
         })?;
         let port = if wanted == 0 { probe.local_addr()?.port() } else { wanted };
@@ -101,14 +112,23 @@ impl Demo {
         .context("loading the demo's images failed")?
     }
 
-    /// Declares the application, and waits until all of it is there and answers.
-    pub(crate) async fn apply(&self, client: &Client, entrance: Entrance) -> Result<()> {
-        for object in objects(entrance.port) {
-            put(client, object).await?;
+    /// Declares the application at the first start, and waits until what is there of it answers. Whether its Gateway is
+    /// there: what a user has deleted since stays deleted.
+    pub(crate) async fn apply(&self, client: &Client, entrance: Entrance, data: &DataDir) -> Result<bool> {
+        let declared = data.path().join(DECLARED);
+        if !declared.exists() {
+            for object in objects(entrance.port) {
+                put(client, object).await?;
+            }
+            File::create(&declared).with_context(|| format!("cannot write {}", declared.display()))?;
         }
         let begun = Instant::now();
         for version in ["v1", "v2"] {
             wait_for(client, &format!("hello-{version}"), begun).await?;
+        }
+        let gateways: Api<Gateway> = Api::namespaced(client.clone(), NAMESPACE);
+        if gateways.get_opt(GATEWAY).await?.is_none() {
+            return Ok(false);
         }
         // A user may have changed the route so that nothing answers here.
         let answer = async {
@@ -122,7 +142,7 @@ impl Demo {
                 entrance.address
             );
         }
-        Ok(())
+        Ok(true)
     }
 }
 
@@ -161,7 +181,7 @@ async fn put(client: &Client, object: Value) -> Result<()> {
         Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource),
         None => Api::all_with(client.clone(), &resource),
     };
-    // What a user changed since the last start, such as the weights, stays as the user has it.
+    // A start that did not come to its end may have made it.
     if api.get_opt(&name).await?.is_some() {
         return Ok(());
     }

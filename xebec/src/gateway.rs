@@ -9,10 +9,12 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow};
 use futures::future::ready;
-use futures::{StreamExt as _, stream};
+use futures::{Stream, StreamExt as _, stream};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::api::{ListParams, Patch, PatchParams};
+use kube::runtime::WatchStreamExt as _;
+use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, Client, ResourceExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -71,6 +73,16 @@ pub(crate) async fn entrances(client: &Client) -> Result<Vec<(String, SocketAddr
         }
         tokio::time::sleep(PAUSE).await;
     }
+}
+
+/// A word for each time that the Gateways may be served elsewhere than before.
+pub(crate) fn changes(client: &Client) -> impl Stream<Item = ()> + use<> {
+    let gateways: Api<Gateway> = Api::all(client.clone());
+    let events = watcher(gateways, watcher::Config::default()).default_backoff();
+    events.filter_map(|event| {
+        let changed = matches!(event, Ok(Event::Apply(_) | Event::Delete(_) | Event::InitDone));
+        ready(changed.then_some(()))
+    })
 }
 
 fn entrances_of(

@@ -11,7 +11,7 @@ use xebec_oci::image::{BuildRequest, LoadLimits, Platform, Rootfs, RunConfig, bu
 
 use crate::data_dir::start_again;
 use crate::image_registry::{Workbench, built_in, reference};
-use crate::output::{OutputArgs, bytes, table};
+use crate::output::{OutputArgs, bytes, table, tell};
 
 /// No listing is longer.
 const MOST_LISTED: usize = 10_000;
@@ -132,7 +132,7 @@ async fn list(args: &ListArgs) -> Result<()> {
         .await
         .with_context(|| format!("cannot list the registry {registry} ({})", start_again(&args.data)))?;
     if listed.len() == MOST_LISTED {
-        eprintln!("only the first {MOST_LISTED} images are shown");
+        tell(&format!("only the first {MOST_LISTED} images are shown"));
     }
     let kind = |one: &Listed| match one.kind {
         Kind::Container => "container",

@@ -51,6 +51,26 @@ pub(crate) fn write(bytes: &[u8]) -> Result<()> {
     }
 }
 
+/// Says a line on stderr, where somebody still reads it: a platform does not end with its terminal or on a full disk.
+pub(crate) fn tell(line: &str) {
+    // There is nowhere left to say that it was not said.
+    let _ = writeln!(io::stderr(), "{line}");
+}
+
+/// Where the log goes: stderr, and nowhere once that takes no more.
+pub(crate) struct Log;
+
+impl io::Write for Log {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        let _ = io::stderr().write_all(line);
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 /// Rows under their headings, each column as wide as its longest cell.
 pub(crate) fn table<const COLUMNS: usize>(headings: [&str; COLUMNS], rows: &[[String; COLUMNS]]) -> String {
     let mut widths = headings.map(str::len);

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
 use clap::Args;
+use wasmparser::{Validator, WasmFeatures};
 use xebec_oci::Reference;
 use xebec_oci::image::push_wasm;
 
@@ -16,7 +17,7 @@ const MOST_BYTES: u64 = 1 << 30;
 /// What `push` takes.
 #[derive(Debug, Args)]
 pub(crate) struct PushArgs {
-    /// The WebAssembly component or module, in its binary form.
+    /// The WebAssembly component, in its binary form. A core module is stored too, but pods run components alone.
     #[arg(value_name = "FILE.wasm")]
     file: PathBuf,
     /// Its name, as `[HOST[:PORT]/]NAME[:TAG]`; without a host the built-in registry's, without a tag `latest`.
@@ -36,6 +37,9 @@ pub(crate) async fn run(args: PushArgs) -> Result<()> {
         let size = std::fs::metadata(&file).with_context(|| format!("cannot read {}", file.display()))?.len();
         anyhow::ensure!(size <= MOST_BYTES, "{} is larger than {MOST_BYTES} bytes", file.display());
         let wasm = std::fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?;
+        Validator::new_with_features(WasmFeatures::all()).validate_all(&wasm).with_context(|| {
+            format!("{} is not WebAssembly, or not all of it; build it again", file.display())
+        })?;
         push_wasm(store, name, tag, &wasm).with_context(|| format!("cannot push {}", file.display()))
     };
     Workbench::new()?.send(args.image, &args.data, args.output, make).await

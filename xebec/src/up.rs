@@ -1,11 +1,11 @@
 //! `xebec up`: builds the parts, says where they are, and ends them in order.
 
-use std::io::Write as _;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
+use futures::StreamExt as _;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use xebec_oci::{Limits, Registry, Store};
@@ -18,7 +18,7 @@ use crate::metrics::Metrics;
 use crate::node;
 use crate::parts::{Parts, Stage};
 use crate::pods::LocalPods;
-use crate::{access_log, api, console, gateway, shutdown};
+use crate::{access_log, api, console, gateway, output, shutdown};
 
 /// Runs the platform until a signal ends it, or a part ends on its own.
 pub(crate) async fn run(args: UpArgs, demo: Option<Demo>) -> Result<()> {
@@ -104,7 +104,6 @@ async fn serve(
                 gateway::define(&client).await?;
                 if let Some(demo) = &demo {
                     let chosen = demo.entrance(&client).await?;
-                    endpoints.insert(part.name().to_owned(), chosen.address);
                     entrance = Some(chosen);
                 }
                 let stop = parts.clients.stop();
@@ -143,25 +142,86 @@ async fn serve(
         endpoints.insert(part.name().to_owned(), address);
     }
     if let (Some(demo), Some(client), Some(entrance)) = (&demo, &client, entrance) {
-        eprintln!("starting the demo's pods …");
-        demo.apply(client, entrance).await?;
-        notes.push(format!("try         curl http://{}/", entrance.address));
+        output::tell("starting the demo's pods …");
+        if demo.apply(client, entrance, data).await? {
+            notes.push(format!("try         curl http://{}/", entrance.address));
+        } else {
+            notes.push(
+                "deleted     the demo's Gateway; --data with another DIR begins the demo anew".to_owned(),
+            );
+        }
         notes.push(format!(
             "and         kubectl --kubeconfig {} get pods,svc,gateways,httproutes -A",
-            args.data.join("kubeconfig").display()
+            quoted(&args.data.join("kubeconfig").display().to_string())
         ));
     }
-    if let Some(client) = client.filter(|_| args.parts().contains(&Part::Gateway)) {
-        let known: Vec<_> = endpoints.values().copied().collect();
-        let found = gateway::entrances(&client).await?;
-        for (name, address) in found.into_iter().filter(|(_, address)| !known.contains(address)) {
-            endpoints.entry(name).or_insert(address);
-        }
+    let client = client.filter(|_| args.parts().contains(&Part::Gateway));
+    let others = endpoints.clone();
+    if let Some(client) = &client {
+        endpoints =
+            with_entrances(&others, entrance.map(|chosen| chosen.address), gateway::entrances(client).await?);
     }
     data.write_endpoints(&endpoints)?;
     metrics.set_ready();
     announce(begun.elapsed(), &endpoints, &notes)?;
-    Err(parts.ended_early().await)
+    let keeping = async {
+        match &client {
+            Some(client) => keep_entrances(client, data, &others, endpoints).await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        early = parts.ended_early() => Err(early),
+        never = keeping => match never {},
+    }
+}
+
+/// The addresses of the parts with those of the Gateways. The first of them, or the one that was `gateway` before, is called
+/// so.
+fn with_entrances(
+    others: &Endpoints,
+    first: Option<SocketAddr>,
+    found: Vec<(String, SocketAddr)>,
+) -> Endpoints {
+    let mut endpoints = others.clone();
+    let leading = found.iter().position(|(_, address)| Some(*address) == first).unwrap_or(0);
+    for (at, (name, address)) in found.into_iter().enumerate() {
+        let name = if at == leading { Part::Gateway.name().to_owned() } else { name };
+        endpoints.insert(name, address);
+    }
+    endpoints
+}
+
+/// Keeps `endpoints.json` in step with the Gateways.
+async fn keep_entrances(
+    client: &kube::Client,
+    data: &DataDir,
+    others: &Endpoints,
+    mut told: Endpoints,
+) -> std::convert::Infallible {
+    let mut changes = std::pin::pin!(gateway::changes(client));
+    loop {
+        if changes.next().await.is_none() {
+            // A watch that is begun anew without an end says nothing more: then nothing changes either.
+            std::future::pending::<()>().await;
+        }
+        let first = told.get(Part::Gateway.name()).copied();
+        let updated = match gateway::entrances(client).await {
+            Ok(found) => with_entrances(others, first, found),
+            Err(error) => {
+                tracing::debug!(%error, "the Gateways cannot be listed");
+                continue;
+            }
+        };
+        if updated != told {
+            match data.write_endpoints(&updated) {
+                Ok(()) => told = updated,
+                Err(error) => {
+                    tracing::warn!(error = format!("{error:#}"), "endpoints.json is not up to date")
+                }
+            }
+        }
+    }
 }
 
 /// Logs go to stderr; `RUST_LOG` chooses which.
@@ -172,7 +232,7 @@ pub(crate) fn start_log() -> Result<()> {
         .context("RUST_LOG is not a list of `target=level`")?;
     let colour =
         std::io::IsTerminal::is_terminal(&std::io::stderr()) && std::env::var_os("NO_COLOR").is_none();
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colour).init();
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(|| output::Log).with_ansi(colour).init();
     Ok(())
 }
 
@@ -198,8 +258,13 @@ pub(crate) async fn bind(part: &str, address: SocketAddr) -> Result<TcpListener>
     })
 }
 
+/// A word of a shell's line.
+fn quoted(word: &str) -> String {
+    let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "/._-+:@%".contains(letter);
+    if word.chars().all(is_plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', "'\\''")) }
+}
+
 fn announce(took: Duration, endpoints: &Endpoints, notes: &[String]) -> Result<()> {
-    let mut out = std::io::stdout().lock();
     let mut text = format!("ready in {} ms\n", took.as_millis());
     for (part, address) in endpoints {
         text.push_str(&format!("  {part:<10} {address}\n"));
@@ -207,5 +272,5 @@ fn announce(took: Duration, endpoints: &Endpoints, notes: &[String]) -> Result<(
     for note in notes {
         text.push_str(&format!("  {note}\n"));
     }
-    out.write_all(text.as_bytes()).and_then(|()| out.flush()).context("stdout is closed")
+    output::write(text.as_bytes())
 }

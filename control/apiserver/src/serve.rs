@@ -21,6 +21,7 @@ use rustls::ServerConfig;
 use rustls::server::WebPkiClientVerifier;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio_rustls::TlsAcceptor;
@@ -32,6 +33,10 @@ use crate::authenticate::{Authenticated, certificate_user};
 use crate::pki::Credential;
 use crate::service::ResponseBody;
 use strangers::{Stranger, Strangers};
+
+/// How much of a request without TLS is read, and for how long, so that its answer arrives.
+const PLAIN_REST: u64 = 64 * 1024;
+const PLAIN_PATIENCE: Duration = Duration::from_secs(1);
 
 /// How many clients may be connected, and how long they may keep the server waiting.
 #[derive(Debug, Clone)]
@@ -205,8 +210,17 @@ impl Client {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%peer, %error, "cannot turn off delays");
         }
-        let stream = match tokio::time::timeout(limits.handshake, acceptor.accept(stream)).await {
-            Ok(Ok(stream)) => stream,
+        let agreeing = async {
+            let mut first = [0];
+            stream.peek(&mut first).await?;
+            if first[0].is_ascii_uppercase() {
+                return Ok(Err(stream));
+            }
+            acceptor.accept(stream).await.map(Ok)
+        };
+        let stream = match tokio::time::timeout(limits.handshake, agreeing).await {
+            Ok(Ok(Ok(stream))) => stream,
+            Ok(Ok(Err(stream))) => return tell_plain(stream).await,
             Ok(Err(error)) => return tracing::debug!(%peer, %error, "a client did not agree on TLS"),
             Err(_) => return tracing::debug!(%peer, "a client took too long to agree on TLS"),
         };
@@ -319,4 +333,17 @@ impl Body for Tracked {
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
     }
+}
+
+/// Tells a client that has begun with the method of a request that TLS is spoken here, in upstream's words.
+async fn tell_plain(mut stream: TcpStream) {
+    let answer = b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n";
+    let told = async {
+        stream.write_all(answer).await?;
+        stream.shutdown().await?;
+        // What it still says is read, or the answer would be lost to a reset.
+        tokio::io::copy(&mut (&mut stream).take(PLAIN_REST), &mut tokio::io::sink()).await
+    };
+    // Whether it listened is its own affair.
+    let _ = tokio::time::timeout(PLAIN_PATIENCE, told).await;
 }

@@ -38,7 +38,7 @@ mod world;
 pub use ingress::INGRESS_CONTROLLER;
 pub use run::run;
 pub use snapshot::{Options, Place, Pool, Snapshot, Unbound, served_port};
-pub use translation::{Notice, Said, Status, Translation, translate};
+pub use translation::{Hold, Notice, Said, Status, Translation, translate};
 
 /// The controller's name, as a GatewayClass gives it.
 pub const CONTROLLER: &str = "xebec.dev/gateway";

@@ -22,7 +22,7 @@ use xebec_proxy::proxy::{ListenError, Proxy};
 
 use crate::snapshot::{Place, Unbound};
 use crate::world::World;
-use crate::{CONTROLLER, Notice, Options, Said, Snapshot, Status, Translation, translate};
+use crate::{CONTROLLER, Hold, Notice, Options, Said, Snapshot, Status, Translation, translate};
 
 /// Changes that come this close together are translated at once.
 const DEBOUNCE: Duration = Duration::from_millis(5);
@@ -65,13 +65,13 @@ pub async fn run(
         let mut wait = PASS_AGAIN.0;
         loop {
             let snapshot = world.snapshot(options, system_roots.clone(), unbound.clone());
-            let Translation { config, mut statuses, accounts, notices } = translate(&snapshot);
+            let Translation { config, mut statuses, accounts, notices, holds } = translate(&snapshot);
             let failed = apply(&mut proxy, config).await;
             if failed != unbound {
                 unbound = failed;
                 statuses = translate(&Snapshot { unbound: unbound.clone(), ..snapshot }).statuses;
             }
-            let placed = place(&client, accounts).await;
+            let placed = place(&client, accounts).await && hold(&client, holds).await;
             let heard = tell(&recorder, notices, &mut told).await;
             if write(&client, statuses).await && placed && heard && unbound.is_empty() {
                 wait = PASS_AGAIN.0;
@@ -123,6 +123,26 @@ async fn place(client: &Client, accounts: Vec<ServiceAccount>) -> bool {
         if let Err(error) = placed.map_err(|_| WriteError::Late).and_then(|placed| Ok(placed?)) {
             tracing::warn!(%error, namespace, name, "a Gateway's ServiceAccount was not made and is tried again");
             all = false;
+        }
+    }
+    all
+}
+
+/// Whether all classes have the finalizers that they should have. One that has changed meanwhile is looked at again.
+async fn hold(client: &Client, holds: Vec<Hold>) -> bool {
+    let classes = Api::<GatewayClass>::all(client.clone());
+    let mut all = true;
+    for Hold { class, version, finalizers } in holds {
+        let change = json!({"metadata": {"resourceVersion": version, "finalizers": finalizers}});
+        let (parameters, change) = (PatchParams::default(), Patch::Merge(change));
+        let held = tokio::time::timeout(WRITE, classes.patch_metadata(&class, &parameters, &change)).await;
+        match held.map_err(|_| WriteError::Late).and_then(|held| Ok(held?)) {
+            Ok(_) => {}
+            Err(WriteError::Api(kube::Error::Api(answer))) if matches!(answer.code, 404 | 409) => {}
+            Err(error) => {
+                tracing::warn!(%error, class, "the finalizers of a class were not written and are tried again");
+                all = false;
+            }
         }
     }
     all

@@ -35,6 +35,19 @@ pub struct Translation {
     pub accounts: Vec<ServiceAccount>,
     /// What is said in events, of objects whose status has no place for it.
     pub notices: Vec<Notice>,
+    /// The classes whose finalizers are to change.
+    pub holds: Vec<Hold>,
+}
+
+/// The finalizers that a class is to have.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Hold {
+    /// The class.
+    pub class: String,
+    /// The version of it that was seen.
+    pub version: Option<String>,
+    /// All of its finalizers.
+    pub finalizers: Vec<String>,
 }
 
 /// A warning to whoever looks at an object.
@@ -84,12 +97,17 @@ pub enum Said {
 /// Decides what is served and what is said of it. The order of the snapshot's objects does not matter.
 pub fn translate(snapshot: &Snapshot) -> Translation {
     let ingresses = Ingresses::new(snapshot);
-    let mut statuses = Vec::new();
+    let (mut statuses, mut holds) = (Vec::new(), Vec::new());
     let mut classes: Vec<_> =
         snapshot.classes.iter().filter(|class| class.spec.controller_name == CONTROLLER).collect();
     classes.sort_by_key(|class| &class.metadata.name);
     for class in &classes {
         let name = names(&class.metadata).1.to_owned();
+        let in_use = snapshot.gateways.iter().any(|gateway| gateway.spec.gateway_class_name == name);
+        if let Some(finalizers) = class::finalizers(class, in_use) {
+            let version = class.metadata.resource_version.clone();
+            holds.push(Hold { class: name.clone(), version, finalizers });
+        }
         let said = class::status(class, &snapshot.now).map(Said::Class);
         statuses.extend(said.map(|status| Status { kind: "GatewayClass", namespace: None, name, status }));
     }
@@ -161,7 +179,7 @@ pub fn translate(snapshot: &Snapshot) -> Translation {
     }
     let accounts = gateways.iter().filter_map(|gateway| account::wanted(gateway, snapshot)).collect();
     let config = Config { listeners: served(plans.into_values()) };
-    Translation { config, statuses, accounts, notices: ingresses.notices() }
+    Translation { config, statuses, accounts, notices: ingresses.notices(), holds }
 }
 
 fn plans<'a>(
