@@ -38,9 +38,7 @@ pub use listener::{
     GatewayStatus, GatewayStatusAddress, GatewayTls, Infrastructure, Listener, ListenerNamespaces,
     ListenerStatus, ListenerTls, PortTls, RouteGroupKind, RouteNamespaces, TlsMode,
 };
-pub use listener_set::{
-    ListenerEntry, ListenerSet, ListenerSetSpec, ListenerSetStatus, ParentGatewayReference,
-};
+pub use listener_set::{ListenerSet, ListenerSetSpec, ListenerSetStatus, ParentGatewayReference};
 pub use reference::{
     BackendRef, LocalObjectReference, ObjectReference, ParentReference, RouteParentStatus, RouteStatus,
     SecretReference, WeightedBackendRef,

@@ -54,7 +54,7 @@ pub(crate) async fn write(mut writer: Writer, stop: CancellationToken) {
         if read == 0 {
             return;
         }
-        let text: String = batch.iter().map(|access| format!("{}\n", line(access))).collect();
+        let text = lines(&batch, fails);
         let Ok(out) = tokio::task::spawn_blocking(move || put(writer, &text)).await else { return };
         let (back, written) = out;
         writer = back;
@@ -64,6 +64,19 @@ pub(crate) async fn write(mut writer: Writer, stop: CancellationToken) {
         }
         fails = written.is_err();
     }
+}
+
+/// The lines of a batch. One that follows a failure begins anew, since the last of before may have come to half a line.
+fn lines(batch: &[Access], follows_failure: bool) -> String {
+    let mut text = String::new();
+    if follows_failure {
+        text.push('\n');
+    }
+    for access in batch {
+        text.push_str(&line(access).to_string());
+        text.push('\n');
+    }
+    text
 }
 
 fn put(mut writer: Writer, text: &str) -> (Writer, io::Result<()>) {
@@ -96,4 +109,41 @@ fn line(access: &Access) -> Value {
         "trace": access.trace.as_ref().map(TraceId::as_str),
         "user_agent": access.user_agent.as_ref().map(text),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, SystemTime};
+
+    use http::{Method, StatusCode, Uri, Version};
+
+    use super::*;
+
+    #[test]
+    fn each_access_is_a_line_and_none_is_joined_to_half_of_another() {
+        let access = Access {
+            begun: SystemTime::UNIX_EPOCH,
+            took: Duration::from_millis(2),
+            client: HeaderValue::from_static("192.0.2.1"),
+            scheme: "http",
+            method: Method::GET,
+            host: Some(HeaderValue::from_static("a\"b")),
+            target: Uri::from_static("/x?y=1"),
+            version: Version::HTTP_11,
+            user_agent: None,
+            trace: None,
+            status: StatusCode::OK,
+            route: Some("shop/web/0".into()),
+            backend: None,
+            endpoint: None,
+        };
+        let text = format!("{{\"time\": \"19{}", lines(&[access.clone(), access], true));
+        let told: Vec<_> = text.lines().map(serde_json::from_str::<Value>).collect();
+        let [torn, Ok(first), Ok(second)] = told.as_slice() else { panic!("{text}") };
+        assert!(torn.is_err());
+        assert_eq!(first, second);
+        assert_eq!((&first["ms"], &first["host"]), (&json!(2.0), &json!("a\"b")));
+        assert_eq!(first["time"], "1970-01-01T00:00:00.000000Z");
+        assert_eq!((&first["target"], &first["route"]), (&json!("/x?y=1"), &json!("shop/web/0")));
+    }
 }

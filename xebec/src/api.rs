@@ -6,6 +6,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, Result};
 use xebec_admission::Chain;
@@ -14,6 +15,7 @@ use xebec_apiserver::audit::{Audit, Rotation};
 use xebec_apiserver::authenticate::Tokens;
 use xebec_apiserver::catalog::Catalog;
 use xebec_apiserver::cluster_ip::{ClusterIps, Range};
+use xebec_apiserver::fairness::Exempt;
 use xebec_apiserver::jwt::Signer;
 use xebec_apiserver::pki::{Authority, write_kubeconfig};
 use xebec_apiserver::pods::Pods;
@@ -35,14 +37,14 @@ use crate::up::bind;
 const SERVICES: (Ipv4Addr, u8) = (Ipv4Addr::new(10, 96, 0, 0), 16);
 
 /// Serves the API, writes the kubeconfig by which it is reached, and gives the client by which the other parts reach it
-/// without a socket, and the certificate by which clients with one know it.
+/// without a socket, and who signs certificates for clients with one.
 pub(crate) async fn start(
     args: &UpArgs,
     data: &DataDir,
     servers: &mut Stage,
     pods: Arc<dyn Pods>,
     metrics: &Arc<Metrics>,
-) -> Result<(SocketAddr, kube::Client, String)> {
+) -> Result<(SocketAddr, kube::Client, Arc<Issuer>)> {
     let stop = servers.stop();
     let listener = bind("api", args.api).await?;
     let address = listener.local_addr().context("the API's address cannot be read")?;
@@ -86,6 +88,7 @@ pub(crate) async fn start(
     let client = kube::Client::new(
         tower::util::MapRequest::new(embedded, |mut request: http::Request<kube::client::Body>| {
             request.extensions_mut().insert(User::new("system:xebec", [ADMINISTRATORS, AUTHENTICATED]));
+            request.extensions_mut().insert(Exempt);
             request
         }),
         "default",
@@ -102,7 +105,8 @@ pub(crate) async fn start(
                 api.serve_definitions(),
                 api.serve_roles(),
                 api.serve_policies(),
-                api.serve_service(address.port())
+                api.serve_service(address.port()),
+                api.serve_endpoints(address)
             )
         });
         serve(listener, tls, service, stop).await;
@@ -112,7 +116,29 @@ pub(crate) async fn start(
         begun.finished().await;
         store.close().await;
     });
-    Ok((address, client, authority.certificate().to_owned()))
+    Ok((address, client, Arc::new(Issuer(authority))))
+}
+
+/// The authority that the API and its clients trust, as the controllers know it.
+pub(crate) struct Issuer(Authority);
+
+impl Issuer {
+    /// The certificate by which clients know the API.
+    pub(crate) fn certificate(&self) -> &str {
+        self.0.certificate()
+    }
+}
+
+impl std::fmt::Debug for Issuer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Issuer")
+    }
+}
+
+impl xebec_controllers::certificates::Issuer for Issuer {
+    fn issue(&self, request: &[u8], usages: &[String], lifetime: Duration) -> Result<String, String> {
+        self.0.issue(request, usages, lifetime, SystemTime::now()).map_err(|error| error.to_string())
+    }
 }
 
 /// An address that clients on this machine reach: the loopback one where the API listens on all.

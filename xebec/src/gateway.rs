@@ -8,6 +8,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow};
+use futures::future::ready;
+use futures::{StreamExt as _, stream};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::api::{ListParams, Patch, PatchParams};
@@ -36,6 +38,8 @@ const COMING_UP: Duration = Duration::from_secs(3);
 /// How long one that is served may take to accept a connection.
 const ANSWER: Duration = Duration::from_millis(500);
 const PAUSE: Duration = Duration::from_millis(20);
+/// How many of them are looked at together.
+const AT_ONCE: usize = 256;
 
 /// The right to open ports below 1024.
 const NET_BIND_SERVICE: u32 = 10;
@@ -55,12 +59,12 @@ pub(crate) async fn entrances(client: &Client) -> Result<Vec<(String, SocketAddr
         let classes = classes.list(&ListParams::default()).await?.items;
         let gateways = gateways.list(&ListParams::default()).await?.items;
         let told = entrances_of(&gateways, &classes, opens_low_ports());
-        let mut answering = Vec::new();
-        for (name, address) in &told {
-            if let Ok(Ok(_)) = timeout(ANSWER, TcpStream::connect(address)).await {
-                answering.push((name.clone(), *address));
-            }
-        }
+        let answering = told.iter().map(async |(name, address)| {
+            let connected = timeout(ANSWER, TcpStream::connect(address)).await;
+            connected.is_ok_and(|made| made.is_ok()).then(|| (name.clone(), *address))
+        });
+        // Those that do not answer take as long together as one of them.
+        let answering: Vec<_> = stream::iter(answering).buffered(AT_ONCE).filter_map(ready).collect().await;
         // What an earlier start has written may no longer be so.
         if answering.len() == told.len() || begun.elapsed() > COMING_UP {
             return Ok(answering);

@@ -3,6 +3,7 @@
 //! Labels are bounded: verbs and codes are few, of kinds at most [`MOST_KINDS`] are told, and the gateway's engine bounds
 //! its routes.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::fmt::Write as _;
@@ -232,13 +233,21 @@ fn head(text: &mut String, name: &str, kind: &str, help: &str) {
     let _ = write!(text, "# HELP {name} {help}\n# TYPE {name} {kind}\n");
 }
 
-/// Names, verbs, codes, versions and routes hold nothing that would have to be escaped.
+/// A sample. What a label says may come from users, such as the name of a route's rule.
 fn line(text: &mut String, name: &str, labels: &[(&str, &str)], value: impl std::fmt::Display) {
     text.push_str(name);
     for (at, (label, of)) in labels.iter().enumerate() {
-        let _ = write!(text, "{}{label}=\"{of}\"", if at == 0 { '{' } else { ',' });
+        let _ = write!(text, "{}{label}=\"{}\"", if at == 0 { '{' } else { ',' }, escaped(of));
     }
     let _ = writeln!(text, "{} {value}", if labels.is_empty() { "" } else { "}" });
+}
+
+/// A label's value as the text format has it.
+fn escaped(value: &str) -> Cow<'_, str> {
+    if !value.contains(['\\', '"', '\n']) {
+        return value.into();
+    }
+    value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n").into()
 }
 
 /// The verb as the label of Kubernetes' own metrics has it; requests for no object are `OTHER`.
@@ -334,6 +343,13 @@ mod tests {
         ] {
             assert!(text.lines().any(|own| own == line), "{line} is missing in\n{text}");
         }
+    }
+
+    #[test]
+    fn a_name_that_a_user_gave_ends_no_label() {
+        let mut text = String::new();
+        line(&mut text, "n", &[("route", "a\"} 1\n\\b"), ("code", "2xx")], 3);
+        assert_eq!(text, "n{route=\"a\\\"} 1\\n\\\\b\",code=\"2xx\"} 3\n");
     }
 
     #[test]

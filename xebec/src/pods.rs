@@ -85,7 +85,12 @@ impl Pods for LocalPods {
                 "container {container:?} in pod {name:?} is waiting to start: {}",
                 waits_for(pod, &container)
             );
-            let lines = read(&path, options, ended).map_err(|_| Status::bad_request(waiting)).await?;
+            let none = format!("previous terminated container {container:?} in pod {name:?} not found");
+            let refused = |error| match error {
+                xebec_node::Error::NoPrevious { .. } => Status::bad_request(none),
+                _ => Status::bad_request(waiting),
+            };
+            let lines = read(&path, options, ended).map_err(refused).await?;
             let frames = lines.map(move |line| {
                 // A reader that leaves drops the lines, and with them whoever waits for their end.
                 let _held = &following;
@@ -260,6 +265,19 @@ mod tests {
         let before = asked.load(Ordering::Relaxed);
         tokio::time::sleep(Duration::from_millis(1500)).await;
         assert_eq!(asked.load(Ordering::Relaxed), before);
+    }
+
+    #[tokio::test]
+    async fn a_container_that_ran_but_once_has_no_output_of_the_time_before() {
+        let folder = tempfile::tempdir().unwrap();
+        let data = DataDir::hold(folder.path()).unwrap();
+        let pods = LocalPods::new(&data);
+        let pod = json!({"metadata": {"name": "p", "uid": "u"}, "spec": {"containers": [{"name": "c"}]}});
+        let told = async |query: &str| pods.logs(&pod, query).await.err().unwrap().message;
+        let expected = "previous terminated container \"c\" in pod \"p\" not found";
+        assert_eq!(told("previous=true").await, expected);
+        let expected = "container \"c\" in pod \"p\" is waiting to start: ContainerCreating";
+        assert_eq!(told("").await, expected);
     }
 
     #[test]

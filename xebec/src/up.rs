@@ -60,15 +60,15 @@ async fn serve(
     let pods = Arc::new(LocalPods::new(data));
     let mut store = None;
     let mut client = None;
-    let mut root_certificates = None;
+    let mut issuer: Option<Arc<api::Issuer>> = None;
     let mut entrance = None;
     for part in wanted {
         let address = match part {
             Part::Api => {
-                let (address, own, certificates) =
+                let (address, own, authority) =
                     api::start(args, data, &mut parts.servers, pods.clone(), &metrics).await?;
                 pods.connect(own.clone());
-                root_certificates = Some(certificates);
+                issuer = Some(authority);
                 client = Some(own);
                 address
             }
@@ -78,7 +78,8 @@ async fn serve(
                 };
                 let stop = parts.clients.stop();
                 let settings = xebec_controllers::Settings {
-                    root_certificates: root_certificates.take(),
+                    root_certificates: issuer.as_ref().map(|issuer| issuer.certificate().to_owned()),
+                    issuer: issuer.take().map(|issuer| issuer as Arc<_>),
                     ..Default::default()
                 };
                 parts.clients.spawn("controllers", xebec_controllers::run_with(client, settings, stop));

@@ -31,6 +31,8 @@ use crate::output::OutputArgs;
 pub(crate) const PATH: &str = "/gateway/why";
 /// The largest question.
 const QUESTION: usize = 64 * 1024;
+/// The largest answer; a longer one breaks off.
+const ANSWER: u64 = 64 << 20;
 /// How long an instance may take to answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -191,7 +193,7 @@ async fn ask(console: SocketAddr, question: &Question) -> Result<Value> {
     let mut stream = TcpStream::connect(console).await?;
     stream.write_all(request.as_bytes()).await?;
     let mut answer = String::new();
-    stream.read_to_string(&mut answer).await?;
+    stream.take(ANSWER).read_to_string(&mut answer).await?;
     let (head, body) = answer.split_once("\r\n\r\n").ok_or_else(|| anyhow!("its answer breaks off"))?;
     if !head.starts_with("HTTP/1.1 200 ") {
         bail!("{}", body.trim());

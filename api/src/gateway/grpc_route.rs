@@ -3,7 +3,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::http_route::{HeaderMatch, HeaderModifier, MatchType, RequestMirror};
-use super::reference::{BackendRef, LocalObjectReference, ParentReference, RouteStatus};
+use super::reference::{BackendRef, LocalObjectReference, ParentReference, RouteStatus, one};
 
 /// Sends gRPC calls to backends.
 #[derive(CustomResource, Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -136,8 +136,4 @@ pub struct GrpcBackendRef {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     pub filters: Vec<GrpcFilter>,
-}
-
-fn one() -> i32 {
-    1
 }

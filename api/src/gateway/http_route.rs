@@ -2,7 +2,7 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::reference::{BackendRef, LocalObjectReference, ParentReference, RouteStatus};
+use super::reference::{BackendRef, LocalObjectReference, ParentReference, RouteStatus, one};
 
 /// Sends HTTP requests to backends.
 #[derive(CustomResource, Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -506,10 +506,6 @@ pub struct HttpBackendRef {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     pub filters: Vec<HttpFilter>,
-}
-
-fn one() -> i32 {
-    1
 }
 
 /// How long a request may take, as Gateway API durations (`1h30m`, `500ms`; `0s` means no limit).

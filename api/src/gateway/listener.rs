@@ -5,7 +5,7 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::reference::{LocalObjectReference, ObjectReference, SecretReference};
+use super::reference::{LocalObjectReference, ObjectReference, SecretReference, gateway_group};
 
 /// Places where traffic enters.
 #[derive(CustomResource, Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -162,7 +162,7 @@ pub enum FrontendValidationMode {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Listener {
-    /// The name, unique in the Gateway.
+    /// The name, unique in the object that the listener stands in.
     #[schemars(length(min = 1, max = 253))]
     pub name: String,
     /// The hostname that requests must bear, perhaps with a `*.` prefix; any where absent.
@@ -254,10 +254,6 @@ pub struct RouteGroupKind {
     /// The kind.
     #[schemars(length(min = 1, max = 63))]
     pub kind: String,
-}
-
-fn gateway_group() -> String {
-    super::GROUP.to_owned()
 }
 
 /// An address asked for.

@@ -3,7 +3,8 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::listener::{AllowedRoutes, ListenerStatus, ListenerTls};
+use super::listener::{Listener, ListenerStatus};
+use super::reference::{gateway_group, gateway_kind};
 
 /// Listeners of a Gateway that stand in an object of their own.
 #[derive(CustomResource, Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -38,7 +39,7 @@ pub struct ListenerSetSpec {
     pub parent_ref: ParentGatewayReference,
     /// The listeners, told apart by name.
     #[schemars(length(min = 1, max = 64))]
-    pub listeners: Vec<ListenerEntry>,
+    pub listeners: Vec<Listener>,
 }
 
 /// The Gateway that a ListenerSet joins.
@@ -59,39 +60,6 @@ pub struct ParentGatewayReference {
     /// The parent's name.
     #[schemars(length(min = 1, max = 253))]
     pub name: String,
-}
-
-fn gateway_group() -> String {
-    super::GROUP.to_owned()
-}
-
-fn gateway_kind() -> String {
-    "Gateway".to_owned()
-}
-
-/// One port, protocol and hostname.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct ListenerEntry {
-    /// The name, unique in the ListenerSet.
-    #[schemars(length(min = 1, max = 253))]
-    pub name: String,
-    /// The hostname that requests must bear, perhaps with a `*.` prefix; any where absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 253))]
-    pub hostname: Option<String>,
-    /// The port.
-    #[schemars(range(min = 1, max = 65535))]
-    pub port: i32,
-    /// `HTTP`, `HTTPS`, `TLS`, `TCP`, `UDP`, or a domain-prefixed name.
-    #[schemars(length(min = 1, max = 255))]
-    pub protocol: String,
-    /// How TLS is ended, or passed through.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub tls: Option<ListenerTls>,
-    /// Which routes may attach.
-    #[serde(default)]
-    pub allowed_routes: AllowedRoutes,
 }
 
 /// How a ListenerSet stands.

@@ -31,11 +31,11 @@ pub struct ParentReference {
     pub port: Option<i32>,
 }
 
-fn gateway_group() -> String {
+pub(super) fn gateway_group() -> String {
     super::GROUP.to_owned()
 }
 
-fn gateway_kind() -> String {
+pub(super) fn gateway_kind() -> String {
     "Gateway".to_owned()
 }
 
@@ -80,7 +80,7 @@ pub struct WeightedBackendRef {
     pub weight: i32,
 }
 
-fn one() -> i32 {
+pub(super) fn one() -> i32 {
     1
 }
 

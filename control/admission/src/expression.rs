@@ -10,8 +10,8 @@ use xebec_machinery::status::Status;
 
 use crate::matching::Seen;
 use crate::object;
-use crate::request::User;
 use crate::stage::Case;
+use crate::user::User;
 use crate::world::World;
 
 /// What is said when all expressions together cost too much.

@@ -19,6 +19,7 @@ pub mod registration;
 pub mod request;
 pub mod stage;
 pub mod type_check;
+pub mod user;
 pub mod world;
 
 mod class;
@@ -41,7 +42,8 @@ mod webhook;
 pub use chain::Chain;
 pub use companions::Companions;
 pub use notes::Notes;
-pub use request::{Kind, Operation, Request, Resource, User};
+pub use request::{Kind, Operation, Request, Resource};
 pub use stage::{Case, Mutation, Outcome, Validation};
+pub use user::User;
 pub use webhook::Client;
 pub use world::{Listing, World};

@@ -1,12 +1,12 @@
 //! What is asked for, and by whom.
 
-use std::collections::BTreeMap;
 use std::fmt;
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 use xebec_machinery::status::{Qualified, Status};
 
 use crate::object;
+use crate::user::User;
 
 /// What is to happen to the object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -84,38 +84,6 @@ impl Resource {
     /// A resource of this plural name.
     pub fn new(group: &str, version: &str, name: &str) -> Self {
         Self { group: group.to_owned(), version: version.to_owned(), name: name.to_owned() }
-    }
-}
-
-/// Who asks.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct User {
-    /// The name.
-    pub name: String,
-    /// What tells the user from others of the name that were before.
-    pub uid: String,
-    /// The groups that the user is in.
-    pub groups: Vec<String>,
-    /// What else is known of the user.
-    pub extra: BTreeMap<String, Vec<String>>,
-}
-
-impl User {
-    /// The user as `UserInfo` of `authentication.k8s.io` tells it.
-    pub fn info(&self) -> Value {
-        let mut info = Map::new();
-        info.insert("username".to_owned(), self.name.clone().into());
-        if !self.uid.is_empty() {
-            info.insert("uid".to_owned(), self.uid.clone().into());
-        }
-        if !self.groups.is_empty() {
-            info.insert("groups".to_owned(), self.groups.clone().into());
-        }
-        if !self.extra.is_empty() {
-            let extra = self.extra.iter().map(|(key, values)| (key.clone(), values.clone().into()));
-            info.insert("extra".to_owned(), Value::Object(extra.collect()));
-        }
-        info.into()
     }
 }
 

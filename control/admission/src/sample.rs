@@ -1,16 +1,20 @@
 //! A small world for tests.
 
 use std::collections::BTreeMap;
+use std::future::ready;
 use std::sync::Arc;
 
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
 use serde_json::{Value, json};
 use xebec_expressions::authorization::{AccessRequest, Decided};
 use xebec_machinery::status::Status;
 
 use crate::companions::Companions;
 use crate::notes::Notes;
-use crate::request::{Kind, Operation, Request, Resource, User};
+use crate::request::{Kind, Operation, Request, Resource};
 use crate::stage::Case;
+use crate::user::User;
 use crate::world::{Listing, Served, World};
 
 /// A world of the objects that a test puts in.
@@ -77,10 +81,10 @@ impl World for Sample {
         Vec::new()
     }
 
-    fn convert(&self, object: &Value, to: &Kind) -> Result<Value, Status> {
+    fn convert<'a>(&'a self, object: &'a Value, to: &'a Kind) -> BoxFuture<'a, Result<Value, Status>> {
         let mut object = object.clone();
         object["apiVersion"] = to.api_version().into();
-        Ok(object)
+        ready(Ok(object)).boxed()
     }
 
     fn complete(&self, _kind: &Kind, _object: &mut Value) -> Result<(), String> {

@@ -90,7 +90,7 @@ impl Mutation for MutatingWebhooks {
 
 async fn mutate(case: Case<'_>, hooks: &[Hook], object: &mut Value, passes: &Passes) -> Result<(), Status> {
     for (index, hook) in hooks.iter().enumerate() {
-        let Some(seen) = hook.is_meant(case, object)? else { continue };
+        let Some(seen) = hook.is_meant(case, object).await? else { continue };
         if !passes.has_turn(MUTATING, &hook.key) {
             continue;
         }
@@ -113,7 +113,7 @@ async fn mutate(case: Case<'_>, hooks: &[Hook], object: &mut Value, passes: &Pas
 
 /// The object as a hook changes it; nothing where it leaves it as it is.
 async fn change(case: Case<'_>, hook: &Hook, seen: &Seen, object: &Value) -> Result<Option<Value>, Fault> {
-    let (new, old) = shown(case, seen, object).map_err(Fault::Refused)?;
+    let (new, old) = shown(case, seen, object).await.map_err(Fault::Refused)?;
     let answer = hook.call(case, seen, (&new, &old), true).await?;
     let Some(text) = answer.patch else { return Ok(None) };
     let failed = |why: &str| Fault::Refused(Status::internal(why));
@@ -129,19 +129,20 @@ async fn change(case: Case<'_>, hook: &Hook, seen: &Seen, object: &Value) -> Res
     if changed == new {
         return Ok(None);
     }
-    case.world.convert(&changed, &case.request.kind).map(Some).map_err(Fault::Refused)
+    case.world.convert(&changed, &case.request.kind).await.map(Some).map_err(Fault::Refused)
 }
 
 /// The objects in the version in which a hook or policy wants to see them.
-pub(crate) fn shown(case: Case<'_>, seen: &Seen, object: &Value) -> Result<(Value, Value), Status> {
+pub(crate) async fn shown(case: Case<'_>, seen: &Seen, object: &Value) -> Result<(Value, Value), Status> {
     let old = case.old.cloned().unwrap_or(Value::Null);
     if seen.kind == case.request.kind {
         return Ok((object.clone(), old));
     }
-    let convert = |object: &Value| {
-        if object.is_null() { Ok(Value::Null) } else { case.world.convert(object, &seen.kind) }
+    let convert = async |object: &Value| match object {
+        Value::Null => Ok(Value::Null),
+        object => case.world.convert(object, &seen.kind).await,
     };
-    Ok((convert(object)?, convert(&old)?))
+    Ok((convert(object).await?, convert(&old).await?))
 }
 
 impl Validation for ValidatingWebhooks {
@@ -166,12 +167,12 @@ impl Validation for ValidatingWebhooks {
 async fn validate(case: Case<'_>, hooks: &[Hook], object: &Value) -> Result<(), Status> {
     let mut meant = Vec::new();
     for (index, hook) in hooks.iter().enumerate() {
-        if let Some(seen) = hook.is_meant(case, object)? {
+        if let Some(seen) = hook.is_meant(case, object).await? {
             meant.push((index, hook, seen));
         }
     }
     let judged = join_all(meant.into_iter().map(async |(index, hook, seen)| {
-        let judged = match shown(case, &seen, object) {
+        let judged = match shown(case, &seen, object).await {
             Ok((new, old)) => hook.call(case, &seen, (&new, &old), false).await.map(drop),
             Err(status) => Err(Fault::Refused(status)),
         };

@@ -5,11 +5,13 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use futures::future::BoxFuture;
 use serde_json::Value;
 use xebec_expressions::authorization::{AccessRequest, Decided};
 use xebec_machinery::status::Status;
 
-use crate::request::{Kind, Resource, User};
+use crate::request::{Kind, Resource};
+use crate::user::User;
 
 /// How many changes there were to any listing.
 static CHANGES: AtomicU64 = AtomicU64::new(1);
@@ -116,12 +118,12 @@ pub trait World: Send + Sync {
     /// The group and version combinations under which the same objects are served, other than `resource` itself.
     fn equivalents(&self, resource: &Resource, subresource: &str) -> Vec<Served>;
 
-    /// The object in another version of its kind.
+    /// The object in another version of its kind. It may take a webhook to convert it.
     ///
     /// # Errors
     ///
     /// It cannot be converted.
-    fn convert(&self, object: &Value, to: &Kind) -> Result<Value, Status>;
+    fn convert<'a>(&'a self, object: &'a Value, to: &'a Kind) -> BoxFuture<'a, Result<Value, Status>>;
 
     /// Completes an object of a kind with its defaults, and drops what the kind does not know.
     ///

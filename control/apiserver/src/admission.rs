@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use http::Uri;
 use serde_json::{Map, Value, json};
-use xebec_admission::{Case, Companions, Operation, Request, User};
+use xebec_admission::{Case, Companions, Operation, Request};
 use xebec_machinery::status::Status;
 
 use crate::api::Api;
@@ -172,7 +172,6 @@ fn seen<'a>(call: &Call, part: Part, whole: &'a Value) -> Cow<'a, Value> {
 
 fn request(call: &Call, operation: Operation, subresource: &str) -> Request {
     let served = world::served(&call.resource, call.version(), subresource);
-    let user = &call.user;
     // A namespace counts as within itself.
     let itself = (&*call.resource.group, &*call.resource.plural) == ("", "namespaces");
     let namespace = if itself { call.name() } else { call.namespace().unwrap_or_default() };
@@ -183,12 +182,7 @@ fn request(call: &Call, operation: Operation, subresource: &str) -> Request {
         subresource: subresource.to_owned(),
         namespace: namespace.to_owned(),
         name: call.name().to_owned(),
-        user: User {
-            name: user.name.clone(),
-            uid: user.uid.clone(),
-            groups: user.groups.clone(),
-            extra: user.extra.clone(),
-        },
+        user: call.user.clone(),
         dry_run: call.options().dry_run,
         options: options(call, operation),
     }

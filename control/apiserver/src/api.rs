@@ -82,7 +82,7 @@ impl Api {
         &self.parts.mirrors
     }
 
-    /// The addresses of services.
+    /// The ports of services on every node.
     pub(crate) fn node_ports(&self) -> &NodePorts {
         &self.parts.node_ports
     }

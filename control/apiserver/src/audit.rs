@@ -62,6 +62,27 @@ impl Drop for Audit {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Peer(pub(crate) SocketAddr);
 
+/// How far a request has come when it is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// A stream has begun.
+    Started,
+    /// It is answered, or nobody waits for its answer.
+    Complete,
+    /// The server failed.
+    Panic,
+}
+
+impl Stage {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Started => "ResponseStarted",
+            Self::Complete => "ResponseComplete",
+            Self::Panic => "Panic",
+        }
+    }
+}
+
 /// What is told of a request.
 #[derive(Debug, Default)]
 pub(crate) struct Event {
@@ -113,7 +134,7 @@ impl Event {
     }
 
     /// The event as a line: what became of the request.
-    fn line(&self, stage: &str, code: u16, failure: Option<&Status>) -> String {
+    fn line(&self, stage: Stage, code: u16, failure: Option<&Status>) -> String {
         let mut response = json!({"metadata": {}, "code": code});
         if let Some(failure) = failure {
             response["status"] = "Failure".into();
@@ -126,7 +147,7 @@ impl Event {
             "apiVersion": "audit.k8s.io/v1",
             "level": "Metadata",
             "auditID": uuid::Uuid::new_v4().to_string(),
-            "stage": stage,
+            "stage": stage.name(),
             "requestURI": self.url,
             "verb": self.verb,
             "user": self.user.as_ref().unwrap_or(&anonymous).info(),
@@ -182,9 +203,8 @@ impl Audit {
         Ok(Self { lines: Some(lines), writer: Some(writer) })
     }
 
-    /// Tells what became of a request; a stream is told when it begins.
-    pub(crate) async fn tell(&self, event: &Event, is_stream: bool, code: u16, failure: Option<&Status>) {
-        let stage = if is_stream { "ResponseStarted" } else { "ResponseComplete" };
+    /// Tells what became of a request.
+    pub(crate) async fn tell(&self, event: &Event, stage: Stage, code: u16, failure: Option<&Status>) {
         let Some(lines) = &self.lines else { return };
         if lines.send(event.line(stage, code, failure)).await.is_err() {
             tracing::error!("the audit log has ended: a request is not told");
@@ -225,6 +245,15 @@ impl Log {
 
     fn rotate(&mut self) -> io::Result<()> {
         self.file.flush()?;
+        // It may be put aside already: by an attempt that had no new file afterwards, or by somebody else.
+        if self.path.try_exists()? {
+            self.put_aside()?;
+        }
+        (self.file, self.size) = append(&self.path)?;
+        Ok(())
+    }
+
+    fn put_aside(&self) -> io::Result<()> {
         for number in (1..self.rotation.kept).rev() {
             match fs::rename(self.aside(number), self.aside(number + 1)) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -232,12 +261,10 @@ impl Log {
             }
         }
         if self.rotation.kept > 0 {
-            fs::rename(&self.path, self.aside(1))?;
+            fs::rename(&self.path, self.aside(1))
         } else {
-            fs::remove_file(&self.path)?;
+            fs::remove_file(&self.path)
         }
-        (self.file, self.size) = append(&self.path)?;
-        Ok(())
     }
 
     fn aside(&self, number: usize) -> PathBuf {
@@ -286,5 +313,21 @@ mod tests {
         again.write("8");
         again.flush();
         assert_eq!(first(again.aside(1)), '6', "what is there counts after a restart");
+    }
+
+    #[test]
+    fn a_log_that_is_not_there_any_more_pushes_no_older_one_out() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("audit.log");
+        let mut log = Log::open(path.clone(), Rotation { bytes: 10, kept: 2 }).unwrap();
+        for line in ["first.....", "second...."] {
+            log.write(line);
+        }
+        fs::remove_file(&path).unwrap();
+        log.write("third.....");
+        log.flush();
+        let text = |path: PathBuf| fs::read_to_string(path).unwrap();
+        assert_eq!((text(path), text(log.aside(1))), ("third.....\n".to_owned(), "first.....\n".to_owned()));
+        assert!(!log.aside(2).exists());
     }
 }

@@ -7,12 +7,14 @@ use crate::api::Api;
 use crate::backoff::Backoff;
 use crate::call::Call;
 use crate::codec::Decoded;
+use crate::follow::Followed;
 use crate::key;
 use crate::options::Options;
 use crate::request::{ResourceRequest, Verb};
-use crate::storage;
 use crate::user::{ADMINISTRATORS, SERVER, User};
 
+/// Who owns the fields of what the API makes itself, as upstream names it.
+const MANAGER: &str = "kube-apiserver";
 const NAMESPACES: [&str; 4] = ["default", "kube-node-lease", "kube-public", "kube-system"];
 /// The priorities of what the cluster itself cannot do without.
 const PRIORITY_CLASSES: [(&str, u32, &str); 2] = [
@@ -27,6 +29,31 @@ const PRIORITY_CLASSES: [(&str, u32, &str); 2] = [
         "For pods that their node cannot do without, and that stay on it.",
     ),
 ];
+
+/// The Service under which the API itself is reached.
+struct OwnService<'a> {
+    api: &'a Api,
+    port: u16,
+}
+
+impl Followed for OwnService<'_> {
+    const NAME: &'static str = "the API's own Service";
+
+    async fn follow(&mut self, backoff: &mut Backoff) -> Result<(), Status> {
+        let Self { api, port } = *self;
+        let served = api.catalog().served();
+        let Some(services) = served.find("", "services") else { return Ok(()) };
+        let prefix = key::prefix("", "services", Some("default"));
+        let mut watch = api.storage().watch(services, &prefix, Some(api.storage().revision()))?;
+        loop {
+            api.ensure_service(port).await?;
+            backoff.reset();
+            if !api.changed(&mut watch, services).await? {
+                return Ok(());
+            }
+        }
+    }
+}
 
 impl Api {
     /// Reads what is stored into memory and makes what is missing of the things that every cluster has. `port` is where
@@ -56,33 +83,7 @@ impl Api {
 
     /// Keeps the Service under which the API itself is reached, until the API stops.
     pub async fn serve_service(&self, port: u16) {
-        let mut backoff = Backoff::default();
-        while let Err(error) = self.follow_service(port, &mut backoff).await {
-            tracing::warn!(%error, "lost sight of the API's own Service; looking again");
-            if !backoff.wait(self.shutdown()).await {
-                return;
-            }
-        }
-    }
-
-    async fn follow_service(&self, port: u16, backoff: &mut Backoff) -> Result<(), Status> {
-        let served = self.catalog().served();
-        let Some(services) = served.find("", "services") else { return Ok(()) };
-        let prefix = key::prefix("", "services", Some("default"));
-        let lost = |error: xebec_store::Error| storage::refusal(&error, services, "");
-        let mut watch = self.storage().watch(services, &prefix, Some(self.storage().revision()))?;
-        loop {
-            self.ensure_service(port).await?;
-            backoff.reset();
-            tokio::select! {
-                () = self.shutdown().cancelled() => return Ok(()),
-                event = watch.next() => match event {
-                    Ok(_) => while watch.try_next().map_err(lost)?.is_some() {},
-                    Err(xebec_store::Error::Closed) => return Ok(()),
-                    Err(error) => return Err(lost(error)),
-                },
-            }
-        }
+        self.keep_following(OwnService { api: self, port }).await;
     }
 
     async fn ensure_service(&self, port: u16) -> Result<(), Status> {
@@ -125,7 +126,7 @@ impl Api {
             options: Options::default(),
         };
         let user = User::new(SERVER, [ADMINISTRATORS]);
-        Call::new(request, &self.catalog().served(), user, "xebec")
+        Call::new(request, &self.catalog().served(), user, MANAGER)
     }
 
     /// Makes an object that may be there already.

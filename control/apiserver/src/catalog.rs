@@ -146,22 +146,9 @@ mod tests {
     use xebec_machinery::schema::{Node, Shape};
 
     fn resource(group: &str, plural: &str) -> Arc<Resource> {
-        Arc::new(Resource {
-            group: group.into(),
-            kind: "Thing".into(),
-            list_kind: "ThingList".into(),
-            plural: plural.into(),
-            singular: "thing".into(),
-            short_names: Vec::new(),
-            categories: Vec::new(),
-            scope: Scope::Namespaced,
-            verbs: Vec::new(),
-            versions: vec![Version::new("v1", Node::new(Shape::Any).into())],
-            storage: "v1".into(),
-            custom: true,
-            conversion: Default::default(),
-            unconditional: false,
-        })
+        let version = Version::new("v1", Node::new(Shape::Any).into());
+        let resource = Resource::new(group, "Thing", plural, Scope::Namespaced, version);
+        Arc::new(Resource { custom: true, ..resource })
     }
 
     #[tokio::test]

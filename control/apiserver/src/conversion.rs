@@ -36,7 +36,7 @@ impl Api {
     async fn present_all(&self, call: &Call, stored: &mut [Value], list: Option<&str>) -> Result<(), Status> {
         let resource = &call.resource;
         if let Conversion::Webhook(webhook) = &resource.conversion {
-            self.convert(resource, webhook, stored, &call.api_version(), list).await?;
+            self.ask_to_convert(resource, webhook, stored, &call.api_version(), list).await?;
         }
         for object in stored {
             convert::from_storage(resource, call.version(), object);
@@ -48,14 +48,13 @@ impl Api {
     pub(crate) async fn settle_version(&self, resource: &Resource, object: &mut Value) -> Result<(), Status> {
         if let Conversion::Webhook(webhook) = &resource.conversion {
             let wanted = resource.api_version(&resource.storage);
-            self.convert(resource, webhook, std::slice::from_mut(object), &wanted, None).await?;
+            self.ask_to_convert(resource, webhook, std::slice::from_mut(object), &wanted, None).await?;
         }
-        convert::to_storage(resource, object);
-        Ok(())
+        convert::to_rest(resource, object)
     }
 
     /// Has a webhook convert those objects that are not of the `wanted` version.
-    async fn convert(
+    pub(crate) async fn ask_to_convert(
         &self,
         resource: &Resource,
         webhook: &Webhook,

@@ -6,7 +6,9 @@
 mod autoscaler;
 
 use serde_json::{Map, Value};
+use xebec_machinery::decoding;
 use xebec_machinery::resource::{Resource, Version};
+use xebec_machinery::status::Status;
 
 const EVENTS: &str = "events.k8s.io";
 
@@ -28,6 +30,23 @@ pub fn to_storage(resource: &Resource, object: &mut Value) {
         resource.api_version(&resource.storage)
     };
     fields.insert("apiVersion".to_owned(), version.into());
+}
+
+/// [`to_storage`] of what a client, or somebody on its behalf, says in a version of a built-in kind: some of it may be
+/// known to the stored version alone, and is checked as that.
+///
+/// # Errors
+///
+/// What is wrong with it, for the client.
+pub fn to_rest(resource: &Resource, object: &mut Value) -> Result<(), Status> {
+    let is_other = !is_of(object, &resource.storage) && !resource.custom && &*resource.group != EVENTS;
+    to_storage(resource, object);
+    if is_other {
+        let (version, kind) = (&resource.storage, &resource.kind);
+        let checked = decoding::check(&resource.group, version, kind, object);
+        checked.map_err(|why| decoding::unfit(version, kind, &why))?;
+    }
+    Ok(())
 }
 
 /// Turns the stored form into an object of a served version.
@@ -81,22 +100,8 @@ mod tests {
     use xebec_machinery::schema::{Node, Shape};
 
     fn events() -> Resource {
-        Resource {
-            group: EVENTS.into(),
-            kind: "Event".into(),
-            list_kind: "EventList".into(),
-            plural: "events".into(),
-            singular: "event".into(),
-            short_names: Vec::new(),
-            categories: Vec::new(),
-            scope: Scope::Namespaced,
-            verbs: Vec::new(),
-            versions: vec![Version::new("v1", Node::new(Shape::Any).into())],
-            storage: "v1".into(),
-            custom: false,
-            conversion: Default::default(),
-            unconditional: true,
-        }
+        let version = Version::new("v1", Node::new(Shape::Any).into());
+        Resource::new(EVENTS, "Event", "events", Scope::Namespaced, version)
     }
 
     #[test]

@@ -15,12 +15,13 @@ use xebec_admission::registration;
 use xebec_machinery::crd;
 use xebec_machinery::resource::Resource;
 use xebec_machinery::status::{Reason, Status};
-use xebec_store::{Error, Event, EventKind, ListRequest};
+use xebec_store::{Event, EventKind, ListRequest};
 
 use crate::api::Api;
 use crate::backoff::Backoff;
 use crate::call::{Call, timestamp};
 use crate::catalog::Origin;
+use crate::follow::Followed;
 use crate::storage::{self, Stored, is_conflict};
 use crate::{key, object};
 
@@ -91,14 +92,7 @@ impl Api {
     /// Serves what is stored now, and everything that is defined from here on, until the API stops.
     pub async fn serve_definitions(&self) {
         let Some(resource) = self.catalog().served().find(GROUP, PLURAL).cloned() else { return };
-        let mut keeper = Keeper::new(self.clone(), resource);
-        let mut backoff = Backoff::default();
-        while let Err(error) = keeper.follow(&mut backoff).await {
-            tracing::warn!(%error, "lost sight of the definitions of custom resources; reading them again");
-            if !backoff.wait(self.shutdown()).await {
-                return;
-            }
-        }
+        self.keep_following(Keeper::new(self.clone(), resource)).await;
     }
 
     /// Serves what is stored now.
@@ -168,11 +162,8 @@ struct Failed {
     due: Instant,
 }
 
-impl Keeper {
-    fn new(api: Api, resource: Arc<Resource>) -> Self {
-        let (failed, retiring) = (HashMap::new(), HashMap::new());
-        Self { api, resource, failed, retirements: JoinSet::new(), retiring }
-    }
+impl Followed for Keeper {
+    const NAME: &'static str = "the definitions of custom resources";
 
     async fn follow(&mut self, backoff: &mut Backoff) -> Result<(), Status> {
         let prefix = key::prefix(GROUP, PLURAL, None);
@@ -183,15 +174,13 @@ impl Keeper {
             self.settle(&storage::decode(&entry)?).await;
         }
         backoff.reset();
-        let shutdown = self.api.shutdown().clone();
+        let (api, resource) = (self.api.clone(), self.resource.clone());
         loop {
             let due = self.failed.values().map(|failed| failed.due).min();
             tokio::select! {
-                () = shutdown.cancelled() => return Ok(()),
-                event = watch.next() => match event {
-                    Ok(event) => self.take_in(&event).await?,
-                    Err(Error::Closed) => return Ok(()),
-                    Err(error) => return Err(storage::refusal(&error, &self.resource, "")),
+                event = api.next_event(&mut watch, &resource) => match event? {
+                    Some(event) => self.take_in(&event).await?,
+                    None => return Ok(()),
                 },
                 () = sleep_until(due) => self.retry().await?,
                 Some(ended) = self.retirements.join_next_with_id() => {
@@ -206,6 +195,13 @@ impl Keeper {
                 }
             }
         }
+    }
+}
+
+impl Keeper {
+    fn new(api: Api, resource: Arc<Resource>) -> Self {
+        let (failed, retiring) = (HashMap::new(), HashMap::new());
+        Self { api, resource, failed, retirements: JoinSet::new(), retiring }
     }
 
     async fn take_in(&mut self, event: &Event) -> Result<(), Status> {

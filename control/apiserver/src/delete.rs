@@ -11,7 +11,7 @@ use xebec_machinery::status::{Qualified, Status};
 use crate::api::Api;
 use crate::call::{Call, timestamp};
 use crate::object;
-use crate::options::Propagation;
+use crate::options::{Options, Propagation};
 use crate::storage::{Stored, is_conflict};
 use crate::strategy::{self, Part};
 
@@ -46,13 +46,11 @@ impl DeleteOptions {
         decoding::check("", "v1", "DeleteOptions", body)
             .map_err(|why| decoding::unfit("v1", "DeleteOptions", &why))?;
         let mut wrong = Vec::new();
-        for value in body.get("dryRun").and_then(Value::as_array).into_iter().flatten() {
-            if value == "All" {
-                options.dry_run = true;
-            } else {
-                let path = Path::ROOT.child("dryRun");
-                wrong.push(FieldError::not_supported(&path, value.clone(), &["All"]));
-            }
+        let stages = body.get("dryRun").and_then(Value::as_array).into_iter().flatten();
+        let stages: Vec<&str> = stages.filter_map(Value::as_str).collect();
+        options.dry_run |= !stages.is_empty();
+        if stages.iter().any(|stage| *stage != "All") {
+            wrong.push(Options::no_dry_run(stages.into_iter().map(str::to_owned)));
         }
         // Less than nothing is the least that there is.
         let grace = body.get("gracePeriodSeconds").and_then(Value::as_i64);

@@ -3,7 +3,8 @@
 //! What runs at a time is limited by seats; a request that looks through a collection takes several. Each user's requests
 //! wait in a queue of their own, and the next seat goes to the user who has the fewest, so one who floods waits behind
 //! its own requests and the others hardly notice. A queue is bounded in length and in time: who comes on top is told to
-//! come back later. Watches and other streams give their seat back once they have begun; health checks need none.
+//! come back later. Watches and other streams give their seat back once they have begun; health checks need none, nor do
+//! requests that are [`Exempt`].
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,6 +14,11 @@ use tokio::sync::oneshot;
 use xebec_machinery::status::Status;
 
 use crate::request::{ResourceRequest, Verb};
+
+/// Marks requests that need no seat, as an extension of theirs: those of the platform itself, which must go on when users
+/// have taken all of them. No client can set it.
+#[derive(Debug, Clone, Copy)]
+pub struct Exempt;
 
 /// How much runs and waits.
 #[derive(Debug, Clone)]
@@ -80,6 +86,34 @@ impl Drop for Seat {
     }
 }
 
+/// A place in a queue, until it is left: with a seat, or since the time is up or the client gone.
+struct Wait {
+    of: Arc<Fairness>,
+    user: Arc<str>,
+    granted: Option<oneshot::Receiver<Seat>>,
+}
+
+impl Wait {
+    async fn seat(&mut self) -> Option<Seat> {
+        let seat = self.granted.as_mut()?.await.ok();
+        self.granted = None;
+        seat
+    }
+}
+
+impl Drop for Wait {
+    fn drop(&mut self) {
+        // A seat that was granted meanwhile is given back with it.
+        if let Some(granted) = self.granted.take() {
+            drop(granted);
+            let mut hall = self.of.lock();
+            hall.forget_leavers(&self.user);
+            // Who waited behind a wide one may fit now.
+            self.of.seat_the_next(&mut hall);
+        }
+    }
+}
+
 /// How many seats a request takes: looking through a collection is more work than one object.
 pub(crate) fn width(request: &ResourceRequest) -> u32 {
     match (request.verb, request.options.limit) {
@@ -101,7 +135,7 @@ impl Fairness {
     /// Too many wait already, or it took too long.
     pub(crate) async fn enter(self: &Arc<Self>, user: &str, width: u32) -> Result<Seat, Status> {
         let width = width.clamp(1, self.limits.seats_of_one);
-        let granted = {
+        let (user, granted) = {
             let mut hall = self.lock();
             let user: Arc<str> =
                 hall.users.get_key_value(user).map_or_else(|| user.into(), |(own, _)| own.clone());
@@ -116,14 +150,15 @@ impl Fairness {
             queue.waiting.push_back(Waiting { width, grant });
             hall.waiting += 1;
             if first {
-                hall.turns.push_back(user);
+                hall.turns.push_back(user.clone());
             }
             self.seat_the_next(&mut hall);
-            granted
+            (user, granted)
         };
-        match tokio::time::timeout(self.limits.patience, granted).await {
-            Ok(Ok(seat)) => Ok(seat),
-            Ok(Err(_)) | Err(_) => Err(refused()),
+        let mut wait = Wait { of: self.clone(), user, granted: Some(granted) };
+        match tokio::time::timeout(self.limits.patience, wait.seat()).await {
+            Ok(Some(seat)) => Ok(seat),
+            Ok(None) | Err(_) => Err(refused()),
         }
     }
 
@@ -164,14 +199,10 @@ impl Fairness {
 
 impl Hall {
     /// Whose turn it is, by place: of those who may have more, who has the fewest seats.
-    fn turn(&mut self, seats_of_one: u32) -> Option<usize> {
+    fn turn(&self, seats_of_one: u32) -> Option<usize> {
         let (mut best, mut fewest) = (None, u32::MAX);
         for (place, user) in self.turns.iter().enumerate() {
-            let Some(queue) = self.users.get_mut(user) else { continue };
-            while queue.waiting.front().is_some_and(|next| next.grant.is_closed()) {
-                queue.waiting.pop_front();
-                self.waiting -= 1;
-            }
+            let Some(queue) = self.users.get(user) else { continue };
             let fits = queue.waiting.front().is_none_or(|next| queue.taken + next.width <= seats_of_one);
             if fits && queue.taken < fewest {
                 (best, fewest) = (Some(place), queue.taken);
@@ -184,6 +215,18 @@ impl Hall {
         self.taken = self.taken.saturating_sub(width);
         if let Some(queue) = self.users.get_mut(user) {
             queue.taken = queue.taken.saturating_sub(width);
+        }
+        self.forget_idle(user);
+    }
+
+    /// Forgets those of a user who have stopped waiting.
+    fn forget_leavers(&mut self, user: &Arc<str>) {
+        let Some(queue) = self.users.get_mut(user) else { return };
+        let before = queue.waiting.len();
+        queue.waiting.retain(|waiting| !waiting.grant.is_closed());
+        self.waiting -= before - queue.waiting.len();
+        if queue.waiting.is_empty() {
+            self.turns.retain(|own| own != user);
         }
         self.forget_idle(user);
     }

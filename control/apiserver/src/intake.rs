@@ -6,6 +6,7 @@ use xebec_machinery::status::Status;
 use xebec_machinery::{builtin, metadata};
 
 use crate::call::Call;
+use crate::object;
 use crate::options::FieldValidation;
 
 /// How much of a body is shown to a client whose object is not recognized.
@@ -55,15 +56,51 @@ pub(crate) fn findings(
     Ok(doubled)
 }
 
+/// Why an object is not of the kind that the URL says.
+pub(crate) enum Misfit {
+    /// What it says of its kind is no text, or nothing at all.
+    Unread(String),
+    /// It is in another version of the kind.
+    Version(String),
+    /// It is of another kind.
+    Kind {
+        /// The version that it says it is in.
+        version: String,
+        /// The kind that it says it is of.
+        kind: String,
+        /// Why that is none of the wanted one.
+        why: String,
+    },
+}
+
+impl Misfit {
+    fn status(self, call: &Call, new: &Value) -> Status {
+        match self {
+            Self::Unread(why) => unrecognized(call, new, &why),
+            Self::Version(found) => Status::bad_request(format!(
+                "the API version in the data ({found}) does not match the expected API version ({})",
+                call.api_version()
+            )),
+            Self::Kind { version, kind, why } => {
+                cannot_be_handled(&version, &kind, &call.resource.kind, &why)
+            }
+        }
+    }
+}
+
 /// The object must be of the kind that the URL says; a built-in one that does not say its kind is taken for one.
 pub(crate) fn check_type(call: &Call, new: &mut Value) -> Result<(), Status> {
+    fit(call, new).map_err(|misfit| misfit.status(call, new))
+}
+
+/// [`check_type`] before it is told to a client.
+pub(crate) fn fit(call: &Call, new: &mut Value) -> Result<(), Misfit> {
     for name in ["apiVersion", "kind"] {
         if let Some(word) = new.get(name).and_then(not_a_text) {
-            let why = format!(
+            return Err(Misfit::Unread(format!(
                 "couldn't get version/kind; json parse error: json: cannot unmarshal {word} into Go struct field \
                  .{name} of type string"
-            );
-            return Err(unrecognized(call, new, &why));
+            )));
         }
     }
     let text = |name: &str| new.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
@@ -71,11 +108,10 @@ pub(crate) fn check_type(call: &Call, new: &mut Value) -> Result<(), Status> {
     let wanted = call.api_version();
     if call.resource.custom {
         if kind.is_empty() {
-            let why = format!("Object 'Kind' is missing in '{new}'");
-            return Err(unrecognized(call, new, &why));
+            return Err(Misfit::Unread(format!("Object 'Kind' is missing in '{new}'")));
         }
         if api_version != wanted {
-            return Err(other_version(&api_version, &wanted));
+            return Err(Misfit::Version(api_version));
         }
         // That it is of another kind is told by its validation.
         return Ok(());
@@ -84,42 +120,57 @@ pub(crate) fn check_type(call: &Call, new: &mut Value) -> Result<(), Status> {
     let (same_version, same_kind) =
         (["", &wanted].contains(&api_version.as_str()), ["", own_kind].contains(&kind.as_str()));
     if same_version && same_kind {
-        new["apiVersion"] = wanted.into();
-        new["kind"] = own_kind.into();
+        become_own(call, new);
         return Ok(());
     }
-    let kind = if kind.is_empty() { own_kind } else { &kind };
-    let api_version = if api_version.is_empty() { &wanted } else { &api_version };
-    let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
-    let unfit = |why: String| {
-        Status::bad_request(format!("{kind} in version {version:?} cannot be handled as a {own_kind}: {why}"))
+    let kind = if kind.is_empty() { own_kind.to_owned() } else { kind };
+    let api_version = if api_version.is_empty() { wanted } else { api_version };
+    let (group, version) = api_version.split_once('/').unwrap_or(("", &api_version));
+    let why = if builtin::kind_node(group, version, &kind).is_none() {
+        not_registered(&api_version, &kind)
+    } else if same_kind && group == &*call.resource.group {
+        return Err(Misfit::Version(api_version));
+    } else {
+        let package = match call.resource.group.split('.').next() {
+            None | Some("") => "core",
+            Some(first) => first,
+        };
+        format!("converting ({version}.{kind}) to ({package}.{own_kind}): unknown conversion")
     };
-    if builtin::kind_node(group, version, kind).is_none() {
-        return Err(unregistered(api_version, kind, own_kind));
+    Err(Misfit::Kind { version: version.to_owned(), kind, why })
+}
+
+/// Says that the object is of the kind that the URL says.
+pub(crate) fn become_own(call: &Call, new: &mut Value) {
+    if let Some(fields) = new.as_object_mut() {
+        fields.insert("apiVersion".to_owned(), call.api_version().into());
+        fields.insert("kind".to_owned(), (*call.resource.kind).into());
     }
-    if same_kind && group == &*call.resource.group {
-        return Err(other_version(api_version, &wanted));
+}
+
+/// The object must say its name, which must be that of the URL.
+pub(crate) fn check_identity(call: &Call, new: &mut Value) -> Result<(), Status> {
+    if object::name(new).is_empty() {
+        return Err(Status::bad_request(format!(
+            "the name of the object ({} based on URL) was undeterminable: name must be provided",
+            call.name()
+        )));
     }
-    let package = match call.resource.group.split('.').next() {
-        None | Some("") => "core",
-        Some(first) => first,
-    };
-    Err(unfit(format!("converting ({version}.{kind}) to ({package}.{own_kind}): unknown conversion")))
+    check_place(call, new, Some(call.name()))
 }
 
 /// The answer to an object of a kind that nobody knows, where one of `wanted` should be.
 pub(crate) fn unregistered(api_version: &str, kind: &str, wanted: &str) -> Status {
     let version = api_version.rsplit('/').next().unwrap_or_default();
-    Status::bad_request(format!(
-        "{kind} in version {version:?} cannot be handled as a {wanted}: no kind {kind:?} is registered for version \
-         {api_version:?} in scheme {SCHEME:?}"
-    ))
+    cannot_be_handled(version, kind, wanted, &not_registered(api_version, kind))
 }
 
-fn other_version(found: &str, wanted: &str) -> Status {
-    Status::bad_request(format!(
-        "the API version in the data ({found}) does not match the expected API version ({wanted})"
-    ))
+fn not_registered(api_version: &str, kind: &str) -> String {
+    format!("no kind {kind:?} is registered for version {api_version:?} in scheme {SCHEME:?}")
+}
+
+fn cannot_be_handled(version: &str, kind: &str, wanted: &str, why: &str) -> Status {
+    Status::bad_request(format!("{kind} in version {version:?} cannot be handled as a {wanted}: {why}"))
 }
 
 fn not_a_text(value: &Value) -> Option<&'static str> {

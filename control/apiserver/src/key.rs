@@ -3,6 +3,8 @@
 //! The core group is written `core`, which no API group may be called (groups of custom resources hold a dot). Objects
 //! without a namespace leave that segment out. Every prefix ends with `/`, so that `pods/` never matches `podsets/`.
 
+use xebec_machinery::resource::Resource;
+
 /// The key of one object.
 pub fn object(group: &str, resource: &str, namespace: Option<&str>, name: &str) -> String {
     format!("{}{name}", prefix(group, resource, namespace))
@@ -17,6 +19,25 @@ pub fn prefix(group: &str, resource: &str, namespace: Option<&str>) -> String {
     }
 }
 
+/// Where upstream keeps an object, which some of its errors tell.
+pub fn upstream(resource: &Resource, namespace: Option<&str>, name: &str) -> String {
+    let (group, plural) = (&*resource.group, &*resource.plural);
+    let folder = match (group, plural) {
+        ("", "replicationcontrollers") => "controllers".to_owned(),
+        ("", "endpoints") => "services/endpoints".to_owned(),
+        ("", "services") => "services/specs".to_owned(),
+        ("", "nodes") => "minions".to_owned(),
+        ("networking.k8s.io", "ingresses") => "ingress".to_owned(),
+        ("apiextensions.k8s.io" | "apiregistration.k8s.io", _) => format!("{group}/{plural}"),
+        _ if resource.custom => format!("{group}/{plural}"),
+        _ => plural.to_owned(),
+    };
+    match namespace {
+        Some(namespace) => format!("/registry/{folder}/{namespace}/{name}"),
+        None => format!("/registry/{folder}/{name}"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -26,6 +47,16 @@ mod tests {
         assert_eq!(object("", "pods", Some("default"), "web"), "/registry/core/pods/default/web");
         assert_eq!(object("apps", "deployments", Some("a"), "b"), "/registry/apps/deployments/a/b");
         assert_eq!(object("", "nodes", None, "n"), "/registry/core/nodes/n");
+    }
+
+    #[test]
+    fn upstreams_keys_have_names_of_their_own() {
+        let key = |group, plural, namespace, name| {
+            upstream(xebec_machinery::builtin::find(group, plural).unwrap(), namespace, name)
+        };
+        assert_eq!(key("apps", "deployments", Some("a"), "b"), "/registry/deployments/a/b");
+        assert_eq!(key("", "services", Some("a"), "b"), "/registry/services/specs/a/b");
+        assert_eq!(key("", "nodes", None, "n"), "/registry/minions/n");
     }
 
     #[test]

@@ -209,10 +209,14 @@ impl Options {
         match value.as_str() {
             "" => {}
             "All" => self.dry_run = true,
-            _ => {
-                wrong.push(FieldError::not_supported(&Path::ROOT.child("dryRun"), value, &["All"]));
-            }
+            _ => wrong.push(Self::no_dry_run([value])),
         }
+    }
+
+    /// What is said of the stages that a dry run should leave out, where one of them is none.
+    pub(crate) fn no_dry_run(stages: impl IntoIterator<Item = String>) -> FieldError {
+        let stages: serde_json::Value = stages.into_iter().collect();
+        FieldError::not_supported(&Path::ROOT.child("dryRun"), stages, &["All"])
     }
 
     fn check_list(&self, wrong: &mut Vec<FieldError>) {
@@ -380,7 +384,7 @@ mod tests {
             (
                 "dryRun=Some",
                 Verb::Create,
-                r#"CreateOptions.meta.k8s.io "" is invalid: dryRun: Unsupported value: "Some": supported values: "All""#,
+                r#"CreateOptions.meta.k8s.io "" is invalid: dryRun: Unsupported value: ["Some"]: supported values: "All""#,
             ),
             (
                 "fieldValidation=strict",

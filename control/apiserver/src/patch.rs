@@ -2,12 +2,13 @@
 
 use serde_json::Value;
 use xebec_machinery::field::{FieldError, Path};
-use xebec_machinery::patch;
 use xebec_machinery::status::{Qualified, Status};
+use xebec_machinery::{decoding, go_text, patch};
 
 use crate::api::Api;
 use crate::call::Call;
 use crate::codec::{self, Decoded};
+use crate::intake::Misfit;
 use crate::options::FieldValidation;
 use crate::strategy::{self, Part};
 use crate::write::{Books, Written};
@@ -29,25 +30,26 @@ impl Api {
             "application/apply-patch+yaml" => self.apply(call, part, body).await,
             "application/json-patch+json" => {
                 let doubled = codec::operations(body)?;
-                let change = |old: &Value| patch::json(old, body).map_err(|error| error.status());
-                self.patch_with(call, part, doubled, Shown::Result, change).await
+                let change = |old: &Value| Patched::plain(patch::json(old, body));
+                self.patch_with(call, part, doubled, change).await
             }
             "application/merge-patch+json" => {
                 let Decoded { object: given, doubled } = codec::patch(body, "error decoding patch: ")?;
                 let change = |old: &Value| {
                     let mut new = old.clone();
-                    patch::merge(&mut new, given.clone()).map_err(|error| error.status())?;
-                    Ok(new)
+                    Patched::plain(patch::merge(&mut new, given.clone()).map(|()| new))
                 };
-                self.patch_with(call, part, doubled, Shown::Result, change).await
+                self.patch_with(call, part, doubled, change).await
             }
             "application/strategic-merge-patch+json" if !call.resource.custom => {
                 let Decoded { object: given, doubled } = codec::patch(body, "")?;
                 let node = call.version().schema.node();
                 let change = |old: &Value| {
-                    patch::strategic(old.clone(), given.clone(), node).map_err(|error| error.status())
+                    let object = patch::strategic(old.clone(), given.clone(), node);
+                    let object = object.map_err(|error| error.status())?;
+                    Ok(Patched { object, rest: Some(patch::strategic_rest(old, &given, node)) })
                 };
-                self.patch_with(call, part, doubled, Shown::Patch(&given), change).await
+                self.patch_with(call, part, doubled, change).await
             }
             _ => Err(not_understood(call)),
         }
@@ -58,16 +60,16 @@ impl Api {
         call: &Call,
         part: Part,
         doubled: Vec<String>,
-        shown: Shown<'_>,
-        mut patch: impl FnMut(&Value) -> Result<Value, Status> + Send,
+        mut patch: impl FnMut(&Value) -> Result<Patched, Status> + Send,
     ) -> Result<Written, Status> {
         let mut warnings = Vec::new();
         let changed = self
             .change(call, part, Books::Open, |old| {
-                let mut new = patch(old)?;
+                let mut patched = patch(old)?;
+                warnings = judge(call, &mut patched, doubled.clone())?;
+                let mut new = patched.object;
                 strategy::check_conditional(call, &new)?;
-                intake::check_type(call, &mut new)?;
-                warnings = judge(call, &mut new, doubled.clone(), shown)?;
+                intake::check_identity(call, &mut new)?;
                 Ok(new)
             })
             .await?;
@@ -91,9 +93,14 @@ impl Api {
         let there = self.storage().find(&call.resource, call.namespace(), call.name())?.is_some();
         if !there && part == Part::Main {
             if !object::meta(&applied, "uid").is_empty() {
-                let why = "Precondition failed: the object that is applied has a UID and does not exist";
-                return Err(Status::conflict(call.qualified(), call.name(), why));
+                let uid = object::meta(&applied, "uid");
+                let why = format!(
+                    "uid mismatch: the provided object specified uid {uid}, and no existing object was found"
+                );
+                return Err(Status::conflict(call.qualified(), call.name(), &why));
             }
+            // Of an object that is not there, every version is as good.
+            object::meta_mut(&mut applied).remove("resourceVersion");
             self.check_creation(call)?;
             let new = strategy::server_side_apply(call, None, &applied, part)?;
             match self.create_prepared(call, new, Books::Closed).await {
@@ -137,53 +144,66 @@ pub(crate) fn not_understood(call: &Call) -> Status {
     Status::unsupported_media_type(understood)
 }
 
-/// What an error shows of a patch that leads to no object of the kind.
-#[derive(Clone, Copy)]
-enum Shown<'a> {
-    /// The patch, as Go prints a map.
-    Patch(&'a Value),
-    /// The patched object.
-    Result,
+/// What a patch made of an object.
+struct Patched {
+    object: Value,
+    /// What is left of the patch, where errors show that instead of the object.
+    rest: Option<Value>,
+}
+
+impl Patched {
+    fn plain(object: Result<Value, patch::Error>) -> Result<Self, Status> {
+        let object = object.map_err(|error| error.status())?;
+        Ok(Self { object, rest: None })
+    }
 }
 
 /// Refuses what a patch made of an object where a value has the wrong type, or where the client wants to know of fields
 /// that the kind does not have.
-fn judge(
-    call: &Call,
-    new: &mut Value,
-    doubled: Vec<String>,
-    shown: Shown<'_>,
-) -> Result<Vec<String>, Status> {
-    let why = match intake::findings(call, new, doubled) {
+fn judge(call: &Call, patched: &mut Patched, doubled: Vec<String>) -> Result<Vec<String>, Status> {
+    let why = match findings(call, patched, doubled)? {
         Err(why) => why,
         Ok(findings) if call.validation() == FieldValidation::Strict && !findings.is_empty() => {
             format!("strict decoding error: {}", findings.join(", "))
         }
         Ok(findings) => return Ok(findings),
     };
-    let bad = match shown {
-        Shown::Patch(patch) => go_text(patch),
-        Shown::Result => new.to_string(),
+    let bad = match &patched.rest {
+        Some(rest) => go_text::plain(rest),
+        None => patched.object.to_string(),
     };
     let error = FieldError::invalid(&Path::ROOT.child("patch"), bad, why);
     Err(Status::invalid(Qualified::new("", ""), "", &[error]))
 }
 
-/// A value as Go prints it: `map[spec:map[replicas:2]]`.
-fn go_text(value: &Value) -> String {
-    match value {
-        Value::Null => "<nil>".to_owned(),
-        Value::String(text) => text.clone(),
-        Value::Array(items) => {
-            format!("[{}]", items.iter().map(go_text).collect::<Vec<_>>().join(" "))
-        }
-        Value::Object(fields) => {
-            let mut entries: Vec<_> = fields.iter().collect();
-            entries.sort_by_key(|(key, _)| *key);
-            let entries: Vec<_> =
-                entries.into_iter().map(|(key, value)| format!("{key}:{}", go_text(value))).collect();
-            format!("map[{}]", entries.join(" "))
-        }
-        scalar => scalar.to_string(),
+/// The unknown and doubled fields, or why the object is none of its kind.
+fn findings(
+    call: &Call,
+    patched: &mut Patched,
+    mut doubled: Vec<String>,
+) -> Result<Result<Vec<String>, String>, Status> {
+    let (resource, new) = (&call.resource, &mut patched.object);
+    if resource.custom {
+        intake::check_type(call, new)?;
+        return Ok(intake::findings(call, new, doubled));
     }
+    if patched.rest.is_some() {
+        let unknown = decoding::restore(&resource.group, &call.version().name, &resource.kind, new);
+        // Which kind it is was never asked.
+        intake::become_own(call, new);
+        return Ok(unknown.map(|unknown| {
+            if call.validation() == FieldValidation::Ignore {
+                return Vec::new();
+            }
+            doubled.extend(unknown);
+            doubled
+        }));
+    }
+    match intake::fit(call, new) {
+        Err(Misfit::Unread(why) | Misfit::Kind { why, .. }) => return Ok(Err(why)),
+        // One version is read as well as another.
+        Err(Misfit::Version(_)) => intake::become_own(call, new),
+        Ok(()) => {}
+    }
+    Ok(intake::findings(call, new, doubled))
 }

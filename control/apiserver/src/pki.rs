@@ -5,6 +5,9 @@
 //! of them left. Everything else is signed at each start for a year: nothing can expire between two starts, and nothing is
 //! there to leak.
 
+mod der;
+mod issue;
+
 use std::fs;
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -62,6 +65,12 @@ pub enum PkiError {
     TokenKey {
         /// The key.
         path: PathBuf,
+    },
+    /// What is to be signed cannot be.
+    #[error("the request for a certificate cannot be signed: {why}")]
+    Request {
+        /// What is wrong with it.
+        why: String,
     },
     /// The certificate is there and its key is not.
     #[error(

@@ -5,10 +5,11 @@ use xebec_admission::type_check;
 use xebec_machinery::openapi::Documents;
 use xebec_machinery::resource::Resource;
 use xebec_machinery::status::Status;
-use xebec_store::{Error, EventKind, ListRequest};
+use xebec_store::{EventKind, ListRequest};
 
 use crate::api::Api;
 use crate::backoff::Backoff;
+use crate::follow::Followed;
 use crate::storage::{self, Stored, is_conflict};
 use crate::{key, object};
 
@@ -17,44 +18,37 @@ const PLURAL: &str = "validatingadmissionpolicies";
 /// How deep the schema of a built-in kind is followed; only schemas of schemas go on without an end.
 const DEEPEST: usize = 24;
 
+/// The validating policies.
+struct Policies<'a>(&'a Api);
+
+impl Followed for Policies<'_> {
+    const NAME: &'static str = "the admission policies";
+
+    async fn follow(&mut self, backoff: &mut Backoff) -> Result<(), Status> {
+        let api = self.0;
+        let served = api.catalog().served();
+        let Some(policies) = served.find(GROUP, PLURAL) else { return Ok(()) };
+        let prefix = key::prefix(GROUP, PLURAL, None);
+        let at = api.storage().revision();
+        let mut watch = api.storage().watch(policies, &prefix, Some(at))?;
+        let list = ListRequest { prefix: &prefix, at: Some(at), ..ListRequest::default() };
+        for entry in api.storage().list(policies, &list)?.items {
+            api.check_types(policies, &storage::decode(&entry)?).await?;
+        }
+        backoff.reset();
+        while let Some(event) = api.next_event(&mut watch, policies).await? {
+            if let EventKind::Put { entry } = &event.kind {
+                api.check_types(policies, &storage::decode(entry)?).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
 impl Api {
     /// Checks the types of policies whenever one is written, until the API stops.
     pub async fn serve_policies(&self) {
-        let mut backoff = Backoff::default();
-        while let Err(error) = self.follow_policies(&mut backoff).await {
-            tracing::warn!(%error, "lost sight of the admission policies; reading them again");
-            if !backoff.wait(self.shutdown()).await {
-                return;
-            }
-        }
-    }
-
-    async fn follow_policies(&self, backoff: &mut Backoff) -> Result<(), Status> {
-        let served = self.catalog().served();
-        let Some(policies) = served.find(GROUP, PLURAL) else { return Ok(()) };
-        let prefix = key::prefix(GROUP, PLURAL, None);
-        let at = self.storage().revision();
-        let mut watch = self.storage().watch(policies, &prefix, Some(at))?;
-        let list = ListRequest { prefix: &prefix, at: Some(at), ..ListRequest::default() };
-        for entry in self.storage().list(policies, &list)?.items {
-            self.check_types(policies, &storage::decode(&entry)?).await?;
-        }
-        backoff.reset();
-        loop {
-            let event = tokio::select! {
-                () = self.shutdown().cancelled() => return Ok(()),
-                event = watch.next() => event,
-            };
-            match event {
-                Ok(event) => {
-                    if let EventKind::Put { entry } = &event.kind {
-                        self.check_types(policies, &storage::decode(entry)?).await?;
-                    }
-                }
-                Err(Error::Closed) => return Ok(()),
-                Err(error) => return Err(storage::refusal(&error, policies, "")),
-            }
-        }
+        self.keep_following(Policies(self)).await;
     }
 
     async fn check_types(&self, policies: &Resource, stored: &Stored) -> Result<(), Status> {

@@ -1,21 +1,32 @@
 //! Reading one object and pages of a collection.
 
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use base64::{DecodeError, Engine};
+use base64::engine::DecodePaddingMode;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, URL_SAFE_NO_PAD};
+use base64::{DecodeError, Engine, alphabet};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use xebec_machinery::decoding;
 use xebec_machinery::status::Status;
+use xebec_machinery::{decoding, go_text};
 use xebec_store::{ListRequest, Revision};
 
 use crate::api::Api;
 use crate::call::Call;
 use crate::options::VersionMatch;
+use crate::pods::Pods;
 use crate::select::Selection;
-use crate::{key, storage};
+use crate::{components, key, storage, usage};
 
 /// How many entries are looked through at a time while a selector picks from them.
 const STRIDE: usize = 500;
+
+/// Go minds no bits that are left over at the end.
+const LENIENT: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::URL_SAFE,
+    GeneralPurposeConfig::new()
+        .with_encode_padding(false)
+        .with_decode_padding_mode(DecodePaddingMode::RequireNone)
+        .with_decode_allow_trailing_bits(true),
+);
 
 /// The only form of tokens that there is, as they name it.
 const FORM: &str = "meta.k8s.io/v1";
@@ -40,15 +51,18 @@ impl Token {
         let refused = |why: &str| {
             Status::bad_request(format!("invalid continue token: continue key is not valid: {why}"))
         };
-        let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|error| {
+        let bytes = LENIENT.decode(text).map_err(|error| {
             let at = match error {
                 DecodeError::InvalidByte(at, _) | DecodeError::InvalidLastSymbol(at, _) => at,
-                _ => text.len(),
+                _ => text.len().saturating_sub(1),
             };
             refused(&format!("illegal base64 data at input byte {at}"))
         })?;
-        decoding::parse(&bytes).map_err(|why| refused(&why))?;
-        let token: Self = serde_json::from_slice(&bytes).map_err(|error| refused(&error.to_string()))?;
+        let (value, _) = decoding::parse(&bytes).map_err(|why| refused(&why))?;
+        if let Some(why) = Self::misread(&value) {
+            return Err(refused(&why));
+        }
+        let token: Self = serde_json::from_value(value).map_err(|error| refused(&error.to_string()))?;
         if token.form != FORM {
             return Err(refused(&format!("server does not recognize this encoded version {:?}", token.form)));
         }
@@ -59,6 +73,29 @@ impl Token {
             return Err(refused(&format!("encoded start key empty (version {FORM})")));
         }
         Ok(token)
+    }
+
+    /// What Go's decoder says of a value that is no token.
+    fn misread(value: &Value) -> Option<String> {
+        let Value::Object(fields) = value else {
+            let word = go_text::kind(value);
+            return Some(format!(
+                "json: cannot unmarshal {word} into Go value of type storage.continueToken"
+            ));
+        };
+        ["v", "rv", "start"].into_iter().find_map(|name| {
+            let value = fields.get(name)?;
+            let (fits, wanted) = match name {
+                "rv" => (value.is_i64(), "int64"),
+                _ => (value.is_string(), "string"),
+            };
+            (!fits).then(|| {
+                let word = go_text::kind(value);
+                format!(
+                    "json: cannot unmarshal {word} into Go struct field continueToken.{name} of type {wanted}"
+                )
+            })
+        })
     }
 }
 
@@ -77,6 +114,28 @@ impl Api {
         self.reached(call)?;
         let stored = self.storage().get(&call.resource, call.namespace(), call.name())?;
         self.present(call, stored.object).await
+    }
+
+    /// [`Self::read`] of whatever can be read: what is stored, and what is found out on the spot.
+    pub(crate) async fn read_any(&self, call: &Call, pods: &dyn Pods) -> Result<Value, Status> {
+        if usage::is_usage(call) {
+            self.usage_of(call, &pods.usage()).await
+        } else if components::is_component(call) {
+            self.component(call)
+        } else {
+            self.read(call).await
+        }
+    }
+
+    /// [`Self::list`] of whatever can be listed.
+    pub(crate) async fn list_any(&self, call: &Call, pods: &dyn Pods) -> Result<Listed, Status> {
+        if usage::is_usage(call) {
+            self.usage_list(call, &pods.usage()).await
+        } else if components::is_component(call) {
+            self.components(call)
+        } else {
+            self.list(call).await
+        }
     }
 
     /// A read that must not be older than a revision which has not happened is refused.
@@ -175,7 +234,13 @@ mod tests {
         let written = |text: &str| URL_SAFE_NO_PAD.encode(text);
         for (text, why) in [
             ("☃".to_owned(), "illegal base64 data at input byte 0"),
-            ("e".to_owned(), "illegal base64 data at input byte"),
+            ("e".to_owned(), "illegal base64 data at input byte 0"),
+            ("rubbish".to_owned(), "invalid character '®' looking for beginning of value"),
+            (written("[]"), "json: cannot unmarshal array into Go value of type storage.continueToken"),
+            (
+                written(r#"{"v":2}"#),
+                "json: cannot unmarshal number into Go struct field continueToken.v of type string",
+            ),
             (String::new(), "unexpected end of JSON input"),
             (written("{}"), "server does not recognize this encoded version \"\""),
             (

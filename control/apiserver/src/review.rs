@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use xebec_machinery::defaults;
 use xebec_machinery::field::{FieldError, Path};
-use xebec_machinery::status::Status;
+use xebec_machinery::status::{Qualified, Status};
 
 use crate::authorizer::{Asked, Attributes};
 use crate::call::Call;
@@ -121,7 +121,9 @@ fn wrong_namespace(call: &Call, review: &Value) -> Option<FieldError> {
 }
 
 fn refuse(call: &Call, wrong: Vec<FieldError>) -> Result<(), Status> {
-    if wrong.is_empty() { Ok(()) } else { Err(Status::invalid(call.qualified_kind(), "", &wrong)) }
+    // Upstream names the group alone.
+    let nameless = Qualified::new(&call.resource.group, "");
+    if wrong.is_empty() { Ok(()) } else { Err(Status::invalid(nameless, "", &wrong)) }
 }
 
 fn subject(review: &Value) -> User {

@@ -9,6 +9,7 @@ use xebec_store::ListRequest;
 
 use crate::api::Api;
 use crate::backoff::Backoff;
+use crate::follow::Followed;
 use crate::rbac::{self, Rule, bootstrap};
 use crate::storage::{self, is_conflict};
 use crate::{key, object};
@@ -20,6 +21,31 @@ const AUTOUPDATE: &str = "rbac.authorization.kubernetes.io/autoupdate";
 const AT_ONCE: usize = 64;
 /// How long a role that could not be written waits for its next attempt, where nothing else changes.
 const LOOK_AGAIN: Duration = Duration::from_secs(60);
+
+/// The roles that gather their rules from others.
+struct Gathering<'a>(&'a Api);
+
+impl Followed for Gathering<'_> {
+    const NAME: &'static str = "the roles";
+
+    async fn follow(&mut self, backoff: &mut Backoff) -> Result<(), Status> {
+        let api = self.0;
+        let served = api.catalog().served();
+        let Some(roles) = served.find(rbac::GROUP, PLURAL) else { return Ok(()) };
+        let prefix = key::prefix(rbac::GROUP, PLURAL, None);
+        let mut watch = api.storage().watch(roles, &prefix, Some(api.storage().revision()))?;
+        loop {
+            api.aggregate_roles().await?;
+            backoff.reset();
+            tokio::select! {
+                () = tokio::time::sleep(LOOK_AGAIN) => {}
+                goes_on = api.changed(&mut watch, roles) => if !goes_on? {
+                    return Ok(());
+                },
+            }
+        }
+    }
+}
 
 impl Api {
     /// Makes the roles and bindings that are missing, and gives back to those that are there what they lost.
@@ -52,34 +78,7 @@ impl Api {
 
     /// Keeps the rules of roles that gather them in step with the roles that they gather from, until the API stops.
     pub async fn serve_roles(&self) {
-        let mut backoff = Backoff::default();
-        while let Err(error) = self.follow_roles(&mut backoff).await {
-            tracing::warn!(%error, "lost sight of the roles; reading them again");
-            if !backoff.wait(self.shutdown()).await {
-                return;
-            }
-        }
-    }
-
-    async fn follow_roles(&self, backoff: &mut Backoff) -> Result<(), Status> {
-        let served = self.catalog().served();
-        let Some(roles) = served.find(rbac::GROUP, PLURAL) else { return Ok(()) };
-        let prefix = key::prefix(rbac::GROUP, PLURAL, None);
-        let lost = |error: xebec_store::Error| storage::refusal(&error, roles, "");
-        let mut watch = self.storage().watch(roles, &prefix, Some(self.storage().revision()))?;
-        loop {
-            self.aggregate_roles().await?;
-            backoff.reset();
-            tokio::select! {
-                () = self.shutdown().cancelled() => return Ok(()),
-                () = tokio::time::sleep(LOOK_AGAIN) => {}
-                event = watch.next() => match event {
-                    Ok(_) => while watch.try_next().map_err(lost)?.is_some() {},
-                    Err(xebec_store::Error::Closed) => return Ok(()),
-                    Err(error) => return Err(lost(error)),
-                },
-            }
-        }
+        self.keep_following(Gathering(self)).await;
     }
 
     async fn aggregate_roles(&self) -> Result<(), Status> {

@@ -15,42 +15,41 @@ use http_body::{Body, Frame};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, StreamBody};
 use serde_json::{Value, json};
-use xebec_admission::{Notes, Operation};
+use xebec_admission::Operation;
 use xebec_machinery::discovery::{self, Root};
 use xebec_machinery::negotiation::{self, Endpoint, Media};
 use xebec_machinery::resource::{Resource, Scale};
 use xebec_machinery::status::{Status, deleted};
 
 use crate::api::Api;
-use crate::audit::{Audit, Event};
+use crate::audit::{Audit, Stage};
 use crate::authenticate::{Authenticated, Tokens};
 use crate::authorizer::Asked;
 use crate::call::Call;
+use crate::certificates;
 use crate::codec::{self, Decoded};
 use crate::compression;
+use crate::course::Course;
 use crate::delete::{DeleteOptions, Deleted};
-use crate::fairness::{self, Fairness, Seat};
+use crate::fairness::{self, Fairness};
 use crate::health;
 use crate::impersonation;
 use crate::jwt::Signer;
 use crate::object;
 use crate::openapi::{Document, OpenApi};
 use crate::pods::Pods;
+use crate::release;
 use crate::request::{Target, Verb, parse};
 use crate::review;
 use crate::service_account;
 use crate::strategy::Part;
 use crate::streams::{self, Stream};
-use crate::usage;
 use crate::user::{ANONYMOUS, User};
 use crate::view::View;
 use crate::write::Written;
 
 /// The body of an answer. It fails where what it comes from does, such as a pod that a request was passed on to.
 pub type ResponseBody = UnsyncBoxBody<Bytes, io::Error>;
-
-/// The version that clients are told: whose behaviour this follows.
-const GIT_VERSION: &str = concat!("v1.36.0+xebec.", env!("CARGO_PKG_VERSION"));
 
 /// The API over HTTP. Cheap to clone. The user of a request is its extension of type [`User`], which whoever holds the
 /// connection sets; a bearer token counts for more.
@@ -66,27 +65,13 @@ struct Parts {
     address: String,
     openapi: OpenApi,
     fairness: Arc<Fairness>,
-    audit: OnceLock<Audit>,
+    audit: Arc<OnceLock<Audit>>,
 }
 
 /// An answer before it is HTTP.
 enum Answer {
     Object { code: u16, object: Value, warnings: Vec<String> },
     Raw(Response<ResponseBody>),
-}
-
-/// What becomes known of a request on its way.
-struct Course {
-    notes: Arc<Notes>,
-    event: Event,
-    /// Held until the answer is written down.
-    seat: Option<Seat>,
-}
-
-impl Course {
-    fn begin(head: &http::request::Parts) -> Self {
-        Self { notes: Arc::default(), event: Event::begin(head), seat: None }
-    }
 }
 
 impl Answer {
@@ -99,9 +84,8 @@ impl Service {
     /// The API, who may come in by token, who knows the pods' output, and the address that clients are told.
     pub fn new(api: Api, tokens: Tokens, pods: Arc<dyn Pods>, address: String) -> Self {
         let (openapi, fairness) = (OpenApi::default(), Fairness::new(fairness::Limits::default()));
-        Self {
-            parts: Arc::new(Parts { api, tokens, pods, address, openapi, fairness, audit: OnceLock::new() }),
-        }
+        let parts = Parts { api, tokens, pods, address, openapi, fairness, audit: Arc::default() };
+        Self { parts: Arc::new(parts) }
     }
 
     /// From now on, each request is told to this log.
@@ -127,13 +111,16 @@ impl Service {
             request.uri().query().is_some_and(|query| query.split('&').any(|pair| pair == "pretty=true"));
         let gzip = compression::accepted(request.headers());
         let (head, body) = request.into_parts();
-        let mut course = Course::begin(&head);
+        let mut course = Course::begin(&head, self.parts.audit.clone(), self.parts.api.clone());
         let answer = self.route(Request::from_parts(head, body), &mut course).await;
         let notes = &course.notes;
         let is_stream = course.event.object.is_some() && matches!(answer, Ok(Answer::Raw(_)));
         let failure = answer.as_ref().err().cloned();
         let mut response = match answer {
-            Ok(Answer::Raw(response)) => response,
+            Ok(Answer::Raw(mut response)) => {
+                warn(response.headers_mut(), &notes.warnings());
+                response
+            }
             Ok(Answer::Object { code, object, warnings }) => {
                 warnings.into_iter().for_each(|warning| notes.warn(warning));
                 written(code, &object, &notes.warnings(), pretty)
@@ -153,9 +140,8 @@ impl Service {
         if course.event.user.as_ref().is_some_and(|user| user.name != ANONYMOUS) {
             response.extensions_mut().insert(Authenticated);
         }
-        if let Some(audit) = self.parts.audit.get() {
-            audit.tell(&course.event, is_stream, response.status().as_u16(), failure.as_ref()).await;
-        }
+        let stage = if is_stream { Stage::Started } else { Stage::Complete };
+        course.tell(stage, response.status().as_u16(), failure.as_ref()).await;
         response
     }
 
@@ -199,7 +185,7 @@ impl Service {
                 let query = request.uri().query().unwrap_or_default();
                 return Ok(Answer::Raw(health::answer(self.api(), of, check.as_deref(), query)?));
             }
-            Target::Version => version(),
+            Target::Version => release::version(),
             Target::Issuer => service_account::discovery(self.signer()?, &self.parts.address),
             Target::Keys => {
                 let mut response = written(200, &self.signer()?.key_set(), &[], false);
@@ -230,6 +216,9 @@ impl Service {
                 let mut call = Call::new(*asked, &served, user, agent.unwrap_or_default())?;
                 call.notes = course.notes.clone();
                 drop(served);
+                if let Some(deprecated) = &call.version().deprecation {
+                    call.notes.warn(deprecated.to_string());
+                }
                 return self.resource(call, request, course).await;
             }
         };
@@ -284,10 +273,11 @@ impl Service {
         let accept = accept_of(&head.headers);
         let include = parameter(head.uri.query().unwrap_or_default(), "includeObject");
         let api = self.api();
-        if let Some(name) = call.request.subresource.clone() {
+        if call.request.subresource.is_some() {
             let bytes = codec::read(&head.headers, body).await?;
-            course.seat = Some(self.seat(&call).await?);
-            return self.subresource(&call, &name, &head.headers, &bytes, head.uri.query()).await;
+            self.seat(&call, course).await?;
+            let view = |scale: bool| View::subresource(&call, &accept, &include, scale);
+            return self.subresource(&call, &head.headers, &bytes, head.uri.query(), view).await;
         }
         let verb = call.request.verb;
         if !call.resource.verbs.iter().any(|own| **own == *verb.as_str()) {
@@ -298,23 +288,15 @@ impl Service {
             Verb::Get | Verb::List | Verb::Watch => Bytes::new(),
             _ => codec::read(&head.headers, body).await?,
         };
-        course.seat = Some(self.seat(&call).await?);
+        self.seat(&call, course).await?;
         match verb {
             Verb::Get => {
                 let mut view = View::negotiate(&call, &accept, &include, Endpoint::Object)?;
-                let object = match is_usage(&call) {
-                    true => api.usage_of(&call, &self.parts.pods.usage()).await?,
-                    false => api.read(&call).await?,
-                };
-                Ok(Answer::object(200, view.object(object)))
+                Ok(Answer::object(200, view.object(api.read_any(&call, &*self.parts.pods).await?)))
             }
             Verb::List => {
                 let view = View::negotiate(&call, &accept, &include, Endpoint::List)?;
-                let listed = match is_usage(&call) {
-                    true => api.usage_list(&call, &self.parts.pods.usage()).await?,
-                    false => api.list(&call).await?,
-                };
-                Ok(Answer::object(200, view.list(&call, listed)))
+                Ok(Answer::object(200, view.list(&call, api.list_any(&call, &*self.parts.pods).await?)))
             }
             Verb::Watch => {
                 let view = View::negotiate(&call, &accept, &include, Endpoint::Watch)?;
@@ -352,8 +334,12 @@ impl Service {
     }
 
     /// Waits for its turn.
-    async fn seat(&self, call: &Call) -> Result<Seat, Status> {
-        self.parts.fairness.enter(&call.user.name, fairness::width(&call.request)).await
+    async fn seat(&self, call: &Call, course: &mut Course) -> Result<(), Status> {
+        if !course.is_exempt {
+            let width = fairness::width(&call.request);
+            course.seat = Some(self.parts.fairness.enter(&call.user.name, width).await?);
+        }
+        Ok(())
     }
 
     async fn delete(&self, call: &Call, options: &DeleteOptions) -> Result<Answer, Status> {
@@ -381,30 +367,36 @@ impl Service {
     async fn subresource(
         &self,
         call: &Call,
-        name: &str,
         headers: &HeaderMap,
         bytes: &[u8],
         query: Option<&str>,
+        view: impl Fn(bool) -> Result<View, Status> + Send,
     ) -> Result<Answer, Status> {
+        let name = call.request.subresource.as_deref().unwrap_or_default();
         let api = self.api();
         let verb = call.request.verb;
         let body = |kind: &str| codec::decode(codec::media_type(headers), bytes, kind);
         let refused = || Status::method_not_allowed(call.qualified(), verb.as_str());
         let scale = call.version().scale.clone();
         match (name, verb) {
-            ("status", _) if call.version().status => match verb {
-                Verb::Get => Ok(Answer::object(200, api.read(call).await?)),
-                Verb::Update => {
-                    Ok(plainly(api.update(call, Part::Status, body(&call.resource.kind)?).await?))
+            ("status" | "approval", _) if let Some(part) = whole_part(call, name) => {
+                let mut view = view(false)?;
+                match verb {
+                    Verb::Get => Ok(Answer::object(200, view.object(api.read(call).await?))),
+                    Verb::Update => {
+                        Ok(shown(view, api.update(call, part, body(&call.resource.kind)?).await?))
+                    }
+                    Verb::Patch => {
+                        let media = codec::media_type(headers);
+                        Ok(shown(view, api.patch(call, part, media, bytes).await?))
+                    }
+                    _ => Err(refused()),
                 }
-                Verb::Patch => {
-                    let media = codec::media_type(headers);
-                    Ok(plainly(api.patch(call, Part::Status, media, bytes).await?))
-                }
-                _ => Err(refused()),
-            },
+            }
             ("scale", _) if scale.is_some() => {
-                self.scale(call, &scale.ok_or_else(refused)?, headers, bytes).await
+                let mut view = view(true)?;
+                let object = self.scale(call, &scale.ok_or_else(refused)?, headers, bytes).await?;
+                Ok(Answer::object(200, view.object(object)))
             }
             ("finalize", Verb::Update) if &*call.resource.plural == "namespaces" => {
                 Ok(plainly(api.finalize(call, body("Namespace")?).await?))
@@ -435,18 +427,17 @@ impl Service {
         scale: &Scale,
         headers: &HeaderMap,
         bytes: &[u8],
-    ) -> Result<Answer, Status> {
+    ) -> Result<Value, Status> {
         let media = codec::media_type(headers);
-        let object = match call.request.verb {
-            Verb::Get => self.api().scale(call, scale).await?,
+        match call.request.verb {
+            Verb::Get => self.api().scale(call, scale).await,
             Verb::Update => {
                 let asked = codec::decode(media, bytes, "Scale")?.object;
-                self.api().set_scale(call, scale, |_| Ok(asked.clone())).await?
+                self.api().set_scale(call, scale, |_| Ok(asked.clone())).await
             }
-            Verb::Patch => self.api().patch_scale(call, scale, media, bytes).await?,
-            _ => return Err(Status::method_not_allowed(call.qualified(), call.request.verb.as_str())),
-        };
-        Ok(Answer::object(200, object))
+            Verb::Patch => self.api().patch_scale(call, scale, media, bytes).await,
+            _ => Err(Status::method_not_allowed(call.qualified(), call.request.verb.as_str())),
+        }
     }
 }
 
@@ -465,9 +456,12 @@ fn can_relay(call: &Call) -> bool {
     matches!((&*call.resource.group, &*call.resource.plural), ("", "pods" | "services"))
 }
 
-fn is_usage(call: &Call) -> bool {
-    // Where nobody measures, others may define the kinds of this group.
-    &*call.resource.group == usage::GROUP && !call.resource.custom
+/// The subresource of this name, where it is read and written as the whole object.
+fn whole_part(call: &Call, name: &str) -> Option<Part> {
+    match name {
+        "status" => call.version().status.then_some(Part::Status),
+        _ => certificates::concerns(call).then_some(Part::Approval),
+    }
 }
 
 fn is_pod(call: &Call) -> bool {
@@ -514,29 +508,6 @@ fn discover(accept: &str, resources: &[Arc<Resource>], root: Root) -> Result<Opt
     Ok(Some(Answer::Raw(response)))
 }
 
-/// The machine's architecture, by the name that Go has for it.
-const ARCHITECTURE: &str = if cfg!(target_arch = "x86_64") {
-    "amd64"
-} else if cfg!(target_arch = "aarch64") {
-    "arm64"
-} else {
-    std::env::consts::ARCH
-};
-
-fn version() -> Value {
-    json!({
-        "major": "1",
-        "minor": "36",
-        "gitVersion": GIT_VERSION,
-        "gitCommit": "",
-        "gitTreeState": "",
-        "buildDate": "",
-        "goVersion": "",
-        "compiler": "rustc",
-        "platform": format!("linux/{ARCHITECTURE}"),
-    })
-}
-
 /// A body that is there already.
 pub(crate) fn whole(bytes: impl Into<Bytes>) -> ResponseBody {
     Full::new(bytes.into()).map_err(|never| match never {}).boxed_unsync()
@@ -550,19 +521,28 @@ fn warned(text: &str) -> Option<HeaderValue> {
 }
 
 fn written(code: u16, object: &Value, warnings: &[String], pretty: bool) -> Response<ResponseBody> {
-    let bytes = if pretty { serde_json::to_vec_pretty(object) } else { serde_json::to_vec(object) };
+    // Go ends a line of JSON, and not a page of it.
+    let bytes = match pretty {
+        true => serde_json::to_vec_pretty(object),
+        false => serde_json::to_vec(object).map(|mut line| {
+            line.push(b'\n');
+            line
+        }),
+    };
     let mut response = Response::new(whole(bytes.unwrap_or_default()));
     response.extensions_mut().insert(compression::Own);
     *response.status_mut() = StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(HeaderName::from_static("cache-control"), HeaderValue::from_static("no-cache, private"));
-    for warning in warnings {
-        if let Some(value) = warned(warning) {
-            headers.append(WARNING, value);
-        }
-    }
+    warn(headers, warnings);
     response
+}
+
+fn warn(headers: &mut HeaderMap, warnings: &[String]) {
+    for value in warnings.iter().filter_map(|warning| warned(warning)) {
+        headers.append(WARNING, value);
+    }
 }
 
 impl<B> tower::Service<Request<B>> for Service

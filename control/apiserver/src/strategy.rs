@@ -14,7 +14,7 @@ use xebec_machinery::structural::{Change, Structural, Verdict};
 use xebec_machinery::{canonical, defaults, preparation, validation};
 
 use crate::call::Call;
-use crate::{convert, object};
+use crate::{certificates, convert, object};
 
 /// Which part of an object a write is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +29,8 @@ pub enum Part {
     Binding,
     /// How many replicas are asked for.
     Scale,
+    /// Whether a certificate may be signed.
+    Approval,
 }
 
 impl Part {
@@ -39,6 +41,7 @@ impl Part {
             Self::Finalize => Some("finalize"),
             Self::Binding => Some("binding"),
             Self::Scale => Some("scale"),
+            Self::Approval => Some("approval"),
         }
     }
 }
@@ -53,8 +56,11 @@ pub fn draft(call: &Call, new: &mut Value) -> Result<(), Status> {
     name_and_date(call, new)?;
     complete(call, new);
     let metadata = object::meta_mut(new);
-    for field in ["uid", "creationTimestamp", "generation"] {
+    for field in ["uid", "creationTimestamp"] {
         metadata.remove(field);
+    }
+    if counts_generations(call) {
+        metadata.remove("generation");
     }
     if !is_named {
         metadata.remove("name");
@@ -72,6 +78,9 @@ pub fn prepare_create(call: &Call, new: &mut Value) -> Result<(), Status> {
         fields.remove("status");
         // What a schema says of a status that nobody has written yet is there from the beginning.
         complete(call, new);
+    }
+    if certificates::concerns(call) {
+        certificates::prepare_create(call, new);
     }
     Ok(())
 }
@@ -96,18 +105,28 @@ fn name_and_date(call: &Call, new: &mut Value) -> Result<(), Status> {
 
 /// Whether changes of what is asked for are counted.
 fn counts_generations(call: &Call) -> bool {
-    let none = matches!(
-        &*call.resource.plural,
-        "nodes" | "namespaces" | "persistentvolumes" | "persistentvolumeclaims" | "services"
-    );
-    call.resource.custom || call.version().status && !(call.resource.group.is_empty() && none)
+    call.resource.custom
+        || match &*call.resource.group {
+            "" => matches!(&*call.resource.plural, "pods" | "podtemplates" | "replicationcontrollers"),
+            "apps" => &*call.resource.plural != "controllerrevisions",
+            "networking.k8s.io" => {
+                matches!(&*call.resource.plural, "ingresses" | "ingressclasses" | "networkpolicies")
+            }
+            "admissionregistration.k8s.io"
+            | "apiextensions.k8s.io"
+            | "batch"
+            | "discovery.k8s.io"
+            | "policy"
+            | "scheduling.k8s.io" => true,
+            _ => false,
+        }
 }
 
 /// Puts back what this write may not touch.
 pub fn prepare_update(call: &Call, old: &Value, new: &mut Value, part: Part) -> Result<(), Status> {
     match part {
         Part::Main | Part::Binding | Part::Scale => {}
-        Part::Status => {
+        Part::Status | Part::Approval => {
             let status = new.get("status").filter(|status| !status.is_null()).cloned();
             let sent = object::meta_mut(new).clone();
             *new = old.clone();
@@ -130,6 +149,9 @@ pub fn prepare_update(call: &Call, old: &Value, new: &mut Value, part: Part) -> 
             object::section_mut(new, "spec")
                 .insert("finalizers".to_owned(), finalizers.unwrap_or_else(|| json!([])));
         }
+    }
+    if certificates::concerns(call) {
+        certificates::prepare_update(call, old, new, part);
     }
     metadata::prepare_update(old, new)?;
     complete(call, new);
@@ -173,20 +195,8 @@ fn complete(call: &Call, new: &mut Value) {
 
 /// Keeps the books of who owns which field.
 pub fn track(call: &Call, old: Option<&Value>, new: &mut Value, part: Part) -> Result<(), Status> {
-    let (version, now) = (call.api_version(), call.timestamp());
-    let versions = versions(call);
-    let versions: Vec<&str> = versions.iter().map(String::as_str).collect();
-    let reset = reset(call, part);
-    let context = apply::Context {
-        api_version: &version,
-        kind: &call.resource.kind,
-        node: call.version().schema.node(),
-        versions: &versions,
-        reset: &reset,
-        subresource: part.subresource(),
-        manager: &call.manager,
-        now: &now,
-    };
+    let books = Books::of(call, part);
+    let context = books.context(call);
     *new = apply::update(UpdateRequest { context, live: old, new: std::mem::take(new) });
     Ok(())
 }
@@ -198,39 +208,55 @@ pub fn server_side_apply(
     applied: &Value,
     part: Part,
 ) -> Result<Value, Status> {
-    let (version, now) = (call.api_version(), call.timestamp());
-    let versions = versions(call);
-    let versions: Vec<&str> = versions.iter().map(String::as_str).collect();
-    let reset = reset(call, part);
-    let request = apply::ApplyRequest {
-        context: apply::Context {
-            api_version: &version,
-            kind: &call.resource.kind,
-            node: call.version().schema.node(),
-            versions: &versions,
-            reset: &reset,
-            subresource: part.subresource(),
-            manager: &call.manager,
-            now: &now,
-        },
-        live,
-        applied,
-        force: call.options().force,
-    };
+    let books = Books::of(call, part);
+    let force = call.options().force;
+    let request = apply::ApplyRequest { context: books.context(call), live, applied, force };
     Ok(apply::apply(&request).map_err(|error| error.status())?.object)
 }
 
-fn versions(call: &Call) -> Vec<String> {
-    call.resource.versions.iter().map(|version| call.resource.api_version(&version.name)).collect()
+/// What the books of ownership say of a write, beside what its call says.
+struct Books {
+    api_version: String,
+    versions: Vec<String>,
+    reset: FieldSet,
+    part: Part,
+    now: String,
+}
+
+impl Books {
+    fn of(call: &Call, part: Part) -> Self {
+        let resource = &call.resource;
+        Self {
+            api_version: call.api_version(),
+            versions: resource.versions.iter().map(|version| resource.api_version(&version.name)).collect(),
+            reset: reset(call, part),
+            part,
+            now: call.timestamp(),
+        }
+    }
+
+    fn context<'a>(&'a self, call: &'a Call) -> apply::Context<'a> {
+        apply::Context {
+            api_version: &self.api_version,
+            kind: &call.resource.kind,
+            node: call.version().schema.node(),
+            versions: &self.versions,
+            reset: &self.reset,
+            subresource: self.part.subresource(),
+            manager: &call.manager,
+            now: &self.now,
+        }
+    }
 }
 
 fn reset(call: &Call, part: Part) -> FieldSet {
     match part {
+        _ if certificates::concerns(call) => certificates::reset(part),
         Part::Main | Part::Binding | Part::Scale if call.version().status => {
             FieldSet::of_fields(&[&["status"]])
         }
         Part::Main | Part::Binding | Part::Scale => FieldSet::default(),
-        Part::Status => FieldSet::of_fields(&[&["spec"]]),
+        Part::Status | Part::Approval => FieldSet::of_fields(&[&["spec"]]),
         Part::Finalize => FieldSet::of_fields(&[&["status"]]),
     }
 }
@@ -245,8 +271,11 @@ pub fn validate_create(call: &Call, new: &Value) -> Result<(), Status> {
             &call.resource.group,
             &call.resource.storage,
             &call.resource.kind,
-            &at_rest(call, new),
+            &*at_rest(call, new)?,
         )),
+    }
+    if certificates::concerns(call) {
+        errors.extend(certificates::validate(None, new, Part::Main));
     }
     refuse(call, new, &errors)
 }
@@ -256,6 +285,9 @@ pub fn validate_update(call: &Call, old: &Value, new: &Value, part: Part) -> Res
     let rule = NameRule::of(&call.resource.group, &call.resource.plural);
     let mut errors = metadata::validate_update(old, new);
     errors.extend(metadata::validate(new, rule, call.resource.namespaced()));
+    if certificates::concerns(call) {
+        errors.extend(certificates::validate(Some(old), new, part));
+    }
     let mut warnings = Vec::new();
     match &call.version().structural {
         Some(structural) => {
@@ -267,8 +299,8 @@ pub fn validate_update(call: &Call, old: &Value, new: &Value, part: Part) -> Res
             &call.resource.group,
             &call.resource.storage,
             &call.resource.kind,
-            &at_rest(call, old),
-            &at_rest(call, new),
+            &*at_rest(call, old)?,
+            &*at_rest(call, new)?,
         )),
         None => {}
     }
@@ -277,13 +309,13 @@ pub fn validate_update(call: &Call, old: &Value, new: &Value, part: Part) -> Res
 }
 
 /// An object of a built-in kind in the version in which it rests, whose rules hold for all of them.
-fn at_rest<'a>(call: &Call, object: &'a Value) -> Cow<'a, Value> {
+fn at_rest<'a>(call: &Call, object: &'a Value) -> Result<Cow<'a, Value>, Status> {
     if call.version().name == call.resource.storage {
-        return Cow::Borrowed(object);
+        return Ok(Cow::Borrowed(object));
     }
     let mut resting = object.clone();
-    convert::to_storage(&call.resource, &mut resting);
-    Cow::Owned(resting)
+    convert::to_rest(&call.resource, &mut resting)?;
+    Ok(Cow::Owned(resting))
 }
 
 /// Everything that is to be said of a custom resource; `errors` are what is wrong with its metadata.

@@ -57,25 +57,17 @@ pub struct Usage {
 /// The resources of this API, for a catalog.
 pub fn resources() -> Vec<std::sync::Arc<Resource>> {
     let resource = |kind: &str, plural: &str, scope| {
-        let resource = Resource {
-            group: GROUP.into(),
-            kind: kind.into(),
-            list_kind: format!("{kind}List").into(),
-            plural: plural.into(),
-            singular: "".into(),
-            short_names: Vec::new(),
-            categories: Vec::new(),
-            scope,
-            verbs: vec!["get".into(), "list".into()],
-            versions: vec![Version::new(VERSION, Node::new(Shape::Any).into())],
-            storage: VERSION.into(),
-            custom: false,
-            conversion: xebec_machinery::crd::Conversion::None,
-            unconditional: false,
-        };
-        resource.into()
+        let version = Version::new(VERSION, Node::new(Shape::Any).into());
+        let verbs = vec!["get".into(), "list".into()];
+        let resource = Resource::new(GROUP, kind, plural, scope, version);
+        Resource { singular: "".into(), verbs, ..resource }.into()
     };
     vec![resource("NodeMetrics", "nodes", Scope::Cluster), resource("PodMetrics", "pods", Scope::Namespaced)]
+}
+
+/// Whether the call is for what is measured here. Where nobody measures, others may define the kinds of this group.
+pub(crate) fn is_usage(call: &Call) -> bool {
+    &*call.resource.group == GROUP && !call.resource.custom
 }
 
 impl Api {

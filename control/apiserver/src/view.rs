@@ -26,9 +26,23 @@ impl View {
     pub fn negotiate(call: &Call, accept: &str, include: &str, endpoint: Endpoint) -> Result<Self, Status> {
         let served = [negotiation::Media::Json];
         let encoding: Encoding = negotiation::negotiate(accept, endpoint, &served)?;
+        Self::of(call, encoding, include, Printer::new(&call.resource, &call.version().name))
+    }
+
+    /// [`Self::negotiate`] for a subresource: the object itself again, or how many replicas of it there are.
+    pub fn subresource(call: &Call, accept: &str, include: &str, scale: bool) -> Result<Self, Status> {
+        let encoding = negotiation::negotiate(accept, Endpoint::Object, &[negotiation::Media::Json])?;
+        let printer = match scale {
+            true => Printer::scale(),
+            false => Printer::new(&call.resource, &call.version().name),
+        };
+        Self::of(call, encoding, include, printer)
+    }
+
+    fn of(call: &Call, encoding: Encoding, include: &str, printer: Printer) -> Result<Self, Status> {
         let shape = match encoding.view {
             negotiation::View::Table(version) => Shape::Table {
-                printer: Printer::new(&call.resource, &call.version().name),
+                printer,
                 options: table::Options {
                     version,
                     include: Include::parse(include)?,

@@ -3,10 +3,13 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
 use serde_json::Value;
 use xebec_admission::world::Served;
-use xebec_admission::{Kind, Listing, Resource as Asked, User as Asking, World};
+use xebec_admission::{Kind, Listing, Resource as Asked, World};
 use xebec_expressions::authorization::{AccessRequest, Decided};
+use xebec_machinery::crd::Conversion;
 use xebec_machinery::resource::{Resource, Version};
 use xebec_machinery::schema::{ListType, Node, Shape};
 use xebec_machinery::status::Status;
@@ -175,22 +178,30 @@ impl World for Api {
         found
     }
 
-    fn convert(&self, object: &Value, to: &Kind) -> Result<Value, Status> {
-        let mut object = object.clone();
-        let text = |field: &str| object.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
-        let (api_version, name) = (text("apiVersion"), text("kind"));
-        let (group, version) = api_version.split_once('/').unwrap_or(("", &api_version));
-        let from = Kind::new(group, version, &name);
-        if from == *to || from.kind.is_empty() {
-            return Ok(object);
+    fn convert<'a>(&'a self, object: &'a Value, to: &'a Kind) -> BoxFuture<'a, Result<Value, Status>> {
+        async move {
+            let mut object = object.clone();
+            let text = |field: &str| object.get(field).and_then(Value::as_str).unwrap_or_default();
+            let (group, version) = text("apiVersion").split_once('/').unwrap_or(("", text("apiVersion")));
+            let from = Kind::new(group, version, text("kind"));
+            if from == *to || from.kind.is_empty() {
+                return Ok(object);
+            }
+            let served = |kind: &Kind| self.kind(kind, |resource, _| resource.clone());
+            let failed = || Status::internal(&format!("objects of {from} cannot be converted to {to}"));
+            let resource = served(to).ok_or_else(failed)?;
+            if let Conversion::Webhook(webhook) = &resource.conversion {
+                let wanted = to.api_version();
+                self.ask_to_convert(&resource, webhook, std::slice::from_mut(&mut object), &wanted, None)
+                    .await?;
+            } else if let Some(own) = served(&from) {
+                convert::to_storage(&own, &mut object);
+            }
+            let version = resource.version(&to.version).ok_or_else(failed)?;
+            convert::from_storage(&resource, version, &mut object);
+            Ok(object)
         }
-        self.kind(&from, |resource, _| convert::to_storage(resource, &mut object));
-        let converted =
-            self.kind(to, |resource, version| convert::from_storage(resource, version, &mut object));
-        if converted.is_none() {
-            return Err(Status::internal(&format!("objects of {from} cannot be converted to {to}")));
-        }
-        Ok(object)
+        .boxed()
     }
 
     fn complete(&self, kind: &Kind, object: &mut Value) -> Result<(), String> {
@@ -224,7 +235,7 @@ impl World for Api {
                 api_version: &api_version,
                 kind: &kind.kind,
                 node: version.schema.node(),
-                versions: &[&api_version],
+                versions: std::slice::from_ref(&api_version),
                 reset: &apply::FieldSet::default(),
                 subresource: None,
                 manager: "admission",
@@ -247,16 +258,10 @@ impl World for Api {
         self.whole_schema(&kind.group, &kind.version, &kind.kind).map(Arc::new)
     }
 
-    fn authorize(&self, user: &Asking, asked: &AccessRequest) -> Decided {
-        let user = match &asked.service_account {
-            Some((namespace, name)) => User::service_account(namespace, name),
-            None => User {
-                name: user.name.clone(),
-                uid: user.uid.clone(),
-                groups: user.groups.clone(),
-                extra: user.extra.clone(),
-            },
-        };
+    fn authorize(&self, user: &User, asked: &AccessRequest) -> Decided {
+        let account = asked.service_account.as_ref();
+        let account = account.map(|(namespace, name)| User::service_account(namespace, name));
+        let user = account.as_ref().unwrap_or(user);
         let wanted = match (&asked.path, &asked.resource) {
             (Some(path), _) => authorizer::Asked::Path { verb: &asked.verb, path },
             (None, Some(wanted)) => authorizer::Asked::Resource(Attributes {
@@ -269,7 +274,7 @@ impl World for Api {
             }),
             (None, None) => return Decided::default(),
         };
-        match self.policy().decide(&user, &wanted) {
+        match self.policy().decide(user, &wanted) {
             Ok(decision) => Decided { allowed: decision.allowed, reason: decision.reason, error: None },
             Err(status) => Decided { error: Some(status.message), ..Decided::default() },
         }

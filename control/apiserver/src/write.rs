@@ -14,7 +14,7 @@ use crate::codec::Decoded;
 use crate::definitions::definition_of;
 use crate::storage::{self, Stored, is_conflict};
 use crate::strategy::{self, Part};
-use crate::{intake, object};
+use crate::{intake, key, object};
 
 /// How often a write that met another one is tried again before the client is told of the conflict.
 const ATTEMPTS: usize = 16;
@@ -43,6 +43,20 @@ impl Written {
         earlier.append(&mut self.warnings);
         Self { warnings: earlier, ..self }
     }
+}
+
+/// Who replaces an object with one of another identity means one that is no more. Upstream tells where it keeps it.
+fn check_uid(call: &Call, old: &Value, new: &Value) -> Result<(), Status> {
+    let (uid, there) = (object::meta(new, "uid"), object::meta(old, "uid"));
+    if uid.is_empty() || uid == there {
+        return Ok(());
+    }
+    let why = format!(
+        "StorageError: invalid object, Code: 4, Key: {}, ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: \
+         UID in precondition: {uid}, UID in object meta: {there}",
+        key::upstream(&call.resource, call.namespace(), call.name())
+    );
+    Err(Status::conflict(call.qualified(), call.name(), &why))
 }
 
 /// Judges an object. Rules in CEL may take their time, which is not that of other requests.
@@ -94,6 +108,7 @@ impl Api {
             candidate = judged(call, candidate, strategy::validate_create).await?.0;
             self.admit_definition(call, None, &candidate)?;
             self.check_grants(call, None, &candidate)?;
+            self.check_signer(call, None, &candidate, Part::Main)?;
             let companions = admission.judge(&candidate).await?;
             self.settle_version(&call.resource, &mut candidate).await?;
             if call.options().dry_run {
@@ -139,16 +154,11 @@ impl Api {
         let mut new = body.object;
         intake::check_type(call, &mut new)?;
         let warnings = intake::admit_fields(call, &mut new, body.doubled)?;
-        if object::name(&new).is_empty() {
-            return Err(Status::bad_request(format!(
-                "the name of the object ({} based on URL) was undeterminable: name must be provided",
-                call.name()
-            )));
-        }
-        intake::check_place(call, &mut new, Some(call.name()))?;
+        intake::check_identity(call, &mut new)?;
         let changed = self
-            .change(call, part, Books::Open, |_| {
+            .change(call, part, Books::Open, |old| {
                 strategy::check_conditional(call, &new)?;
+                check_uid(call, old, &new)?;
                 Ok(new.clone())
             })
             .await?;
@@ -202,14 +212,6 @@ impl Api {
         if !wanted.is_empty() && wanted != object::meta(&old, "resourceVersion") {
             return Err(Status::modified(call.qualified(), call.name()));
         }
-        let uid = object::meta(&new, "uid");
-        if !uid.is_empty() && uid != object::meta(&old, "uid") {
-            let why = format!(
-                "Precondition failed: UID in precondition: {uid}, UID in object meta: {}",
-                object::meta(&old, "uid")
-            );
-            return Err(Status::conflict(call.qualified(), call.name(), &why));
-        }
         strategy::prepare_update(call, &old, &mut new, part)?;
         if books == Books::Open {
             strategy::track(call, Some(&old), &mut new, part)?;
@@ -228,6 +230,7 @@ impl Api {
         let (mut new, warnings) = judged(call, new, judge).await?;
         self.admit_definition(call, Some(&before), &new)?;
         self.check_grants(call, Some(&before), &new)?;
+        self.check_signer(call, Some(&before), &new, part)?;
         let companions = admission.judge(&new).await?;
         let done = |object: Value| Ok(Written { object, created: false, warnings });
         if new == *before || call.options().dry_run {

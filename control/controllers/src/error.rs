@@ -25,6 +25,9 @@ pub enum Error {
     /// A pass met a defect of this program.
     #[error("a defect: {0}; other objects are looked after, and this one again later. Please report it")]
     Defect(String),
+    /// Who holds the key does not sign.
+    #[error("a certificate is not signed: {0}")]
+    Unsigned(String),
     /// A value could not be written as JSON.
     #[error("an object cannot be written: {0}")]
     Json(#[from] serde_json::Error),

@@ -105,8 +105,8 @@ impl Collector {
                 self.visit_due(now);
             }
             let next_visit = self.queue.next_due().filter(|_| started && self.visits.len() < AT_ONCE);
-            let wake = next_visit.unwrap_or(self.start_at.max(now)).min(self.discover_at).max(now);
-            let wake = if started || self.start_at > now { wake } else { self.discover_at };
+            let begins = Some(self.start_at).filter(|at| !started && *at > now);
+            let wake = next_visit.or(begins).map_or(self.discover_at, |at| at.min(self.discover_at));
             tokio::select! {
                 Some((kind, event)) = self.watches.next() => self.take(&kind, event),
                 Some(visited) = self.visits.join_next() => match visited {

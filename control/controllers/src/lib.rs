@@ -7,6 +7,7 @@
 //! reaches the store: changes go through the Kubernetes API like anybody's, so [`run`] works on any cluster.
 
 pub mod autoscaler;
+pub mod certificates;
 pub mod cron_job;
 pub mod daemon_set;
 pub mod deployment;
@@ -20,6 +21,7 @@ pub mod garbage;
 mod informer;
 pub mod job;
 pub mod namespace;
+pub mod node;
 mod owner;
 mod pod;
 pub mod quota;

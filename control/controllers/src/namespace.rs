@@ -12,7 +12,6 @@ use futures::StreamExt as _;
 use futures::stream::select_all;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Namespace, ServiceAccount};
-use kube::api::PostParams;
 use kube::runtime::controller::Action;
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Api, ResourceExt as _};
@@ -21,7 +20,7 @@ use serde_json::json;
 use crate::Error;
 use crate::drive::drive;
 use crate::informer::Informer;
-use crate::owner::{is_ending, unless_gone, write_status};
+use crate::owner::{is_ending, unless_gone, write_status, writing};
 use crate::rights::{READ, Right};
 use crate::run::World;
 use emptying::Emptying;
@@ -29,7 +28,6 @@ use emptying::Emptying;
 /// How often it is checked that a namespace still has what each has.
 const PROVISIONED: Duration = Duration::from_secs(300);
 const FINALIZER: &str = "kubernetes";
-const MANAGER: &str = "namespace-controller";
 
 /// What it may do.
 pub(crate) const RIGHTS: &[Right] = &[
@@ -101,7 +99,7 @@ async fn reconcile(
     }
     if !remaining.is_empty() {
         let new = status::status(&namespace, &remaining, Timestamp::now());
-        write_status(&namespaces, &namespace, MANAGER, namespace.status.as_ref(), &new).await?;
+        write_status(&namespaces, &namespace, namespace.status.as_ref(), &new).await?;
         return Ok(Action::requeue(emptying().note(uid, remaining)));
     }
     emptying().forget(&uid);
@@ -112,6 +110,6 @@ async fn reconcile(
         "metadata": {"name": name, "uid": namespace.uid(), "resourceVersion": namespace.resource_version()},
         "spec": {"finalizers": rest},
     }))?;
-    unless_gone(namespaces.replace_subresource("finalize", &name, &PostParams::default(), &body).await)?;
+    unless_gone(namespaces.replace_subresource("finalize", &name, &writing(), &body).await)?;
     Ok(Action::await_change())
 }

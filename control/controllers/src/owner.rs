@@ -199,7 +199,7 @@ where
         "resourceVersion": object.resource_version(),
         "ownerReferences": owners,
     }});
-    unless_gone(api.patch(&object.name_any(), &PatchParams::default(), &Patch::Merge(patch)).await)
+    unless_gone(api.patch(&object.name_any(), &changing(), &Patch::Merge(patch)).await)
 }
 
 /// Takes "not found" for an answer.
@@ -210,14 +210,17 @@ pub(crate) fn unless_gone<T>(outcome: Result<T, kube::Error>) -> Result<Option<T
     }
 }
 
-/// The parameters of a write by this controller.
-pub(crate) fn writing_as(manager: &str) -> PostParams {
-    PostParams { field_manager: Some(manager.to_owned()), ..PostParams::default() }
+/// Who owns the fields that controllers write: all of them are one program to clients, as upstream's are.
+const PROGRAM: &str = "kube-controller-manager";
+
+/// The parameters of a write by a controller.
+pub(crate) fn writing() -> PostParams {
+    PostParams { field_manager: Some(PROGRAM.to_owned()), ..PostParams::default() }
 }
 
-/// The parameters of a change by this controller.
-pub(crate) fn changing_as(manager: &str) -> PatchParams {
-    PatchParams { field_manager: Some(manager.to_owned()), ..PatchParams::default() }
+/// The parameters of a change by a controller.
+pub(crate) fn changing() -> PatchParams {
+    PatchParams { field_manager: Some(PROGRAM.to_owned()), ..PatchParams::default() }
 }
 
 /// Writes a whole status if it differs from the one that the object has. Only if nobody wrote in between: an older pass
@@ -225,7 +228,6 @@ pub(crate) fn changing_as(manager: &str) -> PatchParams {
 pub(crate) async fn write_status<K, S>(
     api: &Api<K>,
     object: &K,
-    manager: &str,
     before: Option<&S>,
     status: &S,
 ) -> Result<(), Error>
@@ -242,7 +244,7 @@ where
     }
     let meta = json!({"uid": object.uid(), "resourceVersion": object.resource_version()});
     let patch = Patch::Merge(json!({"metadata": meta, "status": value}));
-    unless_gone(api.patch_status(&object.name_any(), &changing_as(manager), &patch).await).map(drop)
+    unless_gone(api.patch_status(&object.name_any(), &changing(), &patch).await).map(drop)
 }
 
 /// Names in a merge patch what fell away, at every depth: the patch leaves what it does not name.

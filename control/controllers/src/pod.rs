@@ -10,7 +10,7 @@ use kube::{Api, Resource, ResourceExt as _};
 
 use crate::Error;
 use crate::events::Voice;
-use crate::owner::{controller_reference, delete, writing_as};
+use crate::owner::{controller_reference, delete, writing};
 
 /// Whether a pod still counts: it is neither ending nor ended.
 pub(crate) fn is_active(pod: &Pod) -> bool {
@@ -96,7 +96,6 @@ fn prefix(owner: &str) -> String {
 pub(crate) async fn create_all(
     api: &Api<Pod>,
     pods: Vec<Pod>,
-    manager: &str,
     voice: &Voice<'_>,
 ) -> (Vec<Pod>, Result<(), Error>) {
     let mut made = Vec::with_capacity(pods.len());
@@ -108,7 +107,7 @@ pub(crate) async fn create_all(
             return (made, Ok(()));
         }
         let mut failure = None;
-        let parameters = writing_as(manager);
+        let parameters = writing();
         for outcome in join_all(now.iter().map(|pod| api.create(&parameters, pod))).await {
             match outcome.map_err(Error::from) {
                 Ok(pod) => {

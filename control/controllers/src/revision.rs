@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use crate::Error;
-use crate::owner::{changing_as, controlled_by, controller_reference, delete, query, writing_as};
+use crate::owner::{changing, controlled_by, controller_reference, delete, query, writing};
 
 /// The label by which a pod names its revision.
 pub(crate) const HASH_LABEL: &str = "controller-revision-hash";
@@ -65,7 +65,6 @@ pub(crate) async fn sync<O>(
     selector: &LabelSelector,
     current: &PodTemplateSpec,
     mut collisions: i32,
-    manager: &str,
 ) -> Result<Revisions, Error>
 where
     O: Resource<DynamicType = ()>,
@@ -82,7 +81,7 @@ where
             let found = &all[at];
             let meta = json!({"uid": found.uid(), "resourceVersion": found.resource_version()});
             let patch = Patch::Merge(json!({"metadata": meta, "revision": newest + 1}));
-            let raised = api.patch(&found.name_any(), &changing_as(manager), &patch).await?;
+            let raised = api.patch(&found.name_any(), &changing(), &patch).await?;
             all.remove(at);
             all.push(raised);
         }
@@ -106,7 +105,7 @@ where
             data: RawExtension(data.clone()),
             revision: Some(newest + 1),
         };
-        let update = match api.create(&writing_as(manager), &new).await.map_err(Error::from) {
+        let update = match api.create(&writing(), &new).await.map_err(Error::from) {
             Ok(made) => made,
             Err(error) if error.already_exists() => {
                 let there = api.get_opt(&new.name_any()).await?;

@@ -16,8 +16,8 @@ use crate::events::{self, Events};
 use crate::informer::Informer;
 use crate::rights::Right;
 use crate::{
-    autoscaler, cron_job, daemon_set, deployment, disruption, endpoints, garbage, job, namespace, quota,
-    replica_set, stateful_set,
+    autoscaler, certificates, cron_job, daemon_set, deployment, disruption, endpoints, garbage, job,
+    namespace, node, quota, replica_set, stateful_set,
 };
 
 macro_rules! controller {
@@ -38,6 +38,7 @@ impl Controller {
     /// All of them.
     pub const ALL: &'static [Self] = &[
         controller!("autoscaler", autoscaler),
+        controller!("certificates", certificates),
         controller!("cronjob", cron_job),
         controller!("daemonset", daemon_set),
         controller!("deployment", deployment),
@@ -46,6 +47,7 @@ impl Controller {
         controller!("garbage", garbage),
         controller!("job", job),
         controller!("namespace", namespace),
+        controller!("node", node),
         controller!("quota", quota),
         controller!("replicaset", replica_set),
         controller!("statefulset", stateful_set),
@@ -69,6 +71,8 @@ pub struct Settings {
     pub controllers: Vec<Controller>,
     /// The certificates, in PEM, by which pods know the API server. Published in each namespace as `kube-root-ca.crt`.
     pub root_certificates: Option<String>,
+    /// Who signs certificates; nobody, where others hold the key.
+    pub issuer: Option<Arc<dyn certificates::Issuer>>,
     /// How long a Job waits after the first failure of a pod before it makes another; the wait doubles with each.
     pub pod_failure_wait: Duration,
     /// How often autoscalers look at what pods use.
@@ -80,6 +84,7 @@ impl Default for Settings {
         Self {
             controllers: Controller::ALL.to_vec(),
             root_certificates: None,
+            issuer: None,
             pod_failure_wait: Duration::from_secs(10),
             autoscaling_period: Duration::from_secs(15),
         }

@@ -92,14 +92,7 @@ fn of_overload(overload: &str) -> Cost {
         "starts_with_string" | "ends_with_string" | "string_to_bytes" | "bytes_to_string"
         | "strings_quote" | "string_format" => Cost::First,
         "in_list" => Cost::Second,
-        "less_string"
-        | "greater_string"
-        | "less_equals_string"
-        | "greater_equals_string"
-        | "less_bytes"
-        | "greater_bytes"
-        | "less_equals_bytes"
-        | "greater_equals_bytes" => Cost::Smaller,
+        _ if puts_in_order(overload) => Cost::Smaller,
         "add_string" | "add_bytes" => Cost::Both,
         "matches_string" => Cost::Pattern,
         "contains_string" => Cost::Substring,
@@ -112,6 +105,21 @@ fn of_overload(overload: &str) -> Cost {
         "list_sortByAssociatedKeys" | "list_text_sortByAssociatedKeys" => Cost::Pairwise(1),
         _ => Cost::One,
     }
+}
+
+/// Whether an overload tells which of two texts comes first, and so may read both up to the end of the shorter one.
+pub(crate) fn puts_in_order(overload: &str) -> bool {
+    matches!(
+        overload,
+        "less_string"
+            | "greater_string"
+            | "less_equals_string"
+            | "greater_equals_string"
+            | "less_bytes"
+            | "greater_bytes"
+            | "less_equals_bytes"
+            | "greater_equals_bytes"
+    )
 }
 
 /// `size · factor`, rounded up.

@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
 
 use crate::checker::{Checked, Reference};
+use crate::cost::puts_in_order;
 use crate::schema::{Schema, Shape};
 use crate::syntax::{Comprehension, Entry, Expr, Kind, Literal, NodeId};
 use crate::types::Type;
@@ -390,16 +391,7 @@ impl<'e, 's> Estimator<'e, 's> {
             }
             "conditional" => return self.conditional(expr, args, costs),
             "add_string" | "add_bytes" | "add_list" => self.addition(expr, overload, args),
-            "less_string"
-            | "greater_string"
-            | "less_equals_string"
-            | "greater_equals_string"
-            | "less_bytes"
-            | "greater_bytes"
-            | "less_equals_bytes"
-            | "greater_equals_bytes"
-            | "equals"
-            | "not_equals" => {
+            _ if matches!(overload, "equals" | "not_equals") || puts_in_order(overload) => {
                 let most = size(0).max.min(size(1).max);
                 Estimate { min: u64::from(most > 0), max: most }.scaled(0.1).into()
             }

@@ -1,5 +1,7 @@
 //! The functions that the evaluator knows, by what they do.
 
+use crate::timestamp::Part;
+
 /// A function or operator; which of its overloads is meant shows in the values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Function {
@@ -38,16 +40,7 @@ pub(crate) enum Function {
     StartsWith,
     Matches,
     MapInsert,
-    FullYear,
-    Month,
-    DayOfYear,
-    DayOfMonth,
-    Date,
-    DayOfWeek,
-    Hours,
-    Minutes,
-    Seconds,
-    Milliseconds,
+    TimePart(Part),
     OptionalOf,
     OptionalOfNonZero,
     OptionalNone,

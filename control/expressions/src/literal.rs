@@ -56,6 +56,21 @@ fn open(token: &str) -> (String, bool) {
     (if text.contains('\r') { text.replace("\r\n", "\n").replace('\r', "\n") } else { text.to_owned() }, raw)
 }
 
+/// What a backslash before a letter means wherever there are escapes.
+pub(crate) fn plain_escape(letter: char) -> Option<char> {
+    Some(match letter {
+        'a' => '\x07',
+        'b' => '\x08',
+        'f' => '\x0c',
+        'n' => '\n',
+        'r' => '\r',
+        't' => '\t',
+        'v' => '\x0b',
+        '\\' | '\'' => letter,
+        _ => return None,
+    })
+}
+
 enum Piece {
     Character(char),
     Byte(u8),
@@ -73,14 +88,7 @@ fn unescape(text: &str, bytes: bool, emit: &mut dyn FnMut(Piece)) -> Result<(), 
         }
         let escape = rest.next().ok_or("unable to unescape string, found '\\' as last character")?;
         let simple = match escape {
-            'a' => '\x07',
-            'b' => '\x08',
-            'f' => '\x0c',
-            'n' => '\n',
-            'r' => '\r',
-            't' => '\t',
-            'v' => '\x0b',
-            '\\' | '\'' | '"' | '`' | '?' => escape,
+            '"' | '`' | '?' => escape,
             'x' | 'X' => {
                 emit(code(&mut rest, 2, 16, 0, bytes)?);
                 continue;
@@ -98,7 +106,7 @@ fn unescape(text: &str, bytes: bool, emit: &mut dyn FnMut(Piece)) -> Result<(), 
                 emit(code(&mut rest, 2, 8, escape as u32 - '0' as u32, bytes)?);
                 continue;
             }
-            _ => return Err(WRONG),
+            _ => plain_escape(escape).ok_or(WRONG)?,
         };
         emit(Piece::Character(simple));
     }

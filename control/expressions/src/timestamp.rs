@@ -204,7 +204,7 @@ pub(crate) fn between(a: Timestamp, b: Timestamp) -> Evaluated<i64> {
 }
 
 /// A part of a date or time.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Part {
     FullYear,
     Month,
@@ -216,6 +216,19 @@ pub(crate) enum Part {
     Minutes,
     Seconds,
     Milliseconds,
+}
+
+impl Part {
+    /// How many nanoseconds of a duration make one of this part, where durations have it.
+    pub(crate) fn nanoseconds(self) -> Option<i64> {
+        match self {
+            Self::Hours => Some(3_600_000_000_000),
+            Self::Minutes => Some(60_000_000_000),
+            Self::Seconds => Some(1_000_000_000),
+            Self::Milliseconds => Some(1_000_000),
+            _ => None,
+        }
+    }
 }
 
 /// A part of `time` as clocks in `zone` show it.

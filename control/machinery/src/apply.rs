@@ -24,7 +24,7 @@ pub use write::{Applied, apply, update};
 use serde_json::Value;
 
 use crate::schema::Node;
-use crate::status::Status;
+use crate::status::{Reason, Status};
 
 /// What is the same for every write of an object: its kind, and how ownership of its fields is kept.
 #[derive(Debug, Clone, Copy)]
@@ -36,7 +36,7 @@ pub struct Context<'a> {
     /// The shape of objects of the kind.
     pub node: &'a Node,
     /// The groups and versions that are served, as `apiVersion`s; what is owned in others is forgotten.
-    pub versions: &'a [&'a str],
+    pub versions: &'a [String],
     /// Fields that this endpoint resets, such as `status` of the object itself: nobody comes to own them through it.
     pub reset: &'a FieldSet,
     /// The subresource that is written through.
@@ -95,13 +95,15 @@ pub enum Error {
 }
 
 impl Error {
-    /// What the API answers: 409 with a cause for each field, 500 for stored entries that cannot be read, else 400.
+    /// What the API answers: 409 with a cause for each field, 500 for stored entries that cannot be read and, as upstream
+    /// has it, for what does not fit the schema, else 400.
     pub fn status(&self) -> Status {
         match self {
             Self::Conflict(conflicts) => {
                 Status::apply_conflict(self.to_string(), conflicts.iter().map(Conflict::cause).collect())
             }
             Self::ManagedFields(_) => Status::internal(&self.to_string()),
+            Self::Type(_) => Status::new(Reason::Unknown, self.to_string()),
             _ => Status::bad_request(self.to_string()),
         }
     }

@@ -3,7 +3,10 @@
 //! Go's decoder refuses the first value of a wrong type and, for `fieldValidation`, counts fields that are unknown or
 //! stand twice. The words are its own, because clients show them.
 
+mod restoration;
 mod syntax;
+
+pub use restoration::restore;
 
 use std::borrow::Cow;
 use std::fmt;

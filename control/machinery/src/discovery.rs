@@ -4,7 +4,10 @@
 use std::cmp::Ordering;
 use std::sync::Arc;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
+use sha2::{Digest as _, Sha256};
 
 use crate::negotiation::DiscoveryVersion;
 use crate::resource::{Resource, Version};
@@ -217,7 +220,7 @@ pub fn resource_list(resources: &[Arc<Resource>], group: &str, version: &str) ->
     }
     let mut list = Vec::new();
     for (resource, version) in members {
-        list.push(legacy_resource(resource));
+        list.push(legacy_resource(resource, version));
         for part in parts(resource, version) {
             list.push(legacy_part(resource, &part));
         }
@@ -230,7 +233,7 @@ pub fn resource_list(resources: &[Arc<Resource>], group: &str, version: &str) ->
     }))
 }
 
-fn legacy_resource(resource: &Resource) -> Value {
+fn legacy_resource(resource: &Resource, version: &Version) -> Value {
     let mut fields = Map::new();
     fields.insert("name".into(), (*resource.plural).into());
     fields.insert("singularName".into(), (*resource.singular).into());
@@ -238,7 +241,30 @@ fn legacy_resource(resource: &Resource) -> Value {
     fields.insert("kind".into(), (*resource.kind).into());
     fields.insert("verbs".into(), sorted(&resource.verbs));
     names(&mut fields, resource);
+    if let Some(hash) = storage_version_hash(resource, version) {
+        fields.insert("storageVersionHash".into(), hash.into());
+    }
     Value::Object(fields)
+}
+
+/// What tells clients that objects may rest in another version than they did, where they rest at all. Upstream's servers
+/// keep some kinds in versions of their own, and other servers of one cluster must not seem to differ.
+fn storage_version_hash(resource: &Resource, version: &Version) -> Option<String> {
+    let verbs = |verb: &str| resource.verbs.iter().any(|own| &**own == verb);
+    if !(verbs("create") && verbs("get")) {
+        return None;
+    }
+    let (group, at_rest) = match (&*resource.group, &*resource.kind) {
+        (group, _) if resource.custom => (group, &*version.name),
+        ("events.k8s.io", _) => ("", "v1"),
+        (
+            group,
+            "CustomResourceDefinition" | "MutatingAdmissionPolicy" | "MutatingAdmissionPolicyBinding",
+        ) => (group, "v1beta1"),
+        (group, _) => (group, &*resource.storage),
+    };
+    let digest = Sha256::digest(format!("{group}/{at_rest}/{}", resource.kind));
+    Some(STANDARD.encode(&digest[..8]))
 }
 
 fn legacy_part(resource: &Resource, part: &Part<'_>) -> Value {

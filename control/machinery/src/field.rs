@@ -140,16 +140,31 @@ pub struct FieldError {
     /// The path of the field; empty for the object itself.
     pub field: String,
     /// The value that was refused, where saying it helps.
-    pub bad_value: Option<Value>,
+    pub bad_value: Option<Bad>,
     /// What the value should be.
     pub detail: String,
 }
 
+/// A refused value.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Bad {
+    /// It is told as JSON.
+    Value(Value),
+    /// It is told as this text, where Go has an order or names of its own.
+    Text(String),
+}
+
+impl<V: Into<Value>> From<V> for Bad {
+    fn from(value: V) -> Self {
+        Self::Value(value.into())
+    }
+}
+
 /// A refused value is quoted up to this many characters, so that an error is not as large as the object.
-const QUOTED_MAX: usize = 1024;
+const QUOTED_MAX: usize = 8192;
 
 impl FieldError {
-    fn new(error_type: ErrorType, path: &Path<'_>, bad: Option<Value>, detail: impl Into<String>) -> Self {
+    fn new(error_type: ErrorType, path: &Path<'_>, bad: Option<Bad>, detail: impl Into<String>) -> Self {
         Self { error_type, field: path.to_string(), bad_value: bad, detail: detail.into() }
     }
 
@@ -159,13 +174,13 @@ impl FieldError {
     }
 
     /// `Invalid value: V: detail`.
-    pub fn invalid(path: &Path<'_>, value: impl Into<Value>, detail: impl Into<String>) -> Self {
+    pub fn invalid(path: &Path<'_>, value: impl Into<Bad>, detail: impl Into<String>) -> Self {
         Self::new(ErrorType::Invalid, path, Some(value.into()), detail)
     }
 
     /// `Invalid value: "string": detail`, where the value has the wrong type.
     pub fn type_invalid(path: &Path<'_>, value: impl Into<Value>, detail: impl Into<String>) -> Self {
-        Self::new(ErrorType::TypeInvalid, path, Some(value.into()), detail)
+        Self::new(ErrorType::TypeInvalid, path, Some(Bad::Value(value.into())), detail)
     }
 
     /// `Unsupported value: V: supported values: "a", "b"`.
@@ -173,7 +188,7 @@ impl FieldError {
         let list: Vec<String> = supported.iter().map(|s| Value::from(s.to_string()).to_string()).collect();
         let detail =
             if list.is_empty() { String::new() } else { format!("supported values: {}", list.join(", ")) };
-        Self::new(ErrorType::NotSupported, path, Some(value.into()), detail)
+        Self::new(ErrorType::NotSupported, path, Some(Bad::Value(value.into())), detail)
     }
 
     /// `Forbidden: detail`.
@@ -183,12 +198,12 @@ impl FieldError {
 
     /// `Duplicate value: V`.
     pub fn duplicate(path: &Path<'_>, value: impl Into<Value>) -> Self {
-        Self::new(ErrorType::Duplicate, path, Some(value.into()), "")
+        Self::new(ErrorType::Duplicate, path, Some(Bad::Value(value.into())), "")
     }
 
     /// `Not found: V`.
     pub fn not_found(path: &Path<'_>, value: impl Into<Value>) -> Self {
-        Self::new(ErrorType::NotFound, path, Some(value.into()), "")
+        Self::new(ErrorType::NotFound, path, Some(Bad::Value(value.into())), "")
     }
 
     /// `Too long: may not be more than N bytes`.
@@ -210,8 +225,11 @@ impl FieldError {
     /// The message without the path.
     pub fn body(&self) -> String {
         let mut body = self.error_type.words().to_owned();
-        if let Some(value) = &self.bad_value {
-            let mut quoted = value.to_string();
+        if let Some(bad) = &self.bad_value {
+            let mut quoted = match bad {
+                Bad::Value(value) => value.to_string(),
+                Bad::Text(text) => text.clone(),
+            };
             if let Some((end, _)) = quoted.char_indices().nth(QUOTED_MAX) {
                 quoted.truncate(end);
                 quoted.push('…');
@@ -256,6 +274,10 @@ mod tests {
                 FieldError::not_supported(&x, "c", &["a", "b"]),
                 r#"x: Unsupported value: "c": supported values: "a", "b""#,
             ),
+            (
+                FieldError::invalid(&x, Bad::Text("{\"b\":1,\"a\":2}".into()), "no"),
+                r#"x: Invalid value: {"b":1,"a":2}: no"#,
+            ),
             (FieldError::forbidden(&x, "no"), "x: Forbidden: no"),
             (FieldError::duplicate(&x, "d"), r#"x: Duplicate value: "d""#),
             (FieldError::not_found(&x, "d"), r#"x: Not found: "d""#),
@@ -271,7 +293,7 @@ mod tests {
     #[test]
     fn a_huge_value_is_quoted_in_part() {
         let error = FieldError::invalid(&Path::ROOT, "é".repeat(100_000), "too much");
-        assert!(error.to_string().len() < 3_000);
+        assert!(error.to_string().len() < 20_000);
         assert!(error.to_string().ends_with("…: too much"));
     }
 }

@@ -12,6 +12,7 @@ pub mod decoding;
 pub mod defaults;
 pub mod discovery;
 pub mod field;
+pub mod go_text;
 pub mod label;
 pub mod metadata;
 pub mod negotiation;

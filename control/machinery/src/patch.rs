@@ -7,11 +7,11 @@ mod json;
 mod strategic;
 
 pub use json::json;
-pub use strategic::strategic;
+pub use strategic::{rest as strategic_rest, strategic};
 
 use serde_json::Value;
 
-use crate::status::{Cause, Details, Reason, Status};
+use crate::status::{Details, Reason, Status};
 
 /// A JSON patch has at most this many operations, as in Kubernetes.
 pub const OPERATIONS_MAX: usize = 10_000;
@@ -89,19 +89,14 @@ pub enum Error {
 }
 
 impl Error {
-    /// What the API answers: 400 for a patch that means nothing, 413 for too large a one, 422 for one that cannot be done.
+    /// What the API answers: 400 for a patch that means nothing, 413 for too large a one, 422 for one that cannot be done,
+    /// of which upstream says no more.
     pub fn status(&self) -> Status {
         match self {
             Self::TooManyOperations(_) => Status::new(Reason::RequestEntityTooLarge, self.to_string()),
             Self::Operation { .. } | Self::TooMuch { .. } | Self::TooDeep | Self::Elements(_) => {
-                let cause = Cause {
-                    reason: "UnexpectedServerResponse".to_owned(),
-                    message: self.to_string(),
-                    ..Cause::default()
-                };
-                let details = Details { causes: vec![cause], ..Details::default() };
                 let message = "the server rejected our request due to an error in our request";
-                Status::new(Reason::Invalid, message).about(details)
+                Status::new(Reason::Invalid, message).about(Details::default())
             }
             _ => Status::bad_request(self.to_string()),
         }

@@ -134,6 +134,26 @@ pub struct Column {
 }
 
 impl Resource {
+    /// A built-in resource in one version, which can do nothing yet.
+    pub fn new(group: &str, kind: &str, plural: &str, scope: Scope, version: Version) -> Self {
+        Self {
+            group: group.into(),
+            kind: kind.into(),
+            list_kind: format!("{kind}List").into(),
+            plural: plural.into(),
+            singular: kind.to_lowercase().into(),
+            short_names: Vec::new(),
+            categories: Vec::new(),
+            scope,
+            verbs: Vec::new(),
+            storage: version.name.clone(),
+            versions: vec![version],
+            custom: false,
+            conversion: Conversion::None,
+            unconditional: false,
+        }
+    }
+
     /// The version of this name, where it is served.
     pub fn version(&self, name: &str) -> Option<&Version> {
         self.versions.iter().find(|version| version.served && &*version.name == name)

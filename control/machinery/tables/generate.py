@@ -51,6 +51,7 @@ PACKAGES = [
      "admissionregistration.k8s.io", "v1"),
     ("authentication", "api", "authentication/v1", "io.k8s.api.authentication.v1", "authentication.k8s.io", "v1"),
     ("authorization", "api", "authorization/v1", "io.k8s.api.authorization.v1", "authorization.k8s.io", "v1"),
+    ("certificates", "api", "certificates/v1", "io.k8s.api.certificates.v1", "certificates.k8s.io", "v1"),
     ("apiextensions", "apiextensions-apiserver", "pkg/apis/apiextensions/v1",
      "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1", "apiextensions.k8s.io", "v1"),
     ("apiregistration", "kube-aggregator", "pkg/apis/apiregistration/v1",
@@ -61,6 +62,7 @@ PACKAGES = [
 SPECIAL = {
     "meta.Time": "time", "meta.MicroTime": "micro-time", "meta.Duration": "duration", "meta.FieldsV1": "fields",
     "meta.Verbs": "strings", "authentication.ExtraValue": "strings", "authorization.ExtraValue": "strings",
+    "certificates.ExtraValue": "strings",
     "apiextensions.JSON": "json", "apiextensions.JSONSchemaPropsOrArray": "props-or-array",
     "apiextensions.JSONSchemaPropsOrBool": "props-or-bool",
     "apiextensions.JSONSchemaPropsOrStringArray": "props-or-strings",

@@ -164,7 +164,7 @@ fn written(step: &Value, node: &Node) -> Result<Value, Vec<String>> {
         api_version,
         kind: kind(step),
         node,
-        versions: &[api_version],
+        versions: &[api_version.to_owned()],
         reset: &reset,
         subresource: step["subresource"].as_str().filter(|name| !name.is_empty()),
         manager: step["manager"].as_str().unwrap(),

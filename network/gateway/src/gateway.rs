@@ -15,7 +15,7 @@ use crate::Options;
 use crate::address::Addresses;
 use crate::condition::Verdict;
 use crate::grant::{Grants, Referrer};
-use crate::listener::{Entry, ListenerPlan, Owner, Speaks, settle_conflicts};
+use crate::listener::{ListenerPlan, Owner, Speaks, settle_conflicts};
 use crate::material::{Material, Unusable, Wanted};
 use crate::snapshot::Place;
 use crate::translation::names;
@@ -63,14 +63,14 @@ pub(crate) fn plan<'a>(
     let namespace = names(&gateway.metadata).0;
     let own = gateway.spec.listeners.iter();
     let mut listeners: Vec<_> =
-        own.map(|listener| ListenerPlan::new(Entry::from(listener), Owner::Gateway, namespace)).collect();
+        own.map(|listener| ListenerPlan::new(listener, Owner::Gateway, namespace)).collect();
     let mut joined = Vec::with_capacity(sets.len());
     for (number, set) in sets.iter().enumerate() {
         let from = names(&set.metadata).0;
         let allowed = allows_set(gateway, from, around.labels);
         if allowed {
             let entries = set.spec.listeners.iter();
-            let made = |listener| ListenerPlan::new(Entry::from(listener), Owner::Set(number), from);
+            let made = |listener| ListenerPlan::new(listener, Owner::Set(number), from);
             listeners.extend(entries.map(made));
         }
         joined.push(SetPlan { set, allowed });
@@ -201,7 +201,7 @@ fn take_certificates(listener: &mut ListenerPlan<'_>, around: Surroundings<'_>) 
     }
     let kind = if listener.owner == Owner::Gateway { "Gateway" } else { "ListenerSet" };
     let from = Referrer { kind, namespace: listener.namespace };
-    let references = listener.entry.tls.map(|tls| &tls.certificate_refs[..]).unwrap_or_default();
+    let references = listener.entry.tls.as_ref().map(|tls| &tls.certificate_refs[..]).unwrap_or_default();
     if references.is_empty() {
         let message = "the listener ends TLS and names no certificate; give it certificateRefs";
         listener.resolved = Verdict::no("InvalidCertificateRef", message);

@@ -10,8 +10,8 @@ use crate::backend::{Asker, Backends};
 use crate::condition::Verdict;
 use crate::filter::Reader;
 use crate::http_rule::{headers, pattern};
-use crate::route::{Compiled, Served};
-use crate::translation::names;
+use crate::route::Compiled;
+use crate::rule;
 
 /// Compiles the rules of a route; the error says what the proxy cannot do.
 pub(crate) fn compile<'a>(
@@ -19,25 +19,21 @@ pub(crate) fn compile<'a>(
     backends: &Backends<'a>,
     asker: Asker<'_, 'a>,
 ) -> Result<Compiled, String> {
-    let (namespace, name) = names(&route.metadata);
-    let mut resolved = Verdict::yes("ResolvedRefs");
-    let mut routes = Vec::new();
-    for (index, rule) in route.spec.rules.iter().enumerate() {
-        let named = |error| format!("rule {index}: {error}");
-        let changes =
-            Reader { backends, asker, resolved: &mut resolved }.grpc(&rule.filters).map_err(named)?;
-        let action = Action::Forward(forward(rule, backends, asker, &mut resolved).map_err(named)?);
+    rule::each(&route.metadata, &route.spec.rules, name, |rule, id, resolved| {
+        let filters = Reader { backends, asker, resolved: &mut *resolved }.grpc(&rule.filters)?;
+        let action = Action::Forward(forward(rule, backends, asker, resolved)?);
         let every = [GrpcMatch::default()];
         let matches = if rule.matches.is_empty() { &every[..] } else { &rule.matches[..] };
-        let part = rule.name.clone().unwrap_or_else(|| index.to_string());
-        let id: Arc<str> = format!("{namespace}/{name}/{part}").into();
-        for wanted in matches {
-            let matcher = matcher(wanted).map_err(named)?;
-            let filters = changes.clone();
-            routes.push(Route { filters, ..Route::new(Arc::clone(&id), matcher, action.clone()) });
-        }
-    }
-    Ok(Compiled { served: Served::Requests(routes), resolved })
+        let compiled = matches.iter().map(|wanted| {
+            let filters = filters.clone();
+            Ok(Route { filters, ..Route::new(Arc::clone(&id), matcher(wanted)?, action.clone()) })
+        });
+        compiled.collect()
+    })
+}
+
+fn name(rule: &GrpcRule) -> Option<&str> {
+    rule.name.as_deref()
 }
 
 fn forward<'a>(

@@ -17,8 +17,8 @@ use xebec_proxy::config::{
 use crate::backend::{Asker, Backends};
 use crate::condition::Verdict;
 use crate::filter::{Reader, name};
-use crate::route::{Compiled, Served};
-use crate::translation::names;
+use crate::route::Compiled;
+use crate::rule;
 
 /// How often a request is sent again where the route does not say.
 const ATTEMPTS: u32 = 1;
@@ -31,45 +31,38 @@ pub(crate) fn compile<'a>(
     backends: &Backends<'a>,
     asker: Asker<'_, 'a>,
 ) -> Result<Compiled, String> {
-    let (namespace, name) = names(&route.metadata);
-    let mut resolved = Verdict::yes("ResolvedRefs");
-    let mut routes = Vec::new();
-    for (index, rule) in route.spec.rules.iter().enumerate() {
-        let named = |error| format!("rule {index}: {error}");
-        let changes =
-            Reader { backends, asker, resolved: &mut resolved }.http(&rule.filters).map_err(named)?;
-        let action = match changes.redirect {
+    rule::each(&route.metadata, &route.spec.rules, own_name, |rule, id, resolved| {
+        let filters = Reader { backends, asker, resolved: &mut *resolved }.http(&rule.filters)?;
+        let action = match filters.redirect {
             Some(redirect) => Action::Redirect(redirect),
-            None => Action::Forward(forward(rule, backends, asker, &mut resolved).map_err(named)?),
+            None => Action::Forward(forward(rule, backends, asker, resolved)?),
         };
-        let timeouts = rule.timeouts.as_ref().map(timeouts).transpose().map_err(named)?.unwrap_or_default();
-        let retry = rule.retry.as_ref().map(retry).transpose().map_err(named)?;
-        let session = rule
-            .session_persistence
-            .as_ref()
-            .map(|wanted| session(wanted, backends.session_key))
-            .transpose()
-            .map_err(named)?;
-        let session = session.map(Arc::new);
+        let timeouts = rule.timeouts.as_ref().map(timeouts).transpose()?.unwrap_or_default();
+        let retry = rule.retry.as_ref().map(retry).transpose()?;
+        let session = rule.session_persistence.as_ref();
+        let session =
+            session.map(|wanted| session_of(wanted, backends.session_key)).transpose()?.map(Arc::new);
         let every = [HttpMatch::default()];
         let matches = if rule.matches.is_empty() { &every[..] } else { &rule.matches[..] };
-        let part = rule.name.clone().unwrap_or_else(|| index.to_string());
-        let id: Arc<str> = format!("{namespace}/{name}/{part}").into();
-        for wanted in matches {
-            routes.push(Route {
+        let compiled = matches.iter().map(|wanted| {
+            Ok(Route {
                 id: Arc::clone(&id),
-                matcher: matcher(wanted).map_err(named)?,
-                filters: changes.changes.clone(),
+                matcher: matcher(wanted)?,
+                filters: filters.changes.clone(),
                 action: action.clone(),
                 timeouts,
                 retry: retry.clone(),
-                cors: changes.cors.clone(),
+                cors: filters.cors.clone(),
                 session: session.clone(),
-                authorization: changes.authorization.clone(),
-            });
-        }
-    }
-    Ok(Compiled { served: Served::Requests(routes), resolved })
+                authorization: filters.authorization.clone(),
+            })
+        });
+        compiled.collect()
+    })
+}
+
+fn own_name(rule: &HttpRule) -> Option<&str> {
+    rule.name.as_deref()
 }
 
 fn forward<'a>(
@@ -108,7 +101,7 @@ fn retry(wanted: &api::Retry) -> Result<Retry, String> {
     Ok(Retry { attempts, statuses, backoff })
 }
 
-fn session(wanted: &SessionPersistence, key: SessionKey) -> Result<Session, String> {
+fn session_of(wanted: &SessionPersistence, key: SessionKey) -> Result<Session, String> {
     let given = wanted.session_name.as_deref().filter(|name| !name.is_empty());
     let permanent = wanted.cookie_config.as_ref().map(|config| config.lifetime_type).unwrap_or_default()
         == CookieLifetimeType::Permanent;

@@ -27,6 +27,7 @@ mod listener;
 mod material;
 mod policy;
 mod route;
+mod rule;
 mod run;
 mod snapshot;
 mod status;

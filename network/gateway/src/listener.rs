@@ -2,41 +2,12 @@
 
 use std::net::SocketAddr;
 
-use xebec_api::gateway::{
-    AllowedRoutes, GROUP, Listener, ListenerEntry, ListenerTls, RouteGroupKind, TlsMode,
-};
+use xebec_api::gateway::{GROUP, Listener, RouteGroupKind, TlsMode};
 use xebec_proxy::config::{HostMatch, Route, ServerNameRoute, Tls};
 
 use crate::condition::Verdict;
 use crate::snapshot::Place;
 use crate::{Options, hostname};
-
-/// A listener, of whichever kind of object.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Entry<'a> {
-    pub(crate) name: &'a str,
-    pub(crate) hostname: Option<&'a str>,
-    pub(crate) port: i32,
-    pub(crate) protocol: &'a str,
-    pub(crate) tls: Option<&'a ListenerTls>,
-    pub(crate) allowed_routes: &'a AllowedRoutes,
-}
-
-impl<'a> From<&'a Listener> for Entry<'a> {
-    fn from(listener: &'a Listener) -> Self {
-        let Listener { name, hostname, port, protocol, tls, allowed_routes } = listener;
-        let hostname = hostname.as_deref();
-        Self { name, hostname, port: *port, protocol, tls: tls.as_ref(), allowed_routes }
-    }
-}
-
-impl<'a> From<&'a ListenerEntry> for Entry<'a> {
-    fn from(listener: &'a ListenerEntry) -> Self {
-        let ListenerEntry { name, hostname, port, protocol, tls, allowed_routes } = listener;
-        let hostname = hostname.as_deref();
-        Self { name, hostname, port: *port, protocol, tls: tls.as_ref(), allowed_routes }
-    }
-}
 
 /// What a listener speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,9 +21,9 @@ pub(crate) enum Speaks {
 }
 
 impl Speaks {
-    fn of(entry: &Entry<'_>) -> Option<Self> {
-        let passthrough = entry.tls.is_some_and(|tls| tls.mode == TlsMode::Passthrough);
-        Some(match entry.protocol {
+    fn of(entry: &Listener) -> Option<Self> {
+        let passthrough = entry.tls.as_ref().is_some_and(|tls| tls.mode == TlsMode::Passthrough);
+        Some(match entry.protocol.as_str() {
             "HTTP" => Self::Http,
             "HTTPS" => Self::Https,
             "TLS" if passthrough => Self::TlsPassthrough,
@@ -93,7 +64,8 @@ pub(crate) enum Owner {
 
 /// A listener with what can be said of it, and what is served there.
 pub(crate) struct ListenerPlan<'a> {
-    pub(crate) entry: Entry<'a>,
+    /// As it is asked for, in whichever kind of object.
+    pub(crate) entry: &'a Listener,
     pub(crate) owner: Owner,
     /// The namespace of the object that it stands in.
     pub(crate) namespace: &'a str,
@@ -112,9 +84,9 @@ pub(crate) struct ListenerPlan<'a> {
 }
 
 impl<'a> ListenerPlan<'a> {
-    pub(crate) fn new(entry: Entry<'a>, owner: Owner, namespace: &'a str) -> Self {
-        let speaks = Speaks::of(&entry);
-        let (kinds, resolved) = kinds(&entry, speaks);
+    pub(crate) fn new(entry: &'a Listener, owner: Owner, namespace: &'a str) -> Self {
+        let speaks = Speaks::of(entry);
+        let (kinds, resolved) = kinds(entry, speaks);
         let accepted = match speaks {
             Some(_) => Verdict::yes("Accepted"),
             None => {
@@ -151,7 +123,7 @@ impl<'a> ListenerPlan<'a> {
 
     /// The hosts that it is for.
     pub(crate) fn host(&self) -> HostMatch {
-        hostname::meeting(self.entry.hostname, &[]).pop().unwrap_or(HostMatch::Any)
+        hostname::meeting(self.entry.hostname.as_deref(), &[]).pop().unwrap_or(HostMatch::Any)
     }
 
     /// Notes where the listener is served.
@@ -230,7 +202,7 @@ fn describe(plan: &ListenerPlan<'_>) -> String {
     }
 }
 
-fn kinds(entry: &Entry<'_>, speaks: Option<Speaks>) -> (Vec<RouteGroupKind>, Verdict) {
+fn kinds(entry: &Listener, speaks: Option<Speaks>) -> (Vec<RouteGroupKind>, Verdict) {
     let Some(speaks) = speaks else { return (Vec::new(), Verdict::yes("ResolvedRefs")) };
     let kind = |kind: &&str| RouteGroupKind { group: GROUP.to_owned(), kind: (*kind).to_owned() };
     let mut served: Vec<_> = speaks.kinds().iter().map(kind).collect();

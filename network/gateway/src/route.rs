@@ -224,7 +224,7 @@ fn attach<R: Routed>(
     }
     let attachments: Vec<_> = listeners
         .into_iter()
-        .map(|(index, plan)| (index, hostname::meeting(plan.entry.hostname, route.hostnames())))
+        .map(|(index, plan)| (index, hostname::meeting(plan.entry.hostname.as_deref(), route.hostnames())))
         .filter(|(_, hosts)| !hosts.is_empty())
         .collect();
     if attachments.is_empty() {

@@ -104,7 +104,7 @@ fn set_verdicts(plan: &GatewayPlan<'_>, number: usize, snapshot: &Snapshot) -> (
         return both(Verdict::no("ParentNotAccepted", "the Gateway is not accepted; see its conditions"));
     }
     let own = plan.listeners.iter().filter(|listener| listener.owner == Owner::Set(number));
-    let verdicts: Vec<_> = own.clone().map(|l| (l.entry.name, programmed(l, snapshot))).collect();
+    let verdicts: Vec<_> = own.clone().map(|l| (l.entry.name.as_str(), programmed(l, snapshot))).collect();
     if own.clone().all(|listener| !listener.accepted.holds || !listener.resolved.holds) {
         let message = "no listener can be served; see their conditions";
         return both(Verdict::no("ListenersNotValid", message));
@@ -123,7 +123,7 @@ fn listener_statuses<'p, 'a: 'p>(
     let statuses = plans
         .map(|listener| {
             let verdict = programmed(listener, snapshot);
-            let name = listener.entry.name;
+            let name = listener.entry.name.as_str();
             verdicts.push((name, verdict.clone()));
             let before = last.iter().find(|last| last.name == name);
             let before = before.map(|last| &last.conditions[..]).unwrap_or_default();

@@ -12,12 +12,12 @@ use tokio::sync::mpsc;
 
 pub use crate::trace::TraceId;
 
-/// A request that was answered.
+/// A request that was answered, or whose client left before it was.
 #[derive(Clone, Debug)]
 pub struct Access {
     /// When its head had come.
     pub begun: SystemTime,
-    /// How long it took to the head of the answer.
+    /// How long it took to the head of the answer, or until the client left.
     pub took: Duration,
     /// The client's address.
     pub client: HeaderValue,
@@ -35,7 +35,7 @@ pub struct Access {
     pub user_agent: Option<HeaderValue>,
     /// The trace that it belongs to.
     pub trace: Option<TraceId>,
-    /// The status of the answer.
+    /// The status of the answer; 499 where the client left before it.
     pub status: StatusCode,
     /// The name of its route, if one matched.
     pub route: Option<Arc<str>>,

@@ -1,11 +1,14 @@
 //! Authorization at work: the request is described to a service, whose answer decides.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HOST};
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri};
 use http_body_util::BodyExt as _;
+use tokio::time::timeout;
 
 use crate::answer::Refusal;
 use crate::body::Body;
@@ -15,6 +18,10 @@ use crate::forward::{Answer, Asked, Forwarder};
 use crate::replay::{self, Kept};
 use crate::trace::{TRACEPARENT, TRACESTATE};
 use crate::{filter, hop};
+
+/// How much of an answer's body is read, and for how long, when only its head is asked for.
+const LARGEST_END: usize = 64 * 1024;
+const LONGEST_END: Duration = Duration::from_millis(500);
 
 /// What the service says.
 pub(crate) enum Verdict {
@@ -55,8 +62,8 @@ pub(crate) async fn ask(
     if response.status() != StatusCode::OK {
         return Ok(Verdict::Refused(Box::new(response)));
     }
-    // Read to its end, so that the connection can be kept.
-    while let Some(Ok(_)) = response.body_mut().frame().await {}
+    // Read to its end, so that the connection can be kept, unless that takes longer than a new one would.
+    let _read_or_given_up = timeout(LONGEST_END, read_out(response.body_mut())).await;
     let mut headers = std::mem::take(response.headers_mut());
     headers.remove(HOST);
     headers.remove(CONTENT_LENGTH);
@@ -85,6 +92,15 @@ pub(crate) fn take(rules: &Authorization, headers: HeaderMap, request: &mut Part
             }
             (None, None) => {}
         }
+    }
+}
+
+/// Reads a body to its end, or until there is too much of it.
+async fn read_out(body: &mut Body) {
+    let mut left = LARGEST_END;
+    while let Some(Ok(frame)) = body.frame().await {
+        let Some(rest) = left.checked_sub(frame.data_ref().map_or(0, Bytes::len)) else { return };
+        left = rest;
     }
 }
 

@@ -28,13 +28,15 @@ use crate::state::State;
 use crate::stream::Upstream;
 use crate::table::{Placed, Request};
 use crate::tasks::Tasks;
-use crate::trace::Traces;
+use crate::trace::{TraceId, Traces};
 use crate::traffic::Traffic;
 use crate::{authorization, cors, filter, mirror, path, session};
 
 /// The longest wait between two attempts.
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
 
+/// The status that is counted and told of a request whose client did not wait for the answer. None is sent.
+const UNANSWERED: u16 = 499;
 /// What a client is told whose request took too long.
 const TOO_LATE: &str = "the request took longer than its route allows";
 /// What a client is told whose request no route takes.
@@ -66,6 +68,33 @@ struct Course<'s> {
     endpoint: Option<SocketAddr>,
     /// When the route's time is over, if it has a limit.
     end: Option<Instant>,
+}
+
+/// What is counted and told of a request at its end: also when that is no answer, since its client has left.
+struct Tale<'a, 's> {
+    forwarder: &'a Forwarder,
+    begun: Instant,
+    access: Option<Box<Access>>,
+    trace: Option<TraceId>,
+    course: Course<'s>,
+    status: u16,
+}
+
+impl Drop for Tale<'_, '_> {
+    fn drop(&mut self) {
+        let Course { placed, backend, endpoint, .. } = self.course;
+        let Forwarder { traffic, log, .. } = self.forwarder;
+        let Ok(status) = StatusCode::from_u16(self.status) else { return };
+        let took = self.begun.elapsed();
+        placed.map_or(traffic.unrouted(), |placed| placed.counters.of(backend)).add(status, took);
+        if let (Some(log), Some(access)) = (log, self.access.take()) {
+            let route = placed.map(|placed| Arc::clone(&placed.route.id));
+            let backends = placed.map(|placed| placed.route.action.backends()).unwrap_or_default();
+            let backend = backend.and_then(|at| backends.get(at)).map(|backend| Arc::clone(&backend.id));
+            let trace = self.trace.take();
+            log.tell(Access { took, trace, status, route, backend, endpoint, ..*access });
+        }
+    }
 }
 
 /// Carries requests.
@@ -173,21 +202,13 @@ impl Forwarder {
         let Origin { address, scheme, .. } = asked.origin;
         let access =
             self.log.as_ref().map(|_| Box::new(Access::begin(address, scheme.as_str(), &asked.parts)));
-        let mut course = Course::default();
-        let answer = self.route(state, asked, &mut course).await;
-        let status = match &answer {
-            Answer::Response(response) => response.status(),
-            Answer::Upgrade(response, _) => response.status(),
+        let mut tale =
+            Tale { forwarder: self, begun, access, trace, course: Course::default(), status: UNANSWERED };
+        let answer = self.route(state, asked, &mut tale.course).await;
+        tale.status = match &answer {
+            Answer::Response(response) => response.status().as_u16(),
+            Answer::Upgrade(response, _) => response.status().as_u16(),
         };
-        let took = begun.elapsed();
-        let Course { placed, backend, endpoint, .. } = course;
-        placed.map_or(self.traffic.unrouted(), |placed| placed.counters.of(backend)).add(status, took);
-        if let (Some(log), Some(access)) = (&self.log, access) {
-            let route = placed.map(|placed| Arc::clone(&placed.route.id));
-            let backends = placed.map(|placed| placed.route.action.backends()).unwrap_or_default();
-            let backend = backend.and_then(|at| backends.get(at)).map(|backend| Arc::clone(&backend.id));
-            log.tell(Access { took, trace, status, route, backend, endpoint, ..*access });
-        }
         answer
     }
 

@@ -37,6 +37,7 @@ mod pool;
 pub mod proxy;
 mod replay;
 mod session;
+mod signature;
 mod state;
 mod stream;
 pub mod table;

@@ -1,7 +1,6 @@
 //! W3C Trace Context: a trace that a client began is passed on as it is, others begin here, so that whoever records spans
 //! behind the engine finds those of one request together. The engine records none itself.
 
-use std::fmt::Write as _;
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -10,11 +9,18 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 pub(crate) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 pub(crate) const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
-/// Makes identifiers that do not repeat, without a system call for each.
-#[derive(Debug, Default)]
+/// Makes identifiers that do not repeat, without a system call for each: the sequence of SplitMix64 from two secrets.
+#[derive(Debug)]
 pub(crate) struct Traces {
-    secret: RandomState,
+    secrets: [u64; 2],
     made: AtomicU64,
+}
+
+impl Default for Traces {
+    fn default() -> Self {
+        let chance = RandomState::new();
+        Self { secrets: [chance.hash_one(0), chance.hash_one(1)], made: AtomicU64::new(0) }
+    }
 }
 
 impl Traces {
@@ -29,18 +35,34 @@ impl Traces {
         }
         // Section 3.2.2.5 and 3.3: the state is of no use without the parent that it belongs to.
         headers.remove(TRACESTATE);
-        let [high, low, span] = [0, 1, 2].map(|part| {
-            let number = self.made.fetch_add(1, Ordering::Relaxed);
-            // Zero is no identifier.
-            self.secret.hash_one((number, part)).max(1)
-        });
-        let mut text = String::with_capacity(55);
-        // Sampled, as those who record by themselves would have it. Writing to a string does not fail.
-        let _ = write!(text, "00-{high:016x}{low:016x}-{span:016x}-01");
-        let parent = HeaderValue::try_from(text).ok()?;
-        let id = read(parent.as_bytes());
-        headers.insert(TRACEPARENT, parent);
-        id
+        let step = self.made.fetch_add(1, Ordering::Relaxed).wrapping_mul(GAMMA);
+        let [high, low] = self.secrets.map(|secret| mix(secret.wrapping_add(step)));
+        // Sampled, as those who record by themselves would have it.
+        let mut text = *b"00-00000000000000000000000000000000-0000000000000000-01";
+        // Zero is no identifier.
+        for (digits, number) in [(3..19, high), (19..35, low.max(1)), (36..52, mix(high ^ low).max(1))] {
+            put_hex(&mut text[digits], number);
+        }
+        headers.insert(TRACEPARENT, HeaderValue::from_bytes(&text).ok()?);
+        text[3..35].try_into().ok().map(TraceId)
+    }
+}
+
+/// The step of SplitMix64 from one number to the next.
+const GAMMA: u64 = 0x9e37_79b9_7f4a_7c15;
+
+/// The output function of SplitMix64.
+fn mix(number: u64) -> u64 {
+    let number = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let number = (number ^ (number >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    number ^ (number >> 31)
+}
+
+/// Writes the number's last hexadecimal digits, as many as there is room for.
+fn put_hex(digits: &mut [u8], mut number: u64) {
+    for digit in digits.iter_mut().rev() {
+        *digit = b"0123456789abcdef"[usize::from(number.to_le_bytes()[0] & 15)];
+        number >>= 4;
     }
 }
 

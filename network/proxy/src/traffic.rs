@@ -66,7 +66,7 @@ pub struct Series {
     pub route: Arc<str>,
     /// The backend's name; empty for requests that none was chosen for.
     pub backend: Arc<str>,
-    /// How many were answered with a status of each class, from 1xx on.
+    /// How many were answered with a status of each class, from 1xx on. A client that left counts as a 499 would.
     pub classes: [u64; 5],
     /// How many were answered within each of the [`BOUNDS`], to the head of the answer.
     pub within: [u64; BOUNDS.len()],

@@ -2,8 +2,9 @@
 //! prints as something it accepts, and the engine evaluates it or says why not. `XEBEC_FUZZ_SECONDS` sets how long it
 //! tries; `XEBEC_FUZZ_SEED` repeats a run.
 
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
+use xebec_dice::{Dice, Rounds};
 use xebec_promql::engine::{Cancellation, Engine, EngineOptions};
 use xebec_promql::labels::Labels;
 use xebec_promql::memory::MemoryStorage;
@@ -127,19 +128,6 @@ const PIECES: &[&str] = &[
     "1y1y",
     "106751991167300d",
 ];
-
-/// A small generator (SplitMix64): runs are repeated by their seed.
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        ((mixed ^ (mixed >> 31)) % bound as u64) as usize
-    }
-}
 
 fn broken(dice: &mut Dice) -> String {
     (0..1 + dice.below(12)).map(|_| PIECES[dice.below(PIECES.len())]).collect()
@@ -301,13 +289,7 @@ fn storage() -> MemoryStorage {
 
 #[test]
 fn fuzz_queries_are_answered_or_refused() {
-    let seconds = std::env::var("XEBEC_FUZZ_SECONDS").ok().and_then(|value| value.parse().ok()).unwrap_or(2);
-    let seed = std::env::var("XEBEC_FUZZ_SEED").ok().and_then(|value| value.parse().ok());
-    let seed = seed.unwrap_or_else(|| {
-        SystemTime::now().duration_since(UNIX_EPOCH).map_or(1, |since| since.as_nanos() as u64)
-    });
-    println!("XEBEC_FUZZ_SEED={seed}");
-    let mut dice = Dice(seed);
+    let (mut rounds, mut dice) = Rounds::begin("queries");
     let storage = storage();
     let engines = [false, true].map(|delayed_name_removal| {
         Engine::new(EngineOptions {
@@ -319,10 +301,8 @@ fn fuzz_queries_are_answered_or_refused() {
             ..EngineOptions::default()
         })
     });
-    let (mut tried, mut evaluated) = (0, 0);
-    let until = Instant::now() + Duration::from_secs(seconds);
-    while Instant::now() < until {
-        tried += 1;
+    let mut evaluated = 0;
+    while rounds.goes_on() {
         let depth = dice.below(5);
         let query = if dice.below(3) == 0 { broken(&mut dice) } else { sound(&mut dice, depth) };
         let _ = parse_selector(&query);
@@ -343,6 +323,7 @@ fn fuzz_queries_are_answered_or_refused() {
             let _ = engine.range(&storage, &query, (start, start + 300_001, step), &cancellation);
         }
     }
+    let tried = rounds.begun();
     println!("{tried} queries tried, {evaluated} evaluated");
     assert!(tried > 0 && (evaluated > 0 || tried < 50));
 }

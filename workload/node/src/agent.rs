@@ -165,8 +165,8 @@ pub async fn run(client: Client, options: Options, shutdown: CancellationToken) 
         pulls: Pulls::default(),
         addresses: Mutex::default(),
     });
-    let beating = tokio::spawn(heartbeat::beat(node.clone()));
-    let sweeping = tokio::spawn(litter::sweep(node.clone()));
+    let beating = AbortOnDropHandle::new(tokio::spawn(heartbeat::beat(node.clone())));
+    let sweeping = AbortOnDropHandle::new(tokio::spawn(litter::sweep(node.clone())));
     let mut agent = Agent {
         leftovers: leftovers(&node.options).await,
         node,
@@ -203,8 +203,7 @@ pub async fn run(client: Client, options: Options, shutdown: CancellationToken) 
         }
         agent.schedule().await;
     }
-    beating.abort();
-    sweeping.abort();
+    drop((beating, sweeping));
     agent.end().await;
     // What is noted by now is written, if that is quick.
     let _ = tokio::time::timeout(LAST_WORDS, writing).await;

@@ -1,6 +1,14 @@
-//! Durations as Go writes them, since messages that scripts look for hold them.
+//! Durations as the API has them, and as Go writes them, since messages that scripts look for hold them.
 
 use std::time::Duration;
+
+/// Longer than anybody waits, and soon enough that the clock knows the moment.
+const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+
+/// Seconds of the API, of which there may be any number: less than none is none.
+pub(crate) fn seconds(count: i64) -> Duration {
+    Duration::from_secs(u64::try_from(count).unwrap_or(0)).min(LONGEST)
+}
 
 /// `1m20s`, `1.5s`, `250ms`, `0s`.
 pub(crate) fn go(duration: Duration) -> String {
@@ -33,6 +41,19 @@ fn plain(number: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn any_number_of_seconds_leads_to_a_moment_that_can_be_told() {
+        for (count, whole) in [
+            (i64::MIN, Duration::ZERO),
+            (-1, Duration::ZERO),
+            (30, Duration::from_secs(30)),
+            (i64::MAX, LONGEST),
+        ] {
+            assert_eq!(seconds(count), whole);
+            assert!(std::time::Instant::now().checked_add(seconds(count)).is_some());
+        }
+    }
 
     #[test]
     fn durations_read_as_in_go() {

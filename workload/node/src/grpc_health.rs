@@ -72,10 +72,15 @@ async fn ask(stream: TcpStream, authority: &str, service: &str) -> Result<Answer
         let status = status.unwrap_or(head.headers);
         answer(&status, &body.to_bytes())
     };
-    // The connection is driven here and dropped with the question.
+    // The connection is driven here and dropped with the question. The answer may have come with its end; where none came,
+    // the question knows, and only how the connection ended says why.
+    let mut asking = std::pin::pin!(asking);
     tokio::select! {
-        answered = asking => answered,
-        ended = connection => Err(format!("the connection ended before the answer: {ended:?}")),
+        answered = &mut asking => answered,
+        ended = connection => asking.await.map_err(|why| match ended {
+            Ok(()) => why,
+            Err(error) => format!("the connection ended before the answer: {error}"),
+        }),
     }
 }
 
@@ -124,6 +129,8 @@ fn answer(status: &HeaderMap, body: &[u8]) -> Result<Answer, String> {
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
     use super::*;
 
     fn status(code: &'static str) -> HeaderMap {
@@ -136,6 +143,55 @@ mod tests {
         assert_eq!(&question("a.B")[..], b"\0\0\0\0\x05\x0a\x03a.B");
         let long = "x".repeat(200);
         assert_eq!(&question(&long)[..8], b"\0\0\0\0\xcb\x0a\xc8\x01");
+    }
+
+    /// A frame of HTTP/2 (RFC 9113 section 4.1).
+    fn frame(kind: u8, flags: u8, stream: u8, payload: &[u8]) -> Vec<u8> {
+        let mut frame =
+            vec![0, 0, u8::try_from(payload.len()).expect("a short one"), kind, flags, 0, 0, 0, stream];
+        frame.extend_from_slice(payload);
+        frame
+    }
+
+    /// What is made of a server that sends this once it is asked, and closes.
+    async fn asked(answer: Vec<u8>) -> Result<(), String> {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let server = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.expect("a connection");
+            // Preface, settings and question end with the message that is asked: an empty one.
+            let mut seen = Vec::new();
+            while !seen.ends_with(&[0; 5]) {
+                assert!(stream.read_buf(&mut seen).await.expect("the question comes") > 0);
+            }
+            stream.write_all(&answer).await.expect("the answer leaves");
+        });
+        let stream = TcpStream::connect(address).await.expect("a connection");
+        let found = check(stream, "h", "", Duration::from_secs(5)).await;
+        server.await.expect("the server ends");
+        found
+    }
+
+    #[tokio::test]
+    async fn an_answer_counts_though_the_connection_ends_with_it() {
+        const DATA: u8 = 0;
+        const HEADERS: u8 = 1;
+        const SETTINGS: u8 = 4;
+        const GOAWAY: u8 = 7;
+        let status = b"\x88";
+        let trailers = b"\0\x0bgrpc-status\x010";
+        let answer = [
+            frame(SETTINGS, 0, 0, b""),
+            frame(HEADERS, 4, 1, status),
+            frame(DATA, 0, 1, b"\0\0\0\0\x02\x08\x01"),
+            frame(HEADERS, 5, 1, trailers),
+            frame(GOAWAY, 0, 0, &[0, 0, 0, 1, 0, 0, 0, 0]),
+        ];
+        for round in 0..100 {
+            assert_eq!(asked(answer.concat()).await, Ok(()), "round {round}");
+        }
+        let none = asked(frame(SETTINGS, 0, 0, b"")).await.expect_err("there is no answer");
+        assert!(none.starts_with("error: health rpc probe failed: "), "{none}");
     }
 
     #[test]

@@ -15,7 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
-use crate::duration::go;
+use crate::duration::{go, seconds};
 use crate::probe::Timing;
 use crate::vigil::Target;
 use crate::{grpc_health, tls};
@@ -74,7 +74,7 @@ pub(crate) async fn hook(hook: &LifecycleHandler, target: &Target<'_>) -> Result
         return http(get, target, HOOK_REQUEST).await.map_err(Failed::why);
     }
     if let Some(sleep) = &hook.sleep {
-        tokio::time::sleep(Duration::from_secs(u64::try_from(sleep.seconds).unwrap_or(0))).await;
+        tokio::time::sleep(seconds(sleep.seconds)).await;
     }
     Ok(())
 }

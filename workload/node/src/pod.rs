@@ -17,6 +17,7 @@ use xebec_container::ContainerId;
 
 use crate::adoption::{Leftovers, Past};
 use crate::agent::Node;
+use crate::duration::seconds;
 use crate::event::{Kind, Source, pod_reference};
 use crate::place::Place;
 use crate::slot::{BackOff, Role, Slot};
@@ -153,7 +154,7 @@ impl Life {
         let now = self.latest.borrow().clone();
         let given = now.metadata.deletion_grace_period_seconds;
         let spec = self.spec().and_then(|spec| spec.termination_grace_period_seconds);
-        let whole = Duration::from_secs(u64::try_from(given.or(spec).unwrap_or(30)).unwrap_or(0));
+        let whole = seconds(given.or(spec).unwrap_or(30));
         let mut deadline = self.deadline.lock().unwrap_or_else(PoisonError::into_inner);
         shorten(&mut deadline, whole, Instant::now()).saturating_duration_since(Instant::now())
     }
@@ -197,13 +198,12 @@ impl Life {
 
     /// Ends the containers when the pod has run for as long as it may.
     async fn too_long(&self) {
-        let Some(seconds) = self.spec().and_then(|spec| spec.active_deadline_seconds) else {
+        let Some(limit) = self.spec().and_then(|spec| spec.active_deadline_seconds) else {
             return std::future::pending().await;
         };
         let began = self.look(|state| state.started);
         let run = Timestamp::now().duration_since(began);
-        let left = Duration::from_secs(u64::try_from(seconds).unwrap_or(0))
-            .saturating_sub(run.try_into().unwrap_or_default());
+        let left = seconds(limit).saturating_sub(run.try_into().unwrap_or_default());
         tokio::time::sleep(left).await;
         let message = "Pod was active on the node longer than the specified deadline".to_owned();
         self.note(None, Kind::Normal, "DeadlineExceeded", message.clone());

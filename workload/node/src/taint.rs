@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{Pod, Taint, Toleration};
 
+use crate::duration::seconds;
+
 /// The taint that a node which takes no new pods has, whether or not it is written down.
 pub(crate) const UNSCHEDULABLE: &str = "node.kubernetes.io/unschedulable";
 pub(crate) const NO_SCHEDULE: &str = "NoSchedule";
@@ -48,8 +50,7 @@ pub(crate) fn stay(pod: &Pod, taints: &[Taint]) -> Option<Duration> {
         if covering.peek().is_none() {
             return Some(Duration::ZERO);
         }
-        for seconds in covering.filter_map(|toleration| toleration.toleration_seconds) {
-            let stay = Duration::from_secs(u64::try_from(seconds).unwrap_or(0));
+        for stay in covering.filter_map(|toleration| toleration.toleration_seconds).map(seconds) {
             shortest = Some(shortest.map_or(stay, |other: Duration| other.min(stay)));
         }
     }

@@ -8,6 +8,7 @@ use k8s_openapi::api::core::v1::{Container, Probe};
 use tokio::time::Instant;
 
 use crate::Error;
+use crate::duration::seconds;
 use crate::event::Kind;
 use crate::handler::{self, Failed};
 use crate::probe::{Tally, Timing};
@@ -122,8 +123,7 @@ impl Slot {
 
     /// What the container has to end in when it alone ends.
     fn own_grace(&self) -> Duration {
-        let seconds = self.life.spec().and_then(|spec| spec.termination_grace_period_seconds).unwrap_or(30);
-        Duration::from_secs(u64::try_from(seconds).unwrap_or(0))
+        seconds(self.life.spec().and_then(|spec| spec.termination_grace_period_seconds).unwrap_or(30))
     }
 
     fn runs(&self, is_new: bool) {
@@ -250,6 +250,5 @@ impl Slot {
 }
 
 fn cause(kind: &'static str, probe: &Probe) -> Cause {
-    let grace = probe.termination_grace_period_seconds.and_then(|own| u64::try_from(own).ok());
-    Cause::Probe { kind, grace: grace.map(Duration::from_secs) }
+    Cause::Probe { kind, grace: probe.termination_grace_period_seconds.map(seconds) }
 }

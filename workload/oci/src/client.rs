@@ -294,7 +294,7 @@ impl Remote {
         content: Vec<u8>,
     ) -> Result<Digest, Error> {
         let manifest = Manifest::parse(&content)?;
-        for blob in manifest.layers.iter().chain([&manifest.config]).filter(|blob| blob.urls.is_none()) {
+        for blob in manifest.blobs() {
             let (held, target, digest) = (Arc::clone(store), name.clone(), blob.digest);
             if !blocking(move || held.adopt(&target, digest)).await? {
                 self.fetch_blob(store, name, blob).await?;
@@ -379,7 +379,7 @@ impl Remote {
         let remote = |error: OciDistributionError| remote_error(&what, error);
         if !is_index(kind) {
             let manifest = Manifest::parse(&content)?;
-            for blob in manifest.layers.iter().chain([&manifest.config]).filter(|blob| blob.urls.is_none()) {
+            for blob in manifest.blobs() {
                 let digest = blob.digest.to_string();
                 if !self.client.blob_exists(&reference, &digest).await.map_err(remote)? {
                     self.send_blob(store, name, blob, &reference).await?;

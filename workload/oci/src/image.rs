@@ -146,6 +146,12 @@ impl Manifest {
         }
     }
 
+    /// The blobs that lie where the manifest does: layers and configuration, but for what lives elsewhere and says so by
+    /// URLs of its own (layer.md, non-distributable layers).
+    pub fn blobs(&self) -> impl Iterator<Item = &Descriptor> {
+        self.layers.iter().chain([&self.config]).filter(|blob| blob.urls.is_none())
+    }
+
     /// Reads a manifest.
     ///
     /// # Errors

@@ -144,3 +144,13 @@ fn one_library_for_one_thing() {
     }
     assert!(graph.direct("xebec").contains("clap"), "the graph was read");
 }
+
+#[test]
+fn nothing_but_tests_leaves_things_to_chance() {
+    let graph = Graph::read();
+    assert!(graph.rooms().any(|room| room == "dice"), "the room is there");
+    for room in graph.rooms() {
+        let reach = graph.reach(&format!("xebec-{room}"));
+        assert!(!reach.contains("xebec-dice"), "xebec-{room} reaches xebec-dice outside its tests");
+    }
+}

@@ -110,8 +110,8 @@ fn requests_are_counted_in_the_metrics_and_told_in_the_access_log() {
 
     let line = until("the log", || {
         let lines = std::fs::read_to_string(&log).ok()?;
-        let ours = lines.lines().filter(|line| line.contains(r#""target":"/?x""#));
-        (ours.clone().count() == 20).then(|| ours.last().unwrap().to_owned())
+        let mut ours = lines.lines().filter(|line| line.contains(r#""target":"/?x""#));
+        (ours.clone().count() == 20).then(|| ours.next_back().unwrap().to_owned())
     });
     let told: Value = serde_json::from_str(&line).unwrap();
     assert_eq!((&told["method"], &told["status"]), (&"GET".into(), &200.into()));

@@ -60,6 +60,20 @@ impl Running {
         fs::read_to_string(self.log.path()).expect("the log is text")
     }
 
+    /// How often its threads have been woken so far.
+    pub(crate) fn wakeups(&self) -> u64 {
+        let threads =
+            fs::read_dir(format!("/proc/{}/task", self.child.id())).expect("its threads are listed");
+        let woken = |status: String| {
+            let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+            line.and_then(|count| count.trim().parse::<u64>().ok()).expect("a thread counts its switches")
+        };
+        threads
+            .filter_map(|thread| fs::read_to_string(thread.ok()?.path().join("status")).ok())
+            .map(woken)
+            .sum()
+    }
+
     /// Sends a signal by name and waits for the end.
     pub(crate) fn end_with(self, signal: &str) -> ExitStatus {
         self.end_and_log(signal).0

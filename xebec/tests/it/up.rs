@@ -2,6 +2,7 @@
 
 use std::net::TcpStream;
 use std::process::Stdio;
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -39,6 +40,18 @@ fn a_killed_instance_is_followed_by_one_on_the_same_data() {
     assert_eq!(status.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&status.stderr).contains("do not answer"));
     Running::start(data.path()).end_with("TERM");
+}
+
+#[test]
+fn an_instance_with_nothing_to_do_rests() {
+    let data = tempfile::tempdir().unwrap();
+    let running = Running::start(data.path());
+    // What waits for the first listings of all kinds waits no longer than this.
+    std::thread::sleep(Duration::from_secs(35));
+    let before = running.wakeups();
+    std::thread::sleep(Duration::from_secs(5));
+    let wakeups = running.wakeups() - before;
+    assert!(wakeups < 1000, "its threads were woken {wakeups} times in 5 seconds");
 }
 
 #[test]

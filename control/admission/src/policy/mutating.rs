@@ -16,7 +16,7 @@ use crate::matching::{Seen, is_exempt};
 use crate::object;
 use crate::passes::Passes;
 use crate::request::Request;
-use crate::stage::{Case, Mutation, Outcome, now};
+use crate::stage::{Case, Mutation, Outcome, later, now};
 use crate::webhook::shown;
 
 const NAME: &str = "MutatingAdmissionPolicy";
@@ -77,19 +77,20 @@ impl Mutation for MutatingPolicies {
     }
 
     fn mutate<'a>(&'a self, case: Case<'a>, object: &'a mut Value, passes: &'a Passes) -> Outcome<'a> {
-        now(self.0.now(case.world).and_then(|bound| {
-            if bound.is_empty() {
-                return Ok(());
-            }
-            passes.enter(NAME, object);
-            let outcome = change_all(case, &bound, object, passes);
-            passes.leave(NAME, object);
-            outcome
-        }))
+        match self.0.now(case.world) {
+            Ok(bound) if bound.is_empty() => now(Ok(())),
+            Ok(bound) => later(async move {
+                passes.enter(NAME, object);
+                let outcome = change_all(case, &bound, object, passes).await;
+                passes.leave(NAME, object);
+                outcome
+            }),
+            Err(status) => now(Err(status)),
+        }
     }
 }
 
-fn change_all(
+async fn change_all(
     case: Case<'_>,
     bound: &[Bound<Changes>],
     object: &mut Value,
@@ -130,7 +131,7 @@ fn change_all(
                     continue;
                 }
             }
-            let params = match definition.parameters(binding).find(case) {
+            let params = match definition.parameters(binding).find(case).await {
                 Ok(params) => params,
                 Err(Fault::Policy(why)) => {
                     refuse(None, &format!("failed to configure policy: {why}"));
@@ -151,7 +152,7 @@ fn change_all(
                 let param = param.as_deref().unwrap_or(&Value::Null);
                 let param = definition.kind.is_some().then_some(param);
                 let target = Target { seen: &seen, params: param };
-                match run(case, policy, target, object, passes, &key) {
+                match run(case, policy, target, object, passes, &key).await {
                     Ok(()) => {}
                     Err(why) => refuse(Some(binding), &why),
                 }
@@ -169,7 +170,7 @@ struct Target<'a> {
 }
 
 /// Runs a policy once. What fails leaves the object as the changes before it made it.
-fn run(
+async fn run(
     case: Case<'_>,
     policy: &Bound<Changes>,
     target: Target<'_>,
@@ -181,7 +182,7 @@ fn run(
     let told = |status: Status| status.message;
     let Target { seen, params } = target;
     {
-        let (new, old) = shown(case, seen, object).map_err(told)?;
+        let (new, old) = shown(case, seen, object).await.map_err(told)?;
         let knowledge = Knowledge::gather(case, seen, &new, &old).map_err(told)?;
         if !policy.definition.applies(&knowledge, params)? {
             return Ok(());
@@ -193,7 +194,7 @@ fn run(
     let mut outcome = Ok(());
     if !object.is_null() {
         for change in &policy.rules.all {
-            match changed(case, policy, target, object, change) {
+            match changed(case, policy, target, object, change).await {
                 Ok(changed) => *object = changed,
                 Err(why) => outcome = outcome.and(Err(why)),
             }
@@ -204,7 +205,7 @@ fn run(
 }
 
 /// The object after one change.
-fn changed(
+async fn changed(
     case: Case<'_>,
     policy: &Bound<Changes>,
     Target { seen, params }: Target<'_>,
@@ -212,15 +213,29 @@ fn changed(
     change: &Change,
 ) -> Result<Value, String> {
     let told = |status: Status| status.message;
-    let (new, old) = shown(case, seen, object).map_err(told)?;
-    let knowledge = Knowledge::gather(case, seen, &new, &old).map_err(told)?;
+    let shown = shown(case, seen, object).await.map_err(told)?;
+    let made = made(case, policy, Target { seen, params }, &shown, change)?;
+    let mut changed = applied(case, seen, &shown.0, made, change)?;
+    case.world.complete(&seen.kind, &mut changed)?;
+    case.world.convert(&changed, &case.request.kind).await.map_err(told)
+}
+
+/// What a change makes of the new object and the old one, as the policy sees them: what is to be applied, or a patch.
+fn made(
+    case: Case<'_>,
+    policy: &Bound<Changes>,
+    Target { seen, params }: Target<'_>,
+    (new, old): &(Value, Value),
+    change: &Change,
+) -> Result<Value, String> {
+    let knowledge = Knowledge::gather(case, seen, new, old).map_err(|status| status.message)?;
     let base = knowledge.bindings(params, true, None);
     let spent = AtomicU64::new(0);
     let expression = match change {
         Change::Apply(expression) | Change::Patch(expression) => expression,
         Change::Unknown(kind) => return Err(format!("unsupported patch type {kind:?}")),
     };
-    let made = policy.definition.variables.with(&base, &spent, |variables| {
+    policy.definition.variables.with(&base, &spent, |variables| {
         let mut budget = OBJECT_BUDGET;
         let value = evaluate(expression, (&base, variables), &spent, &mut budget);
         let value = value.map_err(|failure| failure.to_string())?;
@@ -236,27 +251,25 @@ fn changed(
             }
         }
         value.to_json().ok_or_else(|| "the expression's value cannot be written as JSON".to_owned())
-    })?;
-    let mut changed = match change {
-        Change::Patch(_) => {
-            let operations = serde_json::to_vec(&made).map_err(|error| error.to_string())?;
-            match patch::json(&new, &operations) {
-                Ok(changed) => changed,
-                // A test that fails means that there is nothing to do.
-                Err(patch::Error::Operation { index, .. }) if is_test(&made, index) => new.clone(),
-                Err(error) => return Err(format!("JSON Patch: {error}")),
-            }
-        }
-        _ => {
-            let mut applied = made;
-            applied["apiVersion"] = seen.kind.api_version().into();
-            applied["kind"] = seen.kind.kind.clone().into();
-            let merged = case.world.merge(&seen.kind, &new, &applied);
-            merged.map_err(|why| format!("error applying patch: {why}"))?
-        }
-    };
-    case.world.complete(&seen.kind, &mut changed)?;
-    case.world.convert(&changed, &case.request.kind).map_err(told)
+    })
+}
+
+/// The object with what was made for it.
+fn applied(case: Case<'_>, seen: &Seen, new: &Value, made: Value, change: &Change) -> Result<Value, String> {
+    if matches!(change, Change::Patch(_)) {
+        let operations = serde_json::to_vec(&made).map_err(|error| error.to_string())?;
+        return match patch::json(new, &operations) {
+            Ok(changed) => Ok(changed),
+            // A test that fails means that there is nothing to do.
+            Err(patch::Error::Operation { index, .. }) if is_test(&made, index) => Ok(new.clone()),
+            Err(error) => Err(format!("JSON Patch: {error}")),
+        };
+    }
+    let mut applied = made;
+    applied["apiVersion"] = seen.kind.api_version().into();
+    applied["kind"] = seen.kind.kind.clone().into();
+    let merged = case.world.merge(&seen.kind, new, &applied);
+    merged.map_err(|why| format!("error applying patch: {why}"))
 }
 
 fn is_test(operations: &Value, index: usize) -> bool {

@@ -47,7 +47,7 @@ pub(super) enum Fault {
 
 impl Parameters<'_> {
     /// The parameters, one for each run of the policy.
-    pub(super) fn find(&self, case: Case<'_>) -> Result<Vec<Option<Arc<Value>>>, Fault> {
+    pub(super) async fn find(&self, case: Case<'_>) -> Result<Vec<Option<Arc<Value>>>, Fault> {
         let (Some(kind), reference) = (self.kind, &self.reference) else { return Ok(vec![None]) };
         let Some(served) = case.world.resource_of(kind) else {
             let why = format!("failed to find resource referenced by paramKind: '{kind}'");
@@ -86,12 +86,14 @@ impl Parameters<'_> {
         if found.is_empty() && reference.denies {
             return refuse("no params found for policy binding with `Deny` parameterNotFoundAction");
         }
-        let converted = found.into_iter().map(|param| {
-            if object::text(&param, &["apiVersion"]) == kind.api_version() {
-                return Ok(Some(param));
-            }
-            case.world.convert(&param, kind).map(|param| Some(Arc::new(param))).map_err(failed)
-        });
-        converted.collect()
+        let mut converted = Vec::with_capacity(found.len());
+        for param in found {
+            converted.push(Some(if object::text(&param, &["apiVersion"]) == kind.api_version() {
+                param
+            } else {
+                Arc::new(case.world.convert(&param, kind).await.map_err(failed)?)
+            }));
+        }
+        Ok(converted)
     }
 }

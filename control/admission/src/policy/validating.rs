@@ -15,7 +15,7 @@ use crate::expression::{Expression, Failure, Knowledge, OUT_OF_BUDGET, shown_mes
 use crate::matching::{Seen, is_exempt};
 use crate::object;
 use crate::request::Request;
-use crate::stage::{Case, Outcome, Validation, now};
+use crate::stage::{Case, Outcome, Validation, later, now};
 use crate::webhook::shown;
 
 /// The longest value of an audit annotation.
@@ -198,14 +198,18 @@ impl Validation for ValidatingPolicies {
     }
 
     fn validate<'a>(&'a self, case: Case<'a>, object: &'a Value) -> Outcome<'a> {
-        now(self.0.now(case.world).and_then(|bound| judge(case, &bound, object)))
+        match self.0.now(case.world) {
+            Ok(bound) if bound.is_empty() => now(Ok(())),
+            Ok(bound) => later(async move { judge(case, &bound, object).await }),
+            Err(status) => now(Err(status)),
+        }
     }
 }
 
-fn judge(case: Case<'_>, bound: &[Bound<Rules>], object: &Value) -> Result<(), Status> {
+async fn judge(case: Case<'_>, bound: &[Bound<Rules>], object: &Value) -> Result<(), Status> {
     let mut judgement = Judgement { case, object, denied: None };
     for policy in bound {
-        judgement.hear(policy)?;
+        judgement.hear(policy).await?;
     }
     match judgement.denied {
         None => Ok(()),
@@ -235,7 +239,7 @@ impl Judgement<'_> {
         }
     }
 
-    fn hear(&mut self, policy: &Bound<Rules>) -> Result<(), Status> {
+    async fn hear(&mut self, policy: &Bound<Rules>) -> Result<(), Status> {
         let definition = &policy.definition;
         let seen = match definition.meant.find(self.case, self.object, false) {
             Ok(Some(seen)) => seen,
@@ -255,9 +259,9 @@ impl Judgement<'_> {
                     continue;
                 }
             }
-            match definition.parameters(binding).find(self.case) {
+            match definition.parameters(binding).find(self.case).await {
                 Ok(params) => {
-                    for run in run_all(self.case, policy, &seen, &params, self.object)? {
+                    for run in run_all(self.case, policy, &seen, &params, self.object).await? {
                         self.weigh(definition, binding, run, &mut annotations);
                     }
                 }
@@ -307,7 +311,7 @@ impl Judgement<'_> {
     }
 }
 
-fn run_all(
+async fn run_all(
     case: Case<'_>,
     policy: &Bound<Rules>,
     seen: &Seen,
@@ -317,7 +321,7 @@ fn run_all(
     if params.is_empty() {
         return Ok(Vec::new());
     }
-    let (new, old) = shown(case, seen, object)?;
+    let (new, old) = shown(case, seen, object).await?;
     let knowledge = Knowledge::gather(case, seen, &new, &old)?;
     let has_kind = policy.definition.kind.is_some();
     let run = |param: &Option<Arc<Value>>| {

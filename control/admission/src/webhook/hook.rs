@@ -94,12 +94,12 @@ impl Hook {
     }
 
     /// Whether the hook is to be asked, and as what it then sees the object.
-    pub(super) fn is_meant(&self, case: Case<'_>, object: &Value) -> Result<Option<Seen>, Status> {
+    pub(super) async fn is_meant(&self, case: Case<'_>, object: &Value) -> Result<Option<Seen>, Status> {
         let Some(seen) = self.meant.find(case, object, false)? else { return Ok(None) };
         if self.conditions.all.is_empty() {
             return Ok(Some(seen));
         }
-        let (new, old) = shown(case, &seen, object)?;
+        let (new, old) = shown(case, &seen, object).await?;
         let knowledge = Knowledge::gather(case, &seen, &new, &old)?;
         let bindings = knowledge.bindings(None, true, None);
         match self.conditions.hold(&bindings, MATCH_CONDITIONS_BUDGET) {

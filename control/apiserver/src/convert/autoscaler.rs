@@ -23,7 +23,9 @@ const CURRENT_PROCESSOR: &str = "currentCPUUtilizationPercentage";
 pub(super) fn to_second(scaler: &mut Value) {
     let mut told = |name: &str| -> Option<Value> {
         let annotations = object::meta_mut(scaler).get_mut("annotations")?.as_object_mut()?;
-        serde_json::from_str(annotations.remove(name)?.as_str()?).ok()
+        let text = annotations.remove(name)?;
+        // What is no JSON is refused as what it is, where all is checked: a text.
+        Some(text.as_str().and_then(|text| serde_json::from_str(text).ok()).unwrap_or(text))
     };
     let (metrics, current) = (told(METRICS), told(CURRENT));
     let (conditions, behavior) = (told(CONDITIONS), told(BEHAVIOR));
@@ -32,26 +34,24 @@ pub(super) fn to_second(scaler: &mut Value) {
     }
     let spec = object::section_mut(scaler, "spec");
     let processor = spec.remove(PROCESSOR).filter(|percentage| !percentage.is_null());
-    let mut metrics = renamed(metrics, "target", deep);
-    metrics.extend(processor.map(|percentage| {
+    let processor = processor.map(|percentage| {
         json!({
             "type": "Resource",
             "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": percentage}},
         })
-    }));
-    if !metrics.is_empty() {
-        spec.insert("metrics".to_owned(), metrics.into());
+    });
+    if let Some(metrics) = all(metrics, "target", processor) {
+        spec.insert("metrics".to_owned(), metrics);
     }
     if let Some(behavior) = behavior {
         spec.insert("behavior".to_owned(), behavior);
     }
-    let mut current = renamed(current, "current", deep);
     if let Some(status) = scaler.get_mut("status").and_then(Value::as_object_mut) {
-        current.extend(status.remove(CURRENT_PROCESSOR).map(|percentage| {
+        let processor = status.remove(CURRENT_PROCESSOR).map(|percentage| {
             json!({"type": "Resource", "resource": {"name": "cpu", "current": {"averageUtilization": percentage}}})
-        }));
-        if !current.is_empty() {
-            status.insert("currentMetrics".to_owned(), current.into());
+        });
+        if let Some(current) = all(current, "current", processor) {
+            status.insert("currentMetrics".to_owned(), current);
         }
         if let Some(conditions) = conditions {
             status.insert("conditions".to_owned(), conditions);
@@ -70,7 +70,7 @@ pub(super) fn to_first(scaler: &mut Value) {
     if let Some(percentage) = wanted {
         spec.insert(PROCESSOR.to_owned(), percentage);
     }
-    annotations.push((METRICS, renamed(Some(metrics.into()), "target", flat).into()));
+    annotations.push((METRICS, renamed(metrics, "target", flat).into()));
     annotations.extend(spec.remove("behavior").map(|behavior| (BEHAVIOR, behavior)));
     if let Some(status) = scaler.get_mut("status").and_then(Value::as_object_mut) {
         let mut current = list(status.remove("currentMetrics"));
@@ -78,17 +78,27 @@ pub(super) fn to_first(scaler: &mut Value) {
         if let Some(percentage) = found.and_then(|at| utilization(&current.remove(at), "current")) {
             status.insert(CURRENT_PROCESSOR.to_owned(), percentage);
         }
-        annotations.push((CURRENT, renamed(Some(current.into()), "current", flat).into()));
+        annotations.push((CURRENT, renamed(current, "current", flat).into()));
         annotations.extend(status.remove("conditions").map(|conditions| (CONDITIONS, conditions)));
     }
     annotations.retain(|(_, value)| !value.as_array().is_some_and(Vec::is_empty) && !value.is_null());
     if annotations.is_empty() {
         return;
     }
-    let own = object::meta_mut(scaler).entry("annotations").or_insert_with(|| json!({}));
-    for (name, value) in annotations {
-        own[name] = value.to_string().into();
-    }
+    let own = object::section_mut(&mut scaler["metadata"], "annotations");
+    own.extend(annotations.into_iter().map(|(name, value)| (name.to_owned(), value.to_string().into())));
+}
+
+/// The metrics of an annotation and the one that has a field of its own, as the second version lists them. What is no list
+/// is the first of them, to be refused as that.
+fn all(told: Option<Value>, word: &str, processor: Option<Value>) -> Option<Value> {
+    let mut metrics = match told {
+        None => Vec::new(),
+        Some(Value::Array(told)) => renamed(told, word, deep),
+        Some(other) => vec![other],
+    };
+    metrics.extend(processor);
+    (!metrics.is_empty()).then(|| metrics.into())
 }
 
 fn list(value: Option<Value>) -> Vec<Value> {
@@ -104,28 +114,21 @@ fn utilization(metric: &Value, word: &str) -> Option<Value> {
     resource.get(word)?.get("averageUtilization").filter(|percentage| !percentage.is_null()).cloned()
 }
 
-/// Metrics, each rewritten.
-fn renamed(
-    metrics: Option<Value>,
-    word: &str,
-    rewrite: fn(&Value, &[(String, String)]) -> Value,
-) -> Vec<Value> {
-    let rewritten = list(metrics).into_iter().filter_map(|metric| {
-        let kind = metric.get("type")?.as_str()?.to_owned();
-        let (key, fields) = fields(&kind, word)?;
-        let mut body = rewrite(metric.get(key)?, &fields);
-        if let Some(target) =
-            body.get_mut("target").filter(|target| target.get("averageUtilization").is_some())
-        {
-            target["type"] = "Utilization".into();
-        } else if let Some(target) =
-            body.get_mut("target").filter(|target| target.get("averageValue").is_some())
-        {
-            target["type"] = "AverageValue".into();
-        } else if let Some(target) = body.get_mut("target").filter(|target| target.get("value").is_some()) {
-            target["type"] = "Value".into();
+/// Metrics, each rewritten; what is none stays what it is.
+fn renamed(metrics: Vec<Value>, word: &str, rewrite: fn(&Value, &[(String, String)]) -> Value) -> Vec<Value> {
+    let rewritten = metrics.into_iter().map(|metric| {
+        let kind = metric.get("type").and_then(Value::as_str).unwrap_or_default();
+        let known = fields(kind, word).and_then(|(key, fields)| Some((key, fields, metric.get(key)?)));
+        let Some((key, fields, body)) = known else { return metric };
+        let mut body = rewrite(body, &fields);
+        if let Some(target) = body.get_mut("target").and_then(Value::as_object_mut) {
+            let types =
+                [("averageUtilization", "Utilization"), ("averageValue", "AverageValue"), ("value", "Value")];
+            if let Some((_, type_)) = types.into_iter().find(|(field, _)| target.contains_key(*field)) {
+                target.insert("type".to_owned(), type_.into());
+            }
         }
-        Some(json!({"type": kind, key: body}))
+        json!({"type": kind, key: body})
     });
     rewritten.collect()
 }

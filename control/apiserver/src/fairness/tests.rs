@@ -79,3 +79,29 @@ async fn nobody_waits_for_ever() {
     assert_eq!(fairness.enter("b", 1).await.err().unwrap().code(), 429);
     assert_eq!(before.elapsed(), Limits::default().patience);
 }
+
+#[tokio::test]
+async fn whoever_waits_behind_one_that_leaves_is_seated_at_once() {
+    let fairness = fairness(4, 4, 2);
+    let mut held = Vec::new();
+    for _ in 0..3 {
+        held.push(fairness.enter("a", 1).await.unwrap());
+    }
+    let mut wide = Box::pin(fairness.enter("b", 4));
+    let mut narrow = Box::pin(fairness.enter("c", 1));
+    assert!(now(&mut wide).is_none() && now(&mut narrow).is_none(), "the wide one is next");
+    drop(wide);
+    assert!(now(&mut narrow).is_some(), "no seat was given back, and none had to be");
+}
+
+#[tokio::test]
+async fn whoever_left_takes_no_room_in_the_queue() {
+    let fairness = fairness(1, 1, 2);
+    let _held = fairness.enter("a", 1).await.unwrap();
+    let mut first = Box::pin(fairness.enter("a", 1));
+    let mut last = Box::pin(fairness.enter("a", 1));
+    assert!(now(&mut first).is_none() && now(&mut last).is_none());
+    drop(last);
+    let mut next = Box::pin(fairness.enter("a", 1));
+    assert!(now(&mut next).is_none(), "it waits");
+}

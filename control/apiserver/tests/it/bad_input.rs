@@ -346,7 +346,7 @@ async fn bad_selectors_and_absurd_parameters_are_refused_in_upstreams_words() {
         assert_eq!((code, &status["reason"]), (400, &json!("BadRequest")));
     }
     let answer = server.create(&format!("{MAPS}?dryRun=Perhaps"), &map("a")).await;
-    let message = r#"CreateOptions.meta.k8s.io "" is invalid: dryRun: Unsupported value: "Perhaps": supported values: "All""#;
+    let message = r#"CreateOptions.meta.k8s.io "" is invalid: dryRun: Unsupported value: ["Perhaps"]: supported values: "All""#;
     assert_status(&answer, 422, "Invalid", message);
     assert_eq!(server.get(&format!("{MAPS}/a")).await.0, 404);
     for path in
@@ -390,7 +390,7 @@ async fn a_bad_patch_changes_nothing() {
             "",
             br#"{"spec": {"replicas": "two"}}"#,
             422,
-            r#" "" is invalid: patch: Invalid value: "map[spec:map[replicas:two]]": json: cannot unmarshal string"#,
+            r#" "" is invalid: patch: Invalid value: "map[spec:map[replicas:two]]": unrecognized type: int32"#,
         ),
         (
             strategic,
@@ -482,7 +482,7 @@ async fn a_deletion_with_bad_options_deletes_nothing() {
         (
             json!({"dryRun": ["Some"]}),
             422,
-            r#"DeleteOptions.meta.k8s.io "" is invalid: dryRun: Unsupported value: "Some": supported values: "All""#,
+            r#"DeleteOptions.meta.k8s.io "" is invalid: dryRun: Unsupported value: ["Some"]: supported values: "All""#,
         ),
     ] {
         let (found, status) = server.send(Method::DELETE, &one, JSON, &body).await;

@@ -294,3 +294,43 @@ async fn a_webhook_that_is_not_there_or_not_trusted_is_told_so() {
     }
     panic!("the new webhook was never asked");
 }
+
+/// Registers a policy for things of v1, in whatever version they come, and binds it.
+async fn bound(server: &Server, (plural, kind): (&str, &str), spec: Value) {
+    let mut spec = spec;
+    spec["matchConstraints"] = json!({"matchPolicy": "Equivalent", "resourceRules": [{
+        "apiGroups": ["example.com"], "apiVersions": ["v1"], "resources": ["things"], "operations": ["*"],
+    }]});
+    let mut binding = json!({"policyName": "p"});
+    if plural.starts_with("validating") {
+        binding["validationActions"] = json!(["Deny"]);
+    }
+    let objects = [(plural.replace("policies", "policy") + "bindings", format!("{kind}Binding"), binding)];
+    for (plural, kind, spec) in [(plural.to_owned(), kind.to_owned(), spec)].into_iter().chain(objects) {
+        let api = "admissionregistration.k8s.io/v1";
+        let object = json!({"apiVersion": api, "kind": kind, "metadata": {"name": "p"}, "spec": spec});
+        let (code, answer) = server.create(&format!("/apis/{api}/{plural}"), &object).await;
+        assert_eq!(code, 201, "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn a_policy_judges_and_changes_objects_in_its_own_version() {
+    let server = Server::start().await;
+    let webhook = Webhook::start(honest).await;
+    server.define(&definition(&webhook.conversion())).await;
+    let small = json!({"validations": [{"expression": "object.spec.size < 10", "message": "too large"}]});
+    bound(&server, ("validatingadmissionpolicies", "ValidatingAdmissionPolicy"), small).await;
+    for (version, field) in [("v1", "size"), ("v2", "width")] {
+        let (code, refused) = server.create(&path(version), &thing(version, "a", json!({(field): 11}))).await;
+        assert_eq!(code, 422, "{version}: {refused}");
+        assert!(refused["message"].as_str().unwrap().ends_with("too large"), "{refused}");
+    }
+    let changed = json!({"reinvocationPolicy": "Never", "mutations": [{
+        "patchType": "JSONPatch",
+        "jsonPatch": {"expression": "[JSONPatch{op: 'replace', path: '/spec/size', value: object.spec.size + 1}]"},
+    }]});
+    bound(&server, ("mutatingadmissionpolicies", "MutatingAdmissionPolicy"), changed).await;
+    let (code, made) = server.create(&path("v2"), &thing("v2", "a", json!({"width": 2}))).await;
+    assert_eq!((code, &made["spec"]), (201, &json!({"width": 3})), "{made}");
+}

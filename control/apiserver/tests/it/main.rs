@@ -4,6 +4,7 @@
 
 mod admission;
 mod bad_input;
+mod certificates;
 mod conversion;
 mod custom_resources;
 mod definitions;
@@ -11,6 +12,8 @@ mod evictions;
 mod gateway;
 mod hook;
 mod identity;
+mod legacy;
+mod patches;
 mod policies;
 mod rbac;
 mod relays;

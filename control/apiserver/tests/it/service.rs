@@ -3,12 +3,13 @@
 use std::io::Read as _;
 
 use bytes::Bytes;
-use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
+use futures::{FutureExt as _, StreamExt as _};
 use http::{Method, Request, Response};
 use http_body_util::{BodyExt as _, Full};
 use serde_json::{Value, json};
 use xebec_apiserver::audit::{Audit, Rotation};
+use xebec_apiserver::fairness::Exempt;
 use xebec_apiserver::service::ResponseBody;
 use xebec_apiserver::user::{ADMINISTRATORS, AUTHENTICATED, User};
 
@@ -56,6 +57,28 @@ async fn one_who_floods_is_told_to_come_back_and_another_is_served() {
     let count = |code: u16| codes.iter().filter(|own| **own == code).count();
     assert!(count(429) > 500 && count(201) >= 600, "{} made, {} refused", count(201), count(429));
     assert_eq!(count(201) + count(429), 1_500);
+}
+
+#[tokio::test]
+async fn the_platform_itself_goes_on_when_all_seats_are_taken() {
+    let server = Server::start().await;
+    let create = |number: usize, exempt: bool| {
+        let body = json!({"metadata": {"name": format!("map-{number}")}}).to_string();
+        let request = Request::post(MAPS).header("content-type", "application/json");
+        let mut request = request.body(Full::new(Bytes::from(body))).unwrap();
+        if exempt {
+            request.extensions_mut().insert(Exempt);
+        }
+        server.call(request)
+    };
+    // They have their seats, and nobody lets them go on.
+    let mut held: Vec<_> = (0..200).map(|number| Box::pin(create(number, false))).collect();
+    let waiting = held.iter_mut().filter_map(|one| one.now_or_never().is_none().then_some(())).count();
+    assert!(waiting > 128, "{waiting} of them wait");
+    let soon = std::time::Duration::from_millis(300);
+    assert!(tokio::time::timeout(soon, create(200, false)).await.is_err(), "a user waits behind them");
+    let own = tokio::time::timeout(std::time::Duration::from_secs(5), create(201, true)).await;
+    assert_eq!(own.expect("no seat is needed").status(), 201);
 }
 
 #[tokio::test]
@@ -121,6 +144,35 @@ async fn each_request_has_a_line_in_the_audit_log() {
     );
     assert_eq!((&version["requestURI"], &version["userAgent"]), (&json!("/version"), &json!("test/1")));
     assert_eq!((&watch["verb"], &watch["stage"]), (&json!("watch"), &json!("ResponseStarted")));
+}
+
+#[tokio::test]
+async fn a_request_whose_client_leaves_has_a_line_all_the_same() {
+    let server = Server::start().await;
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("audit.log");
+    server.service.set_audit(Audit::open(&path, Rotation::default()).unwrap()).unwrap();
+    // A write is on its way to the disk when its client leaves; now and then the disk is faster.
+    let leaves = |number: i32| {
+        let body = json!({"metadata": {"name": format!("a{number}")}}).to_string();
+        let request = Request::post(MAPS).header("content-type", "application/json");
+        server.call(request.body(Full::new(Bytes::from(body))).unwrap()).now_or_never().is_none()
+    };
+    assert!((0..100).any(leaves), "a write takes a while");
+    let line = async {
+        loop {
+            let text = std::fs::read_to_string(&path).unwrap();
+            let mut lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+            match lines.find(|line| line["responseStatus"]["code"] != 201) {
+                Some(line) => return line,
+                None => tokio::time::sleep(std::time::Duration::from_millis(10)).await,
+            }
+        }
+    };
+    let line = tokio::time::timeout(std::time::Duration::from_secs(5), line).await.expect("a line");
+    assert_eq!((&line["verb"], &line["stage"]), (&json!("create"), &json!("ResponseComplete")));
+    assert_eq!(line["responseStatus"]["code"], 499);
+    assert_eq!(line["annotations"]["authorization.k8s.io/decision"], "allow");
 }
 
 #[tokio::test]
@@ -213,6 +265,21 @@ async fn an_autoscaler_is_served_in_both_of_its_versions() {
     let (code, answer) =
         server.send(Method::PATCH, &format!("{first}/a"), "application/merge-patch+json", &wrong).await;
     assert_eq!(code, 422, "{answer}");
+    // What only the second version knows is of its types, or refused.
+    for (annotation, text) in [
+        ("metrics", "not json"),
+        ("metrics", r#"{"type": 5}"#),
+        ("metrics", r#"[{"type": "Resource", "resource": {"name": 5}}]"#),
+        ("behavior", "5"),
+        ("behavior", r#"{"scaleDown": {"policies": "none"}}"#),
+        ("conditions", "[1]"),
+    ] {
+        let name = format!("autoscaling.alpha.kubernetes.io/{annotation}");
+        let patch = json!({"metadata": {"annotations": {(name): text}}});
+        let path = format!("{first}/a");
+        let (code, answer) = server.send(Method::PATCH, &path, "application/merge-patch+json", &patch).await;
+        assert_eq!(code, 400, "{annotation} {text}: {answer}");
+    }
     let (_, group) = server.get("/apis/autoscaling").await;
     assert_eq!(group["preferredVersion"]["version"], "v2", "{group}");
     assert_eq!(group["versions"].as_array().unwrap().len(), 2);

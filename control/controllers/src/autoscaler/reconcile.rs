@@ -19,7 +19,7 @@ use super::status::set;
 use super::weighing::weigh;
 use crate::Error;
 use crate::drive::drive;
-use crate::owner::{changing_as, is_ending, write_status};
+use crate::owner::{changing, is_ending, write_status};
 use crate::rights::{READ, Right};
 use crate::run::World;
 use crate::time::time;
@@ -73,7 +73,7 @@ async fn reconcile(
             voice.warning("FailedGetScale", text.clone());
             let text = format!("the HPA controller was unable to get the target's current scale: {text}");
             set(&mut status, "AbleToScale", false, "FailedGetScale", text, now);
-            write_status(&scalers, &scaler, MANAGER, scaler.status.as_ref(), &status).await?;
+            write_status(&scalers, &scaler, scaler.status.as_ref(), &status).await?;
             return Ok(again);
         }
     };
@@ -141,7 +141,7 @@ async fn reconcile(
             histories.entry(uid).or_default().note_change(now, wanted.replicas.saturating_sub(current));
         }
     }
-    write_status(&scalers, &scaler, MANAGER, scaler.status.as_ref(), &status).await?;
+    write_status(&scalers, &scaler, scaler.status.as_ref(), &status).await?;
     Ok(again)
 }
 
@@ -171,7 +171,7 @@ impl Workload {
     async fn set_size(&self, scale: &Scale, replicas: i32) -> Result<(), Error> {
         let meta = json!({"resourceVersion": scale.metadata.resource_version});
         let patch = Patch::Merge(json!({"metadata": meta, "spec": {"replicas": replicas}}));
-        self.api.patch_scale(&self.name, &changing_as(MANAGER), &patch).await?;
+        self.api.patch_scale(&self.name, &changing(), &patch).await?;
         Ok(())
     }
 }

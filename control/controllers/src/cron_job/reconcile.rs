@@ -13,7 +13,7 @@ use super::decision::decide;
 use crate::Error;
 use crate::drive::{AGAIN, drive};
 use crate::events::Voice;
-use crate::owner::{controlled_by, delete, write_status, writing_as};
+use crate::owner::{controlled_by, delete, write_status, writing};
 use crate::rights::{OWN, READ, Right};
 use crate::run::World;
 
@@ -63,13 +63,13 @@ async fn reconcile(cron: Arc<CronJob>, world: Arc<World>) -> Result<Action, Erro
             }
         }
     }
-    write_status(&crons, &cron, MANAGER, cron.status.as_ref(), &status).await?;
+    write_status(&crons, &cron, cron.status.as_ref(), &status).await?;
     Ok(Action::requeue(decision.again.unwrap_or(AGAIN).min(AGAIN)))
 }
 
 /// Makes a Job; one of its name that is the CronJob's own was made by an earlier pass.
 async fn create(jobs: &Api<Job>, job: &Job, uid: &str, voice: &Voice<'_>) -> Result<Job, Error> {
-    match jobs.create(&writing_as(MANAGER), job).await.map_err(Error::from) {
+    match jobs.create(&writing(), job).await.map_err(Error::from) {
         Err(error) if error.already_exists() => {
             let there = jobs.get_opt(&job.name_any()).await?;
             there.filter(|there| controlled_by(there, uid)).ok_or(error)

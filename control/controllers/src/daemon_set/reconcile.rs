@@ -72,7 +72,7 @@ async fn reconcile(set: Arc<DaemonSet>, world: Arc<World>) -> Result<Action, Err
     let before = set.status.clone().unwrap_or_default();
     let collisions = before.collision_count.unwrap_or(0);
     let spec = &set.spec;
-    let found = revision::sync(&revisions, &set, &spec.selector, &spec.template, collisions, MANAGER).await?;
+    let found = revision::sync(&revisions, &set, &spec.selector, &spec.template, collisions).await?;
     let update = label(&found.update);
 
     let decision = decide(Snapshot {
@@ -86,7 +86,7 @@ async fn reconcile(set: Arc<DaemonSet>, world: Arc<World>) -> Result<Action, Err
     let mut status = decision.status;
     status.collision_count =
         (found.collisions > 0 || before.collision_count.is_some()).then_some(found.collisions);
-    write_status(&sets, &set, MANAGER, set.status.as_ref(), &status).await?;
+    write_status(&sets, &set, set.status.as_ref(), &status).await?;
     let voice = world.events.about(MANAGER, &set);
     for (pod, node) in &decision.failed {
         let text = format!("Found failed daemon pod {namespace}/{pod} on node {node}, will try to kill it");
@@ -94,7 +94,7 @@ async fn reconcile(set: Arc<DaemonSet>, world: Arc<World>) -> Result<Action, Err
     }
     let going: Vec<&Pod> = owned.iter().filter(|pod| decision.delete.contains(&pod.name_any())).collect();
     let deleted = delete_all(&pods, &going, &voice).await;
-    let (_, created) = create_all(&pods, decision.create, MANAGER, &voice).await;
+    let (_, created) = create_all(&pods, decision.create, &voice).await;
     deleted?;
     match created {
         Err(error) if error.namespace_ends() => {}

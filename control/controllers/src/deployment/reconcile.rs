@@ -24,8 +24,8 @@ use crate::drive::{AGAIN, drive};
 use crate::events::Voice;
 use crate::informer::Informer;
 use crate::owner::{
-    changing_as, claim_all, controlled_by, controller, delete, is_ending, query, suitors, unless_gone,
-    write_status, writing_as,
+    changing, claim_all, controlled_by, controller, delete, is_ending, query, suitors, unless_gone,
+    write_status, writing,
 };
 use crate::pod::has_ended;
 use crate::rights::{KEEP, OWN, Right};
@@ -130,7 +130,7 @@ async fn reconcile(
     let old: Vec<&ReplicaSet> =
         all.iter().copied().filter(|set| fresh.is_none_or(|fresh| fresh.uid() != set.uid())).collect();
     let new = status(&deployment, fresh, &old, &step, now);
-    write_status(&deployments, &deployment, MANAGER, deployment.status.as_ref(), &new).await?;
+    write_status(&deployments, &deployment, deployment.status.as_ref(), &new).await?;
     match step {
         Step::Failed { name, why } => Err(Error::Refused { what: "ReplicaSet", name, why }),
         _ => Ok(Action::requeue(progress::next_look(&deployment, &new, now).unwrap_or(AGAIN).min(AGAIN))),
@@ -160,7 +160,7 @@ async fn create(
 ) -> Result<(Step, Option<ReplicaSet>), Error> {
     let name = new.name_any();
     let to = new.spec.replicas.unwrap_or(1);
-    match sets.create(&writing_as(MANAGER), new).await.map_err(Error::from) {
+    match sets.create(&writing(), new).await.map_err(Error::from) {
         Ok(made) => {
             if to > 0 {
                 voice.normal("ScalingReplicaSet", format!("Scaled up replica set {name} from 0 to {to}"));
@@ -209,7 +209,7 @@ async fn apply(
         },
         "spec": spec,
     });
-    let changed = sets.patch(&change.name, &changing_as(MANAGER), &Patch::Merge(patch)).await?;
+    let changed = sets.patch(&change.name, &changing(), &Patch::Merge(patch)).await?;
     let Change { name, from, to, .. } = change;
     if from != to {
         let way = if to > from { "up" } else { "down" };
@@ -236,6 +236,6 @@ async fn note_revision(
         "annotations": {REVISION: revision},
     }});
     let name = deployment.name_any();
-    let noted = deployments.patch(&name, &changing_as(MANAGER), &Patch::Merge(patch)).await;
+    let noted = deployments.patch(&name, &changing(), &Patch::Merge(patch)).await;
     Ok(unless_gone(noted)?.unwrap_or(deployment))
 }

@@ -32,6 +32,7 @@ pub fn status(
         ready_replicas: some(count(|set| set.status.as_ref()?.ready_replicas)),
         available_replicas: some(available),
         unavailable_replicas: some(asked.saturating_sub(available)),
+        terminating_replicas: terminating(all()),
         ..before
     };
     let conditions = status.conditions.get_or_insert_default();
@@ -46,6 +47,16 @@ pub fn status(
         status.collision_count = Some(status.collision_count.unwrap_or(0).saturating_add(1));
     }
     status
+}
+
+/// The pods that are on their way out; nothing where a set that was looked at does not tell of its own.
+fn terminating<'a>(sets: impl Iterator<Item = &'a ReplicaSet>) -> Option<i32> {
+    let statuses = sets.filter_map(|set| set.status.as_ref());
+    let told = statuses.filter(|status| {
+        status.observed_generation.unwrap_or(0) != 0 || status.terminating_replicas.is_some()
+    });
+    told.map(|status| status.terminating_replicas)
+        .try_fold(0_i32, |sum, count| Some(sum.saturating_add(count?)))
 }
 
 fn availability(deployment: &Deployment, available: i32) -> DeploymentCondition {

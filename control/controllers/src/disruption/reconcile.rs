@@ -91,7 +91,7 @@ async fn reconcile(budget: Arc<PodDisruptionBudget>, world: Arc<World>) -> Resul
         let note = format!("Pod {pod} was expected by PDB {namespace}/{name} to be deleted but it wasn't");
         voice.warning("NotDeleted", note);
     }
-    write_status(&budgets, &budget, MANAGER, budget.status.as_ref(), &judgement.status).await?;
+    write_status(&budgets, &budget, budget.status.as_ref(), &judgement.status).await?;
     Ok(Action::requeue(judgement.again.unwrap_or(SIZES).min(SIZES)))
 }
 

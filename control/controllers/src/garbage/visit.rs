@@ -2,7 +2,7 @@
 
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
-use kube::api::{DeleteParams, Patch, PatchParams, Preconditions, PropagationPolicy};
+use kube::api::{DeleteParams, Patch, Preconditions, PropagationPolicy};
 use kube::core::{DynamicObject, PartialObjectMeta};
 use kube::{Api, Client, ResourceExt as _};
 use serde_json::{Value, json};
@@ -12,7 +12,7 @@ use super::graph::{Graph, Node, Uid};
 use super::kinds::{Kinds, Served};
 use super::verdict::{Case, Owner, Verdict, judge};
 use crate::Error;
-use crate::owner::unless_gone;
+use crate::owner::{changing, unless_gone};
 use crate::run::World;
 
 const MANAGER: &str = "garbage-collector-controller";
@@ -254,7 +254,7 @@ async fn change(
     metadata["uid"] = object.uid().into();
     metadata["resourceVersion"] = object.resource_version().into();
     let patch = Patch::Merge(json!({"metadata": metadata}));
-    unless_gone(api.patch_metadata(&object.name_any(), &PatchParams::default(), &patch).await)
+    unless_gone(api.patch_metadata(&object.name_any(), &changing(), &patch).await)
 }
 
 /// Deletes an object, if it is still as it was seen.

@@ -16,10 +16,9 @@ use super::FINALIZER;
 use crate::Error;
 use crate::drive::wait;
 use crate::informer::Informer;
-use crate::owner::{changing_as, controller, unless_gone};
+use crate::owner::{changing, controller, unless_gone};
 use crate::run::World;
 
-const MANAGER: &str = "job-controller";
 /// How many pods are seen to at a time.
 const AT_ONCE: usize = 16;
 
@@ -101,6 +100,6 @@ pub(super) async fn release(pods: &Api<Pod>, pod: &Pod) -> Result<(), Error> {
         "resourceVersion": pod.resource_version(),
         "finalizers": rest,
     }});
-    let patched = pods.patch(&pod.name_any(), &changing_as(MANAGER), &kube::api::Patch::Merge(patch)).await;
+    let patched = pods.patch(&pod.name_any(), &changing(), &kube::api::Patch::Merge(patch)).await;
     unless_gone(patched).map(drop)
 }

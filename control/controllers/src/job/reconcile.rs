@@ -70,7 +70,7 @@ async fn reconcile(job: Arc<Job>, world: Arc<World>) -> Result<Action, Error> {
     let now = Timestamp::now();
     let first_wait = world.settings.pod_failure_wait;
     let decision = decide(Snapshot { job: &job, pods: &owned, first_wait, burst: BURST, now });
-    write_status(&jobs, &job, MANAGER, job.status.as_ref(), &decision.status).await?;
+    write_status(&jobs, &job, job.status.as_ref(), &decision.status).await?;
     let voice = world.events.about(MANAGER, &job);
     for remark in &decision.remarks {
         let say = if remark.warning { crate::events::Voice::warning } else { crate::events::Voice::normal };
@@ -88,7 +88,7 @@ async fn reconcile(job: Arc<Job>, world: Arc<World>) -> Result<Action, Error> {
     let released =
         join_all(named(&decision.release).into_iter().map(|pod| orphans::release(&pods, pod))).await;
     let deleted = delete_all(&pods, &named(&decision.delete), &voice).await;
-    let (_, created) = create_all(&pods, decision.create, MANAGER, &voice).await;
+    let (_, created) = create_all(&pods, decision.create, &voice).await;
     released.into_iter().collect::<Result<Vec<()>, Error>>()?;
     deleted?;
     match created {

@@ -1,17 +1,16 @@
 //! What every namespace has: the account that pods run as, and the certificates by which they know the API server.
 
 use k8s_openapi::api::core::v1::{ConfigMap, ServiceAccount};
-use kube::api::{ObjectMeta, Patch, PostParams};
+use kube::api::{ObjectMeta, Patch};
 use kube::{Api, Client, ResourceExt as _};
 use serde_json::json;
 
 use crate::Error;
-use crate::owner::changing_as;
+use crate::owner::{changing, writing};
 
 const ACCOUNT: &str = "default";
 const CERTIFICATES: &str = "kube-root-ca.crt";
 const FILE: &str = "ca.crt";
-const MANAGER: &str = "root-ca-certificate-publisher";
 const DESCRIPTION: &str = "kubernetes.io/description";
 const DESCRIBED: &str = "Contains a CA bundle that can be used to verify the kube-apiserver when using internal \
     endpoints such as the internal service IP or kubernetes.default.svc. No other usage is guaranteed across \
@@ -37,7 +36,7 @@ pub(super) async fn account(client: &Client, namespace: &str) -> Result<(), Erro
         metadata: ObjectMeta { name: Some(ACCOUNT.to_owned()), ..ObjectMeta::default() },
         ..ServiceAccount::default()
     };
-    made(accounts.create(&PostParams::default(), &account).await)
+    made(accounts.create(&writing(), &account).await)
 }
 
 /// Publishes the certificates, and puts right what somebody changed of them.
@@ -54,7 +53,7 @@ pub(super) async fn certificates(client: &Client, namespace: &str, bundle: &str)
             data: Some(data.into()),
             ..ConfigMap::default()
         };
-        return made(maps.create(&PostParams::default(), &map).await);
+        return made(maps.create(&writing(), &map).await);
     };
     if there.data.as_ref() == Some(&data.clone().into()) {
         return Ok(());
@@ -67,7 +66,7 @@ pub(super) async fn certificates(client: &Client, namespace: &str, bundle: &str)
         "metadata": {"uid": there.uid(), "resourceVersion": there.resource_version()},
         "data": values,
     });
-    maps.patch(CERTIFICATES, &changing_as(MANAGER), &Patch::Merge(patch)).await?;
+    maps.patch(CERTIFICATES, &changing(), &Patch::Merge(patch)).await?;
     Ok(())
 }
 

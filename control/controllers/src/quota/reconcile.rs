@@ -29,7 +29,6 @@ use crate::rights::{MIND, READ, Right};
 use crate::run::World;
 use crate::served::{self, qualified};
 
-const MANAGER: &str = "resourcequota-controller";
 /// How often it is counted anew, for what is not watched.
 const RECOUNT: Duration = Duration::from_secs(10);
 
@@ -103,7 +102,7 @@ async fn reconcile(quota: Arc<ResourceQuota>, world: Arc<World>) -> Result<Actio
     let objects =
         Objects { pods: &pods, services: &services, claims: &claims, counts: &counts, now: Timestamp::now() };
     let status = ResourceQuotaStatus { hard: spec.hard.clone(), used: Some(used(&spec, objects)) };
-    write_status(&quotas, &quota, MANAGER, quota.status.as_ref(), &status).await?;
+    write_status(&quotas, &quota, quota.status.as_ref(), &status).await?;
     Ok(Action::requeue(RECOUNT))
 }
 

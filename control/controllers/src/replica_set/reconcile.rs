@@ -151,7 +151,7 @@ async fn reconcile<K: Replicated>(object: Arc<K>, world: Arc<World>) -> Result<A
                 let template = set.spec.template.clone().unwrap_or_default();
                 let new = vec![from_template(&object, &template); missing.min(BURST)];
                 let made;
-                (made, outcome) = create_all(&pods, new, K::MANAGER, &voice).await;
+                (made, outcome) = create_all(&pods, new, &voice).await;
                 owned.extend(made);
                 failure = outcome.as_ref().err().map(|error| Failure::create(error.text()));
             }
@@ -168,7 +168,7 @@ async fn reconcile<K: Replicated>(object: Arc<K>, world: Arc<World>) -> Result<A
     }
     let now = Timestamp::now();
     let new: K::Status = serde_json::from_value(serde_json::to_value(status(&set, &owned, failure, now))?)?;
-    write_status(&objects, &object, K::MANAGER, object.status(), &new).await?;
+    write_status(&objects, &object, object.status(), &new).await?;
     outcome?;
     let least = set.spec.min_ready_seconds.unwrap_or(0);
     let soon = next_available(owned.iter().filter(|pod| is_active(pod)), least, now);

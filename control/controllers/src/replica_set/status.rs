@@ -5,7 +5,8 @@ use k8s_openapi::api::apps::v1::{ReplicaSet, ReplicaSetCondition, ReplicaSetStat
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt as _;
 
-use crate::pod::{is_active, is_available, is_ready};
+use crate::owner::is_ending;
+use crate::pod::{has_ended, is_active, is_available, is_ready};
 use crate::time::time;
 
 const REPLICA_FAILURE: &str = "ReplicaFailure";
@@ -36,15 +37,16 @@ pub fn status(set: &ReplicaSet, owned: &[Pod], failure: Option<Failure>, now: Ti
     let wanted = template.and_then(|meta| meta.labels.clone()).unwrap_or_default();
     let labelled = |pod: &&&Pod| wanted.iter().all(|(key, value)| pod.labels().get(key) == Some(value));
     let active: Vec<&Pod> = owned.iter().filter(|pod| is_active(pod)).collect();
+    let terminating = owned.iter().filter(|pod| is_ending(*pod) && !has_ended(pod)).count();
     let count = |pods: usize| Some(i32::try_from(pods).unwrap_or(i32::MAX)).filter(|own| *own > 0);
     ReplicaSetStatus {
         replicas: count(active.len()).unwrap_or(0),
         fully_labeled_replicas: count(active.iter().filter(labelled).count()),
         ready_replicas: count(active.iter().filter(|pod| is_ready(pod)).count()),
         available_replicas: count(active.iter().filter(|pod| is_available(pod, least, now)).count()),
+        terminating_replicas: Some(count(terminating).unwrap_or(0)),
         observed_generation: set.metadata.generation,
         conditions: conditions(set, failure, now),
-        ..ReplicaSetStatus::default()
     }
 }
 
@@ -99,15 +101,18 @@ mod tests {
 
     #[test]
     fn pods_are_counted_by_labels_readiness_and_availability() {
+        let ending = serde_json::from_value(json!({"deletionTimestamp": "2026-01-01T00:00:00Z"})).unwrap();
         let pods = [
             pod(None, json!({"app": "web"})),
             pod(Some("2026-01-01T00:00:00Z"), json!({"app": "web"})),
             pod(Some("2026-01-01T00:00:08Z"), json!({})),
+            Pod { metadata: ending, ..pod(None, json!({})) },
         ];
         let found = status(&set(json!(null)), &pods, None, at("2026-01-01T00:00:10Z"));
         let seen = serde_json::to_value(found).unwrap();
         let wanted = json!({
             "replicas": 3, "fullyLabeledReplicas": 2, "readyReplicas": 2, "availableReplicas": 1, "observedGeneration": 3,
+            "terminatingReplicas": 1,
         });
         assert_eq!(seen, wanted);
     }

@@ -21,8 +21,8 @@ use crate::Error;
 use crate::drive::{AGAIN, drive};
 use crate::events::Voice;
 use crate::owner::{
-    changing_as, claim_all, controlled_by, controller_reference, delete, is_ending, suitors, write_status,
-    writing_as,
+    changing, claim_all, controlled_by, controller_reference, delete, is_ending, suitors, write_status,
+    writing,
 };
 use crate::pod::is_active;
 use crate::revision::{self, HASH_LABEL, label, template};
@@ -77,7 +77,7 @@ async fn reconcile(set: Arc<StatefulSet>, world: Arc<World>) -> Result<Action, E
 
     let before = set.status.clone().unwrap_or_default();
     let collisions = before.collision_count.unwrap_or(0);
-    let found = revision::sync(&revisions, &set, &spec.selector, &spec.template, collisions, MANAGER).await?;
+    let found = revision::sync(&revisions, &set, &spec.selector, &spec.template, collisions).await?;
     let named = |name: &Option<String>| found.all.iter().find(|revision| Some(revision.name_any()) == *name);
     let current = named(&before.current_revision).unwrap_or(&found.update).clone();
     let (old, new) = (label(&current), label(&found.update));
@@ -99,7 +99,7 @@ async fn reconcile(set: Arc<StatefulSet>, world: Arc<World>) -> Result<Action, E
     if before.observed_generation != set.metadata.generation {
         keep_claims(&claims, &set, &owned).await?;
     }
-    write_status(&sets, &set, MANAGER, set.status.as_ref(), &status).await?;
+    write_status(&sets, &set, set.status.as_ref(), &status).await?;
 
     let voice = world.events.about(MANAGER, &set);
     for step in decision.steps {
@@ -154,7 +154,7 @@ fn retention<'a>(
 
 async fn make(pods: &Api<Pod>, set: &StatefulSet, pod: &Pod, voice: &Voice<'_>) -> Result<(), Error> {
     let (name, owner) = (pod.name_any(), set.name_any());
-    match pods.create(&writing_as(MANAGER), pod).await.map_err(Error::from) {
+    match pods.create(&writing(), pod).await.map_err(Error::from) {
         Ok(_) => {
             voice.normal("SuccessfulCreate", format!("create Pod {name} in StatefulSet {owner} successful"));
             Ok(())
@@ -193,7 +193,7 @@ async fn make_claims(
             continue;
         }
         claim.metadata.owner_references = with_set.clone().map(|owner| vec![owner]);
-        match claims.create(&writing_as(MANAGER), &claim).await.map_err(Error::from) {
+        match claims.create(&writing(), &claim).await.map_err(Error::from) {
             Ok(_) => {
                 let text = format!("create Claim {name} Pod {pod} in StatefulSet {owner} success");
                 voice.normal("SuccessfulCreate", text);
@@ -268,6 +268,6 @@ async fn set_owners(
     let patch = json!({"metadata": {
         "uid": claim.uid(), "resourceVersion": claim.resource_version(), "ownerReferences": owners,
     }});
-    claims.patch(&claim.name_any(), &changing_as(MANAGER), &Patch::Merge(patch)).await?;
+    claims.patch(&claim.name_any(), &changing(), &Patch::Merge(patch)).await?;
     Ok(())
 }

@@ -18,6 +18,7 @@ use xebec_admission::Chain;
 use xebec_apiserver::authenticate::Tokens;
 use xebec_apiserver::catalog::Catalog;
 use xebec_apiserver::cluster_ip::{ClusterIps, Range};
+use xebec_apiserver::pki::Authority;
 use xebec_apiserver::pods::NoPods;
 use xebec_apiserver::service::Service;
 use xebec_apiserver::storage::Storage;
@@ -26,6 +27,7 @@ use xebec_controllers::{Settings, run_with};
 use xebec_machinery::builtin;
 use xebec_store::{Options, Store};
 
+use crate::certificates::Key;
 use crate::faults::{CALM, Faults, Faulty, Rates};
 
 /// How long anything may take; the machine may be busy with other things.
@@ -43,7 +45,7 @@ pub(crate) struct Cluster {
     flawed: Client,
     stop: CancellationToken,
     controllers: Option<(CancellationToken, JoinHandle<()>)>,
-    _data: tempfile::TempDir,
+    data: tempfile::TempDir,
 }
 
 impl Drop for Cluster {
@@ -89,7 +91,7 @@ impl Cluster {
         let client = Client::new(service.clone(), "default");
         let faults = Faults::new(seed, rates);
         let flawed = Client::new(Faulty { inner: service, faults: faults.clone() }, "default");
-        Self { client, faults, flawed, stop, controllers: None, _data: data }
+        Self { client, faults, flawed, stop, controllers: None, data }
     }
 
     /// The client for which things go wrong.
@@ -122,6 +124,7 @@ impl Cluster {
         let stop = self.stop.child_token();
         let settings = Settings {
             root_certificates: Some(CERTIFICATES.to_owned()),
+            issuer: Some(Arc::new(Key(Authority::open(self.data.path()).expect("an authority")))),
             pod_failure_wait: Duration::from_millis(20),
             autoscaling_period: Duration::from_millis(100),
             ..Settings::default()

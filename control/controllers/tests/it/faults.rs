@@ -22,6 +22,7 @@ use kube::client::Body;
 use serde_json::json;
 use tower::{BoxError, Service, ServiceExt as _};
 use xebec_apiserver::service::ResponseBody;
+use xebec_dice::Dice;
 
 /// The body of an answer that may break off.
 pub(crate) type FaultyBody = UnsyncBoxBody<Bytes, BoxError>;
@@ -49,13 +50,13 @@ pub(crate) enum Fault {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Rates {
     /// Requests refused or cut off before the API sees them.
-    pub(crate) before: u64,
+    pub(crate) before: usize,
     /// Writes whose answer is lost.
-    pub(crate) lost: u64,
+    pub(crate) lost: usize,
     /// Answers that come late.
-    pub(crate) late: u64,
+    pub(crate) late: usize,
     /// Watches that do not last.
-    pub(crate) watches: u64,
+    pub(crate) watches: usize,
 }
 
 /// Nothing goes wrong but what a script says.
@@ -154,7 +155,7 @@ impl Inner {
         let key = hash(&(self.seed, method.as_str(), &collection, watch));
         let times = self.asked.entry(key).or_default();
         *times += 1;
-        let mut dice = Dice(hash(&(key, *times)));
+        let mut dice = Dice::new(hash(&(key, *times)));
         let Rates { before, lost, late, watches } = self.rates;
         let draw = dice.below(100);
         if draw < before {
@@ -169,7 +170,7 @@ impl Inner {
         }
         if watch {
             return (dice.below(100) < watches).then(|| {
-                let events = usize::try_from(dice.below(12)).unwrap_or(0);
+                let events = dice.below(12);
                 match dice.below(3) {
                     0 => Fault::Ended(events),
                     1 => Fault::Expired(events),
@@ -180,7 +181,7 @@ impl Inner {
         if method != Method::GET && draw < before + lost {
             return Some(Fault::AnswerLost);
         }
-        (dice.below(100) < late).then(|| Fault::Late(Duration::from_millis(dice.below(40))))
+        (dice.below(100) < late).then(|| Fault::Late(Duration::from_millis(dice.below(40) as u64)))
     }
 }
 
@@ -200,19 +201,6 @@ fn hash(value: &impl std::hash::Hash) -> u64 {
     let mut hasher = DefaultHasher::new();
     value.hash(&mut hasher);
     hasher.finish()
-}
-
-/// SplitMix64.
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (mixed ^ (mixed >> 31)) % limit
-    }
 }
 
 /// The service round which the faults are.

@@ -8,6 +8,7 @@ mod faults;
 mod node;
 
 mod autoscaler;
+mod certificates;
 mod cron_job;
 mod daemon_set;
 mod deployment;

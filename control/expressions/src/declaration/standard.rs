@@ -3,6 +3,7 @@
 use super::Declarations;
 use crate::function::Function as F;
 use crate::syntax::operator;
+use crate::timestamp::Part;
 
 pub(super) fn declare(all: &mut Declarations) {
     operators(all);
@@ -228,25 +229,25 @@ fn functions(all: &mut Declarations) {
 }
 
 fn times(all: &mut Declarations) {
-    for (name, function) in [
-        ("getFullYear", F::FullYear),
-        ("getMonth", F::Month),
-        ("getDayOfYear", F::DayOfYear),
-        ("getDayOfMonth", F::DayOfMonth),
-        ("getDate", F::Date),
-        ("getDayOfWeek", F::DayOfWeek),
-        ("getHours", F::Hours),
-        ("getMinutes", F::Minutes),
-        ("getSeconds", F::Seconds),
-        ("getMilliseconds", F::Milliseconds),
+    for (name, part) in [
+        ("getFullYear", Part::FullYear),
+        ("getMonth", Part::Month),
+        ("getDayOfYear", Part::DayOfYear),
+        ("getDayOfMonth", Part::DayOfMonth),
+        ("getDate", Part::Date),
+        ("getDayOfWeek", Part::DayOfWeek),
+        ("getHours", Part::Hours),
+        ("getMinutes", Part::Minutes),
+        ("getSeconds", Part::Seconds),
+        ("getMilliseconds", Part::Milliseconds),
     ] {
         all.method(
             name,
-            function,
+            F::TimePart(part),
             &[("timestamp", "timestamp -> int"), ("timestamp_with_tz", "timestamp, string -> int")],
         );
-        if matches!(function, F::Hours | F::Minutes | F::Seconds | F::Milliseconds) {
-            all.method(name, function, &[("duration", "duration -> int")]);
+        if part.nanoseconds().is_some() {
+            all.method(name, F::TimePart(part), &[("duration", "duration -> int")]);
         }
     }
 }

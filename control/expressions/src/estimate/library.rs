@@ -132,7 +132,9 @@ impl<'e, 's> Estimator<'e, 's> {
             }
             "split" => {
                 let size = target_size()?;
-                let most = args.get(1).and_then(|limit| constant_bits(*limit)).unwrap_or(size.max);
+                // The reference implementation takes -1, which splits without a limit, for the largest number.
+                let most =
+                    args.get(1).and_then(|limit| literal(*limit)).map_or(size.max, |limit| limit as u64);
                 CallEstimate { cost: size.scaled(0.2), size: Some(Estimate { min: 0, max: most }) }
             }
             "join" => self.joined(target?, args.first().copied()),
@@ -193,18 +195,17 @@ impl<'e, 's> Estimator<'e, 's> {
     }
 }
 
-fn constant(part: Part<'_, '_>) -> Option<u64> {
+/// The number that stands there, where one does.
+fn literal(part: Part<'_, '_>) -> Option<i64> {
     match part.expr.map(|expr| &expr.kind) {
-        Some(Kind::Literal(Literal::Int(value))) => Some(u64::try_from(*value).unwrap_or(0)),
+        Some(Kind::Literal(Literal::Int(value))) => Some(*value),
         _ => None,
     }
 }
 
-fn constant_bits(part: Part<'_, '_>) -> Option<u64> {
-    match part.expr.map(|expr| &expr.kind) {
-        Some(Kind::Literal(Literal::Int(value))) => Some(*value as u64),
-        _ => None,
-    }
+/// The same as a size.
+fn constant(part: Part<'_, '_>) -> Option<u64> {
+    literal(part).map(|value| u64::try_from(value).unwrap_or(0))
 }
 
 fn replaced(size: Estimate, old: Estimate, new: Estimate) -> CallEstimate {

@@ -14,7 +14,7 @@ use crate::library::{
 };
 use crate::program::Call;
 use crate::regular;
-use crate::timestamp::{self, Part};
+use crate::timestamp;
 use crate::value::{Entries, Evaluated, EvaluationError, Key, Library, Map, Value, compare, equal, fail};
 use crate::{arithmetic, value};
 
@@ -118,35 +118,16 @@ fn insert<'a>(map: Value<'a>, more: &[Value<'a>]) -> Evaluated<Value<'a>> {
 }
 
 fn of_time<'a>(function: Function, args: &[Value<'a>]) -> Option<Evaluated<Value<'a>>> {
-    use Function as F;
-    let part = match function {
-        F::FullYear => Part::FullYear,
-        F::Month => Part::Month,
-        F::DayOfYear => Part::DayOfYear,
-        F::DayOfMonth => Part::DayOfMonth,
-        F::Date => Part::Date,
-        F::DayOfWeek => Part::DayOfWeek,
-        F::Hours => Part::Hours,
-        F::Minutes => Part::Minutes,
-        F::Seconds => Part::Seconds,
-        F::Milliseconds => Part::Milliseconds,
-        _ => return None,
-    };
+    let Function::TimePart(part) = function else { return None };
     Some(match args {
         [Value::Timestamp(time)] => timestamp::part(*time, part, None).map(Value::Int),
         [Value::Timestamp(time), Value::String(zone)] => {
             timestamp::part(*time, part, Some(zone.as_str())).map(Value::Int)
         }
-        [Value::Duration(nanoseconds)] => {
-            let unit = match part {
-                Part::Hours => 3_600_000_000_000,
-                Part::Minutes => 60_000_000_000,
-                Part::Seconds => 1_000_000_000,
-                Part::Milliseconds => 1_000_000,
-                _ => return Some(Err(EvaluationError::no_such_overload())),
-            };
-            Ok(Value::Int(nanoseconds / unit))
-        }
+        [Value::Duration(nanoseconds)] => match part.nanoseconds() {
+            Some(unit) => Ok(Value::Int(nanoseconds / unit)),
+            None => Err(EvaluationError::no_such_overload()),
+        },
         _ => Err(EvaluationError::no_such_overload()),
     })
 }

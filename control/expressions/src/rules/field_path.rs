@@ -2,6 +2,8 @@
 
 use serde_json::Value as Json;
 
+use crate::literal::plain_escape;
+
 /// The path `.a.b['c']` in the form that errors show, if `schema` names such a field.
 pub fn field_path(path: &str, schema: &Json) -> Option<String> {
     let mut shown = String::new();
@@ -40,17 +42,7 @@ fn quoted(text: &str) -> Option<(String, &str)> {
     while let Some((at, c)) = characters.next() {
         match c {
             '\'' => return Some((name, &text[at + 1..])),
-            '\\' => name.push(match characters.next()?.1 {
-                'a' => '\x07',
-                'b' => '\x08',
-                'f' => '\x0c',
-                'n' => '\n',
-                'r' => '\r',
-                't' => '\t',
-                'v' => '\x0b',
-                plain @ ('\'' | '\\') => plain,
-                _ => return None,
-            }),
+            '\\' => name.push(plain_escape(characters.next()?.1)?),
             _ => name.push(c),
         }
     }

@@ -1,13 +1,19 @@
 //! What apply needs to know of a schema: which values are owned as one, which lists have elements of their own, and what
 //! tells those apart.
 
+use std::borrow::Cow;
+
 use serde_json::{Map, Value};
 
 use super::Error;
 use super::element::Element;
 use super::fields::{Branch, FieldSet, path_text};
+use crate::go_text;
 use crate::patch::{DEPTH_MAX, is_deeper};
 use crate::schema::{ListType, Node, Shape};
+
+/// The most things that are told of one object.
+const WRONG_MAX: usize = 100;
 
 /// The type of a value.
 #[derive(Debug, Clone, Copy)]
@@ -75,16 +81,20 @@ impl<'a> Type<'a> {
     }
 
     /// What tells an element of a list apart.
-    pub(super) fn element(self, item: &Value) -> Result<Element, &'static str> {
+    pub(super) fn element(self, item: &Value) -> Result<Element, Cow<'static, str>> {
         let Self::Known(Node { shape: Shape::List { items, list_type }, .. }) = self else {
-            return Err("invalid indexing of non-associative list");
+            return Err("invalid indexing of non-associative list".into());
         };
         match list_type {
             ListType::Map(keys) => keyed(item, keys, items.node()),
             _ => match item {
-                Value::Object(_) => Err("associative list without keys has an element that's a map type"),
-                Value::Array(_) => Err("not supported: associative list with lists as elements"),
-                Value::Null => Err("associative list without keys has an element that's an explicit null"),
+                Value::Object(_) => {
+                    Err("associative list without keys has an element that's a map type".into())
+                }
+                Value::Array(_) => Err("not supported: associative list with lists as elements".into()),
+                Value::Null => {
+                    Err("associative list without keys has an element that's an explicit null".into())
+                }
                 scalar => Ok(Element::value(scalar.clone())),
             },
         }
@@ -92,21 +102,27 @@ impl<'a> Type<'a> {
 }
 
 /// Keys that are absent take their default; without one they are no part of what tells the element apart.
-fn keyed(item: &Value, keys: &[Box<str>], node: &Node) -> Result<Element, &'static str> {
+fn keyed(item: &Value, keys: &[Box<str>], node: &Node) -> Result<Element, Cow<'static, str>> {
     let fields = match item {
         Value::Object(fields) => fields,
-        Value::Null => return Err("associative list with keys may not have a null element"),
-        _ => return Err("associative list with keys may not have non-map elements"),
+        Value::Null => return Err("associative list with keys may not have a null element".into()),
+        _ => return Err("associative list with keys may not have non-map elements".into()),
     };
     let value = |key: &str| {
         let default = || node.field(key).and_then(|field| field.default.clone());
         fields.get(key).cloned().or_else(default)
     };
-    let keys: Vec<_> = keys.iter().filter_map(|key| Some((&**key, value(key)?))).collect();
-    if keys.is_empty() {
-        return Err("associative list with keys has an element that omits all key fields");
+    let told: Vec<_> = keys.iter().filter_map(|key| Some((&**key, value(key)?))).collect();
+    if told.is_empty() {
+        let names: Vec<String> = keys.iter().map(|key| format!("{key:?}")).collect();
+        return Err(format!(
+            "associative list with keys has an element that omits all key fields [{}] (and doesn't have default values \
+             for any key fields)",
+            names.join(" ")
+        )
+        .into());
     }
-    Ok(Element::keys(keys))
+    Ok(Element::keys(told))
 }
 
 pub(super) fn list(value: &Value) -> &[Value] {
@@ -122,58 +138,92 @@ pub(super) fn validate(ty: Type<'_>, value: &Value, duplicates: bool) -> Result<
     if is_deeper(value, DEPTH_MAX) {
         return Err(Error::Type(format!("nested deeper than {DEPTH_MAX} levels")));
     }
-    check(ty, value, duplicates, &mut Vec::new())
+    let mut check = Check { duplicates, path: Vec::new(), wrong: Vec::new() };
+    check.value(ty, value);
+    match check.wrong.as_slice() {
+        [] => Ok(()),
+        [one] => Err(Error::Type(one.clone())),
+        many => Err(Error::Type(format!("errors:\n  {}", many.join("\n  ")))),
+    }
 }
 
-fn check(ty: Type<'_>, value: &Value, duplicates: bool, path: &mut Vec<Element>) -> Result<(), Error> {
-    let Type::Known(node) = ty else { return Ok(()) };
-    let wrong = |path: &[Element], what: String| {
-        let path = path_text(path);
-        Err(Error::Type(if path.is_empty() { what } else { format!("{path}: {what}") }))
-    };
-    let expected = |path: &[Element], what: &str| wrong(path, format!("expected {what}, got {value}"));
-    match (&node.shape, value) {
-        (_, Value::Null) | (Shape::Any, _) => Ok(()),
-        (Shape::String, Value::String(_)) => Ok(()),
-        (Shape::String, _) => expected(path, "string"),
-        (Shape::Integer | Shape::Number, Value::Number(_)) => Ok(()),
-        (Shape::Integer | Shape::Number, _) => expected(path, "numeric (int or float)"),
-        (Shape::Boolean, Value::Bool(_)) => Ok(()),
-        (Shape::Boolean, _) => expected(path, "boolean"),
-        (Shape::IntOrString, Value::Array(_) | Value::Object(_)) => expected(path, "any scalar"),
-        (Shape::IntOrString, _) => Ok(()),
-        (Shape::Map { .. } | Shape::Struct { .. }, Value::Object(fields)) => {
-            for (name, value) in fields {
-                path.push(Element::field(name));
-                match ty.field(name) {
-                    Some((ty, _)) => check(ty, value, duplicates, path)?,
-                    None => return wrong(path, "field not declared in schema".to_owned()),
-                }
-                path.pop();
+/// Finds all that does not fit, in upstream's words.
+struct Check {
+    duplicates: bool,
+    path: Vec<Element>,
+    wrong: Vec<String>,
+}
+
+impl Check {
+    fn value(&mut self, ty: Type<'_>, value: &Value) {
+        let Type::Known(node) = ty else { return };
+        match (&node.shape, value) {
+            (_, Value::Null) | (Shape::Any, _) => {}
+            (Shape::String, Value::String(_)) => {}
+            (Shape::String, _) => {
+                let shown = go_text::syntax(value);
+                self.refuse(format!("expected string, got &value.valueUnstructured{{Value:{shown}}}"));
             }
-            Ok(())
-        }
-        (Shape::Map { .. } | Shape::Struct { .. }, _) => expected(path, "map"),
-        (Shape::List { list_type, .. }, Value::Array(items)) => {
-            let mut seen = std::collections::BTreeSet::new();
-            for (index, item) in items.iter().enumerate() {
-                let element = match list_type {
-                    ListType::Atomic => Element::Index(index.try_into().unwrap_or(i64::MAX)),
-                    _ => match ty.element(item) {
-                        Ok(element) => element,
-                        Err(why) => return wrong(path, format!("element {index}: {why}")),
-                    },
-                };
-                if !duplicates && !seen.insert(element.clone()) {
-                    return wrong(path, format!("duplicate entries for key {element}"));
-                }
-                path.push(element);
-                check(ty.items(), item, duplicates, path)?;
-                path.pop();
+            (Shape::Integer | Shape::Number, Value::Number(_)) => {}
+            (Shape::Integer | Shape::Number, _) => {
+                self.refuse(format!("expected numeric (int or float), got {}", go_text::type_name(value)));
             }
-            Ok(())
+            (Shape::Boolean, Value::Bool(_)) => {}
+            (Shape::Boolean, _) => self.expected("boolean", value),
+            (Shape::IntOrString, Value::Array(_) | Value::Object(_)) => self.expected("any scalar", value),
+            (Shape::IntOrString, _) => {}
+            (Shape::Map { .. } | Shape::Struct { .. }, Value::Object(fields)) => self.fields(ty, fields),
+            (Shape::Map { .. } | Shape::Struct { .. }, _) => self.expected("map", value),
+            (Shape::List { list_type, .. }, Value::Array(items)) => self.items(ty, list_type, items),
+            (Shape::List { .. }, _) => self.expected("list", value),
         }
-        (Shape::List { .. }, _) => expected(path, "list"),
+    }
+
+    fn fields(&mut self, ty: Type<'_>, fields: &Map<String, Value>) {
+        for (name, value) in fields {
+            self.path.push(Element::field(name));
+            let known = ty.field(name);
+            match known {
+                Some((ty, _)) => self.value(ty, value),
+                None => self.refuse("field not declared in schema".to_owned()),
+            }
+            self.path.pop();
+            // Upstream looks no further within this object.
+            if known.is_none() {
+                return;
+            }
+        }
+    }
+
+    fn items(&mut self, ty: Type<'_>, list_type: &ListType, items: &[Value]) {
+        let mut seen = std::collections::BTreeSet::new();
+        for (index, item) in items.iter().enumerate() {
+            let element = match list_type {
+                ListType::Atomic => Element::Index(index.try_into().unwrap_or(i64::MAX)),
+                _ => match ty.element(item) {
+                    Ok(element) => element,
+                    Err(why) => return self.refuse(format!("element {index}: {why}")),
+                },
+            };
+            if !self.duplicates && !seen.insert(element.clone()) {
+                self.refuse(format!("duplicate entries for key {element}"));
+            }
+            self.path.push(element);
+            self.value(ty.items(), item);
+            self.path.pop();
+        }
+    }
+
+    fn expected(&mut self, what: &str, value: &Value) {
+        self.refuse(format!("expected {what}, got &{{{}}}", go_text::plain(value)));
+    }
+
+    fn refuse(&mut self, what: String) {
+        if self.wrong.len() >= WRONG_MAX {
+            return;
+        }
+        let path = path_text(&self.path);
+        self.wrong.push(if path.is_empty() { what } else { format!("{path}: {what}") });
     }
 }
 

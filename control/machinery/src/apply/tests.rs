@@ -11,6 +11,7 @@ mod field_sets;
 mod properties;
 mod stories;
 
+static VERSIONS: LazyLock<[String; 1]> = LazyLock::new(|| ["v1".to_owned()]);
 static NOTHING: LazyLock<FieldSet> = LazyLock::new(FieldSet::default);
 static STATUS: LazyLock<FieldSet> = LazyLock::new(|| FieldSet::of_fields(&[&["status"]]));
 
@@ -20,7 +21,7 @@ fn by(manager: &str) -> Context<'_> {
         api_version: "v1",
         kind: "Workload",
         node: sample::workload(),
-        versions: &["v1"],
+        versions: &*VERSIONS,
         reset: &NOTHING,
         subresource: None,
         manager,

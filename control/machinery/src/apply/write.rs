@@ -56,7 +56,7 @@ const BEFORE_FIRST_APPLY: &str = "before-first-apply";
 ///     api_version: "apps/v1",
 ///     kind: "Deployment",
 ///     node: builtin::kind_node("apps", "v1", "Deployment").expect("a built-in kind"),
-///     versions: &["apps/v1"],
+///     versions: &["apps/v1".to_owned()],
 ///     reset: &FieldSet::of_fields(&[&["status"]]),
 ///     subresource: None,
 ///     manager: "me",
@@ -186,7 +186,7 @@ impl Context<'_> {
     fn current(&self, managed: Managed) -> Managed {
         let ty = Type::root(self.node);
         let mut entries = managed.0;
-        entries.retain(|_, owned| self.versions.contains(&owned.api_version.as_str()));
+        entries.retain(|_, owned| self.versions.contains(&owned.api_version));
         for owned in entries.values_mut() {
             owned.fields = reconcile(ty, std::mem::take(&mut owned.fields));
         }

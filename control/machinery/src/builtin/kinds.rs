@@ -45,26 +45,14 @@ fn row(group: &str, version: &str, line: &str) -> Result<Resource, String> {
     let schema = kind_ref(group, version, kind).ok_or_else(|| format!("{kind} is not in types.tbl"))?;
     let mut described = Version::new(version, schema);
     described.deprecation = deprecation.map(Into::into);
-    let mut resource = Resource {
-        group: group.into(),
-        kind: kind.into(),
-        list_kind: format!("{kind}List").into(),
-        plural: plural.into(),
-        singular: kind.to_lowercase().into(),
-        short_names: Vec::new(),
-        categories: Vec::new(),
-        scope: match scope {
-            "namespaced" => Scope::Namespaced,
-            "cluster" => Scope::Cluster,
-            _ => return Err(format!("{scope:?} is no scope")),
-        },
-        verbs: list(VERBS),
-        versions: Vec::new(),
-        storage: version.into(),
-        custom: false,
-        conversion: crate::crd::Conversion::None,
-        unconditional: true,
+    let scope = match scope {
+        "namespaced" => Scope::Namespaced,
+        "cluster" => Scope::Cluster,
+        _ => return Err(format!("{scope:?} is no scope")),
     };
+    let mut resource = Resource::new(group, kind, plural, scope, described);
+    (resource.verbs, resource.unconditional) = (list(VERBS), true);
+    let described = &mut resource.versions[0];
     for word in words {
         match word.split_once('=') {
             None if word == "status" => described.status = true,
@@ -78,7 +66,6 @@ fn row(group: &str, version: &str, line: &str) -> Result<Resource, String> {
             _ => return Err(format!("{word:?} is no attribute")),
         }
     }
-    resource.versions.push(described);
     Ok(resource)
 }
 

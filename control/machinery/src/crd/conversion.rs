@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 
 use super::read::{list, present, text};
 use crate::field::Path;
-use crate::label;
+use crate::{go_text, label};
 
 /// How objects come from one version to another.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -169,7 +169,10 @@ fn restore(old: &Value, mut new: Value) -> Result<Value, String> {
         None => return Err("missing metadata in converted object".to_owned()),
         Some(Value::Object(told)) => told.clone(),
         Some(other) => {
-            return Err(format!("invalid metadata of type {} in converted object", go_type(other)));
+            return Err(format!(
+                "invalid metadata of type {} in converted object",
+                go_text::type_name(other)
+            ));
         }
     };
     let mut metadata = old.get("metadata").and_then(Value::as_object).cloned().unwrap_or_default();
@@ -183,7 +186,7 @@ fn restore(old: &Value, mut new: Value) -> Result<Value, String> {
             Some(other) => {
                 return Err(format!(
                     "invalid metadata.{field} of type {} in converted object",
-                    go_type(other)
+                    go_text::type_name(other)
                 ));
             }
         }
@@ -194,7 +197,7 @@ fn restore(old: &Value, mut new: Value) -> Result<Value, String> {
 
 fn check(field: &str, map: &Map<String, Value>) -> Result<(), String> {
     if let Some((key, value)) = map.iter().find(|(_, value)| !value.is_string()) {
-        let told = go_type(value);
+        let told = go_text::type_name(value);
         return Err(format!("metadata.{field}[{key}] must be a string, but is {told} in converted object"));
     }
     let metadata = Path::ROOT.child("metadata");
@@ -214,18 +217,6 @@ fn check(field: &str, map: &Map<String, Value>) -> Result<(), String> {
         [] => Ok(()),
         [one] => Err(one.clone()),
         many => Err(format!("[{}]", many.join(", "))),
-    }
-}
-
-fn go_type(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "<nil>",
-        Value::Bool(_) => "bool",
-        Value::Number(number) if number.is_f64() => "float64",
-        Value::Number(_) => "int64",
-        Value::String(_) => "string",
-        Value::Array(_) => "[]interface {}",
-        Value::Object(_) => "map[string]interface {}",
     }
 }
 

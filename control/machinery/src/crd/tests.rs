@@ -147,12 +147,12 @@ fn a_wrong_definition_is_told_in_the_words_of_kubernetes() {
         (
             "/spec/versions",
             json!([version("v1", true), version("v2", true)]),
-            r#"spec.versions: Invalid value: ["v1","v2"]: must have exactly one version marked as storage version"#,
+            r#"spec.versions: Invalid value: [{"Name":"v1","Served":true,"Storage":true,"Deprecated":false,"DeprecationWarning":null,"Schema":null,"Subresources":null,"AdditionalPrinterColumns":null,"SelectableFields":null},{"Name":"v2","Served":true,"Storage":true,"Deprecated":false,"DeprecationWarning":null,"Schema":null,"Subresources":null,"AdditionalPrinterColumns":null,"SelectableFields":null}]: must have exactly one version marked as storage version"#,
         ),
         (
             "/spec/versions",
             json!([version("v1", true), version("v1", false)]),
-            r#"spec.versions: Invalid value: ["v1"]: must contain unique version names"#,
+            r#"spec.versions: Invalid value: [{"Name":"v1","Served":true,"Storage":true,"Deprecated":false,"DeprecationWarning":null,"Schema":null,"Subresources":null,"AdditionalPrinterColumns":null,"SelectableFields":null},{"Name":"v1","Served":true,"Storage":false,"Deprecated":false,"DeprecationWarning":null,"Schema":null,"Subresources":null,"AdditionalPrinterColumns":null,"SelectableFields":null}]: must contain unique version names"#,
         ),
         (
             "/spec/versions/0/name",

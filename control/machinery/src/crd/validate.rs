@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use super::read::{flag, list, present, text};
 use super::status::established;
-use crate::field::{FieldError, Path};
+use crate::field::{Bad, FieldError, Path};
 use crate::label::subdomain_problems;
 use crate::metadata::{self, NameRule, dns_label_1035};
 use crate::structural::{self, Structural};
@@ -38,6 +38,10 @@ pub fn validate(definition: &Value) -> Vec<FieldError> {
     }
     errors.extend(spec(spec_value, structural::compile_at).1);
     errors.extend(accepted_names(definition));
+    // The first version that is to be stored is noted as such before upstream judges.
+    let first = list(spec_value, "versions").iter().find(|version| flag(version, "storage"));
+    let stored: Vec<Value> = first.map(|version| text(version, "name").into()).into_iter().collect();
+    stored_versions(&stored, spec_value, &mut errors);
     approved(definition, &mut errors);
     errors
 }
@@ -64,23 +68,19 @@ pub fn validate_update(old: &Value, new: &Value) -> Vec<FieldError> {
     immutable(at.child("group"), text(spec_value, "group"), text(before, "group"));
     immutable(names.child("plural"), text(now, "plural"), text(then, "plural"));
     errors.extend(accepted_names(new));
-    stored_versions(new, spec_value, &mut errors);
+    let stored = list(new.get("status").unwrap_or(&Value::Null), "storedVersions");
+    stored_versions(stored, spec_value, &mut errors);
     if approval(new) != approval(old) {
         approved(new, &mut errors);
     }
     errors
 }
 
-fn stored_versions(definition: &Value, spec: &Value, errors: &mut Vec<FieldError>) {
+fn stored_versions(stored: &[Value], spec: &Value, errors: &mut Vec<FieldError>) {
     let status = Path::ROOT.child("status");
     let at = status.child("storedVersions");
-    let stored = list(definition.get("status").unwrap_or(&Value::Null), "storedVersions");
     if stored.is_empty() {
-        errors.push(FieldError::invalid(
-            &at,
-            Value::Array(Vec::new()),
-            "must have at least one stored version",
-        ));
+        errors.push(FieldError::invalid(&at, Value::Null, "must have at least one stored version"));
         return;
     }
     let versions = list(spec, "versions");
@@ -274,14 +274,39 @@ fn versions(spec: &Value, path: &Path<'_>, compile: Compile, errors: &mut Vec<Fi
         }
     }
     let unique: BTreeSet<&str> = versions.iter().map(|version| text(version, "name")).collect();
-    let all: Value = unique.iter().copied().collect();
+    let mut refuse = |why: &str| errors.push(FieldError::invalid(&at, Bad::Text(shown(versions)), why));
     if unique.len() < versions.len() {
-        errors.push(FieldError::invalid(&at, all.clone(), "must contain unique version names"));
+        refuse("must contain unique version names");
     }
     if versions.iter().filter(|version| flag(version, "storage")).count() != 1 {
-        errors.push(FieldError::invalid(&at, all, "must have exactly one version marked as storage version"));
+        refuse("must have exactly one version marked as storage version");
     }
     schemas
+}
+
+/// Versions as upstream shows them: the fields of its own structure. What all of them have alike stands above them there.
+fn shown(versions: &[Value]) -> String {
+    let own = |version: &Value, name: &str| match version.get(name) {
+        Some(value) if versions.iter().any(|other| other.get(name) != Some(value)) => value.to_string(),
+        _ => "null".to_owned(),
+    };
+    let version = |version: &Value| {
+        let told = |name: &str| version.get(name).map_or("null".to_owned(), Value::to_string);
+        format!(
+            "{{\"Name\":{},\"Served\":{},\"Storage\":{},\"Deprecated\":{},\"DeprecationWarning\":{},\"Schema\":{},\
+             \"Subresources\":{},\"AdditionalPrinterColumns\":{},\"SelectableFields\":{}}}",
+            Value::from(text(version, "name")),
+            flag(version, "served"),
+            flag(version, "storage"),
+            flag(version, "deprecated"),
+            told("deprecationWarning"),
+            own(version, "schema"),
+            own(version, "subresources"),
+            own(version, "additionalPrinterColumns"),
+            own(version, "selectableFields"),
+        )
+    };
+    format!("[{}]", versions.iter().map(version).collect::<Vec<_>>().join(","))
 }
 
 /// Compiles the schema of a version.

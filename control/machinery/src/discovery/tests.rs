@@ -7,23 +7,10 @@ fn version(name: &str) -> Version {
 }
 
 fn resource(group: &str, kind: &str, versions: Vec<Version>) -> Resource {
-    let singular = kind.to_lowercase();
-    Resource {
-        group: group.into(),
-        kind: kind.into(),
-        list_kind: format!("{kind}List").into(),
-        plural: format!("{singular}s").into(),
-        singular: singular.into(),
-        short_names: Vec::new(),
-        categories: Vec::new(),
-        scope: Scope::Namespaced,
-        verbs: ["create", "list", "get"].map(Into::into).to_vec(),
-        storage: versions.first().map(|version| version.name.clone()).unwrap_or_default(),
-        versions,
-        custom: false,
-        conversion: crate::crd::Conversion::None,
-        unconditional: true,
-    }
+    let plural = format!("{}s", kind.to_lowercase());
+    let verbs = ["create", "list", "get"].map(Into::into).to_vec();
+    let first = versions[0].clone();
+    Resource { verbs, versions, ..Resource::new(group, kind, &plural, Scope::Namespaced, first) }
 }
 
 fn served() -> Vec<Arc<Resource>> {
@@ -149,9 +136,10 @@ fn a_group_version_lists_resources_and_their_subresources() {
     let expected = json!({
         "kind": "APIResourceList", "apiVersion": "v1", "groupVersion": "v1",
         "resources": [
-            {"name": "nodes", "singularName": "node", "namespaced": false, "kind": "Node", "verbs": verbs},
+            {"name": "nodes", "singularName": "node", "namespaced": false, "kind": "Node", "verbs": verbs,
+             "storageVersionHash": "XwShjMxG9Fs="},
             {"name": "pods", "singularName": "pod", "namespaced": true, "kind": "Pod", "verbs": verbs,
-             "shortNames": ["po"], "categories": ["all"]},
+             "shortNames": ["po"], "categories": ["all"], "storageVersionHash": "xPOwRZ+Yhw8="},
             {"name": "pods/binding", "singularName": "", "namespaced": true, "kind": "Binding", "verbs": ["create"]},
             {"name": "pods/eviction", "singularName": "", "namespaced": true, "group": "policy", "version": "v1",
              "kind": "Eviction", "verbs": ["create"]},
@@ -196,4 +184,21 @@ fn aggregated_discovery_holds_every_group_of_its_root() {
     let versions = named["items"][1]["versions"].as_array().unwrap();
     assert_eq!([&versions[0]["version"], &versions[1]["version"]], ["v2", "v1"]);
     assert_eq!(versions[0]["freshness"], "Current");
+}
+
+#[test]
+fn what_rests_in_one_place_has_one_hash_in_all_its_versions() {
+    let hash = |group: &str, version: &str, plural: &str| {
+        let list = resource_list(crate::builtin::resources(), group, version).unwrap();
+        let own = |one: &&Value| one["name"] == plural;
+        list["resources"].as_array().unwrap().iter().find(own).unwrap().get("storageVersionHash").cloned()
+    };
+    assert_eq!(hash("apps", "v1", "deployments"), Some(json!("8aSe+NMegvE=")));
+    assert_eq!(
+        hash("autoscaling", "v1", "horizontalpodautoscalers"),
+        hash("autoscaling", "v2", "horizontalpodautoscalers")
+    );
+    assert_eq!(hash("", "v1", "events"), hash("events.k8s.io", "v1", "events"));
+    assert_eq!(hash("", "v1", "bindings"), None, "nothing of it rests anywhere");
+    assert_eq!(hash("", "v1", "componentstatuses"), None);
 }

@@ -16,6 +16,8 @@ pub enum NameRule {
     Label1035,
     /// Anything that can be a part of a URL, as roles have.
     Segment,
+    /// Anything at all, as requests for certificates have.
+    Anything,
 }
 
 impl NameRule {
@@ -24,6 +26,7 @@ impl NameRule {
         match (group, plural) {
             ("", "namespaces" | "services") => Self::Label,
             ("rbac.authorization.k8s.io", _) => Self::Segment,
+            ("certificates.k8s.io", _) => Self::Anything,
             _ => Self::Subdomain,
         }
     }
@@ -40,16 +43,17 @@ impl NameRule {
             whole = format!("{rest}a");
         }
         match self {
-            Self::Subdomain => label::subdomain_problems(&whole),
+            Self::Subdomain => dns_subdomain(&whole),
             Self::Label => dns_label(&whole),
             Self::Label1035 => dns_label_1035(&whole),
             Self::Segment => path_segment(&whole, prefix),
+            Self::Anything => Vec::new(),
         }
     }
 }
 
 fn too_long(max: usize) -> String {
-    format!("must be no more than {max} bytes")
+    format!("must be no more than {max} characters")
 }
 
 fn small(byte: u8) -> bool {
@@ -71,6 +75,15 @@ pub fn is_dns_subdomain(text: &str) -> bool {
 /// Whether `text` is a DNS label (RFC 1123) in lower case.
 pub fn is_dns_label(text: &str) -> bool {
     text.len() <= LABEL_MAX && label_bytes(text, small)
+}
+
+/// A DNS subdomain (RFC 1123) in lower case. Upstream counts characters in names and bytes in the prefixes of labels.
+fn dns_subdomain(text: &str) -> Vec<String> {
+    let mut wrong = label::subdomain_problems(text);
+    if let (true, Some(first)) = (text.len() > label::SUBDOMAIN_MAX, wrong.first_mut()) {
+        *first = too_long(label::SUBDOMAIN_MAX);
+    }
+    wrong
 }
 
 /// A DNS label (RFC 1123) in lower case.

@@ -43,13 +43,16 @@ pub fn prepare_create(object: &mut Value, context: &Context<'_>) -> Result<(), S
     if let Some(name) = name {
         metadata.insert("name".into(), name.into());
     }
-    for name in ["deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "generation"] {
+    for name in ["deletionTimestamp", "deletionGracePeriodSeconds", "selfLink"] {
         metadata.remove(name);
     }
     metadata.insert("uid".into(), context.uid.into());
     metadata.insert("creationTimestamp".into(), context.now.into());
     if context.generation {
         metadata.insert("generation".into(), 1.into());
+    } else if metadata.get("generation") == Some(&Value::from(0)) {
+        // What a client says counts where nobody counts.
+        metadata.remove("generation");
     }
     Ok(())
 }

@@ -43,6 +43,9 @@ fn a_given_name_is_kept_and_no_generation_counted_where_the_kind_has_none() {
     prepare_create(&mut object, &Context { generation: false, ..CONTEXT }).unwrap();
     assert_eq!(text(&object, "name"), "n");
     assert!(!of(&object).unwrap().contains_key("generation"));
+    let mut told = json!({"metadata": {"name": "n", "generation": 7}});
+    prepare_create(&mut told, &Context { generation: false, ..CONTEXT }).unwrap();
+    assert_eq!(told["metadata"]["generation"], 7, "what a client says counts where nobody counts");
 }
 
 #[test]

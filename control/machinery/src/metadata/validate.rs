@@ -3,7 +3,8 @@
 use serde_json::{Map, Value};
 
 use super::{FOREGROUND, NameRule, ORPHAN, name};
-use crate::field::{FieldError, Path};
+use crate::field::{Bad, FieldError, Path};
+use crate::go_text;
 use crate::label::{key_problems, value_problems};
 
 /// The bytes that all annotations of an object may take together.
@@ -207,7 +208,7 @@ fn owners(map: &Map<String, Value>, path: &Path<'_>, wrong: &mut Vec<FieldError>
                     text("kind"),
                     text("name")
                 );
-                wrong.push(FieldError::invalid(path, Value::Array(list.to_vec()), detail));
+                wrong.push(FieldError::invalid(path, Bad::Text(go_text::owners(list)), detail));
             } else {
                 controller = Some(format!("{}/{}", text("kind"), text("name")));
             }

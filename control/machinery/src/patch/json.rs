@@ -1,9 +1,11 @@
 //! JSON patch (RFC 6902), done an operation at a time so that a small patch cannot make a huge or very deep object.
 
 use json_patch::{Patch, PatchOperation};
+use serde::Deserialize as _;
 use serde_json::Value;
 
 use super::{COPIED_MAX, DEPTH_MAX, Error, OPERATIONS_MAX, is_deeper};
+use crate::go_text;
 
 /// Applies a JSON patch to a copy of `target`.
 ///
@@ -17,8 +19,7 @@ use super::{COPIED_MAX, DEPTH_MAX, Error, OPERATIONS_MAX, is_deeper};
 /// # Ok::<(), patch::Error>(())
 /// ```
 pub fn json(target: &Value, patch: &[u8]) -> Result<Value, Error> {
-    let Patch(operations) =
-        serde_json::from_slice(patch).map_err(|error| Error::Malformed(error.to_string()))?;
+    let Patch(operations) = serde_json::from_slice(patch).map_err(|error| unreadable(patch, &error))?;
     if operations.len() > OPERATIONS_MAX {
         return Err(Error::TooManyOperations(operations.len()));
     }
@@ -34,6 +35,38 @@ pub fn json(target: &Value, patch: &[u8]) -> Result<Value, Error> {
         })?;
     }
     Ok(result)
+}
+
+/// Why there is no list of operations: upstream reads any list of objects with texts, and refuses an unknown or incomplete
+/// operation only when it comes to it.
+fn unreadable(patch: &[u8], error: &serde_json::Error) -> Error {
+    let Ok(Value::Array(list)) = serde_json::from_slice(patch) else {
+        return Error::Malformed(error.to_string());
+    };
+    let mut first = None;
+    for (index, item) in list.iter().enumerate() {
+        if !item.is_object() && !item.is_null() {
+            let word = go_text::kind(item);
+            return Error::Malformed(format!(
+                "json: cannot unmarshal {word} into Go value of type handlers.jsonPatchOp"
+            ));
+        }
+        for name in ["op", "path", "from"] {
+            if let Some(value) = item.get(name).filter(|value| !value.is_string() && !value.is_null()) {
+                let word = go_text::kind(value);
+                return Error::Malformed(format!(
+                    "json: cannot unmarshal {word} into Go struct field jsonPatchOp.{name} of type string"
+                ));
+            }
+        }
+        if first.is_none()
+            && let Err(error) = PatchOperation::deserialize(item)
+        {
+            let path = item.get("path").and_then(Value::as_str).unwrap_or_default().to_owned();
+            first = Some(Error::Operation { index, path, why: error.to_string() });
+        }
+    }
+    first.unwrap_or_else(|| Error::Malformed(error.to_string()))
 }
 
 /// Values that `move` may look through in all. Only their depth is wanted, so this is far above what a real patch does.

@@ -4,6 +4,9 @@
 //! `$setElementOrder/<list>` and `$deleteFromPrimitiveList/<list>`. None of them ever reaches the result.
 
 mod list;
+mod rest;
+
+pub use rest::rest;
 
 use serde_json::{Map, Value};
 

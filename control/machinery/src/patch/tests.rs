@@ -87,8 +87,11 @@ fn a_json_patch_that_is_none_is_400_and_one_that_fails_is_422() {
     let cases = [
         ("{", 400),
         ("{}", 400),
-        (r#"[{"op": "spin", "path": "/a"}]"#, 400),
-        (r#"[{"op": "add", "path": "a", "value": 1}]"#, 400),
+        (r#"[{"op": 1}]"#, 400),
+        ("[1]", 400),
+        (r#"[{"op": "spin", "path": "/a"}]"#, 422),
+        (r#"[{"op": "copy", "path": "/a"}]"#, 422),
+        (r#"[{"op": "add", "path": "a", "value": 1}]"#, 422),
         (r#"[{"op": "test", "path": "/a", "value": 2}]"#, 422),
         (r#"[{"op": "remove", "path": "/none"}]"#, 422),
         (r#"[{"op": "replace", "path": "/none", "value": 1}]"#, 422),

@@ -6,7 +6,7 @@ use xebec_expressions::rules::{Failure, Reason};
 
 use super::correlation::Pair;
 use super::{Additional, Schema, Structural, list_type, scale, validate};
-use crate::field::{ErrorType, FieldError, Path};
+use crate::field::{Bad, ErrorType, FieldError, Path};
 use crate::metadata;
 use crate::resource::Scale;
 
@@ -102,6 +102,7 @@ fn error(failure: Failure) -> FieldError {
         Reason::Required => (ErrorType::Required, None),
         Reason::Unsupported | Reason::Internal => (ErrorType::Internal, None),
     };
+    let bad_value = bad_value.map(Bad::Value);
     FieldError { error_type, field: path.strip_prefix('.').unwrap_or(&path).to_owned(), bad_value, detail }
 }
 

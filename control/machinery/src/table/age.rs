@@ -19,7 +19,11 @@ pub(super) fn moment(time: SystemTime) -> Timestamp {
 pub(super) fn between(from: Timestamp, to: Timestamp) -> String {
     let nanos = |time: Timestamp| i128::from(time.seconds) * 1_000_000_000 + i128::from(time.nanos);
     // Towards zero, so that less than a second is none; the years of a timestamp fit.
-    let seconds = i64::try_from((nanos(to) - nanos(from)) / 1_000_000_000).unwrap_or(i64::MAX);
+    human(i64::try_from((nanos(to) - nanos(from)) / 1_000_000_000).unwrap_or(i64::MAX))
+}
+
+/// So many seconds, to two or three figures.
+pub(super) fn human(seconds: i64) -> String {
     let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / DAY);
     // The second unit is left out where there is none of it.
     let pair = |whole: i64, unit: char, rest: i64, rest_unit: char| {

@@ -85,6 +85,54 @@ pub(super) fn config_map(row: &mut Row<'_>) {
     row.age();
 }
 
+pub(super) const COMPONENT_STATUS: &[Heading] =
+    &[Heading::NAME, Heading::text("Status"), Heading::text("Message"), Heading::text("Error")];
+
+pub(super) fn component_status(row: &mut Row<'_>) {
+    row.name();
+    let healthy = condition(&row.object["conditions"], "Healthy");
+    let field = |name: &str| healthy.map_or(String::new(), |healthy| text(&healthy[name]).to_owned());
+    row.put(match field("status").as_str() {
+        "True" => "Healthy",
+        "False" => "Unhealthy",
+        _ => "Unknown",
+    });
+    row.put(field("message"));
+    row.put(field("error"));
+}
+
+pub(super) const SIGNING_REQUEST: &[Heading] = &[
+    Heading::NAME,
+    Heading::AGE,
+    Heading::text("SignerName"),
+    Heading::text("Requestor"),
+    Heading::text("RequestedDuration"),
+    Heading::text("Condition"),
+];
+
+pub(super) fn signing_request(row: &mut Row<'_>) {
+    let (spec, status) = (&row.object["spec"], &row.object["status"]);
+    row.name();
+    row.age();
+    row.put(text_or(&spec["signerName"], NONE));
+    row.put(text(&spec["username"]));
+    row.put(spec["expirationSeconds"].as_i64().map_or(NONE.to_owned(), age::human));
+    let has = |kind: &str| condition(&status["conditions"], kind).is_some();
+    let mut state = match (has("Denied"), has("Approved")) {
+        (true, _) => "Denied",
+        (_, true) => "Approved",
+        _ => "Pending",
+    }
+    .to_owned();
+    if has("Failed") {
+        state.push_str(",Failed");
+    }
+    if !text(&status["certificate"]).is_empty() {
+        state.push_str(",Issued");
+    }
+    row.put(state);
+}
+
 pub(super) const SERVICE_ACCOUNT: &[Heading] = &[Heading::NAME, Heading::AGE];
 
 pub(super) fn service_account(row: &mut Row<'_>) {

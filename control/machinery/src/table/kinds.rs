@@ -15,6 +15,7 @@ const fn kind(
 static PLAIN: Kind = kind("", "", cluster::PLAIN, cluster::plain);
 
 static KINDS: &[Kind] = &[
+    kind("", "ComponentStatus", cluster::COMPONENT_STATUS, cluster::component_status),
     kind("", "ConfigMap", cluster::CONFIG_MAP, cluster::config_map),
     kind("", "Endpoints", network::ENDPOINTS, network::endpoints),
     kind("", "Event", cluster::EVENT, cluster::event),
@@ -45,6 +46,12 @@ static KINDS: &[Kind] = &[
     kind("networking.k8s.io", "IPAddress", network::IP_ADDRESS, network::ip_address),
     kind("networking.k8s.io", "NetworkPolicy", network::NETWORK_POLICY, network::network_policy),
     kind("networking.k8s.io", "ServiceCIDR", network::SERVICE_CIDR, network::service_cidr),
+    kind(
+        "certificates.k8s.io",
+        "CertificateSigningRequest",
+        cluster::SIGNING_REQUEST,
+        cluster::signing_request,
+    ),
     kind("events.k8s.io", "Event", cluster::EVENT, cluster::event),
     kind("coordination.k8s.io", "Lease", cluster::LEASE, cluster::lease),
     kind("rbac.authorization.k8s.io", "ClusterRoleBinding", cluster::ROLE_BINDING, cluster::role_binding),

@@ -1,63 +1,28 @@
-//! Chance that can be repeated, and what is made from it.
-
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+//! What is made from chance: bytes that are broken, and objects that are odd.
 
 use serde_json::{Map, Value, json};
+use xebec_dice::Dice;
 use xebec_machinery::schema::{Node, Shape};
 
-/// A stream of chance.
-pub(crate) struct Dice(u64);
+/// What the dice make.
+pub(crate) trait Odd {
+    /// The bytes with some of them changed, doubled, moved or cut off.
+    fn mutated(&mut self, bytes: Vec<u8>) -> Vec<u8>;
 
-/// Runs `round` for as long as the environment asks for.
-pub(crate) fn rounds(mut round: impl FnMut(&mut Dice)) {
-    let seconds = std::env::var("XEBEC_FUZZ_SECONDS").ok().and_then(|value| value.parse().ok()).unwrap_or(1);
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-    let seed: Option<u64> = std::env::var("XEBEC_FUZZ_SEED").ok().and_then(|value| value.parse().ok());
-    let seed = seed.unwrap_or(now.as_nanos() as u64);
-    println!("XEBEC_FUZZ_SEED={seed}");
-    let (end, mut dice, mut count) = (Instant::now() + Duration::from_secs(seconds), Dice(seed | 1), 0_u64);
-    while Instant::now() < end {
-        round(&mut dice);
-        count += 1;
-    }
-    println!("{count} rounds");
-    assert!(count > 10, "{count} rounds only: one of them hangs");
+    /// A value that is seldom what a field wants.
+    fn odd(&mut self) -> Value;
+
+    /// An object in the shape of the node, which is odd in some places.
+    fn object(&mut self, node: &Node, depth: usize) -> Value;
 }
 
-impl Dice {
-    fn next(&mut self) -> u64 {
-        // xorshift64*, which is enough to reach odd corners.
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
-    }
-
-    /// A number below `end`.
-    pub(crate) fn below(&mut self, end: usize) -> usize {
-        usize::try_from(self.next() >> 33).unwrap() % end.max(1)
-    }
-
-    /// True once in `times`.
-    pub(crate) fn once_in(&mut self, times: usize) -> bool {
-        self.below(times) == 0
-    }
-
-    pub(crate) fn pick<'a, T>(&mut self, from: &'a [T]) -> &'a T {
-        &from[self.below(from.len())]
-    }
-
-    pub(crate) fn bytes(&mut self, most: usize) -> Vec<u8> {
-        (0..self.below(most)).map(|_| self.next().to_le_bytes()[5]).collect()
-    }
-
-    /// The bytes with some of them changed, doubled, moved or cut off.
-    pub(crate) fn mutated(&mut self, mut bytes: Vec<u8>) -> Vec<u8> {
+impl Odd for Dice {
+    fn mutated(&mut self, mut bytes: Vec<u8>) -> Vec<u8> {
         for _ in 0..=self.below(4) {
             let at = self.below(bytes.len().max(1));
             match self.below(6) {
                 _ if bytes.is_empty() => bytes = self.bytes(8),
-                0 => bytes[at] = self.next().to_le_bytes()[3],
+                0 => bytes[at] = self.number().to_le_bytes()[3],
                 1 => bytes[at] ^= 1 << self.below(8),
                 2 => bytes.truncate(at),
                 3 => drop(bytes.splice(at..at, self.bytes(6))),
@@ -72,12 +37,11 @@ impl Dice {
         bytes
     }
 
-    /// A value that is seldom what a field wants.
-    pub(crate) fn odd(&mut self) -> Value {
+    fn odd(&mut self) -> Value {
         match self.below(12) {
             0 => Value::Null,
             1 => true.into(),
-            2 => (self.next() as i64).into(),
+            2 => (self.number() as i64).into(),
             3 => 1.5e300.into(),
             4 => "".into(),
             5 => "é/~1\u{0}\"".into(),
@@ -92,8 +56,7 @@ impl Dice {
         }
     }
 
-    /// An object in the shape of the node, which is odd in some places.
-    pub(crate) fn object(&mut self, node: &Node, depth: usize) -> Value {
+    fn object(&mut self, node: &Node, depth: usize) -> Value {
         if self.once_in(40) {
             return self.odd();
         }

@@ -1,12 +1,13 @@
 //! The patch engine and server-side apply.
 
 use serde_json::{Value, json};
+use xebec_dice::{Dice, rounds};
 use xebec_machinery::apply::{ApplyRequest, Context, FieldSet, UpdateRequest, apply, update};
 use xebec_machinery::resource::Resource;
 use xebec_machinery::schema::Node;
 use xebec_machinery::{builtin, patch};
 
-use crate::dice::{Dice, rounds};
+use crate::dice::Odd as _;
 
 fn kind(dice: &mut Dice) -> (&'static Resource, &'static Node) {
     let resource = dice.pick(builtin::resources());
@@ -39,7 +40,7 @@ fn pointer(dice: &mut Dice, object: &Value) -> String {
 
 #[test]
 fn fuzz_json_patch() {
-    rounds(|dice| {
+    rounds("json_patch", |dice| {
         let (_, node) = kind(dice);
         let target = dice.object(node, 0);
         let operations: Vec<Value> = (0..dice.below(8))
@@ -65,7 +66,7 @@ fn fuzz_json_patch() {
 
 #[test]
 fn fuzz_merge_patch() {
-    rounds(|dice| {
+    rounds("merge_patch", |dice| {
         let (_, node) = kind(dice);
         let mut target = dice.object(node, 0);
         let change = if dice.once_in(3) { dice.odd() } else { dice.object(node, 0) };
@@ -79,7 +80,7 @@ fn fuzz_merge_patch() {
 
 #[test]
 fn fuzz_strategic_merge_patch() {
-    rounds(|dice| {
+    rounds("strategic_merge_patch", |dice| {
         let (_, node) = kind(dice);
         let (target, mut change) = (dice.object(node, 0), dice.object(node, 0));
         if dice.once_in(3) {
@@ -128,7 +129,7 @@ fn directed(dice: &mut Dice, mut value: Value) -> Value {
 
 #[test]
 fn fuzz_apply() {
-    rounds(|dice| {
+    rounds("apply", |dice| {
         let (resource, node) = kind(dice);
         let api_version = resource.api_version(&resource.versions[0].name);
         let mut named = || {
@@ -148,7 +149,7 @@ fn fuzz_apply() {
             map.insert("metadata".into(), json!({"name": "x", "managedFields": books}));
         }
         let reset = FieldSet::of_fields(&[&["status"]]);
-        let versions = [api_version.as_str()];
+        let versions = [api_version.clone()];
         let context = Context {
             api_version: &api_version,
             kind: &resource.kind,

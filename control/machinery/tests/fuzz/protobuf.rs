@@ -1,9 +1,10 @@
 //! The transcoder, both ways.
 
 use serde_json::Value;
+use xebec_dice::{Dice, rounds};
 use xebec_machinery::{builtin, decoding, defaults, protobuf};
 
-use crate::dice::{Dice, rounds};
+use crate::dice::Odd as _;
 
 /// The most bytes of JSON that a byte of protobuf may become: an empty object of a kind with many structs, or a byte of
 /// base64 and control characters that JSON writes as `\u0000`.
@@ -33,7 +34,7 @@ fn read(bytes: &[u8]) {
 
 #[test]
 fn fuzz_protobuf_decode_arbitrary_bytes() {
-    rounds(|dice| {
+    rounds("protobuf_decode_arbitrary_bytes", |dice| {
         let mut bytes = dice.bytes(400);
         if !dice.once_in(8) {
             bytes.splice(0..0, *b"k8s\0");
@@ -51,7 +52,7 @@ fn fuzz_protobuf_decode_arbitrary_bytes() {
 
 #[test]
 fn fuzz_protobuf_decode_mutated_objects() {
-    rounds(|dice| {
+    rounds("protobuf_decode_mutated_objects", |dice| {
         if let Ok(bytes) = protobuf::encode(&object(dice)) {
             read(&bytes);
             read(&dice.mutated(bytes));
@@ -61,7 +62,7 @@ fn fuzz_protobuf_decode_mutated_objects() {
 
 #[test]
 fn fuzz_protobuf_encode_odd_objects() {
-    rounds(|dice| {
+    rounds("protobuf_encode_odd_objects", |dice| {
         let object = object(dice);
         let text = |key: &str| object[key].as_str().unwrap_or_default().to_owned();
         let (api_version, kind) = (text("apiVersion"), text("kind"));

@@ -1,14 +1,15 @@
 //! Readers of text: JSON, and selectors.
 
 use serde_json::Value;
+use xebec_dice::{Dice, rounds};
 use xebec_machinery::decoding;
 use xebec_machinery::selector::{FieldSelector, LabelSelector};
 
-use crate::dice::{Dice, rounds};
+use crate::dice::Odd as _;
 
 #[test]
 fn fuzz_json_reader() {
-    rounds(|dice| {
+    rounds("json_reader", |dice| {
         let node = xebec_machinery::builtin::kind_node("", "v1", "Pod").unwrap();
         let text = dice.object(node, 0).to_string();
         let bytes = dice.mutated(text.into_bytes());
@@ -61,7 +62,7 @@ fn pieces(dice: &mut Dice) -> String {
 
 #[test]
 fn fuzz_selectors() {
-    rounds(|dice| {
+    rounds("selectors", |dice| {
         let text = pieces(dice);
         if let Ok(selector) = LabelSelector::parse(&text) {
             let written = selector.to_string();

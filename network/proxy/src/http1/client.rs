@@ -25,6 +25,9 @@ use crate::watchdog::Watchdog;
 /// How long a body is held back for an endpoint's 100 (RFC 9110 section 10.1.1 forbids to wait for ever).
 const CONTINUE: Duration = Duration::from_secs(1);
 
+/// How many interim answers a request may have; more are no answer, and nobody waits for their end.
+const MOST_INTERIM: usize = 64;
+
 /// A connection to an endpoint.
 #[derive(Debug)]
 pub(crate) struct Connection {
@@ -114,6 +117,7 @@ impl Connection {
             sending: Some(Sending::new(body, encoder)),
             held_until: ask.expects.then(|| Instant::now() + CONTINUE),
             failed: false,
+            interim: 0,
         };
         let mut scan = HeadScan::default();
         let read = async {
@@ -169,10 +173,6 @@ impl Connection {
             upload.poll(cx, self)?;
             let parsed = head::response(&mut self.buffer, scan, method).map_err(Cause::Malformed)?;
             match parsed {
-                Some(head) if head.response.status() == StatusCode::CONTINUE => {
-                    upload.held_until = None;
-                    continue;
-                }
                 Some(head) if head.response.status() == StatusCode::SWITCHING_PROTOCOLS => {
                     return Poll::Ready(
                         if asking.ask.upgrade && head::names_websocket(head.response.headers()) {
@@ -183,7 +183,13 @@ impl Connection {
                     );
                 }
                 Some(head) if head.response.status().is_informational() => {
-                    if let Some(interim) = asking.interim {
+                    upload.interim += 1;
+                    if upload.interim > MOST_INTERIM {
+                        return Poll::Ready(Err(Cause::Malformed("it sends interim answers without an end")));
+                    }
+                    if head.response.status() == StatusCode::CONTINUE {
+                        upload.held_until = None;
+                    } else if let Some(interim) = asking.interim {
                         interim.put(head.response);
                     }
                     continue;
@@ -209,6 +215,8 @@ struct Upload {
     held_until: Option<Instant>,
     /// The endpoint took no more; it may have answered all the same.
     failed: bool,
+    /// How many interim answers came.
+    interim: usize,
 }
 
 impl Upload {
@@ -291,11 +299,7 @@ impl ResponseBody {
 
     /// The length still to come, if it is known.
     pub(crate) fn left(&self) -> Option<u64> {
-        match self.decoder {
-            Decoder::Length(left) => Some(left),
-            Decoder::Done => Some(0),
-            Decoder::Chunked(_) | Decoder::UntilClose => None,
-        }
+        self.decoder.left()
     }
 
     pub(crate) fn poll_frame(

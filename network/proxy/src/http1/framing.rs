@@ -64,6 +64,15 @@ impl Decoder {
         matches!(self, Self::Done)
     }
 
+    /// The length still to come, if it is known.
+    pub(crate) fn left(&self) -> Option<u64> {
+        match self {
+            Self::Length(left) => Some(*left),
+            Self::Done => Some(0),
+            Self::Chunked(_) | Self::UntilClose => None,
+        }
+    }
+
     /// Takes the next piece out of the buffer.
     pub(crate) fn decode(&mut self, buffer: &mut BytesMut) -> Result<Decoded, FramingError> {
         loop {

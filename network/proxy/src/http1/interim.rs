@@ -28,8 +28,11 @@ impl Interim {
         }
     }
 
-    /// What waits.
-    pub(crate) fn take(&self) -> BytesMut {
-        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    /// Moves what waits to the end of `out`, and leaves `out` with its room where nothing does.
+    pub(crate) fn move_to(&self, out: &mut BytesMut) {
+        let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if !waiting.is_empty() {
+            out.unsplit(std::mem::take(&mut waiting));
+        }
     }
 }

@@ -70,11 +70,7 @@ impl RequestBody {
 
     /// The length still to come, if it is known.
     pub(crate) fn left(&self) -> Option<u64> {
-        match self.decoder {
-            Decoder::Length(left) => Some(left),
-            Decoder::Done => Some(0),
-            Decoder::Chunked(_) | Decoder::UntilClose => None,
-        }
+        self.decoder.left()
     }
 
     pub(crate) fn poll_frame(
@@ -319,7 +315,7 @@ impl Session {
         poll_fn(|cx| {
             if let Poll::Ready(answer) = answering.as_mut().poll(cx) {
                 // What came together with the answer goes before it, and never before another's.
-                out.gather().unsplit(interim.take());
+                interim.move_to(out.gather());
                 return Poll::Ready(Some(answer));
             }
             if let Some(told) = &mut proceeds
@@ -330,13 +326,19 @@ impl Session {
                     out.gather().put_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
                 }
             }
-            if out.is_empty() {
-                out.gather().unsplit(interim.take());
-            }
-            if !out.is_empty()
-                && let Poll::Ready(Err(_)) = out.poll_flush(cx, writer)
-            {
-                return Poll::Ready(None);
+            loop {
+                if out.is_empty() {
+                    interim.move_to(out.gather());
+                }
+                if out.is_empty() {
+                    break;
+                }
+                match out.poll_flush(cx, writer) {
+                    // What came meanwhile goes at once: nobody would wake this task for it.
+                    Poll::Ready(Ok(())) => {}
+                    Poll::Ready(Err(_)) => return Poll::Ready(None),
+                    Poll::Pending => break,
+                }
             }
             if kept.is_none() {
                 *kept = slot.lock().unwrap_or_else(PoisonError::into_inner).take();

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use http::HeaderName;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::{sleep, timeout};
 use xebec_proxy::config::{Authorization, Backend, Config, Protocol, Route};
 use xebec_proxy::proxy::Limits;
 
@@ -123,4 +124,25 @@ async fn the_service_is_asked_within_the_routes_time() {
     let (_proxy, front) = serving_with(config, limits).await;
     let late = raw(front, &asking("good", "")).await;
     assert!(late.starts_with("HTTP/1.1 504"), "{late}");
+}
+
+#[tokio::test]
+async fn a_service_whose_answer_has_no_end_has_said_what_it_says() {
+    // One that sends as much as is taken, and one that takes its time.
+    for pause in [Duration::ZERO, Duration::from_millis(100)] {
+        let endless = endpoint(move |mut stream| async move {
+            read_head(&mut stream).await;
+            let head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+            stream.write_all(head.as_bytes()).await.unwrap();
+            while stream.write_all(b"5\r\nagain\r\n").await.is_ok() {
+                sleep(pause).await;
+            }
+        })
+        .await;
+        let (config, limits) = guarded(backend("auth", 1, vec![endless]), Vec::new(), None).await;
+        let (_proxy, front) = serving_with(config, limits).await;
+        let passed =
+            timeout(Duration::from_secs(5), raw(front, &asking("good", ""))).await.expect("an answer");
+        assert!(passed.starts_with("HTTP/1.1 200"), "{passed}");
+    }
 }

@@ -4,9 +4,10 @@
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use xebec_dice::{Dice, Rounds};
 use xebec_proxy::proxy::{Limits, Proxy};
 
 use crate::peers::{backend, config, endpoint, read_head, upstream};
@@ -58,19 +59,6 @@ const PIECES: [&[u8]; 44] = [
     b"\0\0\x08\x06\0\0\0\0\0\0\0\0\0\0\0\0\0",
     b"Host: h\r\nConnection: close\r\n\r\n",
 ];
-
-/// A small generator (SplitMix64): runs are repeated by their seed.
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        ((mixed ^ (mixed >> 31)) % bound as u64) as usize
-    }
-}
 
 fn input(dice: &mut Dice) -> Vec<u8> {
     let mut input = Vec::new();
@@ -124,19 +112,9 @@ async fn attempt(proxy: &Proxy, listener: SocketAddr, input: &[u8], dice: &mut D
     answer
 }
 
-/// How long to try, and the dice of this run.
-fn budget() -> (Duration, Dice) {
-    let seconds = std::env::var("XEBEC_FUZZ_SECONDS").ok().and_then(|value| value.parse().ok()).unwrap_or(1);
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-    let seed = std::env::var("XEBEC_FUZZ_SEED").ok().and_then(|value| value.parse().ok());
-    let seed = seed.unwrap_or(now.as_nanos() as u64);
-    println!("XEBEC_FUZZ_SEED={seed}");
-    (Duration::from_secs(seconds), Dice(seed))
-}
-
 #[tokio::test]
 async fn fuzz_http1_edge() {
-    let (budget, mut dice) = budget();
+    let (mut rounds, mut dice) = Rounds::begin("edge");
     let (endpoint, _) = upstream("a").await;
     let short = Duration::from_millis(300);
     let limits = Limits {
@@ -150,16 +128,15 @@ async fn fuzz_http1_edge() {
     let applied = proxy.apply(config(vec![backend("a", 1, vec![endpoint])])).await;
     assert!(applied.listeners[0].is_ok());
     let listener = "127.0.0.1:0".parse().unwrap();
-    let end = Instant::now() + budget;
-    let (mut tried, mut answered) = (0_u64, 0_u64);
-    while Instant::now() < end {
+    let mut answered = 0_u64;
+    while rounds.goes_on() {
         let input = input(&mut dice);
         let answer = attempt(&proxy, listener, &input, &mut dice).await;
-        tried += 1;
         if answer.starts_with(b"HTTP/1.1 ") {
             answered += 1;
         }
     }
+    let tried = rounds.begun();
     println!("{tried} inputs, {answered} answered");
     assert!(answered * 10 > tried, "{answered} of {tried}: the inputs reach too little");
     let sound = b"GET /after HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";
@@ -197,7 +174,7 @@ const ANSWERS: [&[u8]; 24] = [
 
 #[tokio::test]
 async fn fuzz_http1_endpoint() {
-    let (budget, mut dice) = budget();
+    let (mut rounds, mut dice) = Rounds::begin("endpoint");
     let answers = Arc::new(Mutex::new(Vec::new()));
     let given = Arc::clone(&answers);
     let address = endpoint(move |mut stream| {
@@ -216,9 +193,8 @@ async fn fuzz_http1_endpoint() {
     let mut proxy = Proxy::new(limits);
     proxy.apply(config(vec![backend("a", 1, vec![address])])).await;
     let listener = "127.0.0.1:0".parse().unwrap();
-    let end = Instant::now() + budget;
-    let (mut tried, mut sound) = (0_u64, 0_u64);
-    while Instant::now() < end {
+    let mut sound = 0_u64;
+    while rounds.goes_on() {
         let mut answer = ANSWERS[dice.below(10)].to_vec();
         // Half of the answers begin soundly, so that they reach what lies behind the head.
         if dice.below(2) == 0 {
@@ -232,9 +208,9 @@ async fn fuzz_http1_endpoint() {
         let request = b"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";
         let told = attempt(&proxy, listener, request, &mut dice).await;
         assert!(told.starts_with(b"HTTP/1.1 "), "{} for {}", told.escape_ascii(), answer.escape_ascii());
-        tried += 1;
         sound += u64::from(told.starts_with(b"HTTP/1.1 200"));
     }
+    let tried = rounds.begun();
     println!("{tried} answers, {sound} taken");
     assert!(sound * 10 > tried, "the answers reach too little");
 }

@@ -166,3 +166,42 @@ async fn interim_answers_reach_clients_that_know_them() {
     let old = raw(front, "GET / HTTP/1.0\r\nHost: h\r\n\r\n").await;
     assert!(old.starts_with("HTTP/1.1 200"), "{old}");
 }
+
+#[tokio::test]
+async fn an_interim_answer_that_comes_while_another_is_written_goes_out_after_it() {
+    let address = endpoint(|mut stream| async move {
+        read_head(&mut stream).await;
+        // The first is more than the client's side takes at once.
+        for link in ["a".repeat(6_000), "b".to_owned()] {
+            let early = format!("HTTP/1.1 103 Early Hints\r\nLink: {link}\r\n\r\n");
+            stream.write_all(early.as_bytes()).await.unwrap();
+            sleep(Duration::from_millis(100)).await;
+        }
+        let _ = stream.read_to_end(&mut Vec::new()).await;
+    })
+    .await;
+    let config = config(vec![backend("a", 1, vec![address])]);
+    let listener = config.listeners[0].address;
+    let (proxy, _) = serving_with(config, Limits::default()).await;
+    let (mut client, server) = tokio::io::duplex(4096);
+    let serving = tokio::spawn(proxy.serve(listener, server, "192.0.2.1:9".parse().unwrap()).unwrap());
+    client.write_all(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n").await.unwrap();
+    sleep(Duration::from_millis(300)).await;
+    for link in ["a".repeat(6_000), "b".to_owned()] {
+        let early = timeout(PATIENCE, read_head(&mut client)).await.expect("nothing holds it back").unwrap();
+        assert!(early.ends_with(&format!("link: {link}\r\n\r\n")), "{early}");
+    }
+    serving.abort();
+}
+
+#[tokio::test]
+async fn interim_answers_without_an_end_are_no_answer() {
+    let address = endpoint(|mut stream| async move {
+        read_head(&mut stream).await;
+        while stream.write_all(b"HTTP/1.1 102 Processing\r\n\r\n").await.is_ok() {}
+    })
+    .await;
+    let (_proxy, front) = serving_with(config(vec![backend("a", 1, vec![address])]), Limits::default()).await;
+    let told = timeout(PATIENCE, raw(front, "GET / HTTP/1.0\r\nHost: h\r\n\r\n")).await.expect("an answer");
+    assert!(told.starts_with("HTTP/1.1 502"), "{told}");
+}

@@ -2,11 +2,14 @@
 
 use std::time::Duration;
 
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::time::{sleep, timeout};
 use xebec_proxy::access::AccessLog;
 use xebec_proxy::config::{Action, Config, PathMatch, Redirect, Route, RouteMatch};
 use xebec_proxy::proxy::{Limits, Proxy};
 
-use crate::peers::{backend, listener, raw, route, upstream};
+use crate::peers::{backend, config, endpoint, listener, raw, read_head, route, upstream};
 
 fn get(path: &str, more: &str) -> String {
     format!("GET {path} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n{more}\r\n")
@@ -76,4 +79,26 @@ async fn requests_are_counted_and_told_by_route_and_backend() {
         assert!(raw(front, &get("/ok", "")).await.starts_with("HTTP/1.1 200"));
     }
     assert_eq!(log.missed(), 2);
+}
+
+#[tokio::test]
+async fn a_request_whose_client_leaves_is_counted_and_told_too() {
+    let silent = endpoint(|mut stream| async move {
+        read_head(&mut stream).await;
+        let _ = stream.read_to_end(&mut Vec::new()).await;
+    })
+    .await;
+    let (log, mut told) = AccessLog::new(5);
+    let mut proxy = Proxy::with_access_log(Limits::default(), log);
+    let applied = proxy.apply(config(vec![backend("a", 1, vec![silent])])).await;
+    let mut stream = TcpStream::connect(applied.listeners[0].as_ref().unwrap()).await.unwrap();
+    stream.write_all(get("/slow", "").as_bytes()).await.unwrap();
+    sleep(Duration::from_millis(100)).await;
+    drop(stream);
+    let access = timeout(Duration::from_secs(5), told.recv()).await.expect("it is told").unwrap();
+    assert_eq!((access.status.as_u16(), access.target.to_string().as_str()), (499, "/slow"));
+    assert_eq!((access.route.as_deref(), access.backend.as_deref()), (Some("r"), Some("a")));
+    let series = proxy.traffic().series();
+    let counted: Vec<_> = series.iter().map(|one| (&*one.route, &*one.backend, one.classes)).collect();
+    assert_eq!(counted, [("r", "a", [0, 0, 0, 1, 0])]);
 }

@@ -49,16 +49,9 @@ impl Db {
     pub fn compact(&self, now: i64) -> Result<Compacted> {
         let _alone = self.shared.compacting.lock().unwrap_or_else(PoisonError::into_inner);
         let mut done = Compacted::default();
+        // What is newer may still be written to.
         let range = self.shared.options.block_range;
-        loop {
-            let span = self.shared.head.span();
-            let begin = span.min.max(self.shared.head.min_valid());
-            if span.min > span.max || begin.saturating_add(range / 2 * 3) >= span.max {
-                break;
-            }
-            let start = begin.div_euclid(range) * range;
-            self.flush_head(Interval { min: start, max: start + range - 1 }, now, &mut done)?;
-        }
+        self.flush_heads(now, &mut done, |begin, end| begin.saturating_add(range / 2 * 3) < end)?;
         self.flush_late(now, &mut done)?;
         while self.merge_once(now, &mut done)? {}
         self.retain(now, &mut done)?;
@@ -69,18 +62,24 @@ impl Db {
     pub fn flush(&self, now: i64) -> Result<Compacted> {
         let _alone = self.shared.compacting.lock().unwrap_or_else(PoisonError::into_inner);
         let mut done = Compacted::default();
+        self.flush_heads(now, &mut done, |begin, end| begin <= end)?;
+        self.flush_late(now, &mut done)?;
+        Ok(done)
+    }
+
+    /// Moves the oldest block's span of time out of the head for as long as it is due, which its first and the head's last
+    /// sample tell.
+    fn flush_heads(&self, now: i64, done: &mut Compacted, is_due: impl Fn(i64, i64) -> bool) -> Result<()> {
         let range = self.shared.options.block_range;
         loop {
             let span = self.shared.head.span();
             let begin = span.min.max(self.shared.head.min_valid());
-            if span.min > span.max || begin > span.max {
-                break;
+            if span.min > span.max || !is_due(begin, span.max) {
+                return Ok(());
             }
             let start = begin.div_euclid(range) * range;
-            self.flush_head(Interval { min: start, max: start + range - 1 }, now, &mut done)?;
+            self.flush_head(Interval { min: start, max: start + range - 1 }, now, done)?;
         }
-        self.flush_late(now, &mut done)?;
-        Ok(done)
     }
 
     /// One block's span of time from the head.

@@ -1,63 +1,34 @@
 //! Broken bytes at every reader: whatever a file holds, it is read or refused, without a panic and without taking much
 //! memory. `XEBEC_FUZZ_SECONDS` sets how long it tries; `XEBEC_FUZZ_SEED` repeats a run.
 
-use std::{
-    fs,
-    path::Path,
-    sync::Arc,
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
-};
+use std::{fs, path::Path, sync::Arc};
 
+use xebec_dice::{Dice, rounds};
 use xebec_tsdb::{Block, Chunk, Db, Encoding, Interval, Options, Sample, encode};
 
 use crate::{histogram, labels, sample};
 
-/// A small generator (SplitMix64): runs are repeated by their seed.
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        ((mixed ^ (mixed >> 31)) % bound as u64) as usize
-    }
-
-    /// Flips, cuts, doubles or overwrites.
-    fn break_bytes(&mut self, bytes: &mut Vec<u8>) {
-        for _ in 0..=self.below(4) {
-            if bytes.is_empty() {
-                return;
+/// Flips, cuts, doubles or overwrites.
+fn break_bytes(dice: &mut Dice, bytes: &mut Vec<u8>) {
+    for _ in 0..=dice.below(4) {
+        if bytes.is_empty() {
+            return;
+        }
+        let at = dice.below(bytes.len());
+        match dice.below(5) {
+            0 => bytes[at] ^= 1 << dice.below(8),
+            1 => bytes[at] = [0, 1, 0x7f, 0x80, 0xff][dice.below(5)],
+            2 => bytes.truncate(at),
+            3 => {
+                let until = at + dice.below((bytes.len() - at).min(64)).max(1);
+                let piece = bytes[at..until.min(bytes.len())].to_vec();
+                bytes.splice(at..at, piece);
             }
-            let at = self.below(bytes.len());
-            match self.below(5) {
-                0 => bytes[at] ^= 1 << self.below(8),
-                1 => bytes[at] = [0, 1, 0x7f, 0x80, 0xff][self.below(5)],
-                2 => bytes.truncate(at),
-                3 => {
-                    let until = at + self.below((bytes.len() - at).min(64)).max(1);
-                    let piece = bytes[at..until.min(bytes.len())].to_vec();
-                    bytes.splice(at..at, piece);
-                }
-                _ => {
-                    let until = (at + 8).min(bytes.len());
-                    bytes[at..until].fill(0xff);
-                }
+            _ => {
+                let until = (at + 8).min(bytes.len());
+                bytes[at..until].fill(0xff);
             }
         }
-    }
-}
-
-fn rounds(name: &str, mut round: impl FnMut(&mut Dice)) {
-    let number = |name| std::env::var(name).ok().and_then(|text: String| text.parse::<u64>().ok());
-    let clock = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64;
-    let seed = number("XEBEC_FUZZ_SEED").unwrap_or(clock);
-    let end = Instant::now() + Duration::from_secs(number("XEBEC_FUZZ_SECONDS").unwrap_or(1));
-    println!("{name}: XEBEC_FUZZ_SEED={seed}");
-    let mut dice = Dice(seed);
-    while Instant::now() < end {
-        round(&mut dice);
     }
 }
 
@@ -74,7 +45,7 @@ fn fuzz_chunks() {
     let sound = chunks();
     rounds("chunks", |dice| {
         let mut bytes = sound[dice.below(sound.len())].data.to_vec();
-        dice.break_bytes(&mut bytes);
+        break_bytes(dice, &mut bytes);
         let encoding = [Encoding::Xor, Encoding::Histogram, Encoding::FloatHistogram][dice.below(3)];
         let chunk = Chunk { encoding, data: bytes.into() };
         let Ok(mut reader) = chunk.samples() else { return };
@@ -126,7 +97,7 @@ fn fuzz_blocks() {
     rounds("blocks", |dice| {
         let file = dice.below(paths.len());
         let mut bytes = sound[file].clone();
-        dice.break_bytes(&mut bytes);
+        break_bytes(dice, &mut bytes);
         fs::write(&paths[file], &bytes).unwrap();
         if let Ok(block) = Block::open(&block).map(Arc::new) {
             let _ = block.label_names(&[]);
@@ -148,7 +119,7 @@ fn fuzz_log() {
     let sound = fs::read(&path).unwrap();
     rounds("log", |dice| {
         let mut bytes = sound.clone();
-        dice.break_bytes(&mut bytes);
+        break_bytes(dice, &mut bytes);
         let other = tempfile::tempdir().unwrap();
         fs::create_dir(other.path().join("wal")).unwrap();
         fs::write(other.path().join("wal/00000000"), &bytes).unwrap();

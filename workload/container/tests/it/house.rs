@@ -1,16 +1,14 @@
 //! A store with one image of one static program, and a runtime to run it.
 
-use std::{
-    path::{Path, PathBuf},
-    process::Command,
-    sync::{Arc, OnceLock},
-};
+use std::sync::Arc;
 
 use xebec_container::{Container, ContainerSpec, Image, MonitorCommand, Privilege, Runtime};
 use xebec_oci::{
     Limits, Selector, Store,
     image::{BuildRequest, Content, Platform, Rootfs, RunConfig, build, resolve},
 };
+
+use crate::guest;
 
 pub(crate) struct House {
     pub(crate) folder: tempfile::TempDir,
@@ -36,9 +34,7 @@ pub(crate) fn house(test: &str) -> Option<House> {
     let folder = tempfile::Builder::new().permissions(closed).tempdir().unwrap();
     let store = Store::open(folder.path().join("store"), Limits::default()).unwrap();
     let root = folder.path().join("image");
-    std::fs::create_dir_all(root.join("etc")).unwrap();
-    std::fs::copy(guest(), root.join("guest")).unwrap();
-    std::fs::write(root.join("etc/passwd"), "root:x:0:0::/root:\napp:x:1234:1234::/home/app:\n").unwrap();
+    guest::lay_out(&root);
     let (name, tag) = ("test/guest".parse().unwrap(), "v1".parse().unwrap());
     let request = BuildRequest {
         rootfs: Rootfs::Directory(root),
@@ -50,24 +46,6 @@ pub(crate) fn house(test: &str) -> Option<House> {
     let Content::Container(config) = found.content else { panic!("no container image") };
     let image = Image { store: Arc::new(store), name, manifest: found.manifest, config: *config };
     Some(House { folder, image, privilege })
-}
-
-/// The guest, compiled once for all tests.
-fn guest() -> &'static Path {
-    static GUEST: OnceLock<PathBuf> = OnceLock::new();
-    GUEST.get_or_init(|| {
-        let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
-        let (source, program) = (folder.join("guest.rs"), folder.join("guest"));
-        std::fs::write(&source, include_str!("../guest.rs.txt")).unwrap();
-        let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
-        let built = Command::new(rustc)
-            .args(["--edition=2021", "-C", "target-feature=+crt-static", "-C", "opt-level=1", "-o"])
-            .args([&program, &source])
-            .output()
-            .unwrap();
-        assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
-        program
-    })
 }
 
 fn monitor() -> MonitorCommand {

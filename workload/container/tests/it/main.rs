@@ -4,5 +4,6 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot set itself up must fail")]
 
 mod containers;
+mod guest;
 mod house;
 mod network;

@@ -2,12 +2,13 @@
 
 use std::fmt::Debug;
 use std::net::Ipv4Addr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+use crate::guest;
 use k8s_openapi::api::core::v1::{ContainerStatus, Event, Pod, ServiceAccount};
 use kube::api::{DeleteParams, ListParams, PostParams};
 use kube::{Api, Client, Resource, ResourceExt};
@@ -298,32 +299,12 @@ async fn serve(folder: &Path, stop: &CancellationToken) -> Client {
 
 pub(crate) fn build_guest(store: &Store, folder: &Path, name: &str) {
     let root = folder.join("image");
-    std::fs::create_dir_all(root.join("etc")).unwrap();
+    guest::lay_out(&root);
     std::fs::create_dir_all(root.join("tmp")).unwrap();
-    std::fs::copy(guest(), root.join("guest")).unwrap();
-    std::fs::write(root.join("etc/passwd"), "root:x:0:0::/root:\napp:x:1234:1234::/home/app:\n").unwrap();
     let request = BuildRequest {
         rootfs: Rootfs::Directory(root),
         config: RunConfig::default(),
         platform: Platform::host(),
     };
     build(store, &name.parse().unwrap(), &"v1".parse().unwrap(), &request).unwrap();
-}
-
-/// The guest, compiled once for all tests.
-fn guest() -> &'static Path {
-    static GUEST: OnceLock<PathBuf> = OnceLock::new();
-    GUEST.get_or_init(|| {
-        let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
-        let (source, program) = (folder.join("guest.rs"), folder.join("guest"));
-        std::fs::write(&source, include_str!("../../../container/tests/guest.rs.txt")).unwrap();
-        let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
-        let built = Command::new(rustc)
-            .args(["--edition=2021", "-C", "target-feature=+crt-static", "-C", "opt-level=1", "-o"])
-            .args([&program, &source])
-            .output()
-            .unwrap();
-        assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
-        program
-    })
 }

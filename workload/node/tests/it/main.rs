@@ -6,6 +6,8 @@
 mod cluster;
 mod companions;
 mod exec;
+#[path = "../../../container/tests/it/guest.rs"]
+mod guest;
 mod lifecycle;
 mod node;
 mod probes;

@@ -203,8 +203,8 @@ impl<'a> Staged<'a> {
         } else {
             let manifest = Manifest::parse(&content)?;
             let mut seen = HashSet::new();
-            for blob in manifest.layers.iter().chain([&manifest.config]) {
-                if blob.urls.is_none() && seen.insert(blob.digest) {
+            for blob in manifest.blobs() {
+                if seen.insert(blob.digest) {
                     self.keep(store, name, &blob_name(blob.digest), Some(blob.digest))?;
                 }
             }

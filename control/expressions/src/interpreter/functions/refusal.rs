@@ -8,27 +8,46 @@ use crate::value::{EvaluationError, Value};
 
 /// The error of a call whose values fit no overload.
 pub(super) fn of(call: &Call, args: &[Value<'_>]) -> EvaluationError {
-    use Function as F;
     let plain = EvaluationError::refused;
     let Some(first) = args.first() else { return plain() };
     let name = call.declaration.name;
     if call.pattern.is_some() {
         return plain();
     }
-    let able = match call.function {
-        F::Add => matches!(first, Value::List(_)) || is_number(first) || is_text(first) || is_time(first),
-        F::Subtract => is_number(first) || is_time(first),
-        F::Multiply | F::Divide => is_number(first),
-        F::Modulo => matches!(first, Value::Int(_) | Value::Uint(_)),
+    let Some(is_able) = judge(call.function) else {
+        if takes(call, args) {
+            return plain();
+        }
+        let types: Vec<&str> = args.iter().map(Value::type_name).collect();
+        return EvaluationError::new(format!("no such overload: {name}({})", types.join(", ")));
+    };
+    // Text and times take calls of any name before they refuse them.
+    if is_able(first) || matches!(first, Value::String(_)) || is_time(first) {
+        return plain();
+    }
+    EvaluationError::new(format!("no such overload: {name}"))
+}
+
+/// What a function that judges its values itself asks of the first of them; nothing where it is not called with values
+/// that fit none of its overloads.
+fn judge(function: Function) -> Option<fn(&Value<'_>) -> bool> {
+    use Function as F;
+    Some(match function {
+        F::Add => {
+            |first| matches!(first, Value::List(_)) || is_number(first) || is_text(first) || is_time(first)
+        }
+        F::Subtract => |first| is_number(first) || is_time(first),
+        F::Multiply | F::Divide => is_number,
+        F::Modulo => |first| matches!(first, Value::Int(_) | Value::Uint(_)),
         F::Negate => {
-            matches!(first, Value::Bool(_) | Value::Double(_) | Value::Int(_) | Value::Duration(_))
+            |first| matches!(first, Value::Bool(_) | Value::Double(_) | Value::Int(_) | Value::Duration(_))
         }
         F::Less | F::LessEquals | F::Greater | F::GreaterEquals => {
-            matches!(first, Value::Bool(_)) || is_number(first) || is_text(first) || is_time(first)
+            |first| matches!(first, Value::Bool(_)) || is_number(first) || is_text(first) || is_time(first)
         }
-        F::Size => matches!(first, Value::List(_) | Value::Map(_)) || is_text(first),
-        F::Matches => matches!(first, Value::String(_)),
-        F::Sort | F::SortBy => matches!(first, Value::List(_)),
+        F::Size => |first| matches!(first, Value::List(_) | Value::Map(_)) || is_text(first),
+        F::Matches => |first| matches!(first, Value::String(_)),
+        F::Sort | F::SortBy => |first| matches!(first, Value::List(_)),
         F::Not
         | F::In
         | F::Equals
@@ -36,20 +55,9 @@ pub(super) fn of(call: &Call, args: &[Value<'_>]) -> EvaluationError {
         | F::Contains
         | F::StartsWith
         | F::EndsWith
-        | F::Flatten => true,
-        _ => {
-            if takes(call, args) {
-                return plain();
-            }
-            let types: Vec<&str> = args.iter().map(Value::type_name).collect();
-            return EvaluationError::new(format!("no such overload: {name}({})", types.join(", ")));
-        }
-    };
-    // Text and times take calls of any name before they refuse them.
-    if able || matches!(first, Value::String(_)) || is_time(first) {
-        return plain();
-    }
-    EvaluationError::new(format!("no such overload: {name}"))
+        | F::Flatten => |_| true,
+        _ => return None,
+    })
 }
 
 /// Whether the reference implementation looks at the values before it calls the function, and would not call it.
@@ -59,33 +67,7 @@ pub(super) fn is_guarded(call: &Call, args: &[Value<'_>]) -> bool {
 
 /// Functions that judge their values themselves.
 pub(crate) fn is_open(function: Function) -> bool {
-    use Function as F;
-    matches!(
-        function,
-        F::Add
-            | F::Subtract
-            | F::Multiply
-            | F::Divide
-            | F::Modulo
-            | F::Negate
-            | F::Less
-            | F::LessEquals
-            | F::Greater
-            | F::GreaterEquals
-            | F::Size
-            | F::Matches
-            | F::Sort
-            | F::SortBy
-            | F::Not
-            | F::In
-            | F::Equals
-            | F::NotEquals
-            | F::Contains
-            | F::StartsWith
-            | F::EndsWith
-            | F::Flatten
-            | F::MapInsert
-    )
+    function == Function::MapInsert || judge(function).is_some()
 }
 
 /// Whether an overload of the function that can be meant takes such values.

@@ -1,0 +1,66 @@
+//! What becomes known of a request on its way, which the audit log is told at its end: also when that is no answer.
+
+use std::sync::{Arc, OnceLock};
+
+use tokio::runtime::Handle;
+use xebec_admission::Notes;
+use xebec_machinery::status::{Reason, Status};
+
+use crate::api::Api;
+use crate::audit::{Audit, Event, Stage};
+use crate::fairness::{Exempt, Seat};
+
+/// The code of a request whose client did not wait for its answer. HTTP has none, since nobody gets it.
+const LEFT: u16 = 499;
+
+/// What becomes known of a request on its way.
+pub(crate) struct Course {
+    pub(crate) notes: Arc<Notes>,
+    pub(crate) event: Event,
+    /// Held until the answer is written down.
+    pub(crate) seat: Option<Seat>,
+    /// Whether it goes without a seat.
+    pub(crate) is_exempt: bool,
+    log: Arc<OnceLock<Audit>>,
+    api: Api,
+    is_told: bool,
+}
+
+impl Course {
+    pub(crate) fn begin(head: &http::request::Parts, log: Arc<OnceLock<Audit>>, api: Api) -> Self {
+        let is_exempt = head.extensions.get::<Exempt>().is_some();
+        let (notes, event) = (Arc::default(), Event::begin(head));
+        Self { notes, event, seat: None, is_exempt, log, api, is_told: false }
+    }
+
+    /// Tells the audit log how it ended, if there is one.
+    pub(crate) async fn tell(&mut self, stage: Stage, code: u16, failure: Option<&Status>) {
+        if let Some(audit) = self.log.get() {
+            audit.tell(&self.event, stage, code, failure).await;
+        }
+        self.is_told = true;
+    }
+}
+
+impl Drop for Course {
+    /// Tells of a request that broke off: what was begun of it may have been done all the same.
+    fn drop(&mut self) {
+        if self.is_told || self.log.get().is_none() {
+            return;
+        }
+        let (stage, code, why) = match std::thread::panicking() {
+            true => (Stage::Panic, 500, "the server failed"),
+            false => (Stage::Complete, LEFT, "the client left before it was answered"),
+        };
+        let (log, event) = (self.log.clone(), std::mem::take(&mut self.event));
+        if Handle::try_current().is_err() {
+            tracing::error!(url = event.url, why, "a request broke off where the audit log cannot be told");
+            return;
+        }
+        self.api.tasks().spawn(async move {
+            if let Some(audit) = log.get() {
+                audit.tell(&event, stage, code, Some(&Status::new(Reason::Unknown, why))).await;
+            }
+        });
+    }
+}
