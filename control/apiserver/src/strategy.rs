@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use uuid::Uuid;
 use xebec_machinery::apply::{self, FieldSet, UpdateRequest};
 use xebec_machinery::field::{FieldError, Path};
@@ -128,7 +128,7 @@ pub fn prepare_update(call: &Call, old: &Value, new: &mut Value, part: Part) -> 
         Part::Main | Part::Binding | Part::Scale => {}
         Part::Status | Part::Approval => {
             let status = new.get("status").filter(|status| !status.is_null()).cloned();
-            let sent = object::meta_mut(new).clone();
+            let sent = std::mem::take(object::meta_mut(new));
             *new = old.clone();
             if let Value::Object(fields) = &mut *new {
                 match status {
@@ -136,12 +136,7 @@ pub fn prepare_update(call: &Call, old: &Value, new: &mut Value, part: Part) -> 
                     None => fields.remove("status"),
                 };
             }
-            // What says who asks, and for which version, still counts.
-            for field in ["resourceVersion", "managedFields"] {
-                if let Some(value) = sent.get(field) {
-                    object::set_meta(new, field, value.clone());
-                }
-            }
+            set_metadata_with_status(call, new, sent);
         }
         Part::Finalize => {
             let finalizers = new.get("spec").and_then(|spec| spec.get("finalizers")).cloned();
@@ -169,6 +164,25 @@ pub fn prepare_update(call: &Call, old: &Value, new: &mut Value, part: Part) -> 
         metadata::bump_generation(old, new, counts);
     }
     Ok(())
+}
+
+/// Sets the metadata that came with a status: with most kinds that is a change like any other.
+fn set_metadata_with_status(call: &Call, object: &mut Value, sent: Map<String, Value>) {
+    // What says who asks, and for which version, always counts.
+    let of_the_write = |field: &str| matches!(field, "resourceVersion" | "managedFields");
+    let stays = |field: &str| match (&*call.resource.group, &*call.resource.plural) {
+        _ if of_the_write(field) => false,
+        _ if call.resource.custom => true,
+        ("", "pods") => field == "ownerReferences",
+        ("apps", "deployments") => field == "labels",
+        ("networking.k8s.io", "servicecidrs") | ("storage.k8s.io", "volumeattachments") => true,
+        ("admissionregistration.k8s.io" | "apiextensions.k8s.io" | "apiregistration.k8s.io", _)
+        | ("flowcontrol.apiserver.k8s.io" | "resource.k8s.io", _) => true,
+        _ => false,
+    };
+    let metadata = object::meta_mut(object);
+    metadata.retain(|field, _| of_the_write(field) || stays(field));
+    metadata.extend(sent.into_iter().filter(|(field, _)| !stays(field)));
 }
 
 /// Objects of some kinds are replaced only by those who say which version they have seen.
