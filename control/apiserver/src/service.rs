@@ -20,6 +20,7 @@ use xebec_machinery::discovery::{self, Root};
 use xebec_machinery::negotiation::{self, Endpoint, Media};
 use xebec_machinery::resource::{Resource, Scale};
 use xebec_machinery::status::{Status, deleted};
+use xebec_streams::asks_for_websocket;
 
 use crate::api::Api;
 use crate::audit::{Audit, Stage};
@@ -265,6 +266,11 @@ impl Service {
                 .await
                 .map(Answer::Raw);
         }
+        let is_log = call.request.subresource.as_deref() == Some("log") && is_pod(&call);
+        if is_log && call.request.verb == Verb::Get && asks_for_websocket(request.headers()) {
+            let pod = self.api().read(&call).await?;
+            return streams::log(self.api(), &pod, &*self.parts.pods, request).await.map(Answer::Raw);
+        }
         if call.request.subresource.as_deref() == Some("proxy") && can_relay(&call) {
             self.api().admit_connection(&call, request.uri()).await?;
             return self.api().relay(&call, request).await.map(Answer::Raw);
@@ -308,6 +314,8 @@ impl Service {
             Verb::Create => {
                 let decoded = codec::decode(codec::media_type(&head.headers), &bytes, &call.resource.kind)?;
                 if review::is_review(&call) {
+                    // A review is no object of which there could be a table.
+                    negotiation::negotiate(&accept, Endpoint::Plain, &[Media::Json])?;
                     let authenticate = |token: &str, audiences: &[String]| self.bearer(token, audiences);
                     let (object, warnings) =
                         review::answer(&call, self.api().policy(), authenticate, decoded)?;

@@ -17,6 +17,8 @@ pub enum Purpose {
     Session,
     /// `portforward`.
     Forward,
+    /// `log`, where it is read as messages.
+    Feed,
 }
 
 /// How the two sides talk.
@@ -31,6 +33,8 @@ pub(crate) enum Transport {
         /// Whether channel 255 closes another.
         closes: bool,
     },
+    /// Binary messages that are nothing but their bytes.
+    Messages,
 }
 
 /// A request that becomes a stream.
@@ -85,7 +89,16 @@ fn spoken(purpose: Purpose, websocket: bool) -> &'static [(&'static str, Transpo
             ("v4.channel.k8s.io", Transport::Channels { closes: false }),
         ],
         (Purpose::Forward, false) => &[("portforward.k8s.io", Transport::Spdy)],
+        (Purpose::Feed, true) => &[("binary.k8s.io", Transport::Messages)],
+        (Purpose::Feed, false) => &[],
     }
+}
+
+/// Whether a request that may also be answered plainly is to become a WebSocket.
+#[must_use]
+pub fn asks_for_websocket(headers: &HeaderMap) -> bool {
+    let upgrade = headers.get(UPGRADE).is_some_and(|name| name.as_bytes().eq_ignore_ascii_case(b"websocket"));
+    upgrade && tokens(headers, &CONNECTION).any(|token| token.eq_ignore_ascii_case("upgrade"))
 }
 
 /// Decides how to speak with a client, and what to answer before the connection changes hands.
@@ -108,7 +121,9 @@ pub fn negotiate(headers: &HeaderMap, purpose: Purpose) -> Result<(Accepted, Res
     let spoken = spoken(purpose, websocket);
     // The client lists what it likes best first.
     let found = offered.iter().find_map(|name| spoken.iter().find(|(own, _)| own == name));
-    let Some((protocol, transport)) = found else {
+    // Who only reads need not name a protocol.
+    let unnamed = || spoken.first().filter(|_| purpose == Purpose::Feed && offered.is_empty());
+    let Some((protocol, transport)) = found.or_else(unnamed) else {
         let accepted: Vec<&str> = spoken.iter().map(|(name, _)| *name).collect();
         let offered = offered.iter().take(8).copied().collect::<Vec<_>>();
         return Err(Refusal::Protocol { offered: offered.join(" "), accepted: accepted.join(" ") });
@@ -117,7 +132,9 @@ pub fn negotiate(headers: &HeaderMap, purpose: Purpose) -> Result<(Accepted, Res
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     let answer = response.headers_mut();
     answer.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
-    answer.insert(offer, HeaderValue::from_static(protocol));
+    if !offered.is_empty() {
+        answer.insert(offer, HeaderValue::from_static(protocol));
+    }
     if websocket {
         if headers.get(VERSION).is_none_or(|version| version != "13") {
             return Err(Refusal::Handshake("Sec-WebSocket-Version: 13"));

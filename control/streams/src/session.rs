@@ -218,6 +218,7 @@ pub async fn session(io: impl Io, accepted: Accepted, wants: Wants) -> Result<Se
         Transport::Channels { closes } => Ok(channels(io, closes, wants)),
         Transport::Spdy => streams(io, wants).await,
         Transport::Tunnel => Err(Error::Protocol("a session does not go through a tunnel".to_owned())),
+        Transport::Messages => Err(Error::Protocol("a session needs channels".to_owned())),
     }
 }
 

@@ -314,6 +314,19 @@ async fn bad_continue_tokens_and_those_of_a_forgotten_list_are_refused() {
     assert_eq!((code, &status["reason"]), (410, &json!("Expired")));
     let opening = "The provided continue parameter is too old to display a consistent list result.";
     assert!(status["message"].as_str().unwrap().starts_with(opening), "{status}");
+    let token = status["metadata"]["continue"].as_str().unwrap();
+    let (code, rest) = server.get(&format!("{MAPS}?limit=2&continue={token}")).await;
+    let names: Vec<_> =
+        rest["items"].as_array().unwrap().iter().map(|one| &one["metadata"]["name"]).collect();
+    assert_eq!(
+        (code, names),
+        (200, vec![&json!("b"), &json!("c")]),
+        "the list goes on with what is there now"
+    );
+    let token = rest["metadata"]["continue"].as_str().unwrap();
+    let (code, last) = server.get(&format!("{MAPS}?limit=2&continue={token}")).await;
+    assert_eq!((code, &last["items"][0]["metadata"]["name"]), (200, &json!("d")));
+    assert_eq!(last["metadata"]["resourceVersion"], rest["metadata"]["resourceVersion"], "as it was by then");
 }
 
 #[tokio::test]

@@ -203,3 +203,18 @@ async fn an_event_of_the_newer_group_is_found_by_its_source() {
         assert_eq!(found["items"].as_array().map(Vec::len), Some(count), "{source}");
     }
 }
+
+#[tokio::test]
+async fn there_is_no_table_of_a_review() {
+    let server = Server::start().await;
+    let review = json!({"spec": {"nonResourceAttributes": {"path": "/", "verb": "get"}}});
+    let path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
+    let admin = User::new("admin", [AUTHENTICATED]);
+    for (accept, expected) in
+        [("application/json", 201), ("application/json;as=Table;v=v1;g=meta.k8s.io", 406)]
+    {
+        let headers = [("accept", accept), ("content-type", JSON)];
+        let (code, answer) = ask(&server, &admin, Method::POST, path, &headers, &review).await;
+        assert_eq!(code, expected, "{answer}");
+    }
+}
