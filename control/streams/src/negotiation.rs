@@ -28,13 +28,24 @@ pub(crate) enum Transport {
     Spdy,
     /// SPDY/3.1 within the binary messages of a WebSocket.
     Tunnel,
-    /// Binary messages that begin with a channel's number; `closes` where the client may close a channel (version 5).
+    /// Binary messages that begin with a channel's number.
     Channels {
-        /// Whether channel 255 closes another.
-        closes: bool,
+        /// What they may say.
+        version: Version,
     },
     /// Binary messages that are nothing but their bytes.
     Messages,
+}
+
+/// The versions of channels that differ.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Version {
+    /// How a session ended is told in words, and a success not at all.
+    First,
+    /// How it ended is told as a `Status`.
+    Fourth,
+    /// Besides, the client may close a channel.
+    Fifth,
 }
 
 /// A request that becomes a stream.
@@ -75,9 +86,10 @@ pub enum Refusal {
 }
 
 const SPDY: &str = "SPDY/3.1";
-const CHANNELS: [(&str, Transport); 2] = [
-    ("v5.channel.k8s.io", Transport::Channels { closes: true }),
-    ("v4.channel.k8s.io", Transport::Channels { closes: false }),
+const CHANNELS: [(&str, Transport); 3] = [
+    ("v5.channel.k8s.io", Transport::Channels { version: Version::Fifth }),
+    ("v4.channel.k8s.io", Transport::Channels { version: Version::Fourth }),
+    ("channel.k8s.io", Transport::Channels { version: Version::First }),
 ];
 
 fn spoken(purpose: Purpose, websocket: bool) -> &'static [(&'static str, Transport)] {
@@ -86,7 +98,7 @@ fn spoken(purpose: Purpose, websocket: bool) -> &'static [(&'static str, Transpo
         (Purpose::Session, false) => &[("v4.channel.k8s.io", Transport::Spdy)],
         (Purpose::Forward, true) => &[
             ("SPDY/3.1+portforward.k8s.io", Transport::Tunnel),
-            ("v4.channel.k8s.io", Transport::Channels { closes: false }),
+            ("v4.channel.k8s.io", Transport::Channels { version: Version::Fourth }),
         ],
         (Purpose::Forward, false) => &[("portforward.k8s.io", Transport::Spdy)],
         (Purpose::Feed, true) => &[("binary.k8s.io", Transport::Messages)],
@@ -195,11 +207,11 @@ mod tests {
             ("sec-websocket-protocol", "v5.channel.k8s.io, v4.channel.k8s.io"),
         ]);
         let (accepted, response) = negotiate(&asked, Purpose::Session).unwrap();
-        assert_eq!(accepted.transport, Transport::Channels { closes: true });
+        assert_eq!(accepted.transport, Transport::Channels { version: Version::Fifth });
         assert_eq!(response.headers()["sec-websocket-accept"], "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
         assert_eq!(response.headers()["sec-websocket-protocol"], "v5.channel.k8s.io");
         let (forward, _) = negotiate(&asked, Purpose::Forward).unwrap();
-        assert_eq!(forward.transport, Transport::Channels { closes: false });
+        assert_eq!(forward.transport, Transport::Channels { version: Version::Fourth });
     }
 
     #[test]

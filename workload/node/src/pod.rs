@@ -184,7 +184,9 @@ impl Life {
             state.over = !self.node.shutdown.is_cancelled();
             // What a pod that did not run again still waited for comes no more.
             if state.over && state.failure.is_none() {
-                state.containers.iter_mut().chain(&mut state.init).for_each(|own| own.ready = false);
+                // What has brought the pod up did so for good.
+                let sidecars = state.init.iter_mut().filter(|own| own.sidecar);
+                state.containers.iter_mut().chain(sidecars).for_each(|own| own.ready = false);
             }
         });
         self.past.clear().await;

@@ -151,15 +151,18 @@ impl Slot {
 
     /// Gives the container the files by which names are looked up, unless it brings its own.
     async fn add_names(&self, place: &Place, spec: &mut ContainerSpec) -> Result<(), Error> {
-        if spec.network == Network::Host {
-            return Ok(());
-        }
         let pod = &self.life.pod;
-        let machine = tokio::fs::read_to_string("/etc/resolv.conf").await.unwrap_or_default();
-        let files = [
-            ("etc-hosts", "/etc/hosts", resolution::hosts(pod, place.address, &self.hostname())),
-            ("resolv.conf", "/etc/resolv.conf", resolution::resolv_conf(pod, &machine)),
-        ];
+        let read = async |path: &str| tokio::fs::read_to_string(path).await.unwrap_or_default();
+        let mut files = Vec::new();
+        if spec.network == Network::Host {
+            let hosts = resolution::hosts_of_the_machine(pod, &read("/etc/hosts").await);
+            files.push(("etc-hosts", "/etc/hosts", hosts));
+        } else {
+            let hosts = resolution::hosts(pod, place.address, &self.hostname());
+            files.push(("etc-hosts", "/etc/hosts", hosts));
+            let machine = read("/etc/resolv.conf").await;
+            files.push(("resolv.conf", "/etc/resolv.conf", resolution::resolv_conf(pod, &machine)));
+        }
         for (name, target, content) in files {
             if spec.mounts.iter().any(|mount| mount.target.as_os_str() == target) {
                 continue;
