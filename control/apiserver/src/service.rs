@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 use xebec_admission::Operation;
 use xebec_machinery::discovery::{self, Root};
 use xebec_machinery::negotiation::{self, Endpoint, Media};
+use xebec_machinery::pod_part::PodPart;
 use xebec_machinery::resource::{Resource, Scale};
 use xebec_machinery::status::{Status, deleted};
 use xebec_streams::asks_for_websocket;
@@ -387,7 +388,7 @@ impl Service {
         let refused = || Status::method_not_allowed(call.qualified(), verb.as_str());
         let scale = call.version().scale.clone();
         match (name, verb) {
-            ("status" | "approval", _) if let Some(part) = whole_part(call, name) => {
+            (_, _) if let Some(part) = whole_part(call, name) => {
                 let mut view = view(false)?;
                 match verb {
                     Verb::Get => Ok(Answer::object(200, view.object(api.read(call).await?))),
@@ -468,7 +469,10 @@ fn can_relay(call: &Call) -> bool {
 fn whole_part(call: &Call, name: &str) -> Option<Part> {
     match name {
         "status" => call.version().status.then_some(Part::Status),
-        _ => certificates::concerns(call).then_some(Part::Approval),
+        "approval" => certificates::concerns(call).then_some(Part::Approval),
+        "ephemeralcontainers" => is_pod(call).then_some(Part::OfPod(PodPart::EphemeralContainers)),
+        "resize" => is_pod(call).then_some(Part::OfPod(PodPart::Resources)),
+        _ => None,
     }
 }
 

@@ -8,6 +8,7 @@ use uuid::Uuid;
 use xebec_machinery::apply::{self, FieldSet, UpdateRequest};
 use xebec_machinery::field::{FieldError, Path};
 use xebec_machinery::metadata::{self, NameRule};
+use xebec_machinery::pod_part::{self, PodPart};
 use xebec_machinery::resource::Resource;
 use xebec_machinery::status::Status;
 use xebec_machinery::structural::{Change, Structural, Verdict};
@@ -31,6 +32,8 @@ pub enum Part {
     Scale,
     /// Whether a certificate may be signed.
     Approval,
+    /// A part of a pod's spec.
+    OfPod(PodPart),
 }
 
 impl Part {
@@ -42,6 +45,8 @@ impl Part {
             Self::Binding => Some("binding"),
             Self::Scale => Some("scale"),
             Self::Approval => Some("approval"),
+            Self::OfPod(PodPart::EphemeralContainers) => Some("ephemeralcontainers"),
+            Self::OfPod(PodPart::Resources) => Some("resize"),
         }
     }
 }
@@ -138,6 +143,16 @@ pub fn prepare_update(call: &Call, old: &Value, new: &mut Value, part: Part) -> 
             }
             set_metadata_with_status(call, new, sent);
         }
+        Part::OfPod(part) => {
+            let none = Value::Null;
+            let spec = |of: &Value| pod_part::prepare(part, old.get("spec").unwrap_or(&none), of);
+            let spec = spec(new.get("spec").unwrap_or(&none));
+            let sent = std::mem::take(object::meta_mut(new));
+            *new = old.clone();
+            new["spec"] = spec;
+            let of_the_write = |field: &str| matches!(field, "resourceVersion" | "managedFields");
+            object::meta_mut(new).extend(sent.into_iter().filter(|(field, _)| of_the_write(field)));
+        }
         Part::Finalize => {
             let finalizers = new.get("spec").and_then(|spec| spec.get("finalizers")).cloned();
             *new = old.clone();
@@ -150,7 +165,7 @@ pub fn prepare_update(call: &Call, old: &Value, new: &mut Value, part: Part) -> 
     }
     metadata::prepare_update(old, new)?;
     complete(call, new);
-    if !matches!(part, Part::Main | Part::Scale) {
+    if !matches!(part, Part::Main | Part::Scale | Part::OfPod(_)) {
         return Ok(());
     }
     if !call.resource.custom {
@@ -271,7 +286,7 @@ fn reset(call: &Call, part: Part) -> FieldSet {
         }
         Part::Main | Part::Binding | Part::Scale => FieldSet::default(),
         Part::Status | Part::Approval => FieldSet::of_fields(&[&["spec"]]),
-        Part::Finalize => FieldSet::of_fields(&[&["status"]]),
+        Part::Finalize | Part::OfPod(_) => FieldSet::of_fields(&[&["status"]]),
     }
 }
 
@@ -308,6 +323,7 @@ pub fn validate_update(call: &Call, old: &Value, new: &Value, part: Part) -> Res
             let change = if part == Part::Status { Change::Status(old) } else { Change::Update(old) };
             Verdict { errors, warnings } = judge(call, structural, new, change, errors);
         }
+        None if let Part::OfPod(part) = part => errors.extend(pod_part::validate(part, old, new)),
         // What a subresource writes is not judged with what its clients cannot change.
         None if matches!(part, Part::Main | Part::Scale) => errors.extend(validation::validate_update(
             &call.resource.group,

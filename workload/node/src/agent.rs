@@ -301,7 +301,7 @@ impl Agent {
         let Some(object) = self.object.clone().filter(|_| !self.pending.is_empty()) else { return };
         let mut load = Load::default();
         for running in self.lives.values().filter(|running| !running.life.is_over()) {
-            load.add(Load::of(&running.life.pod));
+            load.add(Load::of(&running.life.latest.borrow()));
         }
         self.assumed.values().for_each(|own| load.add(*own));
         for (uid, pod) in std::mem::take(&mut self.pending) {
