@@ -20,6 +20,7 @@ use crate::agent::Node;
 use crate::duration::seconds;
 use crate::event::{Kind, Source, pod_reference};
 use crate::place::Place;
+use crate::scheduler::PREEMPTION;
 use crate::slot::{BackOff, Role, Slot};
 use crate::state::{Failure, PodState, Progress};
 use crate::volumes;
@@ -113,10 +114,29 @@ impl Life {
         let message = format!("Marking for deletion Pod {namespace}/{name}");
         let object = pod_reference(&self.pod, None);
         self.node.events.note(Source::TaintEviction, object, Kind::Normal, "TaintManagerEviction", message);
+        let why = "Taint manager: deleting due to NoExecute taint";
+        self.disrupt("DeletionByTaintManager", why).await;
+    }
+
+    /// Deletes the pod so that a more important one has room.
+    pub(crate) async fn make_room(&self, other: &Pod) {
+        let object = pod_reference(&self.pod, None);
+        let uid = other.uid().unwrap_or_default();
+        let message = format!("Preempted by pod {uid} on node {}", self.node.options.name);
+        self.node.events.note(Source::Scheduler, object, Kind::Normal, "Preempted", message);
+        let scheduler = other.spec.as_ref().and_then(|spec| spec.scheduler_name.clone());
+        let scheduler = scheduler.unwrap_or_else(|| "default-scheduler".to_owned());
+        let why = format!("{scheduler}: preempting to accommodate a higher priority pod");
+        self.disrupt(PREEMPTION, &why).await;
+    }
+
+    /// Deletes the pod, and says before why.
+    async fn disrupt(&self, reason: &str, message: &str) {
+        let name = self.pod.name_any();
         let now = Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
         let patch = json!({"status": {"conditions": [{
-            "type": "DisruptionTarget", "status": "True", "reason": "DeletionByTaintManager",
-            "message": "Taint manager: deleting due to NoExecute taint", "lastTransitionTime": now,
+            "type": "DisruptionTarget", "status": "True", "reason": reason, "message": message,
+            "lastTransitionTime": now,
         }]}});
         let told = self.api().patch_status(&name, &PatchParams::default(), &Patch::Strategic(patch)).await;
         let preconditions = Preconditions { uid: self.pod.uid(), resource_version: None };
