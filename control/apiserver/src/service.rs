@@ -377,7 +377,7 @@ impl Service {
         &self,
         call: &Call,
         headers: &HeaderMap,
-        bytes: &[u8],
+        bytes: &Bytes,
         query: Option<&str>,
         view: impl Fn(bool) -> Result<View, Status> + Send,
     ) -> Result<Answer, Status> {
@@ -435,7 +435,7 @@ impl Service {
         call: &Call,
         scale: &Scale,
         headers: &HeaderMap,
-        bytes: &[u8],
+        bytes: &Bytes,
     ) -> Result<Value, Status> {
         let media = codec::media_type(headers);
         match call.request.verb {
@@ -489,7 +489,7 @@ fn plainly(done: Written) -> Answer {
     Answer::Object { code: 200, object: done.object, warnings: done.warnings }
 }
 
-fn delete_options(call: &Call, headers: &HeaderMap, bytes: &[u8]) -> Result<DeleteOptions, Status> {
+fn delete_options(call: &Call, headers: &HeaderMap, bytes: &Bytes) -> Result<DeleteOptions, Status> {
     if bytes.is_empty() {
         return DeleteOptions::of(call, None);
     }

@@ -151,7 +151,7 @@ async fn unknown_and_doubled_fields_are_refused_told_or_dropped_as_the_client_as
     let named = |name: &str| String::from_utf8_lossy(body).replace("NAME", name);
     let strict = format!("{MAPS}?fieldValidation=Strict");
     let answer = server.raw(Method::POST, &strict, JSON, named("a").as_bytes()).await;
-    let message = r#"ConfigMap in version "v1" cannot be handled as a ConfigMap: strict decoding error: duplicate field "data", unknown field "metadata.colour", unknown field "more""#;
+    let message = r#"ConfigMap in version "v1" cannot be handled as a ConfigMap: strict decoding error: unknown field "metadata.colour", duplicate field "data", unknown field "more""#;
     assert_status(&answer, 400, "BadRequest", message);
     assert_eq!(server.get(&format!("{MAPS}/a")).await.0, 404);
 
