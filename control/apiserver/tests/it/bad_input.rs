@@ -170,8 +170,8 @@ async fn unknown_and_doubled_fields_are_refused_told_or_dropped_as_the_client_as
             .collect();
         if warned {
             let expected = [
-                r#"299 - "duplicate field \"data\"""#,
                 r#"299 - "unknown field \"metadata.colour\"""#,
+                r#"299 - "duplicate field \"data\"""#,
                 r#"299 - "unknown field \"more\"""#,
             ];
             assert_eq!(warnings, expected);
