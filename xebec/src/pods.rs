@@ -155,15 +155,15 @@ fn measured(own: meter::Measured) -> usage::Measured {
     usage::Measured { cpu_nanocores, memory_bytes, until, window }
 }
 
-/// Which container of the pod is meant: the named one, or the only one.
+/// Which container of the pod is meant: the named one, or the only one that the pod is for.
 fn container_of(pod: &Value, wanted: Option<&str>) -> Result<String, Status> {
-    let names: Vec<&str> = ["initContainers", "containers"]
-        .into_iter()
-        .flat_map(|list| pod["spec"][list].as_array().into_iter().flatten())
-        .filter_map(|container| container["name"].as_str())
-        .collect();
+    let named = |list: &str| -> Vec<&str> {
+        let list = pod["spec"][list].as_array().into_iter().flatten();
+        list.filter_map(|container| container["name"].as_str()).collect()
+    };
+    let names = ["initContainers", "containers", "ephemeralContainers"].map(named).concat();
     let name = pod["metadata"]["name"].as_str().unwrap_or_default();
-    match (wanted, names.as_slice()) {
+    match (wanted, named("containers").as_slice()) {
         (Some(wanted), _) if names.contains(&wanted) => Ok(wanted.to_owned()),
         (Some(wanted), _) => {
             Err(Status::bad_request(format!("container {wanted} is not valid for pod {name}")))
@@ -178,7 +178,7 @@ fn container_of(pod: &Value, wanted: Option<&str>) -> Result<String, Status> {
 
 /// Why a container that has said nothing does not run, as the kubelet words it.
 fn waits_for<'a>(pod: &'a Value, container: &str) -> &'a str {
-    let statuses = ["containerStatuses", "initContainerStatuses"]
+    let statuses = ["containerStatuses", "initContainerStatuses", "ephemeralContainerStatuses"]
         .into_iter()
         .flat_map(|list| pod["status"][list].as_array().into_iter().flatten());
     let own = statuses.into_iter().find(|status| status["name"] == container);
@@ -278,6 +278,21 @@ mod tests {
         assert_eq!(told("previous=true").await, expected);
         let expected = "container \"c\" in pod \"p\" is waiting to start: ContainerCreating";
         assert_eq!(told("").await, expected);
+    }
+
+    #[test]
+    fn a_container_that_is_not_named_is_the_one_that_the_pod_is_for() {
+        let pod = |containers: Value| {
+            json!({"metadata": {"name": "p"}, "spec": {
+                "initContainers": [{"name": "i"}], "containers": containers,
+                "ephemeralContainers": [{"name": "e"}],
+            }})
+        };
+        let one = pod(json!([{"name": "a"}]));
+        assert_eq!(container_of(&one, None).ok().as_deref(), Some("a"));
+        assert_eq!(container_of(&one, Some("e")).ok().as_deref(), Some("e"));
+        let told = container_of(&pod(json!([{"name": "a"}, {"name": "b"}])), None).err().unwrap().message;
+        assert_eq!(told, "a container name must be specified for pod p, choose one of: [i a b e]");
     }
 
     #[test]

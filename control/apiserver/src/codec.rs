@@ -1,5 +1,7 @@
 //! Request bodies: how many bytes are read, in which encoding, and what is odd about them.
 
+mod repetition;
+
 use std::io::Read;
 use std::time::Duration;
 
@@ -34,6 +36,38 @@ pub struct Decoded {
     pub object: Value,
     /// The fields that were given twice, in the words of upstream; the last one won.
     pub doubled: Vec<String>,
+    /// How it was sent.
+    pub form: Form,
+}
+
+/// How an object was sent, which decides how what is odd about it is told.
+#[derive(Debug, Default)]
+pub enum Form {
+    /// As JSON: in the order of the document.
+    Json(Bytes),
+    /// As YAML: what stands twice by its line, before what is unknown.
+    Yaml,
+    /// Otherwise.
+    #[default]
+    Other,
+}
+
+impl Form {
+    /// Everything that is odd, in one line for whoever refuses it.
+    pub fn refusal(&self, doubled: usize, findings: &[String]) -> Vec<String> {
+        match self {
+            Self::Yaml if doubled > 0 && findings.len() >= doubled => {
+                let (doubled, unknown) = findings.split_at(doubled);
+                [vec![in_yaml(doubled)], unknown.to_vec()].concat()
+            }
+            _ => findings.to_vec(),
+        }
+    }
+}
+
+/// What stands twice in YAML, in the words of Go's reader.
+pub fn in_yaml(doubled: &[String]) -> String {
+    format!("yaml: unmarshal errors:\n  {}", doubled.join("\n  "))
 }
 
 /// Reads a body whole, decompressed if need be.
@@ -81,19 +115,19 @@ pub fn media_type(headers: &HeaderMap) -> &str {
 }
 
 /// Decodes an object in any of the encodings that the API takes. `kind` is what it should be, which errors name.
-pub fn decode(media: &str, bytes: &[u8], kind: &str) -> Result<Decoded, Status> {
+pub fn decode(media: &str, bytes: &Bytes, kind: &str) -> Result<Decoded, Status> {
     let unrecognized = |why: String| intake::unrecognized_bytes(kind, bytes, &why);
     match media {
         "application/json" => {
             let (object, doubled) = decoding::parse(bytes).map_err(|error| {
                 unrecognized(format!("couldn't get version/kind; json parse error: {error}"))
             })?;
-            checked(object, doubled, &unrecognized)
+            checked(object, doubled, Form::Json(bytes.clone()), &unrecognized)
         }
         "application/yaml" | "application/x-yaml" | "text/yaml" => {
             let (object, doubled) = read_yaml(bytes)
                 .map_err(|error| unrecognized(format!("error converting YAML to JSON: yaml: {error}")))?;
-            checked(object, doubled, &unrecognized)
+            checked(object, doubled, Form::Yaml, &unrecognized)
         }
         protobuf::MEDIA_TYPE => {
             let object = protobuf::decode(bytes).map_err(|error| match error {
@@ -104,7 +138,7 @@ pub fn decode(media: &str, bytes: &[u8], kind: &str) -> Result<Decoded, Status> 
                 }
                 error => unrecognized(error.to_string()),
             })?;
-            Ok(Decoded { object, doubled: Vec::new() })
+            Ok(Decoded { object, doubled: Vec::new(), form: Form::Other })
         }
         _ => Err(Status::unsupported_media_type(&UNDERSTOOD)),
     }
@@ -114,14 +148,14 @@ pub fn decode(media: &str, bytes: &[u8], kind: &str) -> Result<Decoded, Status> 
 pub fn yaml(bytes: &[u8]) -> Result<Decoded, Status> {
     let refused = |why: String| Status::bad_request(format!("error decoding YAML: {why}"));
     let (object, doubled) = read_yaml(bytes).map_err(|error| refused(error.to_string()))?;
-    checked(object, doubled, &refused)
+    checked(object, doubled, Form::Yaml, &refused)
 }
 
 /// Decodes a patch that is an object. `opening` stands before what is wrong with it.
 pub fn patch(bytes: &[u8], opening: &str) -> Result<Decoded, Status> {
     let refused = |why: String| Status::bad_request(format!("{opening}{why}"));
     let (object, doubled) = decoding::parse(bytes).map_err(|error| refused(error.to_string()))?;
-    checked(object, doubled, &refused)
+    checked(object, doubled, Form::Other, &refused)
 }
 
 /// The fields that stand twice in a JSON patch.
@@ -136,16 +170,26 @@ pub fn operations(bytes: &[u8]) -> Result<Vec<String>, Status> {
 
 fn read_yaml(bytes: &[u8]) -> Result<(Value, Vec<String>), serde_saphyr::Error> {
     let options = serde_saphyr::options! { duplicate_keys: DuplicateKeyPolicy::LastWins };
-    serde_saphyr::with_deserializer_from_slice_with_options(bytes, options, |reader| decoding::value(reader))
+    let (object, mut doubled) =
+        serde_saphyr::with_deserializer_from_slice_with_options(bytes, options, |reader| {
+            decoding::value(reader)
+        })?;
+    if !doubled.is_empty()
+        && let Some(lines) = repetition::lines(bytes)
+    {
+        doubled = lines;
+    }
+    Ok((object, doubled))
 }
 
 fn checked(
     object: Value,
     doubled: Vec<String>,
+    form: Form,
     refused: &dyn Fn(String) -> Status,
 ) -> Result<Decoded, Status> {
     let word = match &object {
-        Value::Object(_) => return Ok(Decoded { object, doubled }),
+        Value::Object(_) => return Ok(Decoded { object, doubled, form }),
         Value::Null => return Err(refused("the body is empty; send an object".to_owned())),
         Value::Bool(_) => "bool",
         Value::Number(_) => "number",
@@ -160,18 +204,26 @@ mod tests {
     use super::*;
 
     fn refusal(media: &str, body: &str) -> Status {
-        decode(media, body.as_bytes(), "Pod").unwrap_err()
+        decode(media, &Bytes::copy_from_slice(body.as_bytes()), "Pod").unwrap_err()
     }
 
     #[test]
-    fn a_field_given_twice_is_told_by_its_path() {
+    fn a_field_given_twice_is_told_by_its_path_or_its_line() {
         let bodies = [
-            ("application/json", r#"{"spec":{"items":[{"a":1,"a":2}]},"kind":"A"}"#),
-            ("application/yaml", "spec:\n  items:\n  - a: 1\n    a: 2\nkind: A\n"),
+            (
+                "application/json",
+                r#"{"spec":{"items":[{"a":1,"a":2}]},"kind":"A"}"#,
+                r#"duplicate field "spec.items[0].a""#,
+            ),
+            (
+                "application/yaml",
+                "spec:\n  items:\n  - a: 1\n    a: 2\nkind: A\n",
+                r#"line 4: key "a" already set in map"#,
+            ),
         ];
-        for (media, body) in bodies {
-            let decoded = decode(media, body.as_bytes(), "Pod").unwrap();
-            assert_eq!(decoded.doubled, [r#"duplicate field "spec.items[0].a""#], "{media}");
+        for (media, body, told) in bodies {
+            let decoded = decode(media, &Bytes::copy_from_slice(body.as_bytes()), "Pod").unwrap();
+            assert_eq!(decoded.doubled, [told], "{media}");
             assert_eq!(decoded.object["spec"]["items"][0]["a"], 2, "{media}");
         }
     }

@@ -6,6 +6,7 @@ use xebec_machinery::status::Status;
 use xebec_machinery::{builtin, metadata};
 
 use crate::call::Call;
+use crate::codec::Form;
 use crate::object;
 use crate::options::FieldValidation;
 
@@ -19,12 +20,15 @@ const SCHEME: &str = "pkg/runtime/scheme.go:111";
 pub(crate) fn admit_fields(
     call: &Call,
     new: &mut Value,
-    doubled: Vec<String>,
+    (doubled, form): (Vec<String>, Form),
 ) -> Result<Vec<String>, Status> {
-    let (version, kind) = (&*call.version().name, &*call.resource.kind);
-    let findings = findings(call, new, doubled).map_err(|why| decoding::unfit(version, kind, &why))?;
+    let (version, kind, count) = (&*call.version().name, &*call.resource.kind, doubled.len());
+    let mut findings = findings(call, new, doubled).map_err(|why| decoding::unfit(version, kind, &why))?;
+    if let (Form::Json(text), false) = (&form, call.resource.custom) {
+        findings = decoding::in_order(text, findings);
+    }
     if call.validation() == FieldValidation::Strict && !findings.is_empty() {
-        return Err(decoding::not_strict(version, kind, &findings));
+        return Err(decoding::not_strict(version, kind, &form.refusal(count, &findings)));
     }
     Ok(findings)
 }

@@ -34,7 +34,7 @@ impl Api {
                 self.patch_with(call, part, doubled, change).await
             }
             "application/merge-patch+json" => {
-                let Decoded { object: given, doubled } = codec::patch(body, "error decoding patch: ")?;
+                let Decoded { object: given, doubled, .. } = codec::patch(body, "error decoding patch: ")?;
                 let change = |old: &Value| {
                     let mut new = old.clone();
                     Patched::plain(patch::merge(&mut new, given.clone()).map(|()| new))
@@ -42,7 +42,7 @@ impl Api {
                 self.patch_with(call, part, doubled, change).await
             }
             "application/strategic-merge-patch+json" if !call.resource.custom => {
-                let Decoded { object: given, doubled } = codec::patch(body, "")?;
+                let Decoded { object: given, doubled, .. } = codec::patch(body, "")?;
                 let node = call.version().schema.node();
                 let change = |old: &Value| {
                     let object = patch::strategic(old.clone(), given.clone(), node);
@@ -83,8 +83,9 @@ impl Api {
         let warnings = match call.validation() {
             FieldValidation::Ignore => Vec::new(),
             FieldValidation::Strict if !decoded.doubled.is_empty() => {
-                let doubled = decoded.doubled.join(", ");
-                return Err(Status::bad_request(format!("error strict decoding YAML: {doubled}")));
+                let why = codec::in_yaml(&decoded.doubled);
+                let why = format!("error strict decoding YAML: error converting YAML to JSON: {why}");
+                return Err(Status::bad_request(why));
             }
             _ => decoded.doubled,
         };

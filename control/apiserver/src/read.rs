@@ -31,13 +31,17 @@ const LENIENT: GeneralPurpose = GeneralPurpose::new(
 /// The only form of tokens that there is, as they name it.
 const FORM: &str = "meta.k8s.io/v1";
 
+/// The revision of a page that shows what is there when it is asked for.
+const NEWEST: i64 = -1;
+
 /// Where the next page starts within the collection, and of which revision it is.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Token {
     #[serde(rename = "v", default)]
     form: String,
+    /// The newest, whichever that is, where it is negative.
     #[serde(rename = "rv", default)]
-    revision: u64,
+    revision: i64,
     #[serde(rename = "start", default)]
     after: String,
 }
@@ -158,7 +162,7 @@ impl Api {
             return Err(Status::bad_request(why));
         }
         let at = match (&token, options.version_match, options.resource_version) {
-            (Some(token), _, _) => Some(Revision(token.revision)),
+            (Some(token), _, _) => u64::try_from(token.revision).ok().map(Revision),
             (None, Some(VersionMatch::Exact), Some(exact)) => Some(Revision(exact)),
             // A page that was cut from an exact revision before `resourceVersionMatch` was known means that revision.
             _ => {
@@ -169,7 +173,7 @@ impl Api {
         let at = at.unwrap_or_else(|| self.storage().revision());
         let limit = options.limit.unwrap_or(usize::MAX);
         let mut items = Vec::new();
-        let mut after = token.map(|token| format!("{prefix}{}", token.after));
+        let mut after = token.as_ref().map(|token| format!("{prefix}{}", token.after));
         loop {
             let request = ListRequest {
                 prefix: &prefix,
@@ -181,7 +185,7 @@ impl Api {
             let page = self
                 .storage()
                 .list(&call.resource, &request)
-                .map_err(|status| expired(status, options.continue_token.is_some()))?;
+                .map_err(|status| expired(status, token.as_ref()))?;
             let stored = page.items.iter().map(|entry| Ok(storage::decode(entry)?.object));
             let mut shown = stored.collect::<Result<Vec<_>, Status>>()?;
             self.present_list(call, &mut shown).await?;
@@ -192,7 +196,8 @@ impl Api {
                 let more = more.as_deref().and_then(|after| after.strip_prefix(&prefix));
                 let mut metadata = json!({"resourceVersion": at.to_string()});
                 if let Some(after) = more {
-                    let token = Token { form: FORM.to_owned(), revision: at.0, after: after.to_owned() };
+                    let revision = i64::try_from(at.0).unwrap_or(NEWEST);
+                    let token = Token { form: FORM.to_owned(), revision, after: after.to_owned() };
                     metadata["continue"] = token.write().into();
                     if let Some(remaining) = page.remaining {
                         metadata["remainingItemCount"] = remaining.into();
@@ -210,17 +215,21 @@ impl Api {
     }
 }
 
-/// A page of a revision that is no longer kept has upstream's own words.
-fn expired(status: Status, continued: bool) -> Status {
+/// A page of a revision that is no longer kept has upstream's own words, and the token of what is there now.
+fn expired(status: Status, token: Option<&Token>) -> Status {
     if status.code() != 410 {
         return status;
     }
-    Status::expired(if continued {
-        "The provided continue parameter is too old to display a consistent list result. Start a new list without \
-         the continue parameter."
-    } else {
-        "The resourceVersion for the provided list is too old."
-    })
+    let Some(token) = token else {
+        return Status::expired("The resourceVersion for the provided list is too old.");
+    };
+    let why = "The provided continue parameter is too old to display a consistent list result. You can start a new list \
+               without the continue parameter, or use the continue token in this response to retrieve the remainder of \
+               the results. Continuing with the provided token results in an inconsistent list - objects that were \
+               created, modified, or deleted between the time the first chunk was returned and now may show up in the \
+               list.";
+    let newest = Token { form: FORM.to_owned(), revision: NEWEST, after: token.after.clone() };
+    Status { goes_on: Some(newest.write().into()), ..Status::expired(why) }
 }
 
 #[cfg(test)]

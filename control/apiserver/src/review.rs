@@ -28,7 +28,7 @@ pub fn answer(
 ) -> Result<(Value, Vec<String>), Status> {
     let mut review = body.object;
     intake::check_type(call, &mut review)?;
-    let warnings = intake::admit_fields(call, &mut review, body.doubled)?;
+    let warnings = intake::admit_fields(call, &mut review, (body.doubled, body.form))?;
     defaults::apply(&call.resource.group, &call.version().name, &call.resource.kind, &mut review);
     let status = match &*call.resource.kind {
         "SelfSubjectReview" => {

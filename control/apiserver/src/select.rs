@@ -56,6 +56,8 @@ fn text_at(object: &Value, field: &str) -> String {
         Some(text) => text,
         // The flags that can be selected are false where they are absent.
         None if matches!(field, "spec.unschedulable" | "spec.hostNetwork") => "false".to_owned(),
+        // An event that came by the newer group names no source (core ToSelectableFields).
+        None if field == "source" => plain(object.get("reportingComponent")).unwrap_or_default(),
         None => String::new(),
     }
 }

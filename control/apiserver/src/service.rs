@@ -18,8 +18,10 @@ use serde_json::{Value, json};
 use xebec_admission::Operation;
 use xebec_machinery::discovery::{self, Root};
 use xebec_machinery::negotiation::{self, Endpoint, Media};
+use xebec_machinery::pod_part::PodPart;
 use xebec_machinery::resource::{Resource, Scale};
 use xebec_machinery::status::{Status, deleted};
+use xebec_streams::asks_for_websocket;
 
 use crate::api::Api;
 use crate::audit::{Audit, Stage};
@@ -266,6 +268,11 @@ impl Service {
                 .await
                 .map(Answer::Raw);
         }
+        let is_log = call.request.subresource.as_deref() == Some("log") && is_pod(&call);
+        if is_log && call.request.verb == Verb::Get && asks_for_websocket(request.headers()) {
+            let pod = self.api().read(&call).await?;
+            return streams::log(self.api(), &pod, &*self.parts.pods, request).await.map(Answer::Raw);
+        }
         if call.request.subresource.as_deref() == Some("proxy") && can_relay(&call) {
             self.api().admit_connection(&call, request.uri()).await?;
             return self.api().relay(&call, request).await.map(Answer::Raw);
@@ -309,6 +316,8 @@ impl Service {
             Verb::Create => {
                 let decoded = codec::decode(codec::media_type(&head.headers), &bytes, &call.resource.kind)?;
                 if review::is_review(&call) {
+                    // A review is no object of which there could be a table.
+                    negotiation::negotiate(&accept, Endpoint::Plain, &[Media::Json])?;
                     let authenticate = |token: &str, audiences: &[String]| self.bearer(token, audiences);
                     let (object, warnings) =
                         review::answer(&call, self.api().policy(), authenticate, decoded)?;
@@ -363,7 +372,7 @@ impl Service {
         &self,
         call: &Call,
         headers: &HeaderMap,
-        bytes: &[u8],
+        bytes: &Bytes,
         query: Option<&str>,
         view: impl Fn(bool) -> Result<View, Status> + Send,
     ) -> Result<Answer, Status> {
@@ -374,7 +383,7 @@ impl Service {
         let refused = || Status::method_not_allowed(call.qualified(), verb.as_str());
         let scale = call.version().scale.clone();
         match (name, verb) {
-            ("status" | "approval", _) if let Some(part) = whole_part(call, name) => {
+            (_, _) if let Some(part) = whole_part(call, name) => {
                 let mut view = view(false)?;
                 match verb {
                     Verb::Get => Ok(Answer::object(200, view.object(api.read(call).await?))),
@@ -421,7 +430,7 @@ impl Service {
         call: &Call,
         scale: &Scale,
         headers: &HeaderMap,
-        bytes: &[u8],
+        bytes: &Bytes,
     ) -> Result<Value, Status> {
         let media = codec::media_type(headers);
         match call.request.verb {
@@ -455,7 +464,10 @@ fn can_relay(call: &Call) -> bool {
 fn whole_part(call: &Call, name: &str) -> Option<Part> {
     match name {
         "status" => call.version().status.then_some(Part::Status),
-        _ => certificates::concerns(call).then_some(Part::Approval),
+        "approval" => certificates::concerns(call).then_some(Part::Approval),
+        "ephemeralcontainers" => is_pod(call).then_some(Part::OfPod(PodPart::EphemeralContainers)),
+        "resize" => is_pod(call).then_some(Part::OfPod(PodPart::Resources)),
+        _ => None,
     }
 }
 
@@ -472,7 +484,7 @@ fn plainly(done: Written) -> Answer {
     Answer::Object { code: 200, object: done.object, warnings: done.warnings }
 }
 
-fn delete_options(call: &Call, headers: &HeaderMap, bytes: &[u8]) -> Result<DeleteOptions, Status> {
+fn delete_options(call: &Call, headers: &HeaderMap, bytes: &Bytes) -> Result<DeleteOptions, Status> {
     if bytes.is_empty() {
         return DeleteOptions::of(call, None);
     }

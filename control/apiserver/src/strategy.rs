@@ -8,6 +8,7 @@ use uuid::Uuid;
 use xebec_machinery::apply::{self, Element, FieldSet, UpdateRequest};
 use xebec_machinery::field::{FieldError, Path};
 use xebec_machinery::metadata::{self, NameRule};
+use xebec_machinery::pod_part::{self, PodPart};
 use xebec_machinery::resource::Resource;
 use xebec_machinery::status::Status;
 use xebec_machinery::structural::{Change, Structural, Verdict};
@@ -31,6 +32,8 @@ pub enum Part {
     Scale,
     /// Whether a certificate may be signed.
     Approval,
+    /// A part of a pod's spec.
+    OfPod(PodPart),
 }
 
 impl Part {
@@ -42,6 +45,8 @@ impl Part {
             Self::Binding => Some("binding"),
             Self::Scale => Some("scale"),
             Self::Approval => Some("approval"),
+            Self::OfPod(PodPart::EphemeralContainers) => Some("ephemeralcontainers"),
+            Self::OfPod(PodPart::Resources) => Some("resize"),
         }
     }
 }
@@ -146,6 +151,16 @@ pub fn prepare_update(call: &Call, old: &Value, new: &mut Value, part: Part) -> 
                 object::take_over(new, &sent, section);
             }
         }
+        Part::OfPod(part) => {
+            let none = Value::Null;
+            let spec = |of: &Value| pod_part::prepare(part, old.get("spec").unwrap_or(&none), of);
+            let spec = spec(new.get("spec").unwrap_or(&none));
+            let sent = std::mem::take(object::meta_mut(new));
+            *new = old.clone();
+            new["spec"] = spec;
+            let of_the_write = |field: &str| matches!(field, "resourceVersion" | "managedFields");
+            object::meta_mut(new).extend(sent.into_iter().filter(|(field, _)| of_the_write(field)));
+        }
         Part::Finalize => {
             let finalizers = new.get("spec").and_then(|spec| spec.get("finalizers")).cloned();
             *new = old.clone();
@@ -158,7 +173,7 @@ pub fn prepare_update(call: &Call, old: &Value, new: &mut Value, part: Part) -> 
     }
     metadata::prepare_update(old, new)?;
     complete(call, new);
-    if !matches!(part, Part::Main | Part::Scale) {
+    if !matches!(part, Part::Main | Part::Scale | Part::OfPod(_)) {
         return Ok(());
     }
     if !call.resource.custom {
@@ -185,6 +200,7 @@ fn fixed_beside_status(call: &Call) -> &'static [&'static str] {
         ("apps", "deployments") => &["labels"],
         ("", "pods") => &["ownerReferences"],
         ("admissionregistration.k8s.io" | "apiextensions.k8s.io" | "apiregistration.k8s.io", _)
+        | ("flowcontrol.apiserver.k8s.io" | "resource.k8s.io", _)
         | ("networking.k8s.io", "servicecidrs")
         | ("storage.k8s.io", "volumeattachments") => &ALL,
         _ => &[],
@@ -283,7 +299,7 @@ fn reset(call: &Call, part: Part) -> FieldSet {
             }
             reset
         }
-        Part::Finalize => FieldSet::of_fields(&[&["status"]]),
+        Part::Finalize | Part::OfPod(_) => FieldSet::of_fields(&[&["status"]]),
     }
 }
 
@@ -320,6 +336,7 @@ pub fn validate_update(call: &Call, old: &Value, new: &Value, part: Part) -> Res
             let change = if part == Part::Status { Change::Status(old) } else { Change::Update(old) };
             Verdict { errors, warnings } = judge(call, structural, new, change, errors);
         }
+        None if let Part::OfPod(part) = part => errors.extend(pod_part::validate(part, old, new)),
         // What a subresource writes is not judged with what its clients cannot change.
         None if matches!(part, Part::Main | Part::Scale) => errors.extend(validation::validate_update(
             &call.resource.group,

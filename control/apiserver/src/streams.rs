@@ -1,13 +1,14 @@
-//! `pods/exec`, `pods/attach` and `pods/portforward`: requests that become streams.
+//! `pods/exec`, `pods/attach`, `pods/portforward`, and `pods/log` over a WebSocket: requests that become streams.
 
 use std::sync::Arc;
 
 use http::{Request, Response};
+use http_body_util::BodyExt as _;
 use hyper_util::rt::TokioIo;
 use percent_encoding::percent_decode_str;
 use serde_json::Value;
 use xebec_machinery::status::Status;
-use xebec_streams::{Accepted, Purpose, Wants, forward, negotiate, session};
+use xebec_streams::{Accepted, Purpose, Wants, feed, forward, negotiate, session};
 
 use crate::api::Api;
 use crate::pods::{Pods, SessionRequest};
@@ -73,6 +74,24 @@ pub(crate) async fn begin<B>(
         let run = pods.session(&pod, asked).await?;
         upgraded(api, request, move |io| converse(io, accepted, wants, run));
     }
+    Ok(response.map(|()| whole("")))
+}
+
+/// Answers the head of a request for a log that is read from a WebSocket, and sends the log there.
+pub(crate) async fn log<B>(
+    api: &Api,
+    pod: &Value,
+    pods: &dyn Pods,
+    request: Request<B>,
+) -> Result<Response<ResponseBody>, Status> {
+    let negotiated = negotiate(request.headers(), Purpose::Feed);
+    let (accepted, response) = negotiated.map_err(|refusal| Status::bad_request(refusal.to_string()))?;
+    let log = pods.logs(pod, request.uri().query().unwrap_or_default()).await?;
+    upgraded(api, request, move |io| async move {
+        if let Err(error) = feed(io, accepted, log.into_body().into_data_stream()).await {
+            tracing::debug!(%error, "a log was not read to its end");
+        }
+    });
     Ok(response.map(|()| whole("")))
 }
 

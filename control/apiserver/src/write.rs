@@ -79,7 +79,7 @@ impl Api {
     pub async fn create(&self, call: &Call, body: Decoded) -> Result<Written, Status> {
         let mut new = body.object;
         intake::check_type(call, &mut new)?;
-        let warnings = intake::admit_fields(call, &mut new, body.doubled)?;
+        let warnings = intake::admit_fields(call, &mut new, (body.doubled, body.form))?;
         intake::check_place(call, &mut new, None)?;
         let written = self.create_prepared(call, new, Books::Open).await?;
         Ok(Written { warnings, ..written })
@@ -153,7 +153,7 @@ impl Api {
     pub async fn update(&self, call: &Call, part: Part, body: Decoded) -> Result<Written, Status> {
         let mut new = body.object;
         intake::check_type(call, &mut new)?;
-        let warnings = intake::admit_fields(call, &mut new, body.doubled)?;
+        let warnings = intake::admit_fields(call, &mut new, (body.doubled, body.form))?;
         intake::check_identity(call, &mut new)?;
         let changed = self
             .change(call, part, Books::Open, |old| {

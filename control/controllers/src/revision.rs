@@ -14,7 +14,7 @@ use sha2::{Digest as _, Sha256};
 use crate::Error;
 use crate::owner::{changing, controlled_by, controller_reference, delete, query, writing};
 
-/// The label by which a pod names its revision.
+/// The label by which a pod names its revision: the hash of it in a DaemonSet, its whole name in a StatefulSet.
 pub(crate) const HASH_LABEL: &str = "controller-revision-hash";
 /// Letters that spell no word.
 const ALPHABET: &[u8; 27] = b"bcdfghjklmnpqrstvwxz2456789";

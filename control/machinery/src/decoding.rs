@@ -3,9 +3,11 @@
 //! Go's decoder refuses the first value of a wrong type and, for `fieldValidation`, counts fields that are unknown or
 //! stand twice. The words are its own, because clients show them.
 
+mod order;
 mod restoration;
 mod syntax;
 
+pub use order::in_order;
 pub use restoration::restore;
 
 use std::borrow::Cow;

@@ -18,6 +18,7 @@ pub mod metadata;
 pub mod negotiation;
 pub mod openapi;
 pub mod patch;
+pub mod pod_part;
 pub mod preparation;
 pub mod protobuf;
 pub mod quantity;

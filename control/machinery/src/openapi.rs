@@ -4,6 +4,7 @@
 //! version 3 names each document with its fingerprint, so that clients can keep what has not changed.
 
 mod custom;
+mod descriptions;
 mod json;
 mod names;
 mod operations;

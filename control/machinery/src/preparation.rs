@@ -130,7 +130,7 @@ fn count(set: &mut Map<String, Value>, generation: i64) {
 }
 
 /// How surely a pod gets what it asks for (`status.qosClass`).
-fn quality(pod: &Map<String, Value>) -> &'static str {
+pub(crate) fn quality(pod: &Map<String, Value>) -> &'static str {
     let Some(spec) = pod.get("spec") else { return "BestEffort" };
     let list = |key: &str| spec.get(key).and_then(Value::as_array).into_iter().flatten();
     // A pod with amounts of its own is judged by them alone.

@@ -184,6 +184,8 @@ pub struct Status {
     pub details: Option<Box<Details>>,
     /// The code and reason of someone else who refused, such as a webhook, where they are none of ours.
     pub foreign: Option<Box<Foreign>>,
+    /// By which token a list goes on that cannot go on as it began.
+    pub goes_on: Option<Box<str>>,
 }
 
 /// A code and a reason in someone else's words.
@@ -202,7 +204,7 @@ pub const MODIFIED: &str =
 impl Status {
     /// An error with this reason and text, about nothing in particular.
     pub fn new(reason: Reason, message: impl Into<String>) -> Self {
-        Self { reason, message: message.into(), details: None, foreign: None }
+        Self { reason, message: message.into(), details: None, foreign: None, goes_on: None }
     }
 
     pub(crate) fn about(mut self, details: Details) -> Self {
@@ -240,7 +242,7 @@ impl Status {
             })
         });
         let foreign = Some(Box::new(Foreign { code, reason }));
-        Self { reason: Reason::BadRequest, message, details, foreign }
+        Self { reason: Reason::BadRequest, message, details, foreign, goes_on: None }
     }
 
     /// `pods "x" not found`.
@@ -413,6 +415,9 @@ impl Status {
         let reason = self.foreign.as_ref().map_or(self.reason.as_str(), |foreign| &foreign.reason);
         if !reason.is_empty() {
             status["reason"] = reason.into();
+        }
+        if let Some(token) = &self.goes_on {
+            status["metadata"]["continue"] = (**token).into();
         }
         if let Some(details) = &self.details {
             status["details"] = details.to_value();

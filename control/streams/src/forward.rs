@@ -112,6 +112,7 @@ where
             pairs(opened, dial).await
         }
         Transport::Channels { .. } => channels(io, ports, dial).await,
+        Transport::Messages => Err(Error::Protocol("a port forward needs channels".to_owned())),
     }
 }
 

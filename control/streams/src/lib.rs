@@ -2,12 +2,13 @@
 //!
 //! What comes in: the head of a request that asks to become a stream, and then the connection's bytes. What goes out: the
 //! answer to that head, and either one [`Session`] (the standard streams of a process, the sizes of its terminal, and a
-//! place for how it ended) or the connections of a [`port forward`](forward). Two transports carry them: WebSocket, whose
+//! place for how it ended), the connections of a [`port forward`](forward), or what is [`feed`] to a client that only reads. Two transports carry them: WebSocket, whose
 //! messages begin with the number of a channel, and SPDY/3.1, which has streams of its own; and the second inside of the
 //! first, as newer clients send port forwards.
 //!
 //! This room knows no pods and no HTTP server: whoever owns the connection upgrades it and hands it over.
 
+mod feed;
 pub mod forward;
 mod negotiation;
 mod session;
@@ -15,8 +16,9 @@ mod spdy;
 mod tunnel;
 mod websocket;
 
+pub use feed::feed;
 pub use forward::Forward;
-pub use negotiation::{Accepted, Purpose, Refusal, negotiate};
+pub use negotiation::{Accepted, Purpose, Refusal, asks_for_websocket, negotiate};
 pub use session::{Input, Outcome, Output, Session, Size, Sizes, Wants, session};
 
 /// A connection that was upgraded.

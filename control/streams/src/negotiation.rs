@@ -17,6 +17,8 @@ pub enum Purpose {
     Session,
     /// `portforward`.
     Forward,
+    /// `log`, where it is read as messages.
+    Feed,
 }
 
 /// How the two sides talk.
@@ -26,11 +28,24 @@ pub(crate) enum Transport {
     Spdy,
     /// SPDY/3.1 within the binary messages of a WebSocket.
     Tunnel,
-    /// Binary messages that begin with a channel's number; `closes` where the client may close a channel (version 5).
+    /// Binary messages that begin with a channel's number.
     Channels {
-        /// Whether channel 255 closes another.
-        closes: bool,
+        /// What they may say.
+        version: Version,
     },
+    /// Binary messages that are nothing but their bytes.
+    Messages,
+}
+
+/// The versions of channels that differ.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Version {
+    /// How a session ended is told in words, and a success not at all.
+    First,
+    /// How it ended is told as a `Status`.
+    Fourth,
+    /// Besides, the client may close a channel.
+    Fifth,
 }
 
 /// A request that becomes a stream.
@@ -71,9 +86,10 @@ pub enum Refusal {
 }
 
 const SPDY: &str = "SPDY/3.1";
-const CHANNELS: [(&str, Transport); 2] = [
-    ("v5.channel.k8s.io", Transport::Channels { closes: true }),
-    ("v4.channel.k8s.io", Transport::Channels { closes: false }),
+const CHANNELS: [(&str, Transport); 3] = [
+    ("v5.channel.k8s.io", Transport::Channels { version: Version::Fifth }),
+    ("v4.channel.k8s.io", Transport::Channels { version: Version::Fourth }),
+    ("channel.k8s.io", Transport::Channels { version: Version::First }),
 ];
 
 fn spoken(purpose: Purpose, websocket: bool) -> &'static [(&'static str, Transport)] {
@@ -82,10 +98,19 @@ fn spoken(purpose: Purpose, websocket: bool) -> &'static [(&'static str, Transpo
         (Purpose::Session, false) => &[("v4.channel.k8s.io", Transport::Spdy)],
         (Purpose::Forward, true) => &[
             ("SPDY/3.1+portforward.k8s.io", Transport::Tunnel),
-            ("v4.channel.k8s.io", Transport::Channels { closes: false }),
+            ("v4.channel.k8s.io", Transport::Channels { version: Version::Fourth }),
         ],
         (Purpose::Forward, false) => &[("portforward.k8s.io", Transport::Spdy)],
+        (Purpose::Feed, true) => &[("binary.k8s.io", Transport::Messages)],
+        (Purpose::Feed, false) => &[],
     }
+}
+
+/// Whether a request that may also be answered plainly is to become a WebSocket.
+#[must_use]
+pub fn asks_for_websocket(headers: &HeaderMap) -> bool {
+    let upgrade = headers.get(UPGRADE).is_some_and(|name| name.as_bytes().eq_ignore_ascii_case(b"websocket"));
+    upgrade && tokens(headers, &CONNECTION).any(|token| token.eq_ignore_ascii_case("upgrade"))
 }
 
 /// Decides how to speak with a client, and what to answer before the connection changes hands.
@@ -108,7 +133,9 @@ pub fn negotiate(headers: &HeaderMap, purpose: Purpose) -> Result<(Accepted, Res
     let spoken = spoken(purpose, websocket);
     // The client lists what it likes best first.
     let found = offered.iter().find_map(|name| spoken.iter().find(|(own, _)| own == name));
-    let Some((protocol, transport)) = found else {
+    // Who only reads need not name a protocol.
+    let unnamed = || spoken.first().filter(|_| purpose == Purpose::Feed && offered.is_empty());
+    let Some((protocol, transport)) = found.or_else(unnamed) else {
         let accepted: Vec<&str> = spoken.iter().map(|(name, _)| *name).collect();
         let offered = offered.iter().take(8).copied().collect::<Vec<_>>();
         return Err(Refusal::Protocol { offered: offered.join(" "), accepted: accepted.join(" ") });
@@ -117,7 +144,9 @@ pub fn negotiate(headers: &HeaderMap, purpose: Purpose) -> Result<(Accepted, Res
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     let answer = response.headers_mut();
     answer.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
-    answer.insert(offer, HeaderValue::from_static(protocol));
+    if !offered.is_empty() {
+        answer.insert(offer, HeaderValue::from_static(protocol));
+    }
     if websocket {
         if headers.get(VERSION).is_none_or(|version| version != "13") {
             return Err(Refusal::Handshake("Sec-WebSocket-Version: 13"));
@@ -178,11 +207,11 @@ mod tests {
             ("sec-websocket-protocol", "v5.channel.k8s.io, v4.channel.k8s.io"),
         ]);
         let (accepted, response) = negotiate(&asked, Purpose::Session).unwrap();
-        assert_eq!(accepted.transport, Transport::Channels { closes: true });
+        assert_eq!(accepted.transport, Transport::Channels { version: Version::Fifth });
         assert_eq!(response.headers()["sec-websocket-accept"], "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
         assert_eq!(response.headers()["sec-websocket-protocol"], "v5.channel.k8s.io");
         let (forward, _) = negotiate(&asked, Purpose::Forward).unwrap();
-        assert_eq!(forward.transport, Transport::Channels { closes: false });
+        assert_eq!(forward.transport, Transport::Channels { version: Version::Fourth });
     }
 
     #[test]

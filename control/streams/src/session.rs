@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::negotiation::{Accepted, Transport};
+use crate::negotiation::{Accepted, Transport, Version};
 use crate::websocket::{self, Outgoing};
 use crate::{Error, Io, spdy};
 
@@ -155,6 +155,8 @@ pub struct Session {
 #[derive(Debug)]
 pub struct Outcome {
     error: Output,
+    /// It is told in words, not as a `Status`.
+    is_plain: bool,
     outputs: Vec<Output>,
     tasks: Vec<AbortOnDropHandle<()>>,
 }
@@ -189,12 +191,18 @@ impl Outcome {
     }
 
     async fn send(self, status: &Value) {
-        let Self { error, outputs, tasks } = self;
+        let Self { error, is_plain, outputs, tasks } = self;
+        let told = match is_plain {
+            true => status["message"].as_str().map(str::to_owned),
+            false => Some(status.to_string()),
+        };
         let last = async move {
             for output in &outputs {
                 output.finish().await?;
             }
-            error.write(status.to_string().into()).await?;
+            if let Some(told) = told {
+                error.write(told.into()).await?;
+            }
             error.end().await?;
             Ok::<_, Error>(())
         };
@@ -215,13 +223,14 @@ impl Outcome {
 pub async fn session(io: impl Io, accepted: Accepted, wants: Wants) -> Result<Session, Error> {
     let wants = Wants { stderr: wants.stderr && !wants.tty, ..wants };
     match accepted.transport {
-        Transport::Channels { closes } => Ok(channels(io, closes, wants)),
+        Transport::Channels { version } => Ok(channels(io, version, wants)),
         Transport::Spdy => streams(io, wants).await,
         Transport::Tunnel => Err(Error::Protocol("a session does not go through a tunnel".to_owned())),
+        Transport::Messages => Err(Error::Protocol("a session needs channels".to_owned())),
     }
 }
 
-fn channels(io: impl Io, closes: bool, wants: Wants) -> Session {
+fn channels(io: impl Io, version: Version, wants: Wants) -> Session {
     let (messages, leaving) = mpsc::channel(WAITING);
     let (stdin, input) = mpsc::channel(WAITING);
     let (resize, sizes) = watch::channel(None);
@@ -242,7 +251,7 @@ fn channels(io: impl Io, closes: bool, wants: Wants) -> Session {
                         }
                     }
                     RESIZE => tell_size(&resize, data),
-                    CLOSE if closes && *data == [STDIN] => stdin = None,
+                    CLOSE if version == Version::Fifth && *data == [STDIN] => stdin = None,
                     _ => {}
                 }
             }
@@ -270,6 +279,7 @@ fn channels(io: impl Io, closes: bool, wants: Wants) -> Session {
         sizes: wants.tty.then_some(Sizes { sizes, _reading: None }),
         outcome: Outcome {
             error: output(ERROR),
+            is_plain: version == Version::First,
             outputs: Vec::new(),
             tasks: vec![AbortOnDropHandle::new(task)],
         },
@@ -324,7 +334,12 @@ async fn streams(io: impl Io, wants: Wants) -> Result<Session, Error> {
         stdout: stdout.filter(|_| wants.stdout).map(|stream| Output::stream(stream.writer)),
         stderr: stderr.filter(|_| wants.stderr).map(|stream| Output::stream(stream.writer)),
         sizes: resize.filter(|_| wants.tty).map(|stream| sizes_of(stream.reader)),
-        outcome: Outcome { error, outputs, tasks: vec![task, AbortOnDropHandle::new(watch)] },
+        outcome: Outcome {
+            error,
+            is_plain: false,
+            outputs,
+            tasks: vec![task, AbortOnDropHandle::new(watch)],
+        },
         gone,
     })
 }

@@ -9,6 +9,8 @@ use std::{
     time::Duration,
 };
 
+use crate::spec::{PERIOD, Resources};
+
 const ROOT: &str = "/sys/fs/cgroup";
 /// The hierarchies of the first version that tell of a container's limits and use.
 const SHOWN: [&str; 6] = ["blkio", "cpu", "cpuacct", "cpuset", "memory", "pids"];
@@ -110,6 +112,43 @@ pub(crate) fn usage(group: &str) -> Option<Usage> {
     Some(Usage { cpu, memory_bytes: used.saturating_sub(idle.unwrap_or_default()) })
 }
 
+/// Gives a group other bounds. What is absent is unbounded from then on.
+pub(crate) fn limit(group: &str, resources: &Resources) -> io::Result<()> {
+    let root = Path::new(ROOT);
+    if root.join("cgroup.controllers").exists() {
+        let own = below(root, group);
+        let quota = resources.quota().map_or_else(|| "max".to_owned(), |quota| quota.to_string());
+        fs::write(own.join("cpu.max"), format!("{quota} {PERIOD}"))?;
+        if let Some(shares) = resources.shares() {
+            fs::write(own.join("cpu.weight"), weight(shares).to_string())?;
+        }
+        let bytes = resources.memory_bytes.map_or_else(|| "max".to_owned(), |bytes| bytes.to_string());
+        return fs::write(own.join("memory.max"), bytes);
+    }
+    let unbounded = || "-1".to_owned();
+    let cpu = below(&root.join("cpu"), group);
+    fs::write(cpu.join("cpu.cfs_period_us"), PERIOD.to_string())?;
+    let quota = resources.quota().map_or_else(unbounded, |quota| quota.to_string());
+    fs::write(cpu.join("cpu.cfs_quota_us"), quota)?;
+    if let Some(shares) = resources.shares() {
+        fs::write(cpu.join("cpu.shares"), shares.to_string())?;
+    }
+    let bytes = resources.memory_bytes.map_or_else(unbounded, |bytes| bytes.to_string());
+    fs::write(below(&root.join("memory"), group).join("memory.limit_in_bytes"), bytes)
+}
+
+/// Shares, from 2 to 262144, as the weight from 1 to 10000 that the second version has in their place: 1024 is 100. The formula
+/// is the runtime library's, so that a container's weight is the same from the beginning.
+fn weight(shares: u64) -> u64 {
+    if shares <= 2 {
+        return 1;
+    }
+    let log = f64::from(u32::try_from(shares.min(262_144)).unwrap_or(2)).log2();
+    let exponent = (log * log + 125.0 * log) / 612.0 - 7.0 / 34.0;
+    // Between 1 and 10000.
+    (10_f64.powf(exponent).ceil() as u64).clamp(1, 10_000)
+}
+
 /// How many processes of the group the kernel has killed for want of memory.
 pub(crate) fn memory_kills(group: &str) -> u64 {
     let unified = below(Path::new(ROOT), group).join("memory.events");
@@ -164,4 +203,14 @@ fn hierarchies() -> io::Result<Vec<PathBuf>> {
 
 fn below(hierarchy: &Path, group: &str) -> PathBuf {
     hierarchy.join(group.trim_start_matches('/'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shares_become_weights_with_one_processor_in_the_middle() {
+        assert_eq!([0, 2, 1024, 262_144, u64::MAX].map(weight), [1, 1, 100, 10_000, 10_000]);
+    }
 }

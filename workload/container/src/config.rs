@@ -46,9 +46,6 @@ const MASKED: [&str; 12] = [
 const READ_ONLY: [&str; 6] =
     ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger", GROUPS];
 const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-/// The period that processor time is counted in, in microseconds.
-const PERIOD: u64 = 100_000;
-
 /// Where a container finds its control groups.
 const GROUPS: &str = "/sys/fs/cgroup";
 
@@ -166,13 +163,12 @@ fn namespaces(spec: &ContainerSpec) -> Vec<Value> {
 fn resources(resources: &Resources) -> Value {
     let mut limits = json!({"devices": [{"allow": false, "access": "rwm"}]});
     let mut cpu = serde_json::Map::new();
-    if let Some(millis) = resources.cpu_millis {
-        // Under 1 ms a period the kernel refuses.
-        cpu.insert("quota".to_owned(), json!((millis.saturating_mul(PERIOD) / 1000).max(1000)));
-        cpu.insert("period".to_owned(), json!(PERIOD));
+    if let Some(quota) = resources.quota() {
+        cpu.insert("quota".to_owned(), json!(quota));
+        cpu.insert("period".to_owned(), json!(crate::spec::PERIOD));
     }
-    if let Some(millis) = resources.cpu_request_millis {
-        cpu.insert("shares".to_owned(), json!((millis.saturating_mul(1024) / 1000).clamp(2, 262_144)));
+    if let Some(shares) = resources.shares() {
+        cpu.insert("shares".to_owned(), json!(shares));
     }
     if !cpu.is_empty() {
         limits["cpu"] = cpu.into();

@@ -1,5 +1,6 @@
 //! A container's output on disk, in the form that Kubernetes reads: `TIME STREAM TAG LINE`, where the tag is `F` for a
-//! whole line and `P` for a piece of one that is longer than [`LONGEST`] (the container runtime interface's log format).
+//! whole line and `P` for a piece of one that is longer than [`LONGEST`] or that nothing ends (the container runtime
+//! interface's log format).
 //!
 //! The file is bounded: when it is full it becomes `NAME.1` in place of the last one, and a new file begins.
 
@@ -63,10 +64,10 @@ impl Lines {
         }
     }
 
-    /// The stream has ended: what is left is a line, though no newline ends it.
+    /// The stream has ended: what is left is a piece of a line, since no newline ends it.
     pub(crate) fn end(&mut self, now: SystemTime, records: &mut Vec<u8>) {
         if !self.pending.is_empty() {
-            self.record('F', now, records);
+            self.record('P', now, records);
         }
     }
 
@@ -177,7 +178,7 @@ mod tests {
                 (stream, tag, parts.next().unwrap().len())
             })
             .collect();
-        let expected = [("F", 3), ("F", 3), ("F", 0), ("P", LONGEST), ("F", 1), ("F", LONGEST), ("F", 4)];
+        let expected = [("F", 3), ("F", 3), ("F", 0), ("P", LONGEST), ("F", 1), ("F", LONGEST), ("P", 4)];
         assert_eq!(found, expected.map(|(tag, length)| ("stdout", tag, length)));
         assert!(text.starts_with("1970-01-01T00:00:00.000000042Z stdout F one\n"));
     }

@@ -42,7 +42,7 @@ use crate::{
     process::watched,
     program::Program,
     rootfs::{Root, Rootfs},
-    spec::{ContainerId, ContainerSpec, Exit},
+    spec::{ContainerId, ContainerSpec, Exit, Resources},
     terminal::TerminalSize,
     user_namespace::{UserNamespace, UserNamespaces},
 };
@@ -391,6 +391,14 @@ impl Container {
             Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
             Err(error) => Err(at(&self.folder)(error.into())),
         }
+    }
+
+    /// Gives it other bounds while it runs. How many processes it may have stays as it was.
+    ///
+    /// # Errors
+    /// When the kernel refuses, such as memory that is less than is in use.
+    pub fn limit(&self, resources: &Resources) -> Result<(), Error> {
+        cgroup::limit(&self.group, resources).map_err(at(&self.folder))
     }
 
     /// Runs a further command in it, as its user and with its environment.

@@ -152,6 +152,22 @@ pub struct Resources {
     pub processes: Option<u64>,
 }
 
+/// The time over which processor time is counted, in microseconds.
+pub(crate) const PERIOD: u64 = 100_000;
+
+impl Resources {
+    /// Processor time in each period, in microseconds.
+    pub(crate) fn quota(&self) -> Option<u64> {
+        // Under 1 ms a period the kernel refuses.
+        self.cpu_millis.map(|millis| (millis.saturating_mul(PERIOD) / 1000).max(1000))
+    }
+
+    /// The share under contention, where 1024 is one processor.
+    pub(crate) fn shares(&self) -> Option<u64> {
+        self.cpu_request_millis.map(|millis| (millis.saturating_mul(1024) / 1000).clamp(2, 262_144))
+    }
+}
+
 /// How a container ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Exit {

@@ -17,7 +17,7 @@ use crate::state::{Phase, Progress};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Name {
     pub(crate) pod: String,
-    /// `c0` for the first container, `i1` for the second init container.
+    /// `c0` for the first container, `i1` for the second init container, `e0` for the first ephemeral one.
     pub(crate) place: String,
     pub(crate) attempt: u32,
 }
@@ -58,6 +58,7 @@ impl Past {
         let status = pod.status.clone().unwrap_or_default();
         let all = status.init_container_statuses.into_iter().flatten();
         let all = all.chain(status.container_statuses.into_iter().flatten());
+        let all = all.chain(status.ephemeral_container_statuses.into_iter().flatten());
         let mut containers: HashMap<String, (Name, Container)> = HashMap::new();
         let mut old = Vec::new();
         let mut all_containers = leftovers.containers;
@@ -112,6 +113,7 @@ fn recall(progress: &mut Progress, status: Option<&ContainerStatus>, found: Opti
     progress.image_id.clone_from(&status.image_id);
     progress.id = status.container_id.clone().unwrap_or_default();
     progress.restarts = status.restart_count;
+    progress.resources.clone_from(&status.resources);
     progress.last = status.last_state.as_ref().and_then(ended);
     let since = told
         .and_then(|state| state.running.as_ref())

@@ -1,5 +1,6 @@
 //! The agent: sees which pods are to run here, and starts and ends their lives.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -263,7 +264,7 @@ impl Agent {
             }
             return;
         }
-        self.assumed.remove(&uid);
+        let is_ours = self.assumed.remove(&uid).is_some();
         if assigned != self.node.options.name {
             return;
         }
@@ -278,6 +279,12 @@ impl Agent {
         let over = matches!(phase, Some("Succeeded" | "Failed"));
         if over && !ending {
             return;
+        }
+        let is_new = !is_ours && pod.status.as_ref().is_none_or(|status| status.start_time.is_none());
+        if let Some(object) = self.object.as_ref().filter(|_| is_new && !ending)
+            && let Err((reason, message)) = scheduler::admit(&pod, object, &self.load())
+        {
+            return scheduler::reject(&self.node, &pod, &reason, &message).await;
         }
         let leftovers = Leftovers {
             containers: self.leftovers.remove(&uid).unwrap_or_default(),
@@ -296,25 +303,35 @@ impl Agent {
         self.plan_evictions();
     }
 
-    /// Puts the pods that wait on this node, as far as it takes them.
-    async fn schedule(&mut self) {
-        let Some(object) = self.object.clone().filter(|_| !self.pending.is_empty()) else { return };
+    /// What the pods ask for that are here or have got a place.
+    fn load(&self) -> Load {
         let mut load = Load::default();
         for running in self.lives.values().filter(|running| !running.life.is_over()) {
-            load.add(Load::of(&running.life.pod));
+            load.add(&Load::of(&running.life.latest.borrow()));
         }
-        self.assumed.values().for_each(|own| load.add(*own));
-        for (uid, pod) in std::mem::take(&mut self.pending) {
+        self.assumed.values().for_each(|own| load.add(own));
+        load
+    }
+
+    /// Puts the pods that wait on this node, as far as it takes them, the most important first.
+    async fn schedule(&mut self) {
+        let Some(object) = self.object.clone().filter(|_| !self.pending.is_empty()) else { return };
+        let mut load = self.load();
+        let mut pending: Vec<(String, Pod)> = std::mem::take(&mut self.pending).into_iter().collect();
+        pending.sort_by_key(|(_, pod)| {
+            (Reverse(scheduler::priority(pod)), pod.metadata.creation_timestamp.clone())
+        });
+        for (uid, pod) in pending {
             if scheduler::is_gated(&pod) {
                 let message = "Scheduling is blocked due to non-empty scheduling gates";
                 scheduler::refuse(&self.node, &pod, "SchedulingGated", message).await;
                 self.pending.insert(uid, pod);
                 continue;
             }
-            match scheduler::judge(&pod, &object, load) {
+            match scheduler::judge(&pod, &object, &load) {
                 Ok(()) => {
                     if scheduler::bind(&self.node, &pod).await {
-                        load.add(Load::of(&pod));
+                        load.add(&Load::of(&pod));
                         self.assumed.insert(uid, Load::of(&pod));
                     } else {
                         self.pending.insert(uid, pod);
@@ -322,10 +339,38 @@ impl Agent {
                 }
                 Err(refusal) => {
                     self.refuse(&pod, &refusal).await;
+                    if refusal.is_full && self.make_room(&pod, &object).await {
+                        // What others make free for it is not given to less important ones.
+                        load.add(&Load::of(&pod));
+                    }
                     self.pending.insert(uid, pod);
                 }
             }
         }
+    }
+
+    /// Ends less important pods so that this one fits. Tells whether it will.
+    async fn make_room(&self, pod: &Pod, object: &NodeObject) -> bool {
+        let running: Vec<&Arc<Life>> =
+            self.lives.values().map(|running| &running.life).filter(|life| !life.is_over()).collect();
+        let pods: Vec<Arc<Pod>> = running.iter().map(|life| life.latest.borrow().clone()).collect();
+        let is_below = |other: &Pod| scheduler::priority(other) < scheduler::priority(pod);
+        if pods.iter().any(|other| is_below(other) && scheduler::is_making_room(other)) {
+            return true;
+        }
+        if !scheduler::may_preempt(pod) {
+            return false;
+        }
+        let mut others = Load::default();
+        self.assumed.values().for_each(|own| others.add(own));
+        let pods: Vec<&Pod> = pods.iter().map(Arc::as_ref).collect();
+        let Some(victims) = scheduler::victims(pod, object, &pods, &others) else { return false };
+        scheduler::nominate(&self.node, pod).await;
+        let names: Vec<_> = victims.iter().map(|victim| victim.uid()).collect();
+        for life in running.into_iter().filter(|life| names.contains(&life.pod.uid())) {
+            life.make_room(pod).await;
+        }
+        true
     }
 
     async fn refuse(&self, pod: &Pod, refusal: &scheduler::Refusal) {

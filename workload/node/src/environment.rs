@@ -85,7 +85,9 @@ async fn from_source(
 ) -> Result<Option<String>, Error> {
     let client = &life.node.client;
     if let Some(field) = &source.field_ref {
-        return field_of(life, &life.pod, &field.field_path, address).map(Some);
+        // What others changed of the pod since it came holds for what begins now.
+        let latest = life.latest.borrow().clone();
+        return field_of(life, &latest, &field.field_path, address).map(Some);
     }
     if let Some(resource) = &source.resource_field_ref {
         return resource_of(life, resource, Some(container)).map(Some);

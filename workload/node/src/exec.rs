@@ -158,7 +158,9 @@ fn container_of(pod: &Pod, wanted: Option<&str>) -> Result<String, ExecError> {
     let spec = pod.spec.as_ref();
     let main = || spec.into_iter().flat_map(|spec| &spec.containers);
     let all = spec.into_iter().flat_map(|spec| spec.init_containers.iter().flatten()).chain(main());
-    let mut names = all.map(|container| container.name.as_str());
+    let guests = spec.into_iter().flat_map(|spec| spec.ephemeral_containers.iter().flatten());
+    let mut names =
+        all.map(|container| container.name.as_str()).chain(guests.map(|guest| guest.name.as_str()));
     let wanted = wanted.filter(|name| !name.is_empty()).or(annotated);
     let Some(wanted) = wanted else {
         return Ok(main().next().map(|container| container.name.clone()).unwrap_or_default());
@@ -171,7 +173,8 @@ fn container_of(pod: &Pod, wanted: Option<&str>) -> Result<String, ExecError> {
 fn status_of<'a>(pod: &'a Pod, container: &str) -> Option<&'a ContainerStatus> {
     let status = pod.status.as_ref()?;
     let all = status.init_container_statuses.iter().flatten();
-    all.chain(status.container_statuses.iter().flatten()).find(|own| own.name == container)
+    let all = all.chain(status.container_statuses.iter().flatten());
+    all.chain(status.ephemeral_container_statuses.iter().flatten()).find(|own| own.name == container)
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Container, Pod, PodSpec};
+use k8s_openapi::api::core::v1::{Container, EphemeralContainer, Pod, PodSpec};
 use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
 use kube::{Api, ResourceExt as _};
 use serde_json::json;
@@ -20,6 +20,7 @@ use crate::agent::Node;
 use crate::duration::seconds;
 use crate::event::{Kind, Source, pod_reference};
 use crate::place::Place;
+use crate::scheduler::PREEMPTION;
 use crate::slot::{BackOff, Role, Slot};
 use crate::state::{Failure, PodState, Progress};
 use crate::volumes;
@@ -70,6 +71,7 @@ impl Life {
             started: past.started.unwrap_or_else(Timestamp::now),
             init: init.map(|own| progress(own, Role::of_init(own.1))).collect(),
             containers: spec.containers.iter().enumerate().map(|own| progress(own, Role::Main)).collect(),
+            guests: Vec::new(),
             failure: None,
             over: false,
         };
@@ -112,10 +114,29 @@ impl Life {
         let message = format!("Marking for deletion Pod {namespace}/{name}");
         let object = pod_reference(&self.pod, None);
         self.node.events.note(Source::TaintEviction, object, Kind::Normal, "TaintManagerEviction", message);
+        let why = "Taint manager: deleting due to NoExecute taint";
+        self.disrupt("DeletionByTaintManager", why).await;
+    }
+
+    /// Deletes the pod so that a more important one has room.
+    pub(crate) async fn make_room(&self, other: &Pod) {
+        let object = pod_reference(&self.pod, None);
+        let uid = other.uid().unwrap_or_default();
+        let message = format!("Preempted by pod {uid} on node {}", self.node.options.name);
+        self.node.events.note(Source::Scheduler, object, Kind::Normal, "Preempted", message);
+        let scheduler = other.spec.as_ref().and_then(|spec| spec.scheduler_name.clone());
+        let scheduler = scheduler.unwrap_or_else(|| "default-scheduler".to_owned());
+        let why = format!("{scheduler}: preempting to accommodate a higher priority pod");
+        self.disrupt(PREEMPTION, &why).await;
+    }
+
+    /// Deletes the pod, and says before why.
+    async fn disrupt(&self, reason: &str, message: &str) {
+        let name = self.pod.name_any();
         let now = Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
         let patch = json!({"status": {"conditions": [{
-            "type": "DisruptionTarget", "status": "True", "reason": "DeletionByTaintManager",
-            "message": "Taint manager: deleting due to NoExecute taint", "lastTransitionTime": now,
+            "type": "DisruptionTarget", "status": "True", "reason": reason, "message": message,
+            "lastTransitionTime": now,
         }]}});
         let told = self.api().patch_status(&name, &PatchParams::default(), &Patch::Strategic(patch)).await;
         let preconditions = Preconditions { uid: self.pod.uid(), resource_version: None };
@@ -184,7 +205,9 @@ impl Life {
             state.over = !self.node.shutdown.is_cancelled();
             // What a pod that did not run again still waited for comes no more.
             if state.over && state.failure.is_none() {
-                state.containers.iter_mut().chain(&mut state.init).for_each(|own| own.ready = false);
+                // What has brought the pod up did so for good.
+                let sidecars = state.init.iter_mut().filter(|own| own.sidecar);
+                state.containers.iter_mut().chain(sidecars).for_each(|own| own.ready = false);
             }
         });
         self.past.clear().await;
@@ -196,15 +219,19 @@ impl Life {
         self.clean().await;
     }
 
-    /// Ends the containers when the pod has run for as long as it may.
+    /// Ends the containers when the pod has run for as long as it may, which may be said while it runs.
     async fn too_long(&self) {
-        let Some(limit) = self.spec().and_then(|spec| spec.active_deadline_seconds) else {
-            return std::future::pending().await;
-        };
-        let began = self.look(|state| state.started);
-        let run = Timestamp::now().duration_since(began);
-        let left = seconds(limit).saturating_sub(run.try_into().unwrap_or_default());
-        tokio::time::sleep(left).await;
+        let mut latest = self.latest.subscribe();
+        loop {
+            let limit =
+                latest.borrow_and_update().spec.as_ref().and_then(|spec| spec.active_deadline_seconds);
+            let run = Timestamp::now().duration_since(self.look(|state| state.started));
+            let left = seconds(limit.unwrap_or(0)).saturating_sub(run.try_into().unwrap_or_default());
+            tokio::select! {
+                () = tokio::time::sleep(left), if limit.is_some() => break,
+                Ok(()) = latest.changed() => {}
+            }
+        }
         let message = "Pod was active on the node longer than the specified deadline".to_owned();
         self.note(None, Kind::Normal, "DeadlineExceeded", message.clone());
         self.change(|state| state.failure = Some(Failure { reason: "DeadlineExceeded", message }));
@@ -241,6 +268,8 @@ impl Life {
         let Some(place) = Place::find(&self, &slots).await else { return };
         let _fresh = place.keep_fresh(&self);
 
+        let guests_stop = self.halt.child_token();
+        let guests = tokio::spawn(self.clone().guests(place.clone(), guests_stop.clone()));
         let mut sidecars = JoinSet::new();
         let mut mains = Vec::new();
         let mut is_up = true;
@@ -249,7 +278,7 @@ impl Life {
                 break;
             }
             match slot.role() {
-                Role::Main => mains.push(slot),
+                Role::Main | Role::Guest => mains.push(slot),
                 Role::Init => is_up = slot.run(&place).await && !self.halt.is_cancelled(),
                 Role::Sidecar => {
                     let (up, place) = (slot.up(), place.clone());
@@ -273,6 +302,36 @@ impl Life {
             sidecars_stop.cancel();
             while sidecars.join_next().await.is_some() {}
         }
+        guests_stop.cancel();
+        let _ended = guests.await;
+    }
+
+    /// Runs the containers that join the pod while it runs, each from when it is asked for until it or the pod ends.
+    async fn guests(self: Arc<Self>, place: Place, stop: CancellationToken) {
+        let mut latest = self.latest.subscribe();
+        let mut running = JoinSet::new();
+        let mut begun = 0;
+        loop {
+            let pod = latest.borrow_and_update().clone();
+            let all =
+                pod.spec.as_ref().and_then(|spec| spec.ephemeral_containers.as_deref()).unwrap_or_default();
+            // They come one behind the other, and none goes.
+            for (at, own) in all.iter().enumerate().skip(begun) {
+                let mut progress =
+                    Progress::new(&own.name, own.image.as_deref().unwrap_or_default(), "ContainerCreating");
+                self.past.fill(&mut progress, &Role::Guest.place(at));
+                self.change(|state| state.guests.push(progress));
+                let slot = Slot::new(self.clone(), Role::Guest, at, as_container(own), stop.clone());
+                let place = place.clone();
+                running.spawn(async move { slot.run(&place).await });
+            }
+            begun = begun.max(all.len());
+            tokio::select! {
+                () = stop.cancelled() => break,
+                changed = latest.changed() => if changed.is_err() { break },
+            }
+        }
+        while running.join_next().await.is_some() {}
     }
 
     /// Tells the API about each change, the newest state in place of those that came too fast.
@@ -364,6 +423,28 @@ impl Life {
                 () = self.node.shutdown.cancelled() => return,
             }
         }
+    }
+}
+
+/// An ephemeral container as what it has in common with others.
+fn as_container(own: &EphemeralContainer) -> Container {
+    let own = own.clone();
+    Container {
+        name: own.name,
+        image: own.image,
+        image_pull_policy: own.image_pull_policy,
+        command: own.command,
+        args: own.args,
+        working_dir: own.working_dir,
+        env: own.env,
+        env_from: own.env_from,
+        volume_mounts: own.volume_mounts,
+        security_context: own.security_context,
+        termination_message_path: own.termination_message_path,
+        termination_message_policy: own.termination_message_policy,
+        stdin: own.stdin,
+        tty: own.tty,
+        ..Container::default()
     }
 }
 

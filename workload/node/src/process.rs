@@ -1,8 +1,12 @@
 //! A container as a process of its own.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::path::PathBuf;
+use std::time::Duration;
 
+use k8s_openapi::api::core::v1::ResourceRequirements;
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use kube::ResourceExt as _;
 use xebec_container::{ContainerId, ContainerSpec, Image, Mount, Network, Resources, Signal};
 use xebec_oci::image::{Content, ImageConfig};
@@ -15,6 +19,9 @@ use crate::place::Place;
 use crate::slot::{End, Slot};
 use crate::vigil::{Halt, Target};
 use crate::{Error, logs, resolution, security, termination};
+
+/// How soon a container is given again what the kernel did not let it have.
+const RESIZE_AGAIN: Duration = Duration::from_secs(5);
 
 impl Halt for xebec_container::Container {
     fn ask(&self) {
@@ -56,7 +63,9 @@ impl Slot {
         let runtime = life.node.containers()?.runtime.clone();
         let attempt = self.look(|progress| u32::try_from(progress.restarts).unwrap_or(0));
         let id = Name { pod: life.uid(), place: self.place_name(), attempt }.id()?;
-        let spec = self.process_spec(place, config, &env).await?;
+        let mut spec = self.process_spec(place, config, &env).await?;
+        let asked = self.asked();
+        spec.resources = amounts(&asked);
         let image = Image {
             store: life.node.options.store.clone(),
             name: found.name.clone(),
@@ -70,7 +79,10 @@ impl Slot {
         logs::begin_anew(&self.log()).await?;
         let mut process = runtime.create(&id, &image, &spec).await?;
         self.note(Kind::Normal, "Created", "Container created".to_owned());
-        self.change(|progress| progress.id = container_id(&id));
+        self.change(|progress| {
+            progress.id = container_id(&id);
+            progress.resources = Some(asked.clone());
+        });
         if let Err(error) = process.start().await {
             // It exists all the same, and nobody else knows of it.
             crate::agent::delete(process).await;
@@ -98,7 +110,12 @@ impl Slot {
         let ended = {
             let target =
                 Target { container: &self.container, address: place.address, process: Some(&process) };
-            let waiting = async { process.wait().await.map_err(Error::from) };
+            let waiting = async {
+                tokio::select! {
+                    exit = process.wait() => exit.map_err(Error::from),
+                    never = self.keep_sized(&process) => match never {},
+                }
+            };
             self.live(&target, is_new, &process, waiting).await
         };
         process.delete().await?;
@@ -145,21 +162,23 @@ impl Slot {
         let target = target.filter(|path| !path.is_empty()).unwrap_or_else(|| termination::PATH.to_owned());
         let message = Mount { source: file, part: PathBuf::new(), target: target.into(), read_only: false };
         spec.mounts.push(message);
-        spec.resources = self.resources();
         Ok(spec)
     }
 
     /// Gives the container the files by which names are looked up, unless it brings its own.
     async fn add_names(&self, place: &Place, spec: &mut ContainerSpec) -> Result<(), Error> {
-        if spec.network == Network::Host {
-            return Ok(());
-        }
         let pod = &self.life.pod;
-        let machine = tokio::fs::read_to_string("/etc/resolv.conf").await.unwrap_or_default();
-        let files = [
-            ("etc-hosts", "/etc/hosts", resolution::hosts(pod, place.address, &self.hostname())),
-            ("resolv.conf", "/etc/resolv.conf", resolution::resolv_conf(pod, &machine)),
-        ];
+        let read = async |path: &str| tokio::fs::read_to_string(path).await.unwrap_or_default();
+        let mut files = Vec::new();
+        if spec.network == Network::Host {
+            let hosts = resolution::hosts_of_the_machine(pod, &read("/etc/hosts").await);
+            files.push(("etc-hosts", "/etc/hosts", hosts));
+        } else {
+            let hosts = resolution::hosts(pod, place.address, &self.hostname());
+            files.push(("etc-hosts", "/etc/hosts", hosts));
+            let machine = read("/etc/resolv.conf").await;
+            files.push(("resolv.conf", "/etc/resolv.conf", resolution::resolv_conf(pod, &machine)));
+        }
         for (name, target, content) in files {
             if spec.mounts.iter().any(|mount| mount.target.as_os_str() == target) {
                 continue;
@@ -184,23 +203,55 @@ impl Slot {
         name.trim_end_matches(['-', '.']).to_owned()
     }
 
-    fn resources(&self) -> Resources {
-        let own = self.container.resources.as_ref();
-        let amount = |list: Option<&BTreeMap<String, _>>, name: &str, factor: f64| {
-            let quantity: &k8s_openapi::apimachinery::pkg::api::resource::Quantity = list?.get(name)?;
-            let value = crate::quantity::quantity(&quantity.0)? * factor;
-            // Amounts are far below 2^53.
-            (value >= 1.0).then_some(value as u64)
-        };
-        let limits = own.and_then(|own| own.limits.as_ref());
-        let requests = own.and_then(|own| own.requests.as_ref()).or(limits);
-        Resources {
-            memory_bytes: amount(limits, "memory", 1.0),
-            cpu_millis: amount(limits, "cpu", 1000.0),
-            // Without a request a container gets the least share, as with the kubelet.
-            cpu_request_millis: Some(amount(requests, "cpu", 1000.0).unwrap_or(2)),
-            ..Resources::default()
+    /// What the pod asks for on behalf of the container now.
+    fn asked(&self) -> ResourceRequirements {
+        let pod = self.life.latest.borrow().clone();
+        let spec = pod.spec.as_ref();
+        let all =
+            spec.into_iter().flat_map(|spec| spec.init_containers.iter().flatten().chain(&spec.containers));
+        let own = all.into_iter().find(|own| own.name == self.container.name);
+        own.and_then(|own| own.resources.clone()).unwrap_or_default()
+    }
+
+    /// Gives the running container what the pod asks for, whenever that changes.
+    async fn keep_sized(&self, process: &xebec_container::Container) -> Infallible {
+        let mut latest = self.life.latest.subscribe();
+        loop {
+            latest.mark_unchanged();
+            let asked = self.asked();
+            let mut is_behind = false;
+            if self.look(|progress| progress.resources.as_ref() != Some(&asked)) {
+                let given = process.limit(&amounts(&asked));
+                is_behind = given.is_err();
+                self.change(|progress| match given {
+                    Ok(()) => (progress.resources, progress.refused) = (Some(asked), None),
+                    Err(error) => progress.refused = Some(error.to_string()),
+                });
+            }
+            tokio::select! {
+                Ok(()) = latest.changed() => {}
+                () = tokio::time::sleep(RESIZE_AGAIN), if is_behind => {}
+                else => std::future::pending().await,
+            }
         }
+    }
+}
+
+/// What the kernel is to hold a container to.
+fn amounts(asked: &ResourceRequirements) -> Resources {
+    let amount = |list: Option<&BTreeMap<String, Quantity>>, name: &str, factor: f64| {
+        let value = crate::quantity::quantity(&list?.get(name)?.0)? * factor;
+        // Amounts are far below 2^53.
+        (value >= 1.0).then_some(value as u64)
+    };
+    let limits = asked.limits.as_ref();
+    let requests = asked.requests.as_ref().or(limits);
+    Resources {
+        memory_bytes: amount(limits, "memory", 1.0),
+        cpu_millis: amount(limits, "cpu", 1000.0),
+        // Without a request a container gets the least share, as with the kubelet.
+        cpu_request_millis: Some(amount(requests, "cpu", 1000.0).unwrap_or(2)),
+        ..Resources::default()
     }
 }
 

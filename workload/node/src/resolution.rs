@@ -29,7 +29,20 @@ pub(crate) fn hosts(pod: &Pod, address: IpAddr, hostname: &str) -> String {
         }
         None => text.push_str(&format!("{address}\t{hostname}\n")),
     }
-    let aliases: Vec<String> = spec
+    add_aliases(pod, &mut text);
+    text
+}
+
+/// The same of a pod that has no network of its own, given the machine's file.
+pub(crate) fn hosts_of_the_machine(pod: &Pod, machine: &str) -> String {
+    let mut text = format!("# Kubernetes-managed hosts file (host network).\n{machine}");
+    add_aliases(pod, &mut text);
+    text
+}
+
+fn add_aliases(pod: &Pod, text: &mut String) {
+    let aliases: Vec<String> = pod
+        .spec
         .iter()
         .flat_map(|spec| spec.host_aliases.iter().flatten())
         .map(|alias| {
@@ -44,7 +57,6 @@ pub(crate) fn hosts(pod: &Pod, address: IpAddr, hostname: &str) -> String {
         text.push_str("\n# Entries added by HostAliases.\n");
         aliases.iter().for_each(|line| text.push_str(line));
     }
-    text
 }
 
 /// The resolver's file, given the machine's. There is no name server of the cluster's own yet, so what asks for that gets

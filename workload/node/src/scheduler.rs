@@ -2,11 +2,10 @@
 //! that the pod asks for, and room. The words are those of Kubernetes' own scheduler.
 
 mod affinity;
-
-use std::collections::BTreeMap;
+mod load;
+mod preemption;
 
 use k8s_openapi::api::core::v1::{Binding, Node as NodeObject, ObjectReference, Pod, Taint};
-use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::api::{ObjectMeta, Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt as _};
@@ -14,63 +13,28 @@ use serde_json::json;
 
 use crate::agent::Node;
 use crate::event::{Kind, Source, pod_reference};
-use crate::quantity::quantity;
 use crate::taint::{NO_EXECUTE, NO_SCHEDULE, UNSCHEDULABLE, is_tolerated};
+
+pub(crate) use load::Load;
+pub(crate) use preemption::{PREEMPTION, is_making_room, may_preempt, priority, victims};
+
+const AFFINITY: &str = "node(s) didn't match Pod's node affinity/selector";
+const PORTS: &str = "node(s) didn't have free ports for the requested pod ports";
 
 /// Why the node does not take a pod.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Refusal {
     pub(crate) message: String,
-}
-
-/// What pods ask for.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub(crate) struct Load {
-    pub(crate) pods: f64,
-    pub(crate) cpu: f64,
-    pub(crate) memory: f64,
-}
-
-impl Load {
-    /// What one pod asks for: its containers together, or its greediest init container with the sidecars before it.
-    pub(crate) fn of(pod: &Pod) -> Self {
-        let Some(spec) = &pod.spec else { return Self::default() };
-        let whole = |name: &str| {
-            let one = |container: &k8s_openapi::api::core::v1::Container| {
-                let own = container.resources.as_ref();
-                let asks = |list: Option<&BTreeMap<String, Quantity>>| quantity(&list?.get(name)?.0);
-                let requests = own.and_then(|own| own.requests.as_ref());
-                asks(requests).or_else(|| asks(own.and_then(|own| own.limits.as_ref()))).unwrap_or(0.0)
-            };
-            let (mut sidecars, mut most) = (0.0, 0.0_f64);
-            for container in spec.init_containers.iter().flatten() {
-                if container.restart_policy.as_deref() == Some("Always") {
-                    sidecars += one(container);
-                    most = most.max(sidecars);
-                } else {
-                    most = most.max(sidecars + one(container));
-                }
-            }
-            let overhead =
-                spec.overhead.as_ref().and_then(|list| quantity(&list.get(name)?.0)).unwrap_or(0.0);
-            most.max(sidecars + spec.containers.iter().map(one).sum::<f64>()) + overhead
-        };
-        Self { pods: 1.0, cpu: whole("cpu"), memory: whole("memory") }
-    }
-
-    pub(crate) fn add(&mut self, other: Self) {
-        self.pods += other.pods;
-        self.cpu += other.cpu;
-        self.memory += other.memory;
-    }
+    /// Whether it would if other pods went.
+    pub(crate) is_full: bool,
 }
 
 /// Whether the node takes a pod beside what it has.
-pub(crate) fn judge(pod: &Pod, node: &NodeObject, load: Load) -> Result<(), Refusal> {
+pub(crate) fn judge(pod: &Pod, node: &NodeObject, load: &Load) -> Result<(), Refusal> {
     let spec = node.spec.clone().unwrap_or_default();
     let cordon = Taint { key: UNSCHEDULABLE.to_owned(), effect: NO_SCHEDULE.to_owned(), ..Taint::default() };
     let hard = |taint: &&Taint| matches!(taint.effect.as_str(), NO_SCHEDULE | NO_EXECUTE);
-    let (mut reasons, mut helps) = (Vec::new(), false);
+    let (mut reasons, mut is_full) = (Vec::new(), false);
     if spec.unschedulable == Some(true) && !is_tolerated(pod, &cordon) {
         reasons.push("node(s) were unschedulable".to_owned());
     } else if let Some(taint) =
@@ -79,16 +43,24 @@ pub(crate) fn judge(pod: &Pod, node: &NodeObject, load: Load) -> Result<(), Refu
         let value = taint.value.as_deref().unwrap_or_default();
         reasons.push(format!("node(s) had untolerated taint {{{}: {value}}}", taint.key));
     } else if !affinity::matches(pod, node) {
-        reasons.push("node(s) didn't match Pod's node affinity/selector".to_owned());
+        reasons.push(AFFINITY.to_owned());
     } else {
-        reasons = short_of(node, load, Load::of(pod));
-        helps = !reasons.is_empty();
+        let asked = Load::of(pod);
+        if load.takes_ports_of(&asked) {
+            reasons.push(PORTS.to_owned());
+        }
+        let there = node.status.as_ref().and_then(|status| status.allocatable.as_ref());
+        reasons.extend(load.lacks(&asked, there).into_iter().map(|(name, _)| match name.as_str() {
+            "pods" => "Too many pods".to_owned(),
+            name => format!("Insufficient {name}"),
+        }));
+        is_full = !reasons.is_empty();
     }
     if reasons.is_empty() {
         return Ok(());
     }
     let reasons: Vec<String> = reasons.into_iter().map(|reason| format!("1 {reason}")).collect();
-    let preemption = if helps {
+    let preemption = if is_full {
         "1 No preemption victims found for incoming pod."
     } else {
         "1 Preemption is not helpful for scheduling."
@@ -97,23 +69,51 @@ pub(crate) fn judge(pod: &Pod, node: &NodeObject, load: Load) -> Result<(), Refu
         "0/1 nodes are available: {}. preemption: 0/1 nodes are available: {preemption}",
         reasons.join(", ")
     );
-    Err(Refusal { message })
+    Err(Refusal { message, is_full })
 }
 
-fn short_of(node: &NodeObject, load: Load, asked: Load) -> Vec<String> {
+/// Why the node's own agent does not run a pod that was put here by others: the reason and the words.
+pub(crate) fn admit(pod: &Pod, node: &NodeObject, load: &Load) -> Result<(), (String, String)> {
+    let predicate = |name: &str, why: &str| (name.to_owned(), format!("Predicate {name} failed: {why}"));
+    if !affinity::matches(pod, node) {
+        return Err(predicate("NodeAffinity", AFFINITY));
+    }
+    let asked = Load::of(pod);
+    if load.takes_ports_of(&asked) {
+        return Err(predicate("NodePorts", PORTS));
+    }
     let there = node.status.as_ref().and_then(|status| status.allocatable.as_ref());
-    let there = |name: &str| there.and_then(|list| quantity(&list.get(name)?.0)).unwrap_or(f64::INFINITY);
-    let lacks = |name, used: f64, asked: f64| asked > 0.0 && used + asked > there(name);
-    let mut reasons = Vec::new();
-    if lacks("pods", load.pods, asked.pods) {
-        reasons.push("Too many pods".to_owned());
+    let Some((name, amounts)) = load.lacks(&asked, there).into_iter().next() else { return Ok(()) };
+    // Processors are counted in thousandths.
+    let factor = if name == "cpu" { 1000.0 } else { 1.0 };
+    let [asked, used, there] = amounts.map(|amount| (amount * factor).round());
+    let message = format!(
+        "Node didn't have enough resource: {name}, requested: {asked}, used: {used}, capacity: {there}"
+    );
+    Err((format!("OutOf{name}"), message))
+}
+
+/// Tells the API that a pod does not run here.
+pub(crate) async fn reject(node: &Node, pod: &Pod, reason: &str, message: &str) {
+    node.events.note(Source::Kubelet, pod_reference(pod, None), Kind::Warning, "Failed", message.to_owned());
+    let status =
+        json!({"phase": "Failed", "reason": reason, "message": format!("Pod was rejected: {message}")});
+    let patch = json!({"metadata": {"uid": pod.uid()}, "status": status});
+    let pods: Api<Pod> = Api::namespaced(node.client.clone(), &pod.namespace().unwrap_or_default());
+    let told = pods.patch_status(&pod.name_any(), &PatchParams::default(), &Patch::Merge(patch)).await;
+    if let Err(error) = told {
+        tracing::warn!(pod = pod.name_any(), %error, "cannot tell that a pod does not run here");
     }
-    for (name, used, asked) in [("cpu", load.cpu, asked.cpu), ("memory", load.memory, asked.memory)] {
-        if lacks(name, used, asked) {
-            reasons.push(format!("Insufficient {name}"));
-        }
+}
+
+/// Tells the API that a pod will get its place here once others have made room.
+pub(crate) async fn nominate(node: &Node, pod: &Pod) {
+    let patch = json!({"status": {"nominatedNodeName": node.options.name}});
+    let pods: Api<Pod> = Api::namespaced(node.client.clone(), &pod.namespace().unwrap_or_default());
+    let told = pods.patch_status(&pod.name_any(), &PatchParams::default(), &Patch::Merge(patch)).await;
+    if let Err(error) = told {
+        tracing::debug!(pod = pod.name_any(), %error, "cannot tell where a pod will get its place");
     }
-    reasons
 }
 
 /// Whether this scheduler is to decide about a pod, and there is nothing that it waits for.
@@ -188,6 +188,7 @@ pub(crate) async fn bind(node: &Node, pod: &Pod) -> bool {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test that cannot go on ends here")]
 mod tests {
     use super::*;
 
@@ -205,7 +206,7 @@ mod tests {
     }
 
     fn why(pod: &Pod, node: &NodeObject, load: Load) -> String {
-        judge(pod, node, load).err().map(|refusal| refusal.message).unwrap_or_default()
+        judge(pod, node, &load).err().map(|refusal| refusal.message).unwrap_or_default()
     }
 
     #[test]
@@ -232,26 +233,31 @@ mod tests {
         let greedy = pod(json!({"containers": [
             {"name": "a", "resources": {"requests": {"cpu": "1500m", "memory": "2Gi"}}},
         ]}));
-        let used = Load { pods: 3.0, cpu: 1.0, memory: 0.0 };
+        let mut used = Load::default();
+        let own = pod(json!({"containers": [{"name": "a", "resources": {"requests": {"cpu": "1"}}}]}));
+        (0..3).for_each(|_| used.add(&Load::of(&own)));
         assert!(
             why(&greedy, &node(json!({})), used)
                 .contains(": 1 Too many pods, 1 Insufficient cpu, 1 Insufficient memory.")
         );
         let small = pod(json!({"containers": [{"name": "a"}]}));
-        assert_eq!(why(&small, &node(json!({})), Load { pods: 2.0, cpu: 5.0, memory: 9e9 }), "");
+        let mut used = Load::default();
+        (0..2).for_each(|_| used.add(&Load::of(&greedy)));
+        assert_eq!(why(&small, &node(json!({})), used), "", "who asks for nothing is always taken");
     }
 
     #[test]
-    fn init_containers_ask_in_turn_and_sidecars_beside_all() {
-        let asks = |cpu: &str| json!({"requests": {"cpu": cpu}});
-        let whole = Load::of(&pod(json!({
-            "initContainers": [
-                {"name": "first", "resources": asks("2")},
-                {"name": "side", "restartPolicy": "Always", "resources": asks("500m")},
-                {"name": "last", "resources": asks("1")},
-            ],
-            "containers": [{"name": "a", "resources": asks("1")}, {"name": "b", "resources": asks("250m")}],
-        })));
-        assert_eq!(whole.cpu, 2.0);
+    fn a_pod_that_others_put_here_is_judged_by_the_node_itself() {
+        let port = json!({"containerPort": 80, "hostPort": 80});
+        let one = pod(json!({"containers": [{"name": "a", "ports": [port]}]}));
+        let there = node(json!({}));
+        assert_eq!(admit(&one, &there, &Load::default()), Ok(()));
+        let (reason, why) = admit(&one, &there, &Load::of(&one)).unwrap_err();
+        assert_eq!(reason, "NodePorts");
+        assert!(why.ends_with("node(s) didn't have free ports for the requested pod ports"), "{why}");
+        let big = pod(json!({"containers": [{"name": "a", "resources": {"requests": {"cpu": "3"}}}]}));
+        let (reason, why) = admit(&big, &there, &Load::default()).unwrap_err();
+        assert_eq!(reason, "OutOfcpu");
+        assert!(why.ends_with("resource: cpu, requested: 3000, used: 0, capacity: 2000"), "{why}");
     }
 }

@@ -56,6 +56,8 @@ pub(crate) enum Role {
     Sidecar,
     /// What the pod is for.
     Main,
+    /// Joins the pod while it runs, for a look at it, and never begins again.
+    Guest,
 }
 
 impl Role {
@@ -65,7 +67,12 @@ impl Role {
 
     /// What the container's place in the pod is called in its name.
     pub(crate) fn place(self, at: usize) -> String {
-        format!("{}{at}", if self == Self::Main { "c" } else { "i" })
+        let kind = match self {
+            Self::Main => "c",
+            Self::Init | Self::Sidecar => "i",
+            Self::Guest => "e",
+        };
+        format!("{kind}{at}")
     }
 }
 
@@ -132,7 +139,11 @@ impl Slot {
 
     pub(crate) fn change(&self, change: impl FnOnce(&mut Progress)) {
         self.life.change(|state| {
-            let list = if self.role == Role::Main { &mut state.containers } else { &mut state.init };
+            let list = match self.role {
+                Role::Main => &mut state.containers,
+                Role::Init | Role::Sidecar => &mut state.init,
+                Role::Guest => &mut state.guests,
+            };
             if let Some(progress) = list.get_mut(self.at) {
                 change(progress);
             }
@@ -141,7 +152,11 @@ impl Slot {
 
     pub(crate) fn look<T: Default>(&self, look: impl FnOnce(&Progress) -> T) -> T {
         self.life.look(|state| {
-            let list = if self.role == Role::Main { &state.containers } else { &state.init };
+            let list = match self.role {
+                Role::Main => &state.containers,
+                Role::Init | Role::Sidecar => &state.init,
+                Role::Guest => &state.guests,
+            };
             list.get(self.at).map(look).unwrap_or_default()
         })
     }
@@ -151,7 +166,11 @@ impl Slot {
     }
 
     pub(crate) fn note(&self, kind: Kind, reason: &'static str, message: String) {
-        let list = if self.role == Role::Main { "containers" } else { "initContainers" };
+        let list = match self.role {
+            Role::Main => "containers",
+            Role::Init | Role::Sidecar => "initContainers",
+            Role::Guest => "ephemeralContainers",
+        };
         let field = format!("spec.{list}{{{}}}", self.container.name);
         self.life.note(Some(field), kind, reason, message);
     }
@@ -163,8 +182,8 @@ impl Slot {
     }
 
     fn restarts(&self, code: i32) -> bool {
-        if self.role == Role::Sidecar {
-            return true;
+        if matches!(self.role, Role::Sidecar | Role::Guest) {
+            return self.role == Role::Sidecar;
         }
         let policy = self.life.spec().and_then(|spec| spec.restart_policy.as_deref());
         match policy.unwrap_or("Always") {
@@ -222,7 +241,7 @@ impl Slot {
         let is_done = match self.role {
             Role::Init => code == 0 && self.life.past.is_whole,
             Role::Sidecar => false,
-            Role::Main => !self.restarts(code),
+            Role::Main | Role::Guest => !self.restarts(code),
         };
         if is_done {
             return Some(code == 0);

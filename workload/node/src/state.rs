@@ -3,9 +3,12 @@
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{
     ContainerState, ContainerStateRunning, ContainerStateTerminated, ContainerStateWaiting, ContainerStatus,
-    HostIP, Pod, PodCondition, PodIP, PodStatus,
+    HostIP, Pod, PodCondition, PodIP, PodStatus, ResourceRequirements,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+/// The condition of a pod whose containers are being given more or less to use (KEP-1287).
+const RESIZING: &str = "PodResizeInProgress";
 
 /// How far one container is.
 #[derive(Debug, Clone, PartialEq)]
@@ -42,6 +45,10 @@ pub(crate) struct Progress {
     pub(crate) restarts: i32,
     /// Whether it is an init container that runs beside the others (a sidecar).
     pub(crate) sidecar: bool,
+    /// What its process was given to use.
+    pub(crate) resources: Option<ResourceRequirements>,
+    /// Why it could not be given what the pod now asks for.
+    pub(crate) refused: Option<String>,
 }
 
 impl Progress {
@@ -57,6 +64,8 @@ impl Progress {
             started: false,
             restarts: 0,
             sidecar: false,
+            resources: None,
+            refused: None,
         }
     }
 
@@ -80,6 +89,8 @@ impl Progress {
             started: Some(self.started && matches!(self.phase, Phase::Running { .. })),
             state: Some(state(&self.phase, &self.id)),
             last_state: self.last.as_ref().map(|last| state(last, "")),
+            allocated_resources: self.resources.as_ref().and_then(|own| own.requests.clone()),
+            resources: self.resources.clone(),
             ..ContainerStatus::default()
         }
     }
@@ -130,6 +141,8 @@ pub(crate) struct PodState {
     pub(crate) started: Timestamp,
     pub(crate) init: Vec<Progress>,
     pub(crate) containers: Vec<Progress>,
+    /// Its ephemeral containers, which say nothing of the pod itself.
+    pub(crate) guests: Vec<Progress>,
     pub(crate) failure: Option<Failure>,
     /// Nothing of it runs any more, nor will again.
     pub(crate) over: bool,
@@ -175,7 +188,10 @@ impl PodState {
         let mut conditions = self.conditions(pod, phase, &old, now);
         // Conditions of others, such as readiness gates, stay as they are.
         let ours: Vec<String> = conditions.iter().map(|own| own.type_.clone()).collect();
-        conditions.extend(old.into_iter().filter(|own| !ours.contains(&own.type_)));
+        let is_resize = |own: &PodCondition| own.type_ == RESIZING;
+        let resizing = self.resizing(pod, &old, now);
+        conditions.extend(old.into_iter().filter(|own| !ours.contains(&own.type_) && !is_resize(own)));
+        conditions.extend(resizing);
         let statuses = |list: &[Progress]| {
             Some(list.iter().map(Progress::status).collect::<Vec<_>>()).filter(|list| !list.is_empty())
         };
@@ -186,6 +202,7 @@ impl PodState {
             conditions: Some(conditions),
             container_statuses: statuses(&self.containers),
             init_container_statuses: statuses(&self.init),
+            ephemeral_container_statuses: statuses(&self.guests),
             host_ip: Some(self.host.clone()),
             host_ips: Some(vec![HostIP { ip: self.host.clone() }]),
             pod_ip: self.address.clone(),
@@ -195,6 +212,29 @@ impl PodState {
             observed_generation: pod.metadata.generation,
             ..PodStatus::default()
         }
+    }
+
+    /// Says that containers do not have yet what the pod asks for.
+    fn resizing(&self, pod: &Pod, old: &[PodCondition], now: Timestamp) -> Option<PodCondition> {
+        let spec = pod.spec.as_ref()?;
+        let all = spec.init_containers.iter().flatten().chain(&spec.containers);
+        let asked = |name: &str| {
+            let found = all.clone().find(|own| own.name == name);
+            found.and_then(|own| own.resources.clone()).unwrap_or_default()
+        };
+        let runs = |own: &&Progress| matches!(own.phase, Phase::Running { .. });
+        let behind: Vec<&Progress> = (self.init.iter().chain(&self.containers).filter(runs))
+            .filter(|own| own.resources.as_ref().is_some_and(|held| *held != asked(&own.name)))
+            .collect();
+        if behind.is_empty() {
+            return None;
+        }
+        let mut condition = condition(old, RESIZING, true, "", "", now);
+        let refused = behind.iter().find_map(|own| own.refused.clone());
+        condition.reason = refused.as_ref().map(|_| "Error".to_owned());
+        condition.message = refused;
+        condition.observed_generation = pod.metadata.generation;
+        Some(condition)
     }
 
     fn conditions(&self, pod: &Pod, phase: &str, old: &[PodCondition], now: Timestamp) -> Vec<PodCondition> {
@@ -288,6 +328,7 @@ mod tests {
             started: Timestamp::UNIX_EPOCH,
             init: Vec::new(),
             containers: vec![running],
+            guests: Vec::new(),
             failure: None,
             over: false,
         }

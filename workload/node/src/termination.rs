@@ -50,10 +50,15 @@ async fn end_of(log: &Path) -> std::io::Result<String> {
     let mut text = Vec::new();
     file.take(window).read_to_end(&mut text).await?;
     let text = String::from_utf8_lossy(&text);
-    let lines: Vec<&str> =
-        text.lines().skip(usize::from(start > 0)).filter_map(|line| line.splitn(4, ' ').nth(3)).collect();
-    let said = lines[lines.len().saturating_sub(MOST_LOG.1)..].iter().map(|line| format!("{line}\n"));
-    let said: String = said.collect();
+    let lines: Vec<(&str, &str)> = text
+        .lines()
+        .skip(usize::from(start > 0))
+        .filter_map(|line| line.splitn(4, ' ').nth(2).zip(line.splitn(4, ' ').nth(3)))
+        .collect();
+    // A piece of a line has no end of its own.
+    let said = lines[lines.len().saturating_sub(MOST_LOG.1)..].iter();
+    let said: String =
+        said.map(|(tag, line)| format!("{line}{}", if *tag == "P" { "" } else { "\n" })).collect();
     let cut = said.len().saturating_sub(usize::try_from(MOST_LOG.0).unwrap_or(usize::MAX));
     let cut = (cut..=said.len()).find(|at| said.is_char_boundary(*at)).unwrap_or(0);
     Ok(said[cut..].to_owned())
@@ -81,6 +86,9 @@ mod tests {
         assert_eq!(message(&falls_back, &file, &log, 0).await, "");
         let said = message(&falls_back, &file, &log, 1).await;
         assert_eq!((said.lines().count(), said.lines().last()), (80, Some("line 199")));
+        std::fs::write(&log, "2024-01-01T00:00:00Z stdout F one\n2024-01-01T00:00:00Z stdout P two\n")
+            .unwrap();
+        assert_eq!(message(&falls_back, &file, &log, 1).await, "one\ntwo");
         std::fs::write(&file, "a word".repeat(1000)).unwrap();
         assert_eq!(message(&falls_back, &file, &log, 1).await.len(), 4096);
     }

@@ -128,7 +128,8 @@ impl Slot {
 
     fn runs(&self, is_new: bool) {
         let is_plain = self.container.startup_probe.is_none();
-        let is_ready = self.container.readiness_probe.is_none() && self.role() != Role::Init;
+        let is_ready =
+            self.container.readiness_probe.is_none() && matches!(self.role(), Role::Main | Role::Sidecar);
         self.change(|progress| {
             if is_new {
                 progress.phase = Phase::Running { since: Timestamp::now() };

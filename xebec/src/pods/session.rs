@@ -32,7 +32,7 @@ pub(super) async fn begin(
     asked: SessionRequest,
 ) -> Result<Run, Status> {
     let name = pod["metadata"]["name"].as_str().unwrap_or_default();
-    let statuses = ["containerStatuses", "initContainerStatuses"].into_iter();
+    let statuses = ["containerStatuses", "initContainerStatuses", "ephemeralContainerStatuses"].into_iter();
     let mut statuses = statuses.flat_map(|list| pod["status"][list].as_array().into_iter().flatten());
     let status = statuses.find(|status| status["name"] == container);
     let running = status.filter(|status| status["state"]["running"].is_object());

@@ -151,7 +151,7 @@ async fn unknown_and_doubled_fields_are_refused_told_or_dropped_as_the_client_as
     let named = |name: &str| String::from_utf8_lossy(body).replace("NAME", name);
     let strict = format!("{MAPS}?fieldValidation=Strict");
     let answer = server.raw(Method::POST, &strict, JSON, named("a").as_bytes()).await;
-    let message = r#"ConfigMap in version "v1" cannot be handled as a ConfigMap: strict decoding error: duplicate field "data", unknown field "metadata.colour", unknown field "more""#;
+    let message = r#"ConfigMap in version "v1" cannot be handled as a ConfigMap: strict decoding error: unknown field "metadata.colour", duplicate field "data", unknown field "more""#;
     assert_status(&answer, 400, "BadRequest", message);
     assert_eq!(server.get(&format!("{MAPS}/a")).await.0, 404);
 
@@ -170,8 +170,8 @@ async fn unknown_and_doubled_fields_are_refused_told_or_dropped_as_the_client_as
             .collect();
         if warned {
             let expected = [
-                r#"299 - "duplicate field \"data\"""#,
                 r#"299 - "unknown field \"metadata.colour\"""#,
+                r#"299 - "duplicate field \"data\"""#,
                 r#"299 - "unknown field \"more\"""#,
             ];
             assert_eq!(warnings, expected);
@@ -314,6 +314,19 @@ async fn bad_continue_tokens_and_those_of_a_forgotten_list_are_refused() {
     assert_eq!((code, &status["reason"]), (410, &json!("Expired")));
     let opening = "The provided continue parameter is too old to display a consistent list result.";
     assert!(status["message"].as_str().unwrap().starts_with(opening), "{status}");
+    let token = status["metadata"]["continue"].as_str().unwrap();
+    let (code, rest) = server.get(&format!("{MAPS}?limit=2&continue={token}")).await;
+    let names: Vec<_> =
+        rest["items"].as_array().unwrap().iter().map(|one| &one["metadata"]["name"]).collect();
+    assert_eq!(
+        (code, names),
+        (200, vec![&json!("b"), &json!("c")]),
+        "the list goes on with what is there now"
+    );
+    let token = rest["metadata"]["continue"].as_str().unwrap();
+    let (code, last) = server.get(&format!("{MAPS}?limit=2&continue={token}")).await;
+    assert_eq!((code, &last["items"][0]["metadata"]["name"]), (200, &json!("d")));
+    assert_eq!(last["metadata"]["resourceVersion"], rest["metadata"]["resourceVersion"], "as it was by then");
 }
 
 #[tokio::test]

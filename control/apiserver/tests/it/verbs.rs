@@ -162,3 +162,59 @@ async fn a_scale_takes_the_patches_that_are_patches_and_notes_its_owner() {
         assert_eq!(own["fieldsV1"], json!({"f:spec": {"f:replicas": {}}}));
     }
 }
+
+#[tokio::test]
+async fn metadata_that_comes_with_a_status_counts_but_where_a_kind_keeps_it() {
+    let server = Server::start().await;
+    let template =
+        json!({"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "a", "image": "a"}]}});
+    let spec = json!({"selector": {"matchLabels": {"a": "b"}}, "template": template});
+    for (plural, kind, keeps_labels) in
+        [("deployments", "Deployment", true), ("replicasets", "ReplicaSet", false)]
+    {
+        let path = format!("/apis/apps/v1/namespaces/default/{plural}");
+        let body = json!({"kind": kind, "metadata": {"name": "a", "labels": {"old": "1"}}, "spec": spec});
+        assert_eq!(server.create(&path, &body).await.0, 201);
+        let patch = json!({
+            "metadata": {"labels": {"new": "1"}, "annotations": {"seen": "yes"}},
+            "spec": {"replicas": 5}, "status": {"replicas": 3},
+        });
+        let (code, changed) = server.send(Method::PATCH, &format!("{path}/a/status"), MERGE, &patch).await;
+        assert_eq!((code, &changed["status"]["replicas"]), (200, &json!(3)), "{changed}");
+        assert_eq!(changed["spec"]["replicas"], 1, "the status says nothing of the spec");
+        assert_eq!(changed["metadata"]["annotations"]["seen"], "yes");
+        assert_eq!(changed["metadata"]["labels"].get("new").is_none(), keeps_labels, "{changed}");
+    }
+}
+
+#[tokio::test]
+async fn an_event_of_the_newer_group_is_found_by_its_source() {
+    let server = Server::start().await;
+    let event = json!({
+        "metadata": {"name": "a"}, "regarding": {"kind": "Pod", "namespace": "default", "name": "a"},
+        "reportingController": "tester", "reportingInstance": "t-1", "action": "Do", "reason": "Done",
+        "type": "Normal", "eventTime": "2026-01-01T00:00:00.000000Z",
+    });
+    let (code, made) = server.create("/apis/events.k8s.io/v1/namespaces/default/events", &event).await;
+    assert_eq!(code, 201, "{made}");
+    for (source, count) in [("tester", 1), ("other", 0)] {
+        let path = format!("/api/v1/namespaces/default/events?fieldSelector=source%3D{source}");
+        let found = server.get(&path).await.1;
+        assert_eq!(found["items"].as_array().map(Vec::len), Some(count), "{source}");
+    }
+}
+
+#[tokio::test]
+async fn there_is_no_table_of_a_review() {
+    let server = Server::start().await;
+    let review = json!({"spec": {"nonResourceAttributes": {"path": "/", "verb": "get"}}});
+    let path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
+    let admin = User::new("admin", [AUTHENTICATED]);
+    for (accept, expected) in
+        [("application/json", 201), ("application/json;as=Table;v=v1;g=meta.k8s.io", 406)]
+    {
+        let headers = [("accept", accept), ("content-type", JSON)];
+        let (code, answer) = ask(&server, &admin, Method::POST, path, &headers, &review).await;
+        assert_eq!(code, expected, "{answer}");
+    }
+}

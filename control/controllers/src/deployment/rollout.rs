@@ -193,17 +193,21 @@ fn resize(wish: Wish, current: Option<Size>, old: &[Size], plan: &mut Plan) {
     let mut sizes: Vec<&mut i32> =
         std::iter::once(&mut plan.current).chain(plan.old.iter_mut().rev()).collect();
     let mut missing = allowed - before;
+    // The largest first; of equals the newest grows first, and the oldest shrinks first.
+    if missing < 0 {
+        sizes.reverse();
+    }
+    sizes.sort_by_key(|size| std::cmp::Reverse(**size));
     for own in &mut sizes {
         let now = i64::from(**own);
-        let change = now * allowed / before - now;
+        // To the nearest whole pod.
+        let change = (2 * now * allowed + before) / (2 * before) - now;
         let change = if missing > 0 { change.clamp(0, missing) } else { change.clamp(missing, 0) };
         **own = size(now + change);
         missing -= change;
     }
-    // What rounding left over goes to the largest set, the newest of equals.
-    if missing != 0
-        && let Some(largest) = sizes.into_iter().rev().max_by_key(|size| **size)
-    {
+    // What rounding left over is the largest set's.
+    if let Some(largest) = sizes.into_iter().next() {
         *largest = size(i64::from(*largest) + missing);
     }
 }

@@ -37,7 +37,8 @@ impl Remaining {
     }
 }
 
-/// Deletes everything in a namespace; tells what is left.
+/// Deletes everything in a namespace, the pods before all else: until they are gone, they have what they run with (KEP-5080).
+/// Tells what is left.
 pub(super) async fn empty(client: &Client, namespace: &str) -> Remaining {
     let mut resources = match served::resources(client).await {
         Ok(resources) => resources,
@@ -48,8 +49,17 @@ pub(super) async fn empty(client: &Client, namespace: &str) -> Remaining {
             && capabilities.supports_operation(verbs::LIST)
             && capabilities.supports_operation(verbs::DELETE_COLLECTION)
     });
-    let resources = resources.into_iter().map(|(resource, _)| resource);
-    empty_all_of(client, namespace, resources.collect()).await
+    let is_pods = |resource: &ApiResource| resource.group.is_empty() && resource.plural == "pods";
+    let (pods, others): (Vec<_>, Vec<_>) =
+        resources.into_iter().map(|(resource, _)| resource).partition(is_pods);
+    let remaining = empty_all_of(client, namespace, pods).await;
+    if !remaining.objects.is_empty() {
+        return remaining;
+    }
+    let failures = remaining.failures;
+    let mut remaining = empty_all_of(client, namespace, others).await;
+    remaining.failures.extend(failures);
+    remaining
 }
 
 /// Deletes all objects of these resources; tells what is left. What fails for one does not hold up the others.

@@ -25,7 +25,7 @@ use crate::owner::{
     writing,
 };
 use crate::pod::is_active;
-use crate::revision::{self, HASH_LABEL, label, template};
+use crate::revision::{self, HASH_LABEL, template};
 use crate::rights::{KEEP, OWN, READ, Right};
 use crate::run::World;
 
@@ -80,19 +80,14 @@ async fn reconcile(set: Arc<StatefulSet>, world: Arc<World>) -> Result<Action, E
     let found = revision::sync(&revisions, &set, &spec.selector, &spec.template, collisions).await?;
     let named = |name: &Option<String>| found.all.iter().find(|revision| Some(revision.name_any()) == *name);
     let current = named(&before.current_revision).unwrap_or(&found.update).clone();
-    let (old, new) = (label(&current), label(&found.update));
+    let (old, new) = (current.name_any(), found.update.name_any());
     let now = Timestamp::now();
     let decision =
         decide(Snapshot { set: &set, pods: &owned, current: &old, update: &new, burst: BURST, now });
     let busy = decision.steps.len() == BURST;
 
-    // The status names revisions by their objects' names.
     let mut status = decision.status;
-    let named = |hash: &Option<String>| {
-        if *hash == Some(new.clone()) { found.update.name_any() } else { current.name_any() }
-    };
-    status.current_revision = Some(named(&status.current_revision));
-    status.update_revision = Some(found.update.name_any());
+    status.update_revision = Some(new.clone());
     status.collision_count =
         (found.collisions > 0 || before.collision_count.is_some()).then_some(found.collisions);
     let claims: Api<PersistentVolumeClaim> = Api::namespaced(world.client.clone(), &namespace);
@@ -107,7 +102,7 @@ async fn reconcile(set: Arc<StatefulSet>, world: Arc<World>) -> Result<Action, E
             Step::Create { ordinal, updated } => {
                 let revision = if updated { &found.update } else { &current };
                 let template = template(revision).unwrap_or_else(|| spec.template.clone());
-                let pod = identity::pod(&set, ordinal, &template, &label(revision));
+                let pod = identity::pod(&set, ordinal, &template, &revision.name_any());
                 make_claims(&claims, &set, &spec, ordinal, &voice).await?;
                 make(&pods, &set, &pod, &voice).await?;
             }
@@ -129,8 +124,8 @@ async fn reconcile(set: Arc<StatefulSet>, world: Arc<World>) -> Result<Action, E
         }
     }
     let in_use = |revision: &ControllerRevision| {
-        let hash = label(revision);
-        hash == old || hash == new || owned.iter().any(|pod| pod.labels().get(HASH_LABEL) == Some(&hash))
+        let name = revision.name_any();
+        name == old || name == new || owned.iter().any(|pod| pod.labels().get(HASH_LABEL) == Some(&name))
     };
     revision::clean(&revisions, &found.all, in_use, spec.revision_history_limit).await?;
     let again = if busy { Duration::ZERO } else { decision.again.unwrap_or(AGAIN).min(AGAIN) };

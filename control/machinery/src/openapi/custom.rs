@@ -5,10 +5,10 @@ use serde_json::{Map, Value};
 use crate::resource::{Resource, Version};
 use crate::schema::{Field, ListType, Node, Shape};
 
-use super::Dialect;
 use super::json::Json;
 use super::names::{self, META};
 use super::types::kinds;
+use super::{Dialect, descriptions};
 
 /// Deeper schemas than this are cut off; those of CustomResourceDefinitions do not reach it.
 const DEPTH_MAX: usize = 128;
@@ -23,6 +23,8 @@ pub(super) fn define(
 ) {
     json.object(|json| {
         match published.and_then(Value::as_object) {
+            // Clients of version 2 would refuse what such an object holds beside what is said of it.
+            Some(schema) if dialect == Dialect::V2 && is_open(schema) => json.entry("type", "object"),
             Some(schema) => given(json, dialect, schema, true, 0),
             None => node(json, dialect, version.schema.node(), true, 0),
         }
@@ -47,14 +49,27 @@ pub(super) fn define_list(json: &mut Json<'_>, dialect: Dialect, resource: &Reso
     });
 }
 
+fn is_open(schema: &Map<String, Value>) -> bool {
+    schema.get("x-kubernetes-preserve-unknown-fields") == Some(&Value::Bool(true))
+}
+
 const OBJECT_FIELDS: [&str; 3] = ["apiVersion", "kind", "metadata"];
 
 /// The fields that every object has, whatever its own schema says of them.
 fn of_every_object(json: &mut Json<'_>, dialect: Dialect, metadata: &str) {
+    let describe = |json: &mut Json<'_>, name: &str| {
+        descriptions::of_object(name).into_iter().for_each(|text| json.entry("description", text));
+    };
     for name in ["apiVersion", "kind"] {
-        json.within(name, |json| json.entry("type", "string"));
+        json.within(name, |json| {
+            describe(json, name);
+            json.entry("type", "string");
+        });
     }
-    json.within("metadata", |json| dialect.refer(json, &format!("{META}{metadata}")));
+    json.within("metadata", |json| {
+        describe(json, "metadata");
+        dialect.refer(json, &format!("{META}{metadata}"));
+    });
 }
 
 /// What a version 2 document can not say of a schema, beside what depends on the schema.
@@ -70,7 +85,7 @@ fn given(json: &mut Json<'_>, dialect: Dialect, schema: &Map<String, Value>, who
     let whole = whole || set("x-kubernetes-embedded-resource");
     let old = dialect == Dialect::V2;
     // Clients of version 2 would refuse what such a schema takes beside what it names.
-    let open = old && set("x-kubernetes-preserve-unknown-fields");
+    let open = old && is_open(schema);
     let typeless = old && (open || set("nullable") || set("x-kubernetes-int-or-string"));
     for (key, value) in schema {
         match (key.as_str(), value) {

@@ -249,9 +249,15 @@ fn a_custom_resource_is_described_by_what_its_definition_says() {
     let documents = Documents::new(&resources).with_published(&published);
     let document = read(&documents.v3("stable.example.com", "v1").unwrap());
     let tab = schema(&document, "com.example.stable.v1.CronTab");
-    let meta =
-        json!({"allOf": [{"$ref": "#/components/schemas/io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"}]});
+    let meta = json!({
+        "description": "Standard object's metadata.",
+        "allOf": [{"$ref": "#/components/schemas/io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"}],
+    });
     assert_eq!(tab["properties"]["metadata"], meta);
+    let metadata = schema(&document, "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta");
+    for name in metadata["properties"].as_object().unwrap().keys() {
+        assert!(metadata["properties"][name]["description"].is_string(), "nothing is said of {name}");
+    }
     assert_eq!(tab["description"], "Runs things.");
     assert_eq!(tab["required"], json!(["spec"]));
     let spec = &tab["properties"]["spec"]["properties"];

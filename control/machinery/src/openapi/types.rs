@@ -2,9 +2,9 @@
 
 use crate::builtin::types::{Element, Many, Message, Row, Types};
 
-use super::Dialect;
 use super::json::Json;
-use super::names::{self, SPECIAL, Type};
+use super::names::{self, META, SPECIAL, Type};
+use super::{Dialect, descriptions};
 
 /// The types that a document needs: those that it names, and those that they lead to.
 pub(super) struct Reach<'a> {
@@ -60,6 +60,7 @@ fn message(json: &mut Json<'_>, dialect: Dialect, types: &Types, at: usize) {
     let message = &types.messages[at];
     json.entry("type", "object");
     let rows = rows(types, message);
+    let is_metadata = names::of(Type::Message(at)) == format!("{META}ObjectMeta");
     let mut required = rows.iter().filter(|row| row.required).map(|row| row.json).peekable();
     if required.peek().is_some() {
         json.texts("required", required);
@@ -68,11 +69,22 @@ fn message(json: &mut Json<'_>, dialect: Dialect, types: &Types, at: usize) {
         json.within("properties", |json| {
             if message.object {
                 for name in ["apiVersion", "kind"] {
-                    json.within(name, |json| json.entry("type", "string"));
+                    json.within(name, |json| {
+                        describe(json, descriptions::of_object(name));
+                        json.entry("type", "string");
+                    });
                 }
             }
             for row in rows {
-                json.within(row.json, |json| property(json, dialect, row));
+                let description = match row.json {
+                    name if is_metadata => descriptions::of_metadata(name),
+                    name if message.object => descriptions::of_object(name),
+                    _ => None,
+                };
+                json.within(row.json, |json| {
+                    describe(json, description);
+                    property(json, dialect, row);
+                });
             }
         });
     }
@@ -82,6 +94,10 @@ fn message(json: &mut Json<'_>, dialect: Dialect, types: &Types, at: usize) {
     if let Some(kind) = names::kind_of(types, at) {
         kinds(json, &[kind]);
     }
+}
+
+fn describe(json: &mut Json<'_>, description: Option<&str>) {
+    description.into_iter().for_each(|text| json.entry("description", text));
 }
 
 /// The fields of a message and of those that stand within it without a name.

@@ -26,6 +26,9 @@ const HEADER: &str = "a valid HTTP header must consist of alphanumeric character
                       used for validation is '[-A-Za-z0-9]+')";
 const PERCENT: &str = "a valid percent string must be a numeric string followed by an ending '%' (e.g. '1%',  or '93%', \
                        regex used for validation is '[0-9]+%')";
+const SYSCTL_MAX: usize = 253;
+const SYSCTL: &str = "must have at most 253 characters and match regex \
+                      ^([a-z0-9]([-_a-z0-9]*[a-z0-9])?[\\./])*[a-z0-9]([-_a-z0-9]*[a-z0-9])?$";
 /// What is said of a number that is no port.
 pub(super) const PORT: &str = "must be between 1 and 65535, inclusive";
 const IP: &str = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)";
@@ -75,6 +78,13 @@ pub(super) fn label(value: &str) -> Faults {
 /// A name of most objects.
 pub(super) fn subdomain(value: &str) -> Faults {
     faults(value, 253, value.split('.').all(is_label), SUBDOMAIN)
+}
+
+/// A parameter of the kernel.
+pub(super) fn sysctl(value: &str) -> Faults {
+    let part = |part: &str| bounded(part, lower, |byte| lower(byte) || b"-_".contains(&byte));
+    let is_good = value.len() <= SYSCTL_MAX && value.split(['.', '/']).all(part);
+    if is_good { Vec::new() } else { vec![SYSCTL.into()] }
 }
 
 /// A DNS search path.

@@ -3,7 +3,9 @@
 use serde_json::{Value, json};
 
 use super::container::{Containers, identities};
-use super::{entries, given, invalid, list, names, number, one_of, scheduling, selector, text, volume};
+use super::{
+    entries, given, invalid, list, names, number, one_of, required, scheduling, selector, text, volume,
+};
 use crate::field::{FieldError, Path};
 
 const POLICIES: [&str; 3] = ["Always", "OnFailure", "Never"];
@@ -52,7 +54,9 @@ pub(super) fn spec_with_claims(
     selector::labels(entries(spec, "nodeSelector"), &path.child("nodeSelector"), errors);
     if let Some(context) = given(spec, "securityContext") {
         let keys = ["fsGroup", "runAsUser", "runAsGroup"];
-        identities(context, &keys, &path.child("securityContext"), errors);
+        let path = path.child("securityContext");
+        identities(context, &keys, &path, errors);
+        sysctls(context, &path, errors);
     }
     for key in ["serviceAccountName", "nodeName", "priorityClassName", "runtimeClassName"] {
         let name = text(spec, key);
@@ -91,6 +95,24 @@ pub(super) fn spec_with_claims(
     for (at, gate) in list(spec, "readinessGates").iter().enumerate() {
         let kind = text(gate, "conditionType");
         invalid(&gates.index(at).child("conditionType"), kind, names::qualified(kind), errors);
+    }
+}
+
+/// The parameters of the kernel that a pod sets for itself.
+fn sysctls(context: &Value, path: &Path<'_>, errors: &mut Vec<FieldError>) {
+    let path = path.child("sysctls");
+    let all = list(context, "sysctls");
+    for (at, own) in all.iter().enumerate() {
+        let (path, name) = (path.index(at), text(own, "name"));
+        if !required(own, "name", &path, errors) {
+            continue;
+        }
+        let path = path.child("name");
+        let faults = names::sysctl(name);
+        if faults.is_empty() && all[..at].iter().any(|other| text(other, "name") == name) {
+            errors.push(FieldError::duplicate(&path, name));
+        }
+        invalid(&path, name, faults, errors);
     }
 }
 

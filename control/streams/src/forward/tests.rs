@@ -1,4 +1,5 @@
 use super::*;
+use crate::negotiation::Version;
 use crate::spdy::tests::Client;
 use futures::{SinkExt as _, StreamExt as _};
 use tokio::io::{DuplexStream, duplex};
@@ -77,7 +78,7 @@ async fn connections_go_through_a_tunnel() {
 #[tokio::test]
 async fn connections_go_over_channels() {
     let (ours, theirs) = duplex(1 << 16);
-    let accepted = Accepted::over(Transport::Channels { closes: false });
+    let accepted = Accepted::over(Transport::Channels { version: Version::Fourth });
     let serving = tokio::spawn(serve(theirs, accepted, &[81, 80], |port| async move {
         if port == 81 { dial(port).await } else { Ok(duplex_echo()) }
     }));

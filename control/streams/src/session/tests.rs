@@ -44,7 +44,8 @@ async fn a_process_talks_over_spdy_and_tells_its_code() {
 #[tokio::test]
 async fn a_process_talks_over_channels_and_its_input_is_closed_alone() {
     let (ours, theirs) = duplex(1 << 16);
-    let mut session = session(theirs, over(Transport::Channels { closes: true }), ALL).await.unwrap();
+    let mut session =
+        session(theirs, over(Transport::Channels { version: Version::Fifth }), ALL).await.unwrap();
     let mut client = WebSocketStream::from_raw_socket(ours, Role::Client, None).await;
     client.send(Message::binary(&b"\0question"[..])).await.unwrap();
     client.send(Message::binary(&b"\xff\0"[..])).await.unwrap();
@@ -64,10 +65,32 @@ async fn a_process_talks_over_channels_and_its_input_is_closed_alone() {
 }
 
 #[tokio::test]
+async fn the_first_version_tells_in_words_how_it_ended_and_nothing_of_a_success() {
+    for (code, told) in
+        [(0, None), (3, Some("\x03command terminated with non-zero exit code: exit status 3"))]
+    {
+        let (ours, theirs) = duplex(1 << 16);
+        let first = over(Transport::Channels { version: Version::First });
+        let session = session(theirs, first, ALL).await.unwrap();
+        let mut client = WebSocketStream::from_raw_socket(ours, Role::Client, None).await;
+        let ending = tokio::spawn(session.outcome.exited(code));
+        let mut seen = Vec::new();
+        while let Some(Ok(message)) = client.next().await {
+            if let Message::Binary(bytes) = message {
+                seen.push(String::from_utf8(bytes.to_vec()).unwrap());
+            }
+        }
+        ending.await.unwrap();
+        assert_eq!(seen, Vec::from_iter(told));
+    }
+}
+
+#[tokio::test]
 async fn a_terminal_has_sizes_and_no_second_output() {
     let (ours, theirs) = duplex(1 << 16);
     let wants = Wants { tty: true, ..ALL };
-    let mut session = session(theirs, over(Transport::Channels { closes: false }), wants).await.unwrap();
+    let mut session =
+        session(theirs, over(Transport::Channels { version: Version::Fourth }), wants).await.unwrap();
     assert!(session.stderr.is_none());
     let mut client = WebSocketStream::from_raw_socket(ours, Role::Client, None).await;
     client.send(Message::binary(&b"\x04{\"Width\":80,\"Height\":24}"[..])).await.unwrap();
@@ -104,7 +127,8 @@ async fn sizes_over_spdy_are_cut_out_of_what_comes() {
 async fn of_many_sizes_the_last_one_is_heard() {
     let (ours, theirs) = duplex(1 << 20);
     let wants = Wants { tty: true, ..ALL };
-    let mut session = session(theirs, over(Transport::Channels { closes: false }), wants).await.unwrap();
+    let mut session =
+        session(theirs, over(Transport::Channels { version: Version::Fourth }), wants).await.unwrap();
     let mut client = WebSocketStream::from_raw_socket(ours, Role::Client, None).await;
     for width in 1..=200 {
         let size = format!("\x04{{\"Width\":{width},\"Height\":24}}");
@@ -129,7 +153,7 @@ async fn leaves_though_its_input_is_full(mut session: Session, fill: impl Future
 #[tokio::test(start_paused = true)]
 async fn a_client_that_leaves_is_missed_though_its_input_fills_a_websocket() {
     let (ours, theirs) = duplex(1 << 12);
-    let session = session(theirs, over(Transport::Channels { closes: true }), ALL).await.unwrap();
+    let session = session(theirs, over(Transport::Channels { version: Version::Fifth }), ALL).await.unwrap();
     let mut client = WebSocketStream::from_raw_socket(ours, Role::Client, None).await;
     leaves_though_its_input_is_full(session, async move {
         while client.send(Message::binary(vec![0; 512])).await.is_ok() {}

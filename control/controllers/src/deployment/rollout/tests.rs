@@ -90,6 +90,9 @@ fn a_change_of_replicas_in_a_rollout_keeps_the_proportions() {
     assert_eq!(planned, Plan { current: 10, old: vec![10] });
     let planned = plan(rolling(0, 3, 2), Some(healthy(5, 10)), &[healthy(5, 10)]);
     assert_eq!(planned, Plan { current: 0, old: vec![0] });
+    // Shares are rounded: 5 of 13 and 8 of 13 become 13 and 20 of 33.
+    let planned = plan(rolling(30, 3, 2), Some(healthy(5, 10)), &[healthy(8, 10)]);
+    assert_eq!(planned, Plan { current: 13, old: vec![20] });
 }
 
 #[test]
