@@ -34,7 +34,7 @@ use crate::parts::Stage;
 use crate::up::bind;
 
 /// The addresses of services: a /16 of private space, as kubeadm has it.
-const SERVICES: (Ipv4Addr, u8) = (Ipv4Addr::new(10, 96, 0, 0), 16);
+pub(crate) const SERVICES: (Ipv4Addr, u8) = (Ipv4Addr::new(10, 96, 0, 0), 16);
 
 /// Serves the API, writes the kubeconfig by which it is reached, and gives the client by which the other parts reach it
 /// without a socket, and who signs certificates for clients with one.

@@ -1,11 +1,12 @@
 //! Pods on this machine as a part of `up`.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
 use tokio_util::sync::CancellationToken;
 use xebec_container::{MonitorCommand, Runtime};
+use xebec_datapath::{Place, Subnet, Table};
 use xebec_node::meter::Meter;
 use xebec_node::{Containers, Options};
 use xebec_oci::Store;
@@ -13,7 +14,8 @@ use xebec_oci::client::ClientOptions;
 use xebec_wasm::{Host, HostOptions};
 
 use crate::MONITOR;
-use crate::berth::Berth;
+use crate::api::SERVICES;
+use crate::berth::{Berth, PODS_LENGTH};
 use crate::data_dir::DataDir;
 use crate::pods::LocalPods;
 
@@ -22,6 +24,8 @@ pub(crate) struct Node {
     options: Options,
     berth: Arc<Berth>,
     meter: Arc<Meter>,
+    /// What translates the addresses of services for pods, or why nothing does.
+    services: Result<xebec_services::Options, String>,
 }
 
 /// Looks what the node can run here.
@@ -30,6 +34,7 @@ pub(crate) async fn prepare(
     berth: Arc<Berth>,
     store: Arc<Store>,
     registry: Option<SocketAddr>,
+    api: Option<SocketAddr>,
     hurry: CancellationToken,
 ) -> Result<Node> {
     let root = data.path().to_owned();
@@ -51,7 +56,11 @@ pub(crate) async fn prepare(
             hurry,
         };
         let runtime = options.containers.as_ref().ok().map(|own| own.runtime.clone());
-        Ok(Node { options, berth, meter: Arc::new(Meter::new(runtime)) })
+        let services = match &options.containers {
+            Ok(_) => services(&berth, &options.name, api),
+            Err(_) => Err("no pod has a network of its own".to_owned()),
+        };
+        Ok(Node { options, berth, meter: Arc::new(Meter::new(runtime)), services })
     })
     .await
     .context("preparing the node failed")?
@@ -66,6 +75,22 @@ fn containers(folder: &std::path::Path, berth: &Berth) -> Result<Containers, Str
         Runtime::open(folder.join("runtime"), monitor, privilege).map_err(|error| error.to_string())?;
     let network = berth.network(&folder.join("network")).map_err(|error| error.to_string())?;
     Ok(Containers { runtime: Arc::new(runtime), network: Arc::new(network) })
+}
+
+/// What translates the addresses of services here, or why nothing can.
+fn services(berth: &Berth, node: &str, api: Option<SocketAddr>) -> Result<xebec_services::Options, String> {
+    xebec_datapath::probe().map_err(|error| error.to_string())?;
+    let subnet = |(address, length)| Subnet::new(address, length).ok_or("a range of addresses is none");
+    let pods = subnet((berth.pods(), PODS_LENGTH))?;
+    let place = Place { table: berth.bridge(), bridge: berth.bridge(), pods, services: subnet(SERVICES)? };
+    let table = Table::new(place).map_err(|error| error.to_string())?;
+    // One that listens on all addresses listens on this machine's own too.
+    let api = api.and_then(|address| match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Some(SocketAddrV4::new(Ipv4Addr::LOCALHOST, address.port())),
+        IpAddr::V4(ip) => Some(SocketAddrV4::new(ip, address.port())),
+        IpAddr::V6(_) => None,
+    });
+    Ok(xebec_services::Options { node: node.to_owned(), pods, api, table })
 }
 
 impl Node {
@@ -92,10 +117,32 @@ impl Node {
         }
     }
 
+    /// Whether pods reach services by the services' own addresses, in words.
+    pub(crate) fn services(&self) -> String {
+        match &self.services {
+            Ok(own) => {
+                let Place { services, table, .. } = own.table.place();
+                format!("on: addresses of {services} lead to pods (nftables: table ip {table})")
+            }
+            Err(why) => format!("off: {why}"),
+        }
+    }
+
     /// Runs the pods of this machine until the platform stops.
     pub(crate) async fn run(self, client: kube::Client, stop: CancellationToken) {
         let network = self.options.containers.as_ref().ok().map(|own| Arc::clone(&own.network));
-        tokio::join!(self.meter.run(stop.clone()), xebec_node::run(client, self.options, stop));
+        // Pods that end may still ask services, so these end last.
+        let last = CancellationToken::new();
+        let services = async {
+            if let Ok(options) = self.services {
+                xebec_services::run(client.clone(), options, last.clone()).await;
+            }
+        };
+        let pods = async {
+            xebec_node::run(client.clone(), self.options, stop.clone()).await;
+            last.cancel();
+        };
+        tokio::join!(self.meter.run(stop.clone()), pods, services);
         if let Some(network) = network {
             self.berth.leave(network).await;
         }

@@ -122,6 +122,8 @@ pub struct Translation {
 pub struct Refusal {
     /// The service or the pod.
     pub of: Name,
+    /// Whether it is a pod's.
+    pub is_pods: bool,
     /// What is wrong.
     pub reason: Reason,
 }
@@ -195,7 +197,8 @@ impl Translation {
 /// of this machine have.
 #[must_use]
 pub fn translate(services: &[Service], host_ports: &[HostPort], pods: Subnet) -> (Translation, Vec<Refusal>) {
-    let mut made = Making { pods, translation: Translation::default(), refusals: Vec::new() };
+    let translation = Translation::default();
+    let mut made = Making { pods, translation, refusals: Vec::new(), is_pods: false };
     for service in services {
         for port in &service.ports {
             match port.protocol.transport() {
@@ -204,6 +207,7 @@ pub fn translate(services: &[Service], host_ports: &[HostPort], pods: Subnet) ->
             }
         }
     }
+    made.is_pods = true;
     for port in host_ports {
         match port.protocol.transport() {
             Some(transport) => made.add_host_port(port, transport),
@@ -217,6 +221,8 @@ struct Making {
     pods: Subnet,
     translation: Translation,
     refusals: Vec<Refusal>,
+    /// Whether pods' own ports are being added.
+    is_pods: bool,
 }
 
 /// Where a packet goes next.
@@ -224,7 +230,7 @@ type Way = Result<String, Closed>;
 
 impl Making {
     fn refuse(&mut self, of: &Name, reason: Reason) {
-        self.refusals.push(Refusal { of: of.clone(), reason });
+        self.refusals.push(Refusal { of: of.clone(), is_pods: self.is_pods, reason });
     }
 
     fn add(&mut self, service: &Service, port: &ServicePort, transport: Transport) {
