@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt as _;
-use k8s_openapi::api::core::v1::{Pod, PodSpec, PodStatus, Service};
+use k8s_openapi::api::core::v1::{Namespace, Pod, PodSpec, PodStatus, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::runtime::WatchStreamExt as _;
 use kube::runtime::reflector::store::WriterDropped;
@@ -25,6 +25,7 @@ const WATCH_AGAIN: (Duration, Duration) = (Duration::from_millis(50), Duration::
 pub(crate) struct World {
     services: Store<Service>,
     slices: Store<EndpointSlice>,
+    namespaces: Store<Namespace>,
     /// The pods of this machine, as far as their ports go.
     pods: Store<Pod>,
     changed: Arc<Notify>,
@@ -38,15 +39,17 @@ impl World {
         let here = watcher::Config::default().fields(&format!("spec.nodeName={node}"));
         let mut watch = Watch { client, changed: &changed, tasks };
         let services = watch.start(all.clone(), |_: &mut Service| {});
-        let slices = watch.start(all, |_: &mut EndpointSlice| {});
+        let slices = watch.start(all.clone(), |_: &mut EndpointSlice| {});
+        let namespaces = watch.start(all, |_: &mut Namespace| {});
         let pods = watch.start(here, keep_ports);
-        Self { services, slices, pods, changed }
+        Self { services, slices, namespaces, pods, changed }
     }
 
     /// Waits until all are listed.
     pub(crate) async fn listed(&self) -> Result<(), WriterDropped> {
         self.services.wait_until_ready().await?;
         self.slices.wait_until_ready().await?;
+        self.namespaces.wait_until_ready().await?;
         self.pods.wait_until_ready().await
     }
 
@@ -61,6 +64,10 @@ impl World {
 
     pub(crate) fn slices(&self) -> Vec<Arc<EndpointSlice>> {
         self.slices.state()
+    }
+
+    pub(crate) fn namespaces(&self) -> Vec<Arc<Namespace>> {
+        self.namespaces.state()
     }
 
     pub(crate) fn pods(&self) -> Vec<Arc<Pod>> {
