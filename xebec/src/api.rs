@@ -34,7 +34,7 @@ use crate::parts::Stage;
 use crate::up::bind;
 
 /// The addresses of services: a /16 of private space, as kubeadm has it.
-const SERVICES: (Ipv4Addr, u8) = (Ipv4Addr::new(10, 96, 0, 0), 16);
+pub(crate) const SERVICES: (Ipv4Addr, u8) = (Ipv4Addr::new(10, 96, 0, 0), 16);
 
 /// Serves the API, writes the kubeconfig by which it is reached, and gives the client by which the other parts reach it
 /// without a socket, and who signs certificates for clients with one.
@@ -56,12 +56,21 @@ pub(crate) async fn start(
     .context("opening the store failed")??;
     let authority = Authority::open(data.path()).context("the certificate authority cannot be opened")?;
     let host = address.ip().to_string();
-    let names =
-        ["localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc", "127.0.0.1", &host];
+    let range = Range::new(SERVICES.0, SERVICES.1).context("the range of service addresses is not one")?;
+    let own = range.first().to_string();
+    let names = [
+        "localhost",
+        "kubernetes",
+        "kubernetes.default",
+        "kubernetes.default.svc",
+        "kubernetes.default.svc.cluster.local",
+        "127.0.0.1",
+        &own,
+        &host,
+    ];
     let server = authority.server(&names).context("the API's certificate cannot be made")?;
     let tls = tls(&server, authority.certificate())?;
 
-    let range = Range::new(SERVICES.0, SERVICES.1).context("the range of service addresses is not one")?;
     let mut resources = builtin::resources().to_vec();
     if args.parts().contains(&Part::Node) {
         resources.extend(usage::resources());

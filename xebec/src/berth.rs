@@ -17,6 +17,8 @@ const NUMBERS: std::ops::RangeInclusive<u8> = 0..=255;
 const LOOPBACK: Ipv4Addr = Ipv4Addr::new(127, 128, 0, 0);
 /// The first loopback address for Gateways of the first number.
 const GATEWAYS: Ipv4Addr = Ipv4Addr::new(127, 192, 0, 0);
+/// How many bits the addresses of a number's pods share.
+pub(crate) const PODS_LENGTH: u8 = 24;
 /// How many loopback addresses of either sort a number has.
 const LOOPBACKS: u32 = 1 << 14;
 
@@ -84,9 +86,14 @@ impl Berth {
         format!("xebec{}", self.number)
     }
 
+    /// The addresses of pods with a network of their own: a /24.
+    pub(crate) fn pods(&self) -> Ipv4Addr {
+        Ipv4Addr::new(10, 244, self.number, 0)
+    }
+
     /// Opens the network of this place, whose state is kept in `folder`.
     pub(crate) fn network(&self, folder: &Path) -> Result<PodNetwork, xebec_container::Error> {
-        PodNetwork::open(folder, &self.bridge(), format!("10.244.{}.0/24", self.number).parse()?)
+        PodNetwork::open(folder, &self.bridge(), format!("{}/{PODS_LENGTH}", self.pods()).parse()?)
     }
 
     /// Removes the bridge, unless pods are still joined to it.

@@ -1,27 +1,40 @@
 //! Pods on this machine as a part of `up`.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
 use tokio_util::sync::CancellationToken;
 use xebec_container::{MonitorCommand, Runtime};
+use xebec_datapath::{Place, Subnet, Table};
+use xebec_dns::{Limits, Resolvers, Scope, Server};
 use xebec_node::meter::Meter;
-use xebec_node::{Containers, Options};
+use xebec_node::{ClusterDns, Containers, Options};
 use xebec_oci::Store;
 use xebec_oci::client::ClientOptions;
-use xebec_wasm::{Host, HostOptions};
+use xebec_services::{Destination, Directory, Names};
+use xebec_wasm::{Found, Host, HostOptions};
 
 use crate::MONITOR;
-use crate::berth::Berth;
+use crate::api::SERVICES;
+use crate::berth::{Berth, PODS_LENGTH};
 use crate::data_dir::DataDir;
 use crate::pods::LocalPods;
+
+/// The domain of the names of services.
+const DOMAIN: &str = "cluster.local";
+/// Which address of services' range is that of cluster DNS, as other distributions have it.
+const DNS_OFFSET: u32 = 10;
+const DNS_PORT: u16 = 53;
 
 /// A node that does not run yet.
 pub(crate) struct Node {
     options: Options,
     berth: Arc<Berth>,
     meter: Arc<Meter>,
+    services: xebec_services::Options,
+    /// Whether the kernel translates the addresses of services for pods, or why it does not.
+    translates: Result<(), String>,
 }
 
 /// Looks what the node can run here.
@@ -30,14 +43,16 @@ pub(crate) async fn prepare(
     berth: Arc<Berth>,
     store: Arc<Store>,
     registry: Option<SocketAddr>,
+    api: Option<SocketAddr>,
     hurry: CancellationToken,
 ) -> Result<Node> {
     let root = data.path().to_owned();
-    tokio::task::spawn_blocking(move || {
+    let mut node = tokio::task::spawn_blocking(move || {
         let host =
             Host::new(HostOptions::new(root.join("wasm"))).context("the WebAssembly host cannot start")?;
         let folder = root.join("containers");
         std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        let directory = Directory::default();
         let options = Options {
             name: name(),
             address: Ipv4Addr::LOCALHOST,
@@ -48,13 +63,32 @@ pub(crate) async fn prepare(
             registries: ClientOptions::default(),
             host,
             containers: containers(&folder, &berth),
+            dns: None,
+            names: Some(names_of(directory.clone())),
             hurry,
         };
         let runtime = options.containers.as_ref().ok().map(|own| own.runtime.clone());
-        Ok(Node { options, berth, meter: Arc::new(Meter::new(runtime)) })
+        let table = match &options.containers {
+            Ok(_) => table(&berth),
+            Err(_) => Err("no pod has a network of its own".to_owned()),
+        };
+        let (table, translates) = match table {
+            Ok(table) => (Some(table), Ok(())),
+            Err(why) => (None, Err(why)),
+        };
+        let services = services(&berth, &options.name, api, table, directory)?;
+        Ok::<_, anyhow::Error>(Node {
+            options,
+            berth,
+            meter: Arc::new(Meter::new(runtime)),
+            services,
+            translates,
+        })
     })
     .await
-    .context("preparing the node failed")?
+    .context("preparing the node failed")??;
+    node.services.names.server = node.name_server().await;
+    Ok(node)
 }
 
 /// What runs containers here, or why nothing can.
@@ -66,6 +100,64 @@ fn containers(folder: &std::path::Path, berth: &Berth) -> Result<Containers, Str
         Runtime::open(folder.join("runtime"), monitor, privilege).map_err(|error| error.to_string())?;
     let network = berth.network(&folder.join("network")).map_err(|error| error.to_string())?;
     Ok(Containers { runtime: Arc::new(runtime), network: Arc::new(network) })
+}
+
+/// What translates the addresses of services here, or why nothing can.
+fn table(berth: &Berth) -> Result<Table, String> {
+    xebec_datapath::probe().map_err(|error| error.to_string())?;
+    let (pods, services) = ranges(berth).map_err(|error| error.to_string())?;
+    let place = Place { table: berth.bridge(), bridge: berth.bridge(), pods, services };
+    Table::new(place).map_err(|error| error.to_string())
+}
+
+/// The addresses of pods and of services.
+fn ranges(berth: &Berth) -> Result<(Subnet, Subnet)> {
+    let pods = Subnet::new(berth.pods(), PODS_LENGTH).context("the range of pods' addresses is none")?;
+    let services = Subnet::new(SERVICES.0, SERVICES.1).context("the range of services' addresses is none")?;
+    Ok((pods, services))
+}
+
+/// Services as this node needs them.
+fn services(
+    berth: &Berth,
+    node: &str,
+    api: Option<SocketAddr>,
+    table: Option<Table>,
+    directory: Directory,
+) -> Result<xebec_services::Options> {
+    let (pods, range) = ranges(berth)?;
+    let wanted = Ipv4Addr::from(u32::from(range.network()) + DNS_OFFSET);
+    // One that listens on all addresses listens on this machine's own too.
+    let api = api.and_then(|address| match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Some(SocketAddrV4::new(Ipv4Addr::LOCALHOST, address.port())),
+        IpAddr::V4(ip) => Some(SocketAddrV4::new(ip, address.port())),
+        IpAddr::V6(_) => None,
+    });
+    let scope = Scope {
+        domain: DOMAIN.to_owned(),
+        server: Some(wanted),
+        ranges: vec![(berth.pods(), PODS_LENGTH), SERVICES],
+    };
+    let names = Names { scope, server: None, wanted };
+    Ok(xebec_services::Options { node: node.to_owned(), pods, api, table, names, directory })
+}
+
+/// The names of services as components of each namespace know them.
+fn names_of(directory: Directory) -> xebec_node::NamesOf {
+    struct Own(Directory, String);
+
+    impl xebec_wasm::Names for Own {
+        fn find(&self, host: &str, port: u16) -> Found {
+            match self.0.find(&self.1, host, port) {
+                Destination::Unknown => Found::Unknown,
+                Destination::Closed => Found::Closed,
+                Destination::At(addresses) => Found::At(addresses),
+                Destination::Alias(name) => Found::Alias(name),
+            }
+        }
+    }
+
+    Arc::new(move |namespace| Arc::new(Own(directory.clone(), namespace.to_owned())))
 }
 
 impl Node {
@@ -92,10 +184,82 @@ impl Node {
         }
     }
 
+    /// Whether pods reach services by the services' own addresses, in words.
+    pub(crate) fn services(&self) -> String {
+        match (&self.services.table, &self.translates) {
+            (Some(table), _) => {
+                let Place { services, table, .. } = table.place();
+                format!("on: addresses of {services} lead to pods (nftables: table ip {table})")
+            }
+            (None, Err(why)) => format!("off: {why}; components reach services by name"),
+            (None, Ok(())) => "off".to_owned(),
+        }
+    }
+
+    /// Where pods ask for names, in words.
+    pub(crate) fn dns(&self) -> String {
+        match (&self.options.dns, &self.services.names.server) {
+            (Some(dns), Some(server)) => {
+                format!("on: {} at {}, from {}", dns.domain, dns.server, server.address())
+            }
+            _ => "off: pods look names up as this machine does".to_owned(),
+        }
+    }
+
+    /// Cluster DNS for pods with a network of their own, if it can be had. Where the kernel does not translate, pods know no
+    /// other port than the usual one.
+    async fn name_server(&self) -> Option<Server> {
+        let network = &self.options.containers.as_ref().ok()?.network;
+        let own = network.range().gateway();
+        let ports = if self.services.table.is_some() { &[DNS_PORT, 0][..] } else { &[DNS_PORT] };
+        for port in ports {
+            let resolvers =
+                Resolvers::of_file("/etc/resolv.conf", [own.into(), self.services.names.wanted.into()]);
+            match Server::bind(SocketAddr::new(own.into(), *port), resolvers, Limits::default()).await {
+                Ok(server) => return Some(server),
+                Err(error) => tracing::warn!(%error, "cluster DNS does not listen there"),
+            }
+        }
+        None
+    }
+
+    /// Makes cluster DNS known to the pods that start from now on.
+    pub(crate) async fn announce(&mut self, client: &kube::Client) {
+        let names = &mut self.services.names;
+        let Some(server) = &names.server else { return };
+        let address = server.address();
+        let announced = xebec_services::announce(client, &self.options.name, names.wanted, address);
+        let server = match announced.await {
+            Ok(Some(service)) if self.services.table.is_some() => {
+                names.scope.server = Some(service);
+                Some(service)
+            }
+            Ok(_) => None,
+            Err(error) => {
+                tracing::warn!(%error, "the Service of cluster DNS is not made yet");
+                None
+            }
+        };
+        let direct = match address {
+            SocketAddr::V4(own) if own.port() == DNS_PORT => Some(*own.ip()),
+            _ => None,
+        };
+        self.options.dns = server.or(direct).map(|server| ClusterDns { server, domain: DOMAIN.to_owned() });
+    }
+
     /// Runs the pods of this machine until the platform stops.
     pub(crate) async fn run(self, client: kube::Client, stop: CancellationToken) {
         let network = self.options.containers.as_ref().ok().map(|own| Arc::clone(&own.network));
-        tokio::join!(self.meter.run(stop.clone()), xebec_node::run(client, self.options, stop));
+        // Pods that end may still ask services, so these end last.
+        let last = CancellationToken::new();
+        let services = async {
+            xebec_services::run(client.clone(), self.services, last.clone()).await;
+        };
+        let pods = async {
+            xebec_node::run(client.clone(), self.options, stop.clone()).await;
+            last.cancel();
+        };
+        tokio::join!(self.meter.run(stop.clone()), pods, services);
         if let Some(network) = network {
             self.berth.leave(network).await;
         }

@@ -128,12 +128,17 @@ async fn serve(
                     );
                 };
                 let registry = endpoints.get(Part::Registry.name()).copied();
-                let node = node::prepare(data, berth.clone(), store.clone(), registry, hurry.clone()).await?;
+                let api = endpoints.get(Part::Api.name()).copied();
+                let mut node =
+                    node::prepare(data, berth.clone(), store.clone(), registry, api, hurry.clone()).await?;
+                node.announce(&client).await;
                 node.serve(&pods);
                 if let Some(demo) = &demo {
                     demo.load(store, node.runs_containers()).await?;
                 }
                 notes.push(format!("containers  {}", node.containers()));
+                notes.push(format!("services    {}", node.services()));
+                notes.push(format!("dns         {}", node.dns()));
                 let stop = parts.clients.stop();
                 parts.clients.spawn("node", node.run(client, stop));
                 continue;

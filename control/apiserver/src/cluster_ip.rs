@@ -30,6 +30,12 @@ impl Range {
         1 << (32 - self.prefix)
     }
 
+    /// How many of the first addresses are left to those who ask for them by number, as long as there are others
+    /// (Kubernetes' ServiceIPStaticSubrange).
+    fn by_number(self) -> u32 {
+        (self.size() / 16).clamp(16, 256)
+    }
+
     /// Whether an address can be given to a service.
     pub fn contains(self, address: Ipv4Addr) -> bool {
         let offset = u32::from(address).wrapping_sub(u32::from(self.network));
@@ -133,10 +139,9 @@ impl ClusterIps {
 
     fn next_free(&self, state: &mut State) -> Result<Ipv4Addr, Error> {
         let base = u32::from(self.range.network);
-        // The first addresses are left to those who ask for them by number.
         let count = self.range.size() - 2;
         for step in 0..count {
-            let offset = 1 + (state.next + 9 + step) % count;
+            let offset = 1 + (state.next + self.range.by_number() + step) % count;
             let address = Ipv4Addr::from(base + offset);
             if !state.taken.contains_key(&address) {
                 state.next = (state.next + step + 1) % count;
@@ -182,6 +187,13 @@ mod tests {
             held.keep();
         }
         assert!(matches!(ips.hold(None), Err(Error::Full(_))));
+    }
+
+    #[test]
+    fn the_first_addresses_are_left_to_those_who_ask_for_them() {
+        let first = |prefix| ips(prefix).hold(None).unwrap().address;
+        assert_eq!(first(16), Ipv4Addr::new(10, 96, 1, 1));
+        assert_eq!(first(24), Ipv4Addr::new(10, 96, 0, 17));
     }
 
     #[test]

@@ -14,7 +14,10 @@ use netlink_packet_core::{
 use netlink_packet_route::{
     AddressFamily, RouteNetlinkMessage,
     address::{AddressAttribute, AddressMessage},
-    link::{InfoData, InfoKind, InfoVeth, LinkAttribute, LinkFlags, LinkInfo, LinkMessage},
+    link::{
+        InfoBridgePort, InfoData, InfoKind, InfoPortData, InfoPortKind, InfoVeth, LinkAttribute, LinkFlags,
+        LinkInfo, LinkMessage,
+    },
     route::{RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType},
 };
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
@@ -76,11 +79,17 @@ impl Netlink {
         self.tell(RouteNetlinkMessage::NewLink(pair), NLM_F_CREATE | NLM_F_EXCL)
     }
 
-    /// Plugs an interface into a bridge.
+    /// Plugs an interface into a bridge, which sends back by it also what came by it: a pod may be the one that it asks.
     pub(crate) fn set_bridge(&mut self, index: u32, bridge: u32) -> io::Result<()> {
         let mut port = numbered(index);
         port.attributes.push(LinkAttribute::Controller(bridge));
-        self.tell(RouteNetlinkMessage::SetLink(port), 0)
+        self.tell(RouteNetlinkMessage::SetLink(port), 0)?;
+        let mut port = numbered(index);
+        port.attributes.push(LinkAttribute::LinkInfo(vec![
+            LinkInfo::PortKind(InfoPortKind::Bridge),
+            LinkInfo::PortData(InfoPortData::BridgePort(vec![InfoBridgePort::HairpinMode(true)])),
+        ]));
+        self.tell(RouteNetlinkMessage::NewLink(port), 0)
     }
 
     pub(crate) fn set_up(&mut self, index: u32) -> io::Result<()> {
@@ -100,23 +109,34 @@ impl Netlink {
 
     /// Gives an interface an address, which it may have already.
     pub(crate) fn set_address(&mut self, index: u32, address: Ipv4Addr, length: u8) -> io::Result<()> {
-        let mut message = AddressMessage::default();
-        message.header.family = AddressFamily::Inet;
-        message.header.prefix_len = length;
-        message.header.index = index;
-        message.attributes.push(AddressAttribute::Local(address.into()));
-        message.attributes.push(AddressAttribute::Address(address.into()));
+        let message = own_address(index, address, length);
         self.tell(RouteNetlinkMessage::NewAddress(message), NLM_F_CREATE | NLM_F_REPLACE)
+    }
+
+    /// Takes an address from an interface, which may not have it.
+    pub(crate) fn remove_address(&mut self, index: u32, address: Ipv4Addr, length: u8) -> io::Result<()> {
+        let message = own_address(index, address, length);
+        match self.tell(RouteNetlinkMessage::DelAddress(message), 0) {
+            Err(error) if error.raw_os_error() == Some(rustix::io::Errno::ADDRNOTAVAIL.raw_os_error()) => {
+                Ok(())
+            }
+            removed => removed,
+        }
+    }
+
+    /// Makes an address known as one that is reached by an interface without a gateway.
+    pub(crate) fn set_neighbour(&mut self, index: u32, address: Ipv4Addr) -> io::Result<()> {
+        let mut message = route();
+        message.header.scope = RouteScope::Link;
+        message.header.destination_prefix_length = 32;
+        message.attributes.push(RouteAttribute::Destination(RouteAddress::Inet(address)));
+        message.attributes.push(RouteAttribute::Oif(index));
+        self.tell(RouteNetlinkMessage::NewRoute(message), NLM_F_CREATE | NLM_F_REPLACE)
     }
 
     /// Sends what is for elsewhere to a gateway.
     pub(crate) fn set_default_route(&mut self, gateway: Ipv4Addr) -> io::Result<()> {
-        let mut message = RouteMessage::default();
-        message.header.address_family = AddressFamily::Inet;
-        message.header.table = RouteHeader::RT_TABLE_MAIN;
-        message.header.protocol = RouteProtocol::Static;
-        message.header.scope = RouteScope::Universe;
-        message.header.kind = RouteType::Unicast;
+        let mut message = route();
         message.attributes.push(RouteAttribute::Gateway(RouteAddress::Inet(gateway)));
         self.tell(RouteNetlinkMessage::NewRoute(message), NLM_F_CREATE | NLM_F_REPLACE)
     }
@@ -158,6 +178,26 @@ impl Netlink {
             }
         }
     }
+}
+
+fn own_address(index: u32, address: Ipv4Addr, length: u8) -> AddressMessage {
+    let mut message = AddressMessage::default();
+    message.header.family = AddressFamily::Inet;
+    message.header.prefix_len = length;
+    message.header.index = index;
+    message.attributes.push(AddressAttribute::Local(address.into()));
+    message.attributes.push(AddressAttribute::Address(address.into()));
+    message
+}
+
+fn route() -> RouteMessage {
+    let mut message = RouteMessage::default();
+    message.header.address_family = AddressFamily::Inet;
+    message.header.table = RouteHeader::RT_TABLE_MAIN;
+    message.header.protocol = RouteProtocol::Static;
+    message.header.scope = RouteScope::Universe;
+    message.header.kind = RouteType::Unicast;
+    message
 }
 
 fn link(name: &str) -> LinkMessage {

@@ -5,8 +5,9 @@
 //! FOLDER/namespaces/POD  the pod's network namespace, a mount
 //! ```
 //!
-//! The machine reaches each pod, and pods reach each other and the machine, by address. Nothing here filters or
-//! translates. Everything is found again after a restart of the program, and made again after one of the machine.
+//! The machine reaches each pod, and pods reach each other and the machine, by address. A pod sends everything to the machine,
+//! which carries it on: so nothing passes by whoever translates addresses there. Nothing here filters or translates.
+//! Everything is found again after a restart of the program, and made again after one of the machine.
 
 use std::{
     collections::BTreeMap,
@@ -30,6 +31,8 @@ const INTERFACE: &str = "eth0";
 const ANSWER: Duration = Duration::from_secs(10);
 /// The longest name of an interface (IFNAMSIZ without the closing zero).
 const LONGEST_INTERFACE: usize = 15;
+/// The length of a network that an address is alone in.
+const ALONE: u8 = 32;
 
 /// A range of IPv4 addresses: the first host is the bridge's, the others are pods'.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,6 +107,8 @@ pub struct PodNetwork {
     range: Range,
     folder: PathBuf,
     addresses: Mutex<BTreeMap<ContainerId, Ipv4Addr>>,
+    /// Whether the machine carries what pods send to each other. Where it may not, they do without it.
+    carries: bool,
 }
 
 impl PodNetwork {
@@ -130,8 +135,10 @@ impl PodNetwork {
                 addresses.insert(pod, address);
             }
         }
-        let network = Self { bridge: bridge.to_owned(), range, folder, addresses: Mutex::new(addresses) };
+        let addresses = Mutex::new(addresses);
+        let mut network = Self { bridge: bridge.to_owned(), range, folder, addresses, carries: false };
         network.make_bridge().map_err(failed(format!("bridge {bridge}")))?;
+        network.carries = fs::write(format!("/proc/sys/net/ipv4/conf/{bridge}/forwarding"), "1").is_ok();
         Ok(network)
     }
 
@@ -189,14 +196,20 @@ impl PodNetwork {
         let (index, bridge) = (netlink.existing(&name)?, netlink.existing(&self.bridge)?);
         netlink.set_bridge(index, bridge)?;
         netlink.set_up(index)?;
-        let range = self.range;
+        let (range, carries) = (self.range, self.carries);
         namespace::enter(namespace, move || {
             let mut netlink = Netlink::open()?;
             let loopback = netlink.existing("lo")?;
             netlink.set_up(loopback)?;
             let index = netlink.existing(INTERFACE)?;
-            netlink.set_address(index, address, range.length())?;
+            let (here, other) = if carries { (ALONE, range.length()) } else { (range.length(), ALONE) };
+            // Under an earlier process it may have been otherwise.
+            netlink.remove_address(index, address, other)?;
+            netlink.set_address(index, address, here)?;
             netlink.set_up(index)?;
+            if carries {
+                netlink.set_neighbour(index, range.gateway())?;
+            }
             netlink.set_default_route(range.gateway())
         })
     }

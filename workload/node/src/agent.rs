@@ -18,7 +18,7 @@ use tokio_util::task::AbortOnDropHandle;
 use xebec_container::{Container, ContainerId, PodNetwork, Runtime};
 use xebec_oci::Store;
 use xebec_oci::client::ClientOptions;
-use xebec_wasm::Host;
+use xebec_wasm::{Host, Names};
 
 use crate::adoption::{Leftovers, Name};
 use crate::event::{Kind, Recorder, Source, pod_reference};
@@ -48,6 +48,18 @@ pub struct Containers {
     pub network: Arc<PodNetwork>,
 }
 
+/// Cluster DNS as pods see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClusterDns {
+    /// Where it is asked, at port 53.
+    pub server: Ipv4Addr,
+    /// The domain that the names of services end in.
+    pub domain: String,
+}
+
+/// Gives the names that components of a namespace know beside the machine's.
+pub type NamesOf = Arc<dyn Fn(&str) -> Arc<dyn Names> + Send + Sync>;
+
 /// What the node is made of.
 pub struct Options {
     /// The node's name.
@@ -68,6 +80,10 @@ pub struct Options {
     pub host: Host,
     /// What runs containers, or why they cannot run here.
     pub containers: Result<Containers, String>,
+    /// Cluster DNS. Without, pods look names up as the machine does.
+    pub dns: Option<ClusterDns>,
+    /// The names of services, for components, which have no network of their own.
+    pub names: Option<NamesOf>,
     /// Given when the node that ends is to end at once, with no more time for its pods.
     pub hurry: CancellationToken,
 }

@@ -78,6 +78,7 @@ impl Slot {
             env: env.into_iter().collect(),
             outbound_http: true,
             loopback: Arc::new([PODS_AND_GATEWAYS]),
+            names: options.names.as_ref().map(|of| of(&life.pod.namespace().unwrap_or_default())),
             memory_limit: memory_limit(&self.container, options.host.max_memory()),
             // A request has an end in sight; a command may take what it takes, as any container does.
             time_limit: if ready.is_command() { None } else { WorkloadOptions::default().time_limit },

@@ -43,5 +43,5 @@ mod vigil;
 mod volumes;
 mod wasm;
 
-pub use agent::{Containers, Options, run};
+pub use agent::{ClusterDns, Containers, NamesOf, Options, run};
 pub use error::Error;

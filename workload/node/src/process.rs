@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1::ResourceRequirements;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
-use kube::ResourceExt as _;
 use xebec_container::{ContainerId, ContainerSpec, Image, Mount, Network, Resources, Signal};
 use xebec_oci::image::{Content, ImageConfig};
 
@@ -143,8 +142,9 @@ impl Slot {
         spec.working_dir = self.container.working_dir.clone().unwrap_or_else(|| own.working_dir.clone());
         spec.user = own.user.clone();
         security::apply(&self.life.pod, &self.container, &mut spec)?;
+        let called = resolution::called(&self.life.pod, self.life.node.options.dns.as_ref())?;
         let host_network = self.life.spec().is_some_and(|spec| spec.host_network == Some(true));
-        spec.hostname = (!host_network).then(|| self.hostname());
+        spec.hostname = (!host_network).then(|| called.host.clone());
         spec.network = place.network.clone();
         spec.user_namespace = place.users.clone();
         for mounted in self.mounts(place, env).await? {
@@ -155,7 +155,7 @@ impl Slot {
                 read_only: mounted.read_only,
             });
         }
-        self.add_names(place, &mut spec).await?;
+        self.add_names(place, &called, &mut spec).await?;
         let file = self.message_file();
         termination::prepare(&file).await?;
         let target = self.container.termination_message_path.clone();
@@ -166,19 +166,21 @@ impl Slot {
     }
 
     /// Gives the container the files by which names are looked up, unless it brings its own.
-    async fn add_names(&self, place: &Place, spec: &mut ContainerSpec) -> Result<(), Error> {
+    async fn add_names(
+        &self,
+        place: &Place,
+        called: &resolution::Called,
+        spec: &mut ContainerSpec,
+    ) -> Result<(), Error> {
         let pod = &self.life.pod;
-        let read = async |path: &str| tokio::fs::read_to_string(path).await.unwrap_or_default();
-        let mut files = Vec::new();
-        if spec.network == Network::Host {
-            let hosts = resolution::hosts_of_the_machine(pod, &read("/etc/hosts").await);
-            files.push(("etc-hosts", "/etc/hosts", hosts));
-        } else {
-            let hosts = resolution::hosts(pod, place.address, &self.hostname());
-            files.push(("etc-hosts", "/etc/hosts", hosts));
-            let machine = read("/etc/resolv.conf").await;
-            files.push(("resolv.conf", "/etc/resolv.conf", resolution::resolv_conf(pod, &machine)));
-        }
+        let machines = async |path: &str| tokio::fs::read_to_string(path).await.unwrap_or_default();
+        let hosts = match spec.network {
+            Network::Host => resolution::machine_hosts(pod, &machines("/etc/hosts").await),
+            _ => resolution::hosts(pod, place.address, called),
+        };
+        let dns = self.life.node.options.dns.as_ref();
+        let resolver = resolution::resolv_conf(pod, &machines("/etc/resolv.conf").await, dns);
+        let files = [("etc-hosts", "/etc/hosts", hosts), ("resolv.conf", "/etc/resolv.conf", resolver)];
         for (name, target, content) in files {
             if spec.mounts.iter().any(|mount| mount.target.as_os_str() == target) {
                 continue;
@@ -193,14 +195,6 @@ impl Slot {
             spec.mounts.push(Mount { source, part, target: target.into(), read_only });
         }
         Ok(())
-    }
-
-    fn hostname(&self) -> String {
-        let own = self.life.spec().and_then(|spec| spec.hostname.clone());
-        let mut name = own.unwrap_or_else(|| self.life.pod.name_any());
-        // A host name is one label (RFC 1123); upstream cuts pods' names to it, too.
-        name.truncate(63);
-        name.trim_end_matches(['-', '.']).to_owned()
     }
 
     /// What the pod asks for on behalf of the container now.

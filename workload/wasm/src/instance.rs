@@ -38,7 +38,11 @@ impl State {
             table: ResourceTable::new(),
             wasi: wasi.build(),
             http: WasiHttpCtx::new(),
-            outbound: Outbound { allowed: options.outbound_http, loopback: options.loopback.clone() },
+            outbound: Outbound {
+                allowed: options.outbound_http,
+                loopback: options.loopback.clone(),
+                names: options.names.clone(),
+            },
             limiter: Limiter { limit: options.memory_limit, ..Limiter::default() },
             deadline,
             lines,

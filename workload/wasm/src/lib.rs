@@ -51,6 +51,6 @@ pub use error::Error;
 pub use host::{Compiled, Host};
 pub use kind::Kind;
 pub use options::{HostOptions, LEAST_MEMORY, Volume, WorkloadOptions};
-pub use outbound::LoopbackNetwork;
+pub use outbound::{Found, LoopbackNetwork, Names};
 pub use output::{LogSink, MAX_LINE, Stream};
 pub use workload::Workload;

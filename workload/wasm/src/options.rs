@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use crate::{Error, LogSink, LoopbackNetwork, Stream};
+use crate::{Error, LogSink, LoopbackNetwork, Names, Stream};
 
 /// Settings of a [`Host`](crate::Host).
 #[derive(Debug, Clone)]
@@ -92,6 +92,8 @@ pub struct WorkloadOptions {
     /// The loopback networks that such requests may go to. Whatever else listens on this machine's loopback interface is
     /// out of reach, and so are link-local addresses.
     pub loopback: Arc<[LoopbackNetwork]>,
+    /// Who is asked first where a name or an address of such a request leads.
+    pub names: Option<Arc<dyn Names>>,
     /// Where the guest's lines go, and what the host has to say about it.
     pub output: Arc<dyn LogSink>,
 }
@@ -114,6 +116,7 @@ impl Default for WorkloadOptions {
             drain_time: Duration::from_secs(10),
             outbound_http: false,
             loopback: Arc::default(),
+            names: None,
             output: Arc::new(|_: Stream, _: &str| {}),
         }
     }

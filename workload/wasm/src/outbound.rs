@@ -2,6 +2,7 @@
 
 use std::{
     future::Future,
+    io,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::Arc,
     time::Duration,
@@ -22,10 +23,31 @@ const LOOK_UP: Duration = Duration::from_secs(30);
 /// A network of loopback addresses: its first address, and how many bits of it count.
 pub type LoopbackNetwork = (Ipv4Addr, u8);
 
+/// Where a host and a port lead.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Found {
+    /// Where the machine finds them.
+    Unknown,
+    /// To these, the first of which is asked.
+    At(Vec<SocketAddr>),
+    /// Nowhere: nobody answers there.
+    Closed,
+    /// To where the machine finds this name.
+    Alias(String),
+}
+
+/// Whoever knows more names and addresses than the machine does. A request over TLS is not asked about: whoever is found has to
+/// prove the name, for which the machine looks it up itself.
+pub trait Names: Send + Sync {
+    /// Where a host, by name or by address, and a port lead.
+    fn find(&self, host: &str, port: u16) -> Found;
+}
+
 /// The guest's own requests: sent, or refused as `http-request-denied` or `destination-ip-prohibited`.
 pub(crate) struct Outbound {
     pub(crate) allowed: bool,
     pub(crate) loopback: Arc<[LoopbackNetwork]>,
+    pub(crate) names: Option<Arc<dyn Names>>,
 }
 
 type Sent = Result<(http::Response<WasiBody>, Box<dyn Future<Output = Result<(), Error>> + Send>), Error>;
@@ -48,9 +70,9 @@ impl WasiHttpHooks for Outbound {
         if !self.allowed {
             return Box::new(std::future::ready(Err(Error::HttpRequestDenied)));
         }
-        let loopback = self.loopback.clone();
+        let (loopback, names) = (self.loopback.clone(), self.names.clone());
         Box::new(async move {
-            let request = aimed(request, options.as_ref(), &loopback).await?;
+            let request = aimed(request, options.as_ref(), &loopback, names.as_deref()).await?;
             let (response, connection) = wasmtime_wasi_http::default_send_request(request, options).await?;
             let response = response.map(http_body_util::BodyExt::boxed_unsync);
             Ok((response, Box::new(connection) as Box<dyn Future<Output = Result<(), Error>> + Send>))
@@ -66,14 +88,24 @@ async fn aimed(
     mut request: Request<WasiBody>,
     options: Option<&RequestOptions>,
     loopback: &[LoopbackNetwork],
+    names: Option<&dyn Names>,
 ) -> Result<Request<WasiBody>, Error> {
     let authority = request.uri().authority().ok_or(Error::HttpRequestUriInvalid)?.clone();
     let is_plain = request.uri().scheme() != Some(&Scheme::HTTPS);
     let port = authority.port_u16().unwrap_or(if is_plain { 80 } else { 443 });
     let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_owned();
     let limit = options.and_then(|options| options.connect_timeout).unwrap_or(LOOK_UP);
-    let found = timeout(limit, lookup_host((host, port))).await.map_err(|_| Error::ConnectionTimeout)?;
-    let found: Vec<SocketAddr> = found.map_err(Error::Connect)?.collect();
+    let told = names.filter(|_| is_plain).map_or(Found::Unknown, |names| names.find(&host, port));
+    let look_up = async |host: String| -> Result<Vec<SocketAddr>, Error> {
+        let found = timeout(limit, lookup_host((host, port))).await.map_err(|_| Error::ConnectionTimeout)?;
+        Ok(found.map_err(Error::Connect)?.collect())
+    };
+    let found = match told {
+        Found::At(addresses) => addresses,
+        Found::Closed => return Err(Error::Connect(io::ErrorKind::ConnectionRefused.into())),
+        Found::Alias(name) => look_up(name).await?,
+        Found::Unknown => look_up(host).await?,
+    };
     // One forbidden address among others is a trap, not a choice.
     if !found.iter().all(|address| may_reach(address.ip(), loopback)) {
         return Err(Error::DestinationIpProhibited);

@@ -12,5 +12,6 @@ mod gateways;
 mod images;
 mod kubectl;
 mod running;
+mod services;
 mod starts;
 mod up;

@@ -111,6 +111,8 @@ impl Cluster {
             registries: ClientOptions::default(),
             host: Host::new(HostOptions::new(folder.join("wasm"))).unwrap(),
             containers: Ok(self.parts()),
+            dns: None,
+            names: None,
             hurry: self.hurry.clone(),
         }
     }

@@ -197,6 +197,38 @@ async fn a_guest_asks_others_only_where_it_is_allowed() {
     assert_eq!(allowed.get(&target).await.1, "200 hello from wasm other\n");
 }
 
+/// Knows one service.
+struct OneService(std::net::SocketAddr);
+
+impl xebec_wasm::Names for OneService {
+    fn find(&self, host: &str, port: u16) -> xebec_wasm::Found {
+        match (host, port) {
+            ("other.default", 80) => xebec_wasm::Found::At(vec![self.0]),
+            ("other.default", _) => xebec_wasm::Found::Closed,
+            _ => xebec_wasm::Found::Unknown,
+        }
+    }
+}
+
+#[tokio::test]
+async fn names_that_the_machine_does_not_know_are_asked_for() {
+    let other =
+        serve(WorkloadOptions { env: env(&[("VERSION", "other")]), ..WorkloadOptions::default() }).await;
+    let options = |loopback| WorkloadOptions {
+        outbound_http: true,
+        loopback,
+        names: Some(Arc::new(OneService(other.address))),
+        ..WorkloadOptions::default()
+    };
+    let near = serve(options(Arc::new([(std::net::Ipv4Addr::new(127, 0, 0, 0), 8)]))).await;
+    assert_eq!(near.get("/fetch?authority=other.default").await.1, "200 hello from wasm other\n");
+    let (status, text) = near.get("/fetch?authority=other.default:81").await;
+    assert_eq!((status, text.contains("ConnectionRefused")), (StatusCode::BAD_GATEWAY, true), "{text}");
+    // What is found is looked at as any other address is.
+    let (_, text) = serve(options(Arc::default())).await.get("/fetch?authority=other.default").await;
+    assert!(text.contains("DestinationIpProhibited"), "{text}");
+}
+
 #[tokio::test]
 async fn shutdown_lets_open_requests_end() {
     let Served { address, workload, shutdown, serving, .. } = serve(WorkloadOptions::default()).await;
