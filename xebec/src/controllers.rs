@@ -104,6 +104,11 @@ async fn connect(kubeconfig: Option<&Path>, context: Option<String>) -> Result<C
         Some(path) => {
             let file = Kubeconfig::read_from(path)
                 .with_context(|| format!("the kubeconfig {} cannot be read", path.display()))?;
+            let known = |name: &String| file.contexts.iter().any(|own| own.name == *name);
+            if let Some(unknown) = context.as_ref().filter(|name| !known(name)) {
+                let names: Vec<_> = file.contexts.iter().map(|own| own.name.as_str()).collect();
+                bail!("{} has no context {unknown:?}; it has {}", path.display(), names.join(", "));
+            }
             let options = KubeConfigOptions { context, ..KubeConfigOptions::default() };
             Config::from_custom_kubeconfig(file, &options)
                 .await
