@@ -87,6 +87,7 @@ fn aliases(pod: &Pod) -> String {
         let names: Vec<&str> = alias.hostnames.iter().flatten().map(String::as_str).collect();
         text.push_str(&format!("{}\t{}\n", alias.ip, names.join("\t")));
     }
+    text
 }
 
 /// What a resolver's file says (resolv.conf(5)).
