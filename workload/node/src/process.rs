@@ -143,6 +143,7 @@ impl Slot {
         spec.working_dir = self.container.working_dir.clone().unwrap_or_else(|| own.working_dir.clone());
         spec.user = own.user.clone();
         security::apply(&self.life.pod, &self.container, &mut spec)?;
+        spec.sysctls = security::sysctls(&self.life.pod);
         let host_network = self.life.spec().is_some_and(|spec| spec.host_network == Some(true));
         spec.hostname = (!host_network).then(|| self.hostname());
         spec.network = place.network.clone();

@@ -53,7 +53,7 @@ async fn end_of(log: &Path) -> std::io::Result<String> {
     let lines: Vec<(&str, &str)> = text
         .lines()
         .skip(usize::from(start > 0))
-        .filter_map(|line| line.splitn(4, ' ').nth(2).zip(line.splitn(4, ' ').nth(3)))
+        .filter_map(|line| line.split(' ').nth(2).zip(line.splitn(4, ' ').nth(3)))
         .collect();
     // A piece of a line has no end of its own.
     let said = lines[lines.len().saturating_sub(MOST_LOG.1)..].iter();
