@@ -1,4 +1,4 @@
-.PHONY: setup test bench conformance fuzz ci
+.PHONY: setup test bench conformance conformance-all fuzz ci
 
 # Optional tools for the tests that use the field's own programs. Nothing here is needed to build or to run.
 setup:
@@ -12,6 +12,10 @@ bench:
 
 conformance:
 	conformance/run
+
+# With the slow groups of Kubernetes' own suite, too.
+conformance-all:
+	SIGS=all conformance/run
 
 # Every test whose name begins with `fuzz_`, for a minute each.
 fuzz:

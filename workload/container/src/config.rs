@@ -80,6 +80,7 @@ pub(crate) fn runtime_config(
             "cgroupsPath": cgroup,
             "namespaces": namespaces(spec),
             "resources": resources(&spec.resources),
+            "sysctl": spec.sysctls,
             "maskedPaths": MASKED,
             "readonlyPaths": READ_ONLY,
         },

@@ -1,6 +1,6 @@
 //! What a container is to be, in this crate's own terms.
 
-use std::{fmt, path::PathBuf, str::FromStr};
+use std::{collections::BTreeMap, fmt, path::PathBuf, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
@@ -73,6 +73,9 @@ pub struct ContainerSpec {
     pub no_new_privileges: bool,
     /// The host name; none keeps the machine's.
     pub hostname: Option<String>,
+    /// Parameters of the kernel for its namespaces alone, as `kernel.shm_rmid_forced`.
+    #[serde(default)]
+    pub sysctls: BTreeMap<String, String>,
     /// The network that the container sees.
     pub network: Network,
     /// The pod's user namespace; none means that the container's users are the machine's. The network namespace, where one
@@ -103,6 +106,7 @@ impl ContainerSpec {
             capabilities: None,
             no_new_privileges: false,
             hostname: None,
+            sysctls: BTreeMap::new(),
             network: Network::Isolated,
             user_namespace: None,
             mounts: Vec::new(),

@@ -25,7 +25,7 @@ use crate::event::{Kind, Recorder, Source, pod_reference};
 use crate::pod::{Life, pod_id};
 use crate::pull::Pulls;
 use crate::scheduler::Load;
-use crate::{Error, heartbeat, litter, scheduler, taint, volumes};
+use crate::{Error, heartbeat, litter, scheduler, security, taint, volumes};
 
 /// What containers have to end in when the node ends; then they are killed.
 const SHUTDOWN: Duration = Duration::from_secs(5);
@@ -296,8 +296,12 @@ impl Agent {
         if over && !ending {
             return;
         }
-        let is_new = !is_ours && pod.status.as_ref().is_none_or(|status| status.start_time.is_none());
-        if let Some(object) = self.object.as_ref().filter(|_| is_new && !ending)
+        let is_new = !ending && pod.status.as_ref().is_none_or(|status| status.start_time.is_none());
+        if is_new && let Some(name) = security::forbidden_sysctl(&pod) {
+            let message = format!("forbidden sysctl: {name:?} not allowlisted");
+            return scheduler::reject(&self.node, &pod, "SysctlForbidden", &message).await;
+        }
+        if let Some(object) = self.object.as_ref().filter(|_| is_new && !is_ours)
             && let Err((reason, message)) = scheduler::admit(&pod, object, &self.load())
         {
             return scheduler::reject(&self.node, &pod, &reason, &message).await;

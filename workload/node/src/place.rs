@@ -119,8 +119,10 @@ fn fits(life: &Life) -> bool {
             let context = container.security_context.as_ref();
             context.is_some_and(|context| context.privileged == Some(true))
         });
+        // Not all parameters of the kernel can be set in a user namespace.
         !shares
             && !is_privileged
+            && security::sysctls(&life.pod).is_empty()
             && security::fits_namespace(&life.pod)
             && volumes.all(|volume| volume.host_path.is_none())
     })

@@ -278,7 +278,7 @@ impl Life {
                 break;
             }
             match slot.role() {
-                Role::Main | Role::Guest => mains.push(slot),
+                Role::Main | Role::Guest | Role::Volume => mains.push(slot),
                 Role::Init => is_up = slot.run(&place).await && !self.halt.is_cancelled(),
                 Role::Sidecar => {
                     let (up, place) = (slot.up(), place.clone());

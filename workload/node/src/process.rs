@@ -143,6 +143,7 @@ impl Slot {
         spec.user = own.user.clone();
         security::apply(&self.life.pod, &self.container, &mut spec)?;
         let called = resolution::called(&self.life.pod, self.life.node.options.dns.as_ref())?;
+        spec.sysctls = security::sysctls(&self.life.pod);
         let host_network = self.life.spec().is_some_and(|spec| spec.host_network == Some(true));
         spec.hostname = (!host_network).then(|| called.host.clone());
         spec.network = place.network.clone();

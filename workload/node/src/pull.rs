@@ -124,7 +124,8 @@ impl Slot {
         self.note(Kind::Normal, "Pulled", message);
     }
 
-    async fn try_image(&self, image: &str) -> Result<(Wanted, Found), Error> {
+    /// The image, if it is here or can be brought at once.
+    pub(crate) async fn try_image(&self, image: &str) -> Result<(Wanted, Found), Error> {
         let wanted = Wanted::parse(image, self.life.node.options.registry).inspect_err(|error| {
             self.note(Kind::Warning, "InspectFailed", error.to_string());
         })?;

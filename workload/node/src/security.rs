@@ -1,5 +1,7 @@
 //! Whom a container runs as and what that one may do: the pod's `securityContext`, with the container's own before it.
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::api::core::v1::{Container, Pod};
 use kube::ResourceExt as _;
 use xebec_container::{ContainerSpec, DEFAULT_CAPABILITIES, IDENTITIES};
@@ -85,6 +87,46 @@ fn capabilities(add: &[String], drop: &[String]) -> Vec<String> {
     held
 }
 
+/// The parameters of the kernel that any pod may set: they hold in its own namespaces, and harm nobody beside it.
+const SAFE: [&str; 12] = [
+    "kernel.shm_rmid_forced",
+    "net.ipv4.ip_local_port_range",
+    "net.ipv4.ip_local_reserved_ports",
+    "net.ipv4.ip_unprivileged_port_start",
+    "net.ipv4.ping_group_range",
+    "net.ipv4.tcp_fin_timeout",
+    "net.ipv4.tcp_keepalive_intvl",
+    "net.ipv4.tcp_keepalive_probes",
+    "net.ipv4.tcp_keepalive_time",
+    "net.ipv4.tcp_rmem",
+    "net.ipv4.tcp_syncookies",
+    "net.ipv4.tcp_wmem",
+];
+
+/// The parameters of the kernel that a pod sets for itself. A name whose first separator is `/` has `.` and `/` in each
+/// other's place (sysctl.d(5)).
+pub(crate) fn sysctls(pod: &Pod) -> BTreeMap<String, String> {
+    let context = pod.spec.as_ref().and_then(|spec| spec.security_context.as_ref());
+    let all = context.into_iter().flat_map(|own| own.sysctls.iter().flatten());
+    let usual = |name: &str| match name.find(['.', '/']) {
+        Some(at) if name[at..].starts_with('/') => {
+            let swapped = name.chars().map(|letter| match letter {
+                '/' => '.',
+                '.' => '/',
+                other => other,
+            });
+            swapped.collect()
+        }
+        _ => name.to_owned(),
+    };
+    all.map(|own| (usual(&own.name), own.value.clone())).collect()
+}
+
+/// The first parameter that the pod sets though not any pod may.
+pub(crate) fn forbidden_sysctl(pod: &Pod) -> Option<String> {
+    sysctls(pod).into_keys().find(|name| !SAFE.contains(&name.as_str()))
+}
+
 /// Whether all identities that a pod names are to be had in a user namespace.
 pub(crate) fn fits_namespace(pod: &Pod) -> bool {
     let Some(spec) = &pod.spec else { return true };
@@ -161,6 +203,21 @@ mod tests {
         assert_eq!(held(&[], &["chown"]).len(), DEFAULT_CAPABILITIES.len() - 1);
         assert!(held(&["ALL"], &["CAP_SYS_ADMIN"]).len() > 30);
         assert!(!held(&["ALL"], &["CAP_SYS_ADMIN"]).contains(&"CAP_SYS_ADMIN".to_owned()));
+    }
+
+    #[test]
+    fn a_pod_sets_parameters_of_the_kernel_that_are_its_own() {
+        let pod = |name: &str| -> Pod {
+            serde_json::from_value(json!({"spec": {"containers": [], "securityContext": {
+                "sysctls": [{"name": name, "value": "1"}],
+            }}}))
+            .unwrap_or_default()
+        };
+        for name in ["kernel.shm_rmid_forced", "kernel/shm_rmid_forced"] {
+            assert_eq!(sysctls(&pod(name)).into_keys().collect::<Vec<_>>(), ["kernel.shm_rmid_forced"]);
+            assert_eq!(forbidden_sysctl(&pod(name)), None);
+        }
+        assert_eq!(forbidden_sysctl(&pod("kernel.msgmax")).as_deref(), Some("kernel.msgmax"));
     }
 
     #[test]

@@ -58,6 +58,8 @@ pub(crate) enum Role {
     Main,
     /// Joins the pod while it runs, for a look at it, and never begins again.
     Guest,
+    /// Nothing that runs: an image whose files are a volume.
+    Volume,
 }
 
 impl Role {
@@ -71,6 +73,7 @@ impl Role {
             Self::Main => "c",
             Self::Init | Self::Sidecar => "i",
             Self::Guest => "e",
+            Self::Volume => "v",
         };
         format!("{kind}{at}")
     }
@@ -143,6 +146,7 @@ impl Slot {
                 Role::Main => &mut state.containers,
                 Role::Init | Role::Sidecar => &mut state.init,
                 Role::Guest => &mut state.guests,
+                Role::Volume => return,
             };
             if let Some(progress) = list.get_mut(self.at) {
                 change(progress);
@@ -156,6 +160,7 @@ impl Slot {
                 Role::Main => &state.containers,
                 Role::Init | Role::Sidecar => &state.init,
                 Role::Guest => &state.guests,
+                Role::Volume => return T::default(),
             };
             list.get(self.at).map(look).unwrap_or_default()
         })
@@ -170,6 +175,7 @@ impl Slot {
             Role::Main => "containers",
             Role::Init | Role::Sidecar => "initContainers",
             Role::Guest => "ephemeralContainers",
+            Role::Volume => "volumes",
         };
         let field = format!("spec.{list}{{{}}}", self.container.name);
         self.life.note(Some(field), kind, reason, message);
@@ -182,7 +188,7 @@ impl Slot {
     }
 
     fn restarts(&self, code: i32) -> bool {
-        if matches!(self.role, Role::Sidecar | Role::Guest) {
+        if matches!(self.role, Role::Sidecar | Role::Guest | Role::Volume) {
             return self.role == Role::Sidecar;
         }
         let policy = self.life.spec().and_then(|spec| spec.restart_policy.as_deref());
@@ -241,7 +247,7 @@ impl Slot {
         let is_done = match self.role {
             Role::Init => code == 0 && self.life.past.is_whole,
             Role::Sidecar => false,
-            Role::Main | Role::Guest => !self.restarts(code),
+            Role::Main | Role::Guest | Role::Volume => !self.restarts(code),
         };
         if is_done {
             return Some(code == 0);

@@ -3,6 +3,7 @@
 
 pub(crate) mod atomic;
 mod host_path;
+mod image;
 mod limit;
 mod payload;
 mod refresh;
@@ -55,6 +56,12 @@ pub(crate) async fn prepare(life: &Arc<Life>, address: &str) -> Result<Volumes, 
             continue;
         }
         let path = folder.join(&volume.name);
+        if let Some(source) = &volume.image {
+            let made = image::prepare(life, &volume.name, source, &path).await;
+            made.map_err(|error| refused(error.to_string()))?;
+            volumes.made.insert(volume.name.clone(), Made { path, is_read_only: true });
+            continue;
+        }
         let is_read_only = payload::is_one(volume);
         if is_read_only {
             let payload = payload::of(life, volume, address, &volumes.tokens).await.map_err(|error| {
@@ -80,7 +87,7 @@ pub(crate) async fn prepare(life: &Arc<Life>, address: &str) -> Result<Volumes, 
 }
 
 fn unserved(_volume: &Volume) -> String {
-    "its kind is not served here: use emptyDir, configMap, secret, projected, downwardAPI or hostPath"
+    "its kind is not served here: use emptyDir, configMap, secret, projected, downwardAPI, hostPath or image"
         .to_owned()
 }
 
