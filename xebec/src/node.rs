@@ -53,16 +53,19 @@ pub(crate) async fn prepare(
         let folder = root.join("containers");
         std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
         let directory = Directory::default();
+        let containers = containers(&folder, &berth);
+        // Where pods have a network of their own, the machine is reached from there as from here by the bridge's address.
+        let address = containers.as_ref().map_or(Ipv4Addr::LOCALHOST, |own| own.network.range().gateway());
         let options = Options {
             name: name(),
-            address: Ipv4Addr::LOCALHOST,
+            address,
             loopback: berth.loopback(),
             folder: root.join("pods"),
             store,
             registry,
             registries: ClientOptions::default(),
             host,
-            containers: containers(&folder, &berth),
+            containers,
             dns: None,
             names: Some(names_of(directory.clone())),
             hurry,

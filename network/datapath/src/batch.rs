@@ -12,7 +12,7 @@ const BATCH_END: u16 = 17;
 const IPV4: u8 = 2;
 /// So many bytes of elements go into one message: the length of an attribute has sixteen bits.
 const ELEMENTS: usize = 32 << 10;
-const NESTED: u16 = 1 << 15;
+pub(crate) const NESTED: u16 = 1 << 15;
 
 /// What is asked for, by its number (`enum nf_tables_msg_types`).
 #[derive(Clone, Copy)]
@@ -40,6 +40,8 @@ pub(crate) enum Kind {
     Address = 7,
     Protocol = 12,
     Port = 13,
+    /// Four bytes of no further meaning. A plain number has no length of its own there.
+    Mark = 19,
 }
 
 /// What a set of elements is.
@@ -311,7 +313,12 @@ fn length(kinds: &[Kind]) -> u32 {
 /// The attributes of a message, or of another attribute.
 pub(crate) struct Attributes<'a>(&'a mut Vec<u8>);
 
-impl Attributes<'_> {
+impl<'a> Attributes<'a> {
+    /// Attributes that are written after what is there.
+    pub(crate) fn new(bytes: &'a mut Vec<u8>) -> Self {
+        Self(bytes)
+    }
+
     pub(crate) fn bytes(&mut self, kind: u16, value: &[u8]) -> &mut Self {
         let length = u16::try_from(value.len() + 4).unwrap_or(u16::MAX);
         self.0.extend(length.to_ne_bytes());

@@ -23,6 +23,8 @@ pub(crate) const CLOSED_CLUSTER: &str = "closed-cluster-addresses";
 pub(crate) const CLOSED_EXTERNAL: &str = "closed-external-addresses";
 pub(crate) const CLOSED_DOORS: &str = "closed-ports";
 pub(crate) const HAIRPINS: &str = "hairpins";
+/// All endpoints of services with several: by the number of their chain, of two parts, and their own number in it.
+pub(crate) const ENDPOINTS: &str = "endpoints";
 pub(crate) const FOREIGN: &str = "foreign-endpoints";
 /// The chain that refuses.
 pub(crate) const REJECT: &str = "reject";
@@ -49,7 +51,7 @@ const INTERFACE: usize = 16;
 const FIRST: Register = Register(0);
 
 /// Adds all of it to a table that has nothing yet.
-pub(crate) fn add(batch: &mut Batch, place: &Place) {
+pub(crate) fn add(batch: &mut Batch, network: &Place) {
     for (name, key) in
         [(CLUSTER, FRONT), (CLOSED_CLUSTER, FRONT), (EXTERNAL, FRONT), (CLOSED_EXTERNAL, FRONT)]
             .into_iter()
@@ -60,11 +62,13 @@ pub(crate) fn add(batch: &mut Batch, place: &Place) {
     let both = &[Kind::Address, Kind::Address];
     batch.add_set(&Set { name: HAIRPINS, key: both, data: Data::None, timeout: None });
     batch.add_set(&Set { name: FOREIGN, key: FRONT, data: Data::None, timeout: None });
+    let (number, place) = ([Kind::Mark; 3], [Kind::Address, Kind::Port]);
+    batch.add_set(&Set { name: ENDPOINTS, key: &number, data: Data::Value(&place), timeout: None });
     batch.add_chain(REJECT, None);
     batch.add_rule(REJECT, &[Expression::Reject]);
     let filter = |number, priority| Hook { kind: "filter", number, priority };
     let nat = |number, priority| Hook { kind: "nat", number, priority };
-    let from_pods = from(&place.bridge, true);
+    let from_pods = from(&network.bridge, true);
     let mut chain = |name: &str, hook: Hook, rules: &[Vec<Expression>]| {
         batch.add_chain(name, Some(hook));
         rules.iter().for_each(|rule| batch.add_rule(name, rule));
@@ -87,13 +91,13 @@ pub(crate) fn add(batch: &mut Batch, place: &Place) {
     chain("translate", nat(PREROUTING, DESTINATION), &open);
     let open = [by_address(CLUSTER), by_address(EXTERNAL), by_door(DOORS)];
     chain("translate-output", nat(OUTPUT, DESTINATION), &open);
-    let unassigned = within(Part::DESTINATION, place.services.network(), place.services.mask(), true);
+    let unassigned = within(Part::DESTINATION, network.services.network(), network.services.mask(), true);
     let refused = [from_pods, unassigned, vec![Expression::Reject]].concat();
     chain("unassigned", filter(PREROUTING, DESTINATION + 10), &[refused]);
 
-    chain("masquerade", nat(POSTROUTING, SOURCE), &masquerade(place));
+    chain("masquerade", nat(POSTROUTING, SOURCE), &masquerade(network));
     let redirect = [
-        leaving_by(&place.bridge, true),
+        leaving_by(&network.bridge, true),
         vec![
             Expression::LoadMeta(Meta::Protocol, FIRST),
             Expression::Compare { at: FIRST, equal: true, with: vec![1] },

@@ -5,6 +5,7 @@ use std::io;
 use rustix::io::Errno;
 
 use crate::batch::Batch;
+use crate::flow::{self, Stale};
 use crate::socket::{Netfilter, Refused};
 use crate::translation::Translation;
 use crate::{Error, Subnet, frame, plan, setting};
@@ -130,7 +131,7 @@ impl Table {
             let mut batch = Batch::new(&self.place.table, self.netfilter.next());
             plan::change(&mut batch, &self.place.bridge, &current, translation);
             if batch.is_empty() || self.send(batch).is_ok() {
-                self.current = Some(translation.clone());
+                self.done(&current, translation);
                 return Ok(());
             }
             // Somebody else had a hand in it.
@@ -142,8 +143,14 @@ impl Table {
             written = self.rewrite(translation);
         }
         written.map_err(|failed| failed.told(&self.place.table))?;
-        self.current = Some(translation.clone());
+        self.done(&Translation::default(), translation);
         Ok(())
+    }
+
+    fn done(&mut self, old: &Translation, new: &Translation) {
+        self.current = Some(new.clone());
+        // A kernel that tells of no flows forgets them by itself, once nothing was sent for a while.
+        let _forgotten = flow::forget(&Stale::between(old, new));
     }
 
     fn rewrite(&mut self, translation: &Translation) -> Result<(), Failed> {

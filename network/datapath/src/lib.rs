@@ -11,6 +11,7 @@
 mod batch;
 mod error;
 mod expression;
+mod flow;
 mod frame;
 mod kernel;
 mod plan;

@@ -2,31 +2,38 @@
 //! that is still referred to.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::net::{Ipv4Addr, SocketAddrV4};
 
 use crate::batch::{Batch, Data, Element, Kind, Set, Value};
 use crate::expression::{Expression, Found, Part, Register, Verdict};
 use crate::frame::{
-    self, CLOSED_CLUSTER, CLOSED_DOORS, CLOSED_EXTERNAL, CLUSTER, DOORS, EXTERNAL, FOREIGN, HAIRPINS,
+    self, CLOSED_CLUSTER, CLOSED_DOORS, CLOSED_EXTERNAL, CLUSTER, DOORS, ENDPOINTS, EXTERNAL, FOREIGN,
+    HAIRPINS,
 };
 use crate::translation::{Chain, Closed, Door, Front, Translation};
 
 const FIRST: Register = Register(0);
 const SECOND: Register = Register(1);
+const THIRD: Register = Register(2);
 /// The longest time that the kernel keeps a client, in seconds: what Kubernetes allows.
 const LONGEST: u64 = 86_400;
 
 /// Adds what makes `new` of `old` to a batch. `bridge` is by what interface pods come.
 pub(crate) fn change(batch: &mut Batch, bridge: &str, old: &Translation, new: &Translation) {
-    let changes = set_changes(old, new);
-    for (name, gone, _) in &changes {
-        batch.delete_elements(name, gone);
-    }
     let differs = |one: &Translation, other: &Translation| -> BTreeMap<String, Piece> {
         let chains = one.chains.iter().filter(|(name, chain)| other.chains.get(*name) != Some(*chain));
         chains.flat_map(|(name, chain)| pieces(name, chain, bridge)).collect()
     };
     let (had, has) = (differs(old, new), differs(new, old));
+    let places = |pieces: &BTreeMap<String, Piece>| -> BTreeMap<Vec<u8>, Value> {
+        pieces.values().flat_map(|piece| piece.places.iter().cloned()).collect()
+    };
+    let mut changes = set_changes(old, new);
+    changes.push(difference(ENDPOINTS, &places(&had), &places(&has), Vec::clone, Value::clone));
+    for (name, gone, _) in &changes {
+        batch.delete_elements(name, gone);
+    }
     for (name, piece) in has.iter().filter(|(name, _)| !had.contains_key(*name)) {
         if let Some(timeout) = piece.remembers {
             let set = Set { name, key: &[Kind::Address], data: Data::None, timeout: Some(timeout) };
@@ -120,46 +127,61 @@ struct Piece {
     rules: Vec<Rule>,
     /// For how many milliseconds the set of the chain's name keeps those who were here.
     remembers: Option<u64>,
+    /// The chain's endpoints in the map of all. The kernel finds one map at once, and one of thousands by looking at all.
+    places: Vec<Element>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
 enum Rule {
     Plain(Vec<Expression>),
-    /// To one of several endpoints, by chance.
-    Toss(Vec<SocketAddrV4>),
     /// To one of several chains, by chance.
-    TossChains(Vec<String>),
+    Toss(Vec<String>),
 }
 
 impl Rule {
     fn add(&self, batch: &mut Batch, chain: &str) {
-        let (values, kinds, found): (Vec<Value>, &[Kind], Found) = match self {
+        let chains = match self {
             Self::Plain(rule) => return batch.add_rule(chain, rule),
-            Self::Toss(endpoints) => {
-                let values = endpoints.iter().map(|endpoint| Value::Bytes(place_bytes(*endpoint)));
-                (values.collect(), &[Kind::Address, Kind::Port], Found::Register(FIRST))
-            }
-            Self::TossChains(chains) => {
-                let values = chains.iter().map(|chain| Value::Verdict(Verdict::Goto(chain.clone())));
-                (values.collect(), &[], Found::Verdict)
-            }
+            Self::Toss(chains) => chains,
         };
-        let below = u32::try_from(values.len()).unwrap_or(u32::MAX);
-        let elements: Vec<Element> = (0..below).map(|key| key.to_ne_bytes().to_vec()).zip(values).collect();
+        let below = u32::try_from(chains.len()).unwrap_or(u32::MAX);
+        let keys = (0..below).map(|key| key.to_ne_bytes().to_vec());
+        let goto = |chain: &String| Value::Verdict(Verdict::Goto(chain.clone()));
+        let elements: Vec<Element> = keys.zip(chains.iter().map(goto)).collect();
         // The kernel puts a number in its place.
         let name = "__map%d";
-        let data = if kinds.is_empty() { Data::Verdict } else { Data::Value(kinds) };
-        let map = Set { name, key: &[Kind::Integer], data, timeout: None };
-        let number = batch.add_nameless(&map, &elements);
-        let mut rule = vec![
-            Expression::LoadChance { below, to: FIRST },
-            Expression::Lookup { set: name.to_owned(), number: Some(number), key: FIRST, to: Some(found) },
-        ];
-        if let Self::Toss(_) = self {
-            rule.push(Expression::Translate { address: FIRST, port: SECOND });
-        }
+        let map = Set { name, key: &[Kind::Integer], data: Data::Verdict, timeout: None };
+        let number = Some(batch.add_nameless(&map, &elements));
+        let (set, to) = (name.to_owned(), Some(Found::Verdict));
+        let rule =
+            [Expression::LoadChance { below, to: FIRST }, Expression::Lookup { set, number, key: FIRST, to }];
         batch.add_rule(chain, &rule);
     }
+}
+
+/// To one of a chain's several endpoints, by chance, and these endpoints in the map of all.
+fn toss(chain: &str, endpoints: &[SocketAddrV4]) -> (Vec<Expression>, Vec<Element>) {
+    let mut hasher = DefaultHasher::new();
+    chain.hash(&mut hasher);
+    let number = hasher.finish().to_be_bytes();
+    let (high, low) = (number[..4].to_vec(), number[4..].to_vec());
+    let below = u32::try_from(endpoints.len()).unwrap_or(u32::MAX);
+    let key = |at: u32| [high.as_slice(), &low, &at.to_ne_bytes()].concat();
+    let value = |endpoint: &SocketAddrV4| Value::Bytes(place_bytes(*endpoint));
+    let places = (0..below).map(key).zip(endpoints.iter().map(value)).collect();
+    let rule = vec![
+        Expression::LoadValue(high.clone(), FIRST),
+        Expression::LoadValue(low.clone(), SECOND),
+        Expression::LoadChance { below, to: THIRD },
+        Expression::Lookup {
+            set: ENDPOINTS.to_owned(),
+            number: None,
+            key: FIRST,
+            to: Some(Found::Register(FIRST)),
+        },
+        Expression::Translate { address: FIRST, port: SECOND },
+    ];
+    (rule, places)
 }
 
 /// The kernel's chains of which one chain is made.
@@ -171,8 +193,11 @@ fn pieces(name: &str, chain: &Chain, bridge: &str) -> Vec<(String, Piece)> {
             return lasting(name, endpoints, affinity.as_secs());
         }
         Chain::Spread { endpoints, affinity: None, .. } => match endpoints.as_slice() {
-            [only] => vec![Rule::Plain(translate(*only))],
-            _ => vec![Rule::Toss(endpoints.clone())],
+            [only] => plain([translate(*only)]),
+            _ => {
+                let (rule, places) = toss(name, endpoints);
+                return vec![(name.to_owned(), Piece { rules: plain([rule]), remembers: None, places })];
+            }
         },
         Chain::Outside { inside, local } => plain([
             [frame::from(bridge, true), goto(inside)].concat(),
@@ -187,7 +212,7 @@ fn pieces(name: &str, chain: &Chain, bridge: &str) -> Vec<(String, Piece)> {
             plain(admitted.chain([drop]))
         }
     };
-    vec![(name.to_owned(), Piece { rules, remembers: None })]
+    vec![(name.to_owned(), Piece { rules, ..Piece::default() })]
 }
 
 /// Chains of one endpoint each, with a set of the clients that were there, and the one that chooses between them.
@@ -208,12 +233,13 @@ fn lasting(name: &str, endpoints: &[SocketAddrV4], seconds: u64) -> Vec<(String,
             Expression::Load(Part::SOURCE, FIRST),
             Expression::Remember { set: own.clone(), key: FIRST, timeout },
         ];
-        let piece = Piece { rules: plain([remember, translate(*endpoint)]), remembers: Some(timeout) };
+        let rules = plain([remember, translate(*endpoint)]);
+        let piece = Piece { rules, remembers: Some(timeout), places: Vec::new() };
         all.push((own.clone(), piece));
         names.push(own);
     }
-    rules.push(Rule::TossChains(names));
-    all.push((name.to_owned(), Piece { rules, remembers: None }));
+    rules.push(Rule::Toss(names));
+    all.push((name.to_owned(), Piece { rules, ..Piece::default() }));
     all
 }
 

@@ -5,13 +5,24 @@ use std::io;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use netlink_packet_core::{NLMSG_ERROR, NetlinkBuffer};
+use netlink_packet_core::{NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR, NetlinkBuffer};
 use netlink_sys::protocols::NETLINK_NETFILTER;
 use netlink_sys::{Socket, SocketAddr};
 use rustix::net::sockopt;
 
+use crate::batch::{Attributes, NESTED};
+
 /// How long the kernel may take for a batch.
 const ANSWER: Duration = Duration::from_secs(30);
+/// The lengths of a message's header, and of what says its family.
+const HEADER: usize = 16;
+const FAMILY: usize = 4;
+const IPV4: u8 = 2;
+/// Messages of NFNL_SUBSYS_CTNETLINK.
+const NEW_FLOW: u16 = 1 << 8;
+const LIST_FLOWS: u16 = 1 << 8 | 1;
+const DELETE_FLOW: u16 = 1 << 8 | 2;
+
 /// What a socket may always send, and have waiting to be read.
 const ROOM: usize = 1 << 20;
 
@@ -82,6 +93,70 @@ impl Netfilter {
                     // The beginning alone is refused where the right to do it is missing.
                     if answer.sequence_number() == last || (at == 0 && code != 0) {
                         return Ok(refused.map_or(Ok(()), Err));
+                    }
+                }
+                // Messages are padded to four bytes (NLMSG_ALIGN).
+                let length = (answer.length() as usize).next_multiple_of(4).max(4);
+                rest = rest.get(length..).unwrap_or_default();
+            }
+        }
+    }
+
+    /// Tells of all flows of IPv4 that the kernel has in mind: their attributes.
+    pub(crate) fn list_flows(&mut self, mut tell: impl FnMut(&[u8])) -> io::Result<()> {
+        let number = self.request(LIST_FLOWS, NLM_F_DUMP, &[])?;
+        self.receive(number, |kind, payload| {
+            if kind == NEW_FLOW {
+                tell(payload.get(FAMILY..).unwrap_or_default());
+            }
+        })
+    }
+
+    /// Has the kernel forget a flow, given one attribute that says which. One that is gone needs nothing.
+    pub(crate) fn delete_flow(&mut self, kind: u16, value: &[u8]) -> io::Result<()> {
+        let mut attribute = Vec::new();
+        Attributes::new(&mut attribute).bytes(kind | NESTED, value);
+        let number = self.request(DELETE_FLOW, NLM_F_ACK, &attribute)?;
+        match self.receive(number, |_, _| {}) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            done => done,
+        }
+    }
+
+    /// Sends one request about IPv4, and gives its number.
+    fn request(&mut self, kind: u16, flags: u16, attributes: &[u8]) -> io::Result<u32> {
+        let number = self.sequence;
+        self.sequence = number.wrapping_add(1);
+        let length = u32::try_from(HEADER + FAMILY + attributes.len()).unwrap_or(u32::MAX);
+        let mut bytes = Vec::new();
+        bytes.extend(length.to_ne_bytes());
+        bytes.extend(kind.to_ne_bytes());
+        bytes.extend((NLM_F_REQUEST | flags).to_ne_bytes());
+        bytes.extend(number.to_ne_bytes());
+        bytes.extend([0; 4]);
+        bytes.extend([IPV4, 0, 0, 0]);
+        bytes.extend(attributes);
+        self.socket.send(&bytes, 0)?;
+        Ok(number)
+    }
+
+    /// Takes the answers to a request, until the last.
+    fn receive(&mut self, number: u32, mut tell: impl FnMut(u16, &[u8])) -> io::Result<()> {
+        loop {
+            let (datagram, _) = self.socket.recv_from_full()?;
+            let mut rest = datagram.as_slice();
+            while !rest.is_empty() {
+                let answer = NetlinkBuffer::new_checked(rest)
+                    .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error.to_string()))?;
+                if answer.sequence_number() == number {
+                    let code = answer.payload().get(..4).and_then(|code| code.try_into().ok());
+                    match (answer.message_type(), code.map(i32::from_ne_bytes)) {
+                        (NLMSG_DONE, _) | (NLMSG_ERROR, Some(0)) => return Ok(()),
+                        (NLMSG_ERROR, code) => {
+                            let code = code.unwrap_or(0).saturating_neg();
+                            return Err(io::Error::from_raw_os_error(code));
+                        }
+                        (kind, _) => tell(kind, answer.payload()),
                     }
                 }
                 // Messages are padded to four bytes (NLMSG_ALIGN).

@@ -175,7 +175,10 @@ fn one_pod_reaches_anothers_service_by_name() {
     sees(&cluster, "component/fetch?authority=web", |text| names.iter().any(|name| text.contains(name)));
     // The machine has ports of theirs.
     let port = cluster.get("service web")["spec"]["ports"][0]["nodePort"].as_u64().expect("a port");
-    for place in [format!("127.0.0.1:{port}"), "127.0.0.7:18080".to_owned()] {
+    let node = cluster.get("nodes")["items"][0]["status"]["addresses"][0]["address"].clone();
+    let node = format!("{}:{port}", node.as_str().expect("an address"));
+    sees(&cluster, &node, |text| names.iter().any(|name| name == text));
+    for place in [node, format!("127.0.0.1:{port}"), "127.0.0.7:18080".to_owned()] {
         let page =
             Command::new("busybox").args(["wget", "-q", "-O", "-", &format!("http://{place}/")]).output();
         let page = page.expect("BusyBox runs");

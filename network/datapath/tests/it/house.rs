@@ -159,3 +159,26 @@ pub(crate) fn service(name: &str, endpoints: &[SocketAddrV4]) -> Service {
         external: Policy::Cluster,
     }
 }
+
+/// Datagrams from one port of a pod to one place.
+pub(crate) struct Flow(UdpSocket);
+
+impl Flow {
+    pub(crate) fn to(namespace: &PathBuf, address: &str) -> Self {
+        let address: SocketAddrV4 = address.parse().expect("an address");
+        Self(within(Some(namespace), move || {
+            let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).expect("a port");
+            socket.set_read_timeout(Some(Duration::from_millis(500))).expect("a timeout");
+            socket.connect(address).expect("a way there");
+            socket
+        }))
+    }
+
+    /// What is answered, once.
+    pub(crate) fn ask(&self) -> std::io::Result<String> {
+        self.0.send(b"hello")?;
+        let mut buffer = [0; 100];
+        let length = self.0.recv(&mut buffer)?;
+        Ok(String::from_utf8_lossy(&buffer[..length]).into_owned())
+    }
+}

@@ -1,11 +1,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
 use std::net::{Ipv4Addr, SocketAddrV4};
+use std::process::Command;
 use std::time::Duration;
 
 use xebec_datapath::{HostPort, Name, Policy, Protocol, Table, Translation};
 
-use crate::house::{House, ask, ask_by_datagram, on_a_machine, place, serve, service};
+use crate::house::{Flow, House, ask, ask_by_datagram, on_a_machine, place, serve, service};
 
 const SERVICE: &str = "10.96.0.20:80";
 
@@ -156,6 +157,8 @@ fn the_machine_reaches_services_and_lends_them_its_ports() {
             target: SocketAddrV4::new(one.address, 8080),
         };
         house.apply(&[web, local], &[port]);
+        // A new namespace has what the machine has.
+        std::fs::write("/proc/sys/net/ipv4/ip_forward", "0").unwrap();
         assert!(house.table.let_through().unwrap(), "the machine carried nothing before");
         assert!(!house.table.let_through().unwrap());
         let gateway = house.network.range().gateway();
@@ -226,11 +229,68 @@ fn what_an_earlier_process_left_is_replaced_and_the_end_leaves_nothing() {
         let refused = ask(Some(&client.namespace), SERVICE).unwrap_err();
         assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
         second.close().unwrap();
-        let shown = std::process::Command::new("nft").args(["list", "tables"]).output();
+        let shown = Command::new("nft").args(["list", "tables"]).output();
         if let Ok(shown) = shown {
             assert_eq!(String::from_utf8_lossy(&shown.stdout), "");
         }
         let setting = format!("/proc/sys/net/ipv4/conf/{}/route_localnet", crate::house::BRIDGE);
         assert_eq!(std::fs::read_to_string(setting).unwrap().trim(), "0");
+    });
+}
+
+#[test]
+fn a_flow_of_datagrams_leaves_an_endpoint_that_is_gone() {
+    on_a_machine("a_flow_of_datagrams_leaves_an_endpoint_that_is_gone", |house| {
+        let (client, one, two) = (house.pod("client"), house.pod("one"), house.pod("two"));
+        serve(Some(&one.namespace), one.address, 8080, "one");
+        serve(Some(&two.namespace), two.address, 8080, "two");
+        let (one, two) = (SocketAddrV4::new(one.address, 8080), SocketAddrV4::new(two.address, 8080));
+        let flow = Flow::to(&client.namespace, SERVICE);
+        house.apply(&[], &[]);
+        house.table.let_through().unwrap();
+        // It begins before there is a service, and goes on at the same port.
+        assert!(flow.ask().is_err());
+        house.apply(&[service("web", &[one])], &[]);
+        assert!(flow.ask().unwrap().starts_with("one "));
+        house.apply(&[service("web", &[two])], &[]);
+        assert!(flow.ask().unwrap().starts_with("two "));
+        // One that answers still is stayed with, whoever comes.
+        house.apply(&[service("web", &[one, two])], &[]);
+        for _ in 0..10 {
+            assert!(flow.ask().unwrap().starts_with("two "));
+        }
+        house.apply(&[service("web", &[])], &[]);
+        assert!(flow.ask().is_err());
+    });
+}
+
+#[test]
+fn thousands_of_services_are_taken_at_once_and_changed_one_by_one() {
+    on_a_machine("thousands_of_services_are_taken_at_once_and_changed_one_by_one", |house| {
+        let (client, one) = (house.pod("client"), house.pod("one"));
+        serve(Some(&one.namespace), one.address, 8080, "one");
+        let one = SocketAddrV4::new(one.address, 8080);
+        let other = SocketAddrV4::new([10, 244, 0, 250].into(), 8080);
+        let mut all: Vec<_> = (0..5000u16)
+            .map(|at| {
+                let mut own = service(&format!("web-{at}"), &[one, other]);
+                let [high, low] = (at + 256).to_be_bytes();
+                own.cluster_ips = vec![[10, 96, high, low].into()];
+                own
+            })
+            .collect();
+        house.apply(&all, &[]);
+        house.table.let_through().unwrap();
+        // Those who look after the machine can read it.
+        if let Ok(listed) = Command::new("nft").args(["list", "table", "ip", "xebec-test"]).output() {
+            assert!(listed.status.success(), "{}", String::from_utf8_lossy(&listed.stderr));
+            let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
+            assert!(listed.contains("chain all-default/web-4999/tcp/80 {"), "it is listed");
+        }
+        all[4999] = service("last", &[one]);
+        house.apply(&all, &[]);
+        assert!(ask(Some(&client.namespace), SERVICE).unwrap().starts_with("one "));
+        house.apply(&[], &[]);
+        assert!(ask(Some(&client.namespace), "10.96.1.1:80").is_err());
     });
 }
