@@ -7,12 +7,15 @@
 
 mod backend_tls_policy;
 mod class;
+mod format;
 mod grant;
 mod grpc_route;
+mod http_filter;
 mod http_route;
 mod listener;
 mod listener_set;
 mod reference;
+mod rule;
 mod stream_route;
 
 pub use backend_tls_policy::{
@@ -25,12 +28,14 @@ pub use grpc_route::{
     GRPCRoute, GRPCRouteSpec, GrpcBackendRef, GrpcFilter, GrpcFilterType, GrpcMatch, GrpcMethodMatch,
     GrpcRule,
 };
+pub use http_filter::{
+    Cors, ExternalAuth, ExternalAuthProtocol, ForwardBody, Fraction, HeaderModifier, HttpAuth, HttpFilter,
+    HttpFilterType, HttpHeader, PathModifier, PathModifierType, RequestMirror, RequestRedirect, UrlRewrite,
+};
 pub use http_route::{
-    CookieConfig, CookieLifetimeType, Cors, ExternalAuth, ExternalAuthProtocol, ForwardBody, Fraction,
-    HTTPRoute, HTTPRouteSpec, HeaderMatch, HeaderModifier, HttpAuth, HttpBackendRef, HttpFilter,
-    HttpFilterType, HttpHeader, HttpMatch, HttpRule, MatchType, PathMatch, PathMatchType, PathModifier,
-    PathModifierType, QueryParamMatch, RequestMirror, RequestRedirect, Retry, SessionPersistence,
-    SessionPersistenceType, Timeouts, UrlRewrite,
+    CookieConfig, CookieLifetimeType, HTTPRoute, HTTPRouteSpec, HeaderMatch, HttpBackendRef, HttpMatch,
+    HttpRule, MatchType, PathMatch, PathMatchType, QueryParamMatch, Retry, SessionPersistence,
+    SessionPersistenceType, Timeouts,
 };
 pub use listener::{
     AllowedListeners, AllowedRoutes, FromListenerNamespaces, FromNamespaces, FrontendTls, FrontendTlsConfig,
@@ -45,9 +50,11 @@ pub use reference::{
 };
 pub use stream_route::{StreamRule, TCPRoute, TCPRouteSpec, TLSRoute, TLSRouteSpec, UDPRoute, UDPRouteSpec};
 
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{CustomResourceDefinition, JSON};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
+    CustomResourceDefinition, JSON, JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
+};
 use kube::CustomResourceExt as _;
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// The API group of every kind here.
 pub const GROUP: &str = "gateway.networking.k8s.io";
@@ -58,11 +65,11 @@ pub const BUNDLE_VERSION: &str = "v1.6.1";
 /// The channel whose fields these are, as the `channel` annotation of their definitions says it.
 pub const CHANNEL: &str = "standard";
 
-/// The definitions of every kind here.
+/// The definitions of every kind here, each with the versions that the release serves.
 pub fn definitions() -> Vec<CustomResourceDefinition> {
-    vec![
+    let mut definitions = [
         waiting(GatewayClass::crd(), &["Accepted"]),
-        waiting(Gateway::crd(), &["Accepted", "Programmed"]),
+        addressed(waiting(Gateway::crd(), &["Accepted", "Programmed"])),
         waiting(ListenerSet::crd(), &["Accepted", "Programmed"]),
         HTTPRoute::crd(),
         GRPCRoute::crd(),
@@ -71,7 +78,34 @@ pub fn definitions() -> Vec<CustomResourceDefinition> {
         UDPRoute::crd(),
         BackendTLSPolicy::crd(),
         ReferenceGrant::crd(),
-    ]
+    ];
+    for definition in &mut definitions {
+        schemas(definition).for_each(not_nullable);
+    }
+    definitions.into_iter().map(served_as_before).collect()
+}
+
+/// The schemas of every version.
+fn schemas(definition: &mut CustomResourceDefinition) -> impl Iterator<Item = &mut JSONSchemaProps> {
+    let versions = definition.spec.versions.iter_mut();
+    versions.filter_map(|version| version.schema.as_mut()?.open_api_v3_schema.as_mut())
+}
+
+/// The schema of a field at the end of a path of fields.
+fn field<'a>(schema: &'a mut JSONSchemaProps, path: &[&str]) -> Option<&'a mut JSONSchemaProps> {
+    path.iter().try_fold(schema, |schema, name| schema.properties.as_mut()?.get_mut(*name))
+}
+
+/// A field that may be left out is not thereby one that may be null, which an optional field of a type says of it.
+fn not_nullable(schema: &mut JSONSchemaProps) {
+    schema.nullable = None;
+    schema.properties.iter_mut().flat_map(|fields| fields.values_mut()).for_each(not_nullable);
+    if let Some(JSONSchemaPropsOrArray::Schema(items)) = &mut schema.items {
+        not_nullable(items);
+    }
+    if let Some(JSONSchemaPropsOrBool::Schema(values)) = &mut schema.additional_properties {
+        not_nullable(values);
+    }
 }
 
 /// A definition whose objects say that they wait for their controller, until one writes their status.
@@ -82,13 +116,53 @@ fn waiting(mut definition: CustomResourceDefinition, conditions: &[&str]) -> Cus
             "lastTransitionTime": "1970-01-01T00:00:00Z",
         })
     };
-    let pending = json!({"conditions": conditions.iter().map(condition).collect::<Vec<_>>()});
-    for version in &mut definition.spec.versions {
-        let schema = version.schema.as_mut().and_then(|schema| schema.open_api_v3_schema.as_mut());
-        let properties = schema.and_then(|schema| schema.properties.as_mut());
-        if let Some(status) = properties.and_then(|properties| properties.get_mut("status")) {
-            status.default = Some(JSON(pending.clone()));
+    let pending: Value = conditions.iter().map(condition).collect();
+    for schema in schemas(&mut definition) {
+        if let Some(conditions) = field(schema, &["status", "conditions"]) {
+            conditions.default = Some(JSON(pending.clone()));
+        }
+        if let Some(status) = field(schema, &["status"]) {
+            status.default = Some(JSON(json!({"conditions": pending})));
         }
     }
+    definition
+}
+
+/// A definition whose addresses of type IPAddress are such. A type cannot say it, as the schema of one would have to.
+fn addressed(mut definition: CustomResourceDefinition) -> CustomResourceDefinition {
+    let kind = |kinds: JSONSchemaProps| ("type".to_owned(), kinds);
+    let ip = || JSONSchemaProps { enum_: Some(vec![JSON(json!("IPAddress"))]), ..Default::default() };
+    let format = |name: &str| JSONSchemaProps { format: Some(name.to_owned()), ..Default::default() };
+    let value = JSONSchemaProps { any_of: Some(vec![format("ipv4"), format("ipv6")]), ..Default::default() };
+    let other = JSONSchemaProps { not: Some(Box::new(ip())), ..Default::default() };
+    let holds = |fields: Vec<(String, JSONSchemaProps)>| JSONSchemaProps {
+        properties: Some(fields.into_iter().collect()),
+        ..Default::default()
+    };
+    let forms = vec![holds(vec![kind(ip()), ("value".to_owned(), value)]), holds(vec![kind(other)])];
+    for schema in schemas(&mut definition) {
+        for part in ["spec", "status"] {
+            let addresses = field(schema, &[part, "addresses"]).and_then(|list| list.items.as_mut());
+            if let Some(JSONSchemaPropsOrArray::Schema(address)) = addresses {
+                address.one_of = Some(forms.clone());
+            }
+        }
+    }
+    definition
+}
+
+/// A definition that also serves the version that was the first or is the next, as its one version is.
+fn served_as_before(mut definition: CustomResourceDefinition) -> CustomResourceDefinition {
+    let other = match definition.spec.names.kind.as_str() {
+        "GatewayClass" | "Gateway" | "HTTPRoute" => "v1beta1",
+        "ReferenceGrant" => "v1",
+        _ => return definition,
+    };
+    let also = definition.spec.versions.first().cloned();
+    definition.spec.versions.extend(also.map(|mut version| {
+        other.clone_into(&mut version.name);
+        version.storage = false;
+        version
+    }));
     definition
 }

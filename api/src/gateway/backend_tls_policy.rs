@@ -1,14 +1,15 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-use kube::CustomResource;
+use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::reference::{LocalObjectReference, ParentReference};
+use super::{format, rule};
 
 /// How gateways speak TLS to backends.
-#[derive(CustomResource, Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(CustomResource, Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[kube(
     annotation("api-approved.kubernetes.io", "https://github.com/kubernetes-sigs/gateway-api/pull/4530"),
     annotation("gateway.networking.k8s.io/bundle-version", "v1.6.1"),
@@ -29,11 +30,13 @@ use super::reference::{LocalObjectReference, ParentReference};
 pub struct BackendTLSPolicySpec {
     /// The backends.
     #[schemars(length(min = 1, max = 16))]
+    #[x_kube(validation = rule::TARGETS_WITH_AND_WITHOUT_SECTION, validation = rule::TARGETS_TWICE)]
     pub target_refs: Vec<PolicyTargetReference>,
     /// Which of their certificates are believed.
     pub validation: BackendTlsValidation,
     /// Settings of the controller's own.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(with = "BTreeMap<String, format::AnnotationValue>", extend("maxProperties" = 16))]
     pub options: BTreeMap<String, String>,
 }
 
@@ -42,23 +45,27 @@ pub struct BackendTLSPolicySpec {
 #[serde(rename_all = "camelCase")]
 pub struct PolicyTargetReference {
     /// The API group; `""` is the core group.
-    #[schemars(length(max = 253))]
+    #[schemars(with = "format::Group")]
     pub group: String,
     /// The kind.
-    #[schemars(length(min = 1, max = 63))]
+    #[schemars(with = "format::Kind")]
     pub kind: String,
     /// The name.
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(with = "format::Name")]
     pub name: String,
     /// The name of a Service's port; all of them where absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(with = "format::Domain")]
     pub section_name: Option<String>,
 }
 
 /// Which certificates are believed.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = rule::NOT_BOTH_AUTHORITIES,
+    validation = rule::SOME_AUTHORITIES,
+)]
 pub struct BackendTlsValidation {
     /// Objects that hold the authorities, in `ca.crt`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -66,10 +73,10 @@ pub struct BackendTlsValidation {
     pub ca_certificate_refs: Vec<LocalObjectReference>,
     /// Authorities that the gateway knows: `System`.
     #[serde(default, rename = "wellKnownCACertificates", skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(with = "format::WellKnownAuthorities")]
     pub well_known_ca_certificates: Option<String>,
     /// The server name that backends are asked for, which their certificates must bear where no other name is given.
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(with = "format::Domain")]
     pub hostname: String,
     /// Names of which certificates must bear one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -78,18 +85,28 @@ pub struct BackendTlsValidation {
 }
 
 /// A name that a certificate may bear: `type` names the field.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[x_kube(
+    validation = (
+        "(self.type == 'Hostname') == (has(self.hostname) && self.hostname != '')",
+        "`hostname` goes with the type Hostname, and with no other",
+    ),
+    validation = (
+        "(self.type == 'URI') == (has(self.uri) && self.uri != '')",
+        "`uri` goes with the type URI, and with no other",
+    ),
+)]
 pub struct SubjectAltName {
     /// Which of the fields below is set.
     #[serde(rename = "type")]
     pub type_: SubjectAltNameType,
     /// A hostname.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(with = "format::Hostname")]
     pub hostname: Option<String>,
     /// A URI, such as a SPIFFE identity.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(with = "format::Uri")]
     pub uri: Option<String>,
 }
 
@@ -112,15 +129,16 @@ pub struct PolicyStatus {
 }
 
 /// How a policy stands with one ancestor.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PolicyAncestorStatus {
     /// The ancestor.
     pub ancestor_ref: ParentReference,
     /// The controller that wrote this entry.
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(with = "format::ControllerName")]
     pub controller_name: String,
     /// `Accepted` and `ResolvedRefs`.
-    #[schemars(length(min = 1, max = 8))]
+    #[schemars(with = "Vec<format::Condition>", length(min = 1, max = 8))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
 }

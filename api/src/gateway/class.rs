@@ -1,10 +1,12 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-use kube::CustomResource;
+use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::format;
+
 /// Which controller serves the Gateways that name this class.
-#[derive(CustomResource, Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(CustomResource, Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[kube(
     annotation("api-approved.kubernetes.io", "https://github.com/kubernetes-sigs/gateway-api/pull/4530"),
     annotation("gateway.networking.k8s.io/bundle-version", "v1.6.1"),
@@ -29,7 +31,8 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "camelCase")]
 pub struct GatewayClassSpec {
     /// The controller's name, a domain and a path. It never changes.
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(with = "format::ControllerName")]
+    #[x_kube(validation = ("oldSelf == self", "a class keeps its controller"))]
     pub controller_name: String,
     /// A word for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -44,31 +47,33 @@ pub struct GatewayClassSpec {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ParametersReference {
     /// The API group; `""` is the core group.
-    #[schemars(length(max = 253))]
+    #[schemars(with = "format::Group")]
     pub group: String,
     /// The kind.
-    #[schemars(length(min = 1, max = 63))]
+    #[schemars(with = "format::Kind")]
     pub kind: String,
     /// The name.
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(with = "format::Name")]
     pub name: String,
     /// The namespace, for a namespaced kind.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 63))]
+    #[schemars(with = "format::Namespace")]
     pub namespace: Option<String>,
 }
 
 /// How a class stands.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct GatewayClassStatus {
     /// `Accepted` and `SupportedVersion`.
     #[serde(default)]
-    #[schemars(length(max = 8))]
+    #[schemars(with = "Vec<format::Condition>", length(max = 8))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
     /// Features of Gateway API that the controller supports, sorted by name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     pub supported_features: Vec<SupportedFeature>,
 }
 

@@ -2,6 +2,8 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::format;
+
 /// Lets objects of other namespaces refer to objects in this one.
 #[derive(CustomResource, Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[kube(
@@ -30,13 +32,13 @@ pub struct ReferenceGrantSpec {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub struct ReferenceGrantFrom {
     /// Their API group; `""` is the core group.
-    #[schemars(length(max = 253))]
+    #[schemars(with = "format::Group")]
     pub group: String,
     /// Their kind.
-    #[schemars(length(min = 1, max = 63))]
+    #[schemars(with = "format::Kind")]
     pub kind: String,
     /// Their namespace.
-    #[schemars(length(min = 1, max = 63))]
+    #[schemars(with = "format::Namespace")]
     pub namespace: String,
 }
 
@@ -44,14 +46,14 @@ pub struct ReferenceGrantFrom {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub struct ReferenceGrantTo {
     /// Their API group; `""` is the core group.
-    #[schemars(length(max = 253))]
+    #[schemars(with = "format::Group")]
     pub group: String,
     /// Their kind.
-    #[schemars(length(min = 1, max = 63))]
+    #[schemars(with = "format::Kind")]
     pub kind: String,
     /// One of them; all of the kind where absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(with = "format::Name")]
     pub name: Option<String>,
 }
 

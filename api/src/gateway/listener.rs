@@ -1,14 +1,15 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, LabelSelector};
-use kube::CustomResource;
+use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::reference::{LocalObjectReference, ObjectReference, SecretReference, gateway_group};
+use super::{format, rule};
 
 /// Places where traffic enters.
-#[derive(CustomResource, Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(CustomResource, Debug, Clone, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[kube(
     annotation("api-approved.kubernetes.io", "https://github.com/kubernetes-sigs/gateway-api/pull/4530"),
     annotation("gateway.networking.k8s.io/bundle-version", "v1.6.1"),
@@ -33,14 +34,24 @@ use super::reference::{LocalObjectReference, ObjectReference, SecretReference, g
 #[serde(rename_all = "camelCase")]
 pub struct GatewaySpec {
     /// The class, and so the controller, that serves this Gateway.
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(with = "format::Name")]
     pub gateway_class_name: String,
     /// The listeners, told apart by name.
     #[schemars(length(min = 1, max = 64))]
+    #[x_kube(
+        merge_strategy = ListMerge::Map(vec!["name".into()]),
+        validation = rule::PLAIN_LISTENERS,
+        validation = rule::HTTPS_LISTENERS,
+        validation = rule::TLS_LISTENERS,
+        validation = rule::NAMELESS_LISTENERS,
+        validation = rule::LISTENER_NAMES,
+        validation = rule::LISTENER_PLACES,
+    )]
     pub listeners: Vec<Listener>,
     /// Addresses asked for; the controller chooses where there are none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
+    #[x_kube(validation = rule::IP_ADDRESSES, validation = rule::HOSTNAME_ADDRESSES)]
     pub addresses: Vec<GatewayAddress>,
     /// What the controller puts on the objects that it makes for this Gateway.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -69,6 +80,7 @@ pub struct ListenerNamespaces {
     pub from: FromListenerNamespaces,
     /// Their labels, for [`FromListenerNamespaces::Selector`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "format::LabelSelector")]
     pub selector: Option<LabelSelector>,
 }
 
@@ -107,7 +119,7 @@ pub struct GatewayBackendTls {
 }
 
 /// What clients must show.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct FrontendTls {
     /// On every port that is not named below.
@@ -115,6 +127,7 @@ pub struct FrontendTls {
     /// On single ports.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["port".into()]), validation = rule::TLS_PORTS)]
     pub per_port: Vec<PortTls>,
 }
 
@@ -122,7 +135,7 @@ pub struct FrontendTls {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PortTls {
     /// The port.
-    #[schemars(range(min = 1, max = 65535))]
+    #[schemars(with = "format::Port")]
     pub port: i32,
     /// What is asked of clients there.
     pub tls: FrontendTlsConfig,
@@ -163,17 +176,17 @@ pub enum FrontendValidationMode {
 #[serde(rename_all = "camelCase")]
 pub struct Listener {
     /// The name, unique in the object that the listener stands in.
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(with = "format::Domain")]
     pub name: String,
     /// The hostname that requests must bear, perhaps with a `*.` prefix; any where absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(with = "format::Hostname")]
     pub hostname: Option<String>,
     /// The port.
-    #[schemars(range(min = 1, max = 65535))]
+    #[schemars(with = "format::Port")]
     pub port: i32,
     /// `HTTP`, `HTTPS`, `TLS`, `TCP`, `UDP`, or a domain-prefixed name.
-    #[schemars(length(min = 1, max = 255))]
+    #[schemars(with = "format::Protocol")]
     pub protocol: String,
     /// How TLS is ended, or passed through.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -184,8 +197,13 @@ pub struct Listener {
 }
 
 /// How a listener treats TLS.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = (
+    "self.mode != 'Terminate' || (has(self.certificateRefs) && self.certificateRefs.size() > 0) \
+     || (has(self.options) && self.options.size() > 0)",
+    "a gateway that ends TLS has certificates to show, or options that say where they are",
+))]
 pub struct ListenerTls {
     /// Whether the gateway ends TLS.
     #[serde(default)]
@@ -196,6 +214,7 @@ pub struct ListenerTls {
     pub certificate_refs: Vec<SecretReference>,
     /// Settings of the controller's own.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(with = "BTreeMap<String, format::AnnotationValue>", extend("maxProperties" = 16))]
     pub options: BTreeMap<String, String>,
 }
 
@@ -229,6 +248,7 @@ pub struct RouteNamespaces {
     pub from: FromNamespaces,
     /// Their labels, for [`FromNamespaces::Selector`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "format::LabelSelector")]
     pub selector: Option<LabelSelector>,
 }
 
@@ -249,19 +269,20 @@ pub enum FromNamespaces {
 pub struct RouteGroupKind {
     /// The API group.
     #[serde(default = "gateway_group")]
-    #[schemars(length(max = 253))]
+    #[schemars(with = "format::Group")]
     pub group: String,
     /// The kind.
-    #[schemars(length(min = 1, max = 63))]
+    #[schemars(with = "format::Kind")]
     pub kind: String,
 }
 
 /// An address asked for.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[x_kube(validation = rule::HOSTNAME_ADDRESS)]
 pub struct GatewayAddress {
     /// `IPAddress`, `Hostname`, `NamedAddress`, or a domain-prefixed name.
     #[serde(rename = "type", default = "ip_address")]
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(with = "format::AddressType")]
     pub type_: String,
     /// The address; the controller chooses one of the type where absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -274,14 +295,18 @@ fn ip_address() -> String {
 }
 
 /// What the controller puts on the objects that it makes for a Gateway.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Infrastructure {
     /// Labels.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(with = "BTreeMap<String, format::LabelValue>", extend("maxProperties" = 8))]
+    #[x_kube(validation = rule::KEYS, validation = rule::KEY_PREFIXES)]
     pub labels: BTreeMap<String, String>,
     /// Annotations.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(with = "BTreeMap<String, format::AnnotationValue>", extend("maxProperties" = 16))]
+    #[x_kube(validation = rule::KEYS, validation = rule::KEY_PREFIXES)]
     pub annotations: BTreeMap<String, String>,
     /// Settings of the controller's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -289,7 +314,7 @@ pub struct Infrastructure {
 }
 
 /// How a Gateway stands.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 pub struct GatewayStatus {
     /// Addresses that it is served on.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -297,11 +322,13 @@ pub struct GatewayStatus {
     pub addresses: Vec<GatewayStatusAddress>,
     /// `Accepted` and `Programmed`.
     #[serde(default)]
-    #[schemars(length(max = 8))]
+    #[schemars(with = "Vec<format::Condition>", length(max = 8))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
     /// How each listener stands.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     pub listeners: Vec<ListenerStatus>,
     /// How many ListenerSets have joined.
     #[serde(default, rename = "attachedListenerSets", skip_serializing_if = "Option::is_none")]
@@ -309,11 +336,12 @@ pub struct GatewayStatus {
 }
 
 /// An address that a Gateway is served on.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[x_kube(validation = rule::HOSTNAME_ADDRESS)]
 pub struct GatewayStatusAddress {
     /// `IPAddress`, `Hostname`, or a domain-prefixed name.
     #[serde(rename = "type", default = "ip_address")]
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(with = "format::AddressType")]
     pub type_: String,
     /// The address.
     #[schemars(length(min = 1, max = 253))]
@@ -321,19 +349,20 @@ pub struct GatewayStatusAddress {
 }
 
 /// How a listener stands.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ListenerStatus {
     /// The listener's name.
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(with = "format::Domain")]
     pub name: String,
     /// The kinds of route that it serves.
     #[serde(default)]
-    #[schemars(length(max = 8))]
+    #[schemars(skip_serializing_if = "Vec::is_empty", length(max = 8))]
     pub supported_kinds: Vec<RouteGroupKind>,
     /// How many routes are attached.
     pub attached_routes: i32,
     /// `Accepted`, `Programmed`, `ResolvedRefs`, `Conflicted`.
-    #[schemars(length(max = 8))]
+    #[schemars(with = "Vec<format::Condition>", length(max = 8))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
 }

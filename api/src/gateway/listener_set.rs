@@ -1,13 +1,14 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-use kube::CustomResource;
+use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::listener::{Listener, ListenerStatus};
 use super::reference::{gateway_group, gateway_kind};
+use super::{format, rule};
 
 /// Listeners of a Gateway that stand in an object of their own.
-#[derive(CustomResource, Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(CustomResource, Debug, Clone, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[kube(
     annotation("api-approved.kubernetes.io", "https://github.com/kubernetes-sigs/gateway-api/pull/4530"),
     annotation("gateway.networking.k8s.io/bundle-version", "v1.6.1"),
@@ -39,6 +40,15 @@ pub struct ListenerSetSpec {
     pub parent_ref: ParentGatewayReference,
     /// The listeners, told apart by name.
     #[schemars(length(min = 1, max = 64))]
+    #[x_kube(
+        merge_strategy = ListMerge::Map(vec!["name".into()]),
+        validation = rule::PLAIN_LISTENERS,
+        validation = rule::HTTPS_LISTENERS,
+        validation = rule::TLS_LISTENERS,
+        validation = rule::NAMELESS_LISTENERS,
+        validation = rule::LISTENER_NAMES,
+        validation = rule::LISTENER_PLACES,
+    )]
     pub listeners: Vec<Listener>,
 }
 
@@ -47,30 +57,32 @@ pub struct ListenerSetSpec {
 pub struct ParentGatewayReference {
     /// The parent's API group.
     #[serde(default = "gateway_group")]
-    #[schemars(length(max = 253))]
+    #[schemars(with = "format::Group")]
     pub group: String,
     /// The parent's kind.
     #[serde(default = "gateway_kind")]
-    #[schemars(length(min = 1, max = 63))]
+    #[schemars(with = "format::Kind")]
     pub kind: String,
     /// The parent's namespace; the ListenerSet's own where absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 63))]
+    #[schemars(with = "format::Namespace")]
     pub namespace: Option<String>,
     /// The parent's name.
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(with = "format::Name")]
     pub name: String,
 }
 
 /// How a ListenerSet stands.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 pub struct ListenerSetStatus {
     /// `Accepted` and `Programmed`.
     #[serde(default)]
-    #[schemars(length(max = 8))]
+    #[schemars(with = "Vec<format::Condition>", length(max = 8))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
     /// How each listener stands.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     pub listeners: Vec<ListenerStatus>,
 }

@@ -1,6 +1,9 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+use super::format;
 
 /// The object that a route asks to be attached to.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
@@ -8,26 +11,26 @@ use serde::{Deserialize, Serialize};
 pub struct ParentReference {
     /// The parent's API group; `""` is the core group.
     #[serde(default = "gateway_group")]
-    #[schemars(length(max = 253))]
+    #[schemars(with = "format::Group")]
     pub group: String,
     /// The parent's kind.
     #[serde(default = "gateway_kind")]
-    #[schemars(length(min = 1, max = 63))]
+    #[schemars(with = "format::Kind")]
     pub kind: String,
     /// The parent's namespace; the route's own where absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 63))]
+    #[schemars(with = "format::Namespace")]
     pub namespace: Option<String>,
     /// The parent's name.
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(with = "format::Name")]
     pub name: String,
     /// One listener of the parent; all of them where absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(with = "format::Domain")]
     pub section_name: Option<String>,
     /// The listeners of the parent on this port; all of them where absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1, max = 65535))]
+    #[schemars(with = "format::Port")]
     pub port: Option<i32>,
 }
 
@@ -40,27 +43,28 @@ pub(super) fn gateway_kind() -> String {
 }
 
 /// A place that traffic is sent to.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = ("self.group != '' || self.kind != 'Service' || has(self.port)", "a Service is named with its port"))]
 pub struct BackendRef {
     /// The API group; `""` is the core group.
     #[serde(default)]
-    #[schemars(length(max = 253))]
+    #[schemars(with = "format::Group")]
     pub group: String,
     /// The kind.
     #[serde(default = "service_kind")]
-    #[schemars(length(min = 1, max = 63))]
+    #[schemars(with = "format::Kind")]
     pub kind: String,
     /// The name.
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(with = "format::Name")]
     pub name: String,
     /// The namespace; the route's own where absent. Another one needs a [`ReferenceGrant`](super::ReferenceGrant).
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 63))]
+    #[schemars(with = "format::Namespace")]
     pub namespace: Option<String>,
     /// The port; required for a Service.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1, max = 65535))]
+    #[schemars(with = "format::Port")]
     pub port: Option<i32>,
 }
 
@@ -88,17 +92,17 @@ pub(super) fn one() -> i32 {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub struct ObjectReference {
     /// The API group; `""` is the core group.
-    #[schemars(length(max = 253))]
+    #[schemars(with = "format::Group")]
     pub group: String,
     /// The kind.
-    #[schemars(length(min = 1, max = 63))]
+    #[schemars(with = "format::Kind")]
     pub kind: String,
     /// The name.
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(with = "format::Name")]
     pub name: String,
     /// The namespace; the referrer's own where absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 63))]
+    #[schemars(with = "format::Namespace")]
     pub namespace: Option<String>,
 }
 
@@ -106,13 +110,13 @@ pub struct ObjectReference {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub struct LocalObjectReference {
     /// The API group; `""` is the core group.
-    #[schemars(length(max = 253))]
+    #[schemars(with = "format::Group")]
     pub group: String,
     /// The kind.
-    #[schemars(length(min = 1, max = 63))]
+    #[schemars(with = "format::Kind")]
     pub kind: String,
     /// The name.
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(with = "format::Name")]
     pub name: String,
 }
 
@@ -121,18 +125,18 @@ pub struct LocalObjectReference {
 pub struct SecretReference {
     /// The API group; `""` is the core group.
     #[serde(default)]
-    #[schemars(length(max = 253))]
+    #[schemars(with = "format::Group")]
     pub group: String,
     /// The kind.
     #[serde(default = "secret_kind")]
-    #[schemars(length(min = 1, max = 63))]
+    #[schemars(with = "format::Kind")]
     pub kind: String,
     /// The name.
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(with = "format::Name")]
     pub name: String,
     /// The namespace; the referrer's own where absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 63))]
+    #[schemars(with = "format::Namespace")]
     pub namespace: Option<String>,
 }
 
@@ -149,15 +153,16 @@ pub struct RouteStatus {
 }
 
 /// How a route stands with one parent.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RouteParentStatus {
     /// The parent, as the route names it.
     pub parent_ref: ParentReference,
     /// The controller that wrote this entry.
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(with = "format::ControllerName")]
     pub controller_name: String,
     /// `Accepted`, `ResolvedRefs` and others.
-    #[schemars(length(min = 1, max = 8))]
+    #[schemars(with = "Vec<format::Condition>", length(min = 1, max = 8))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
 }

@@ -1,11 +1,12 @@
-use kube::CustomResource;
+use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::reference::{ParentReference, RouteStatus, WeightedBackendRef};
+use super::{format, rule};
 
 /// Carries TCP connections to backends.
-#[derive(CustomResource, Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(CustomResource, Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[kube(
     annotation("api-approved.kubernetes.io", "https://github.com/kubernetes-sigs/gateway-api/pull/4530"),
     annotation("gateway.networking.k8s.io/bundle-version", "v1.6.1"),
@@ -25,6 +26,7 @@ pub struct TCPRouteSpec {
     /// The parents to attach to.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
+    #[x_kube(validation = rule::PARENTS_WITH_AND_WITHOUT_SECTION, validation = rule::PARENTS_TWICE)]
     pub parent_refs: Vec<ParentReference>,
     /// The rule.
     #[schemars(length(min = 1, max = 1))]
@@ -32,7 +34,7 @@ pub struct TCPRouteSpec {
 }
 
 /// Carries UDP datagrams to backends.
-#[derive(CustomResource, Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(CustomResource, Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[kube(
     annotation("api-approved.kubernetes.io", "https://github.com/kubernetes-sigs/gateway-api/pull/4530"),
     annotation("gateway.networking.k8s.io/bundle-version", "v1.6.1"),
@@ -52,6 +54,7 @@ pub struct UDPRouteSpec {
     /// The parents to attach to.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
+    #[x_kube(validation = rule::PARENTS_WITH_AND_WITHOUT_SECTION, validation = rule::PARENTS_TWICE)]
     pub parent_refs: Vec<ParentReference>,
     /// The rule.
     #[schemars(length(min = 1, max = 1))]
@@ -59,7 +62,7 @@ pub struct UDPRouteSpec {
 }
 
 /// Carries TLS connections to backends by the server name that they ask for.
-#[derive(CustomResource, Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(CustomResource, Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[kube(
     annotation("api-approved.kubernetes.io", "https://github.com/kubernetes-sigs/gateway-api/pull/4530"),
     annotation("gateway.networking.k8s.io/bundle-version", "v1.6.1"),
@@ -79,9 +82,11 @@ pub struct TLSRouteSpec {
     /// The parents to attach to.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
+    #[x_kube(validation = rule::PARENTS_WITH_AND_WITHOUT_SECTION, validation = rule::PARENTS_TWICE)]
     pub parent_refs: Vec<ParentReference>,
     /// The server names, perhaps with a `*.` prefix.
-    #[schemars(length(min = 1, max = 1024))]
+    #[schemars(with = "Vec<format::Hostname>", length(min = 1, max = 1024))]
+    #[x_kube(validation = rule::NO_ADDRESSES, validation = rule::WILDCARD_DOMAINS)]
     pub hostnames: Vec<String>,
     /// The rule.
     #[schemars(length(min = 1, max = 1))]
@@ -94,7 +99,7 @@ pub struct TLSRouteSpec {
 pub struct StreamRule {
     /// The rule's name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(with = "format::Domain")]
     pub name: Option<String>,
     /// The backends, by weight.
     #[schemars(length(min = 1, max = 16))]
