@@ -218,3 +218,34 @@ async fn there_is_no_table_of_a_review() {
         assert_eq!(code, expected, "{answer}");
     }
 }
+
+#[tokio::test]
+async fn parts_of_a_pod_are_written_by_their_own_subresources_alone() {
+    let server = Server::start().await;
+    let pods = "/api/v1/namespaces/default/pods";
+    let resources = json!({"requests": {"cpu": "100m"}});
+    let pod = json!({"metadata": {"name": "a"}, "spec": {"containers": [
+        {"name": "a", "image": "a", "resources": resources},
+    ]}});
+    assert_eq!(server.create(pods, &pod).await.0, 201);
+    let strategic = "application/strategic-merge-patch+json";
+    let patch = async |part: &str, spec: Value| {
+        server.send(Method::PATCH, &format!("{pods}/a/{part}"), strategic, &json!({"spec": spec})).await
+    };
+    let look = json!({"ephemeralContainers": [{"name": "look", "image": "b"}], "nodeName": "elsewhere"});
+    let (code, with) = patch("ephemeralcontainers", look).await;
+    assert_eq!((code, &with["metadata"]["generation"]), (200, &json!(2)), "{with}");
+    assert_eq!(with["spec"]["ephemeralContainers"][0]["name"], "look");
+    assert!(with["spec"].get("nodeName").is_none(), "nothing else was written");
+    let (code, _) = patch("ephemeralcontainers", json!({"ephemeralContainers": null})).await;
+    assert_eq!(code, 422, "who has joined stays");
+
+    let more = json!({"requests": {"cpu": "200m"}});
+    let resize = json!({"containers": [{"name": "a", "image": "c", "resources": more}]});
+    let (code, resized) = patch("resize", resize).await;
+    assert_eq!((code, &resized["metadata"]["generation"]), (200, &json!(3)), "{resized}");
+    let container = &resized["spec"]["containers"][0];
+    assert_eq!((&container["resources"], &container["image"]), (&more, &json!("a")));
+    let none = json!({"containers": [{"name": "a", "resources": {"requests": null}}]});
+    assert_eq!(patch("resize", none).await.0, 422, "the class of a pod stays");
+}
