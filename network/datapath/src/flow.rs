@@ -46,10 +46,12 @@ impl Stale {
     /// Whether a flow to one place that is answered from another has to be forgotten.
     fn has(&self, asked: SocketAddrV4, answers: SocketAddrV4) -> bool {
         let (address, port, transport) = (*asked.ip(), asked.port(), Transport::Udp);
-        let front = self.fronts.get(&Front { address, transport, port });
-        // Any address may be the machine's: one that is not was never translated to these endpoints.
-        let found = front.or_else(|| self.doors.get(&Door { transport, port }));
-        found.is_some_and(|endpoints| !endpoints.contains(&answers))
+        if let Some(endpoints) = self.fronts.get(&Front { address, transport, port }) {
+            return !endpoints.contains(&answers);
+        }
+        // Whether the address is the machine's is not known: a flow to another's is none of ours, and was not translated.
+        let door = self.doors.get(&Door { transport, port });
+        door.is_some_and(|endpoints| answers != asked && !endpoints.contains(&answers))
     }
 }
 
@@ -191,6 +193,10 @@ mod tests {
         assert!(opened.has(asked, asked));
         let closed = Stale::between(&one, &translation(&[]));
         assert!(closed.has(asked, at("10.244.0.6:53")));
+        let mut door = lost;
+        door.doors.insert(Door { transport: Transport::Udp, port: 5353 }, Endpoints::new());
+        assert!(door.has(at("192.0.2.2:5353"), at("10.244.0.5:53")));
+        assert!(!door.has(at("192.0.2.9:5353"), at("192.0.2.9:5353")), "another machine's");
         let more = Stale::between(&translation(&["10.244.0.5:53"]), &one);
         assert!(more.is_empty(), "{more:?}");
     }

@@ -75,6 +75,7 @@ pub struct Table {
     current: Option<Translation>,
     /// Whether the kernel knows tables that are one process's.
     may_own: bool,
+    rewrites: u64,
 }
 
 enum Failed {
@@ -113,7 +114,7 @@ impl Table {
     pub fn new(place: Place) -> Result<Self, Error> {
         place.check()?;
         let netfilter = Netfilter::open().map_err(Error::Unreachable)?;
-        Ok(Self { place, netfilter, current: None, may_own: true })
+        Ok(Self { place, netfilter, current: None, may_own: true, rewrites: 0 })
     }
 
     /// Which pod network it is for.
@@ -153,7 +154,14 @@ impl Table {
         let _forgotten = flow::forget(&Stale::between(old, new));
     }
 
+    /// How often all of it was written, which is once where nobody else has a hand in it.
+    #[must_use]
+    pub fn rewrites(&self) -> u64 {
+        self.rewrites
+    }
+
     fn rewrite(&mut self, translation: &Translation) -> Result<(), Failed> {
+        self.rewrites += 1;
         let mut batch = Batch::new(&self.place.table, self.netfilter.next());
         if self.may_own {
             batch.delete_any_table();

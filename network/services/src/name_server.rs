@@ -63,9 +63,9 @@ pub async fn announce(
     Ok(spec.cluster_ip.and_then(|address| address.parse().ok()))
 }
 
-/// Whether this is the Service.
-pub(crate) fn is_it(namespace: &Option<String>, name: &str) -> bool {
-    namespace.as_deref() == Some(NAMESPACE) && name == NAME
+/// The Service's namespace and name.
+pub(crate) fn key() -> (String, String) {
+    (NAMESPACE.to_owned(), NAME.to_owned())
 }
 
 async fn create(services: &Api<Service>, wanted: Ipv4Addr) -> Result<Service, kube::Error> {

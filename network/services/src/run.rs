@@ -120,7 +120,7 @@ impl Passes {
             // The zone first: a name that is known leads somewhere at once.
             serial = serial.wrapping_add(1);
             self.name(serial, &services, &slices, &translation);
-            let is_announced = self.announce(&services).await;
+            let is_announced = self.announce(&services, &slices).await;
             let is_applied = match &self.table {
                 Some(table) => apply(table, translation, &mut is_open).await,
                 None => true,
@@ -157,11 +157,14 @@ impl Passes {
         }
     }
 
-    /// Whether the Service of cluster DNS is there. One that somebody deleted is made again.
-    async fn announce(&self, services: &[Arc<Service>]) -> bool {
+    /// Whether the Service of cluster DNS is there and leads somewhere. What somebody deleted is made again.
+    async fn announce(&self, services: &[Arc<Service>], slices: &Slices<'_>) -> bool {
         let Some(server) = &self.names.server else { return true };
-        let is_it = |service: &Arc<Service>| name_server::is_it(&service.namespace(), &service.name_any());
-        if services.iter().any(is_it) {
+        let own = name_server::key();
+        let is_it = |service: &Arc<Service>| {
+            service.namespace().as_ref() == Some(&own.0) && service.name_any() == own.1
+        };
+        if services.iter().any(is_it) && slices.contains_key(&own) {
             return true;
         }
         let announced = name_server::announce(&self.client, &self.node, self.names.wanted, server.address());

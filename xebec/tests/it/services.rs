@@ -184,6 +184,9 @@ fn one_pod_reaches_anothers_service_by_name() {
         let page = page.expect("BusyBox runs");
         assert!(page.status.success(), "{place}: {}", String::from_utf8_lossy(&page.stderr));
     }
+    // What cluster DNS is found by comes back when it is taken away.
+    cluster.kubectl("delete service kube-dns -n kube-system");
+    sees(&cluster, "web", |text| names.iter().any(|name| name == text));
     // An endpoint that goes is left, and what is left when all have gone says so at once.
     cluster.kubectl("scale deployment web --replicas=1");
     until("one server to be left", || (cluster.pods("web").len() == 1).then_some(()));

@@ -4,7 +4,8 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use std::process::Command;
 use std::time::Duration;
 
-use xebec_datapath::{HostPort, Name, Policy, Protocol, Table, Translation};
+use xebec_datapath::{HostPort, Name, Policy, Protocol, Service, Table, Translation, translate};
+use xebec_dice::Dice;
 
 use crate::house::{Flow, House, ask, ask_by_datagram, on_a_machine, place, serve, service};
 
@@ -293,4 +294,51 @@ fn thousands_of_services_are_taken_at_once_and_changed_one_by_one() {
         house.apply(&[], &[]);
         assert!(ask(Some(&client.namespace), "10.96.1.1:80").is_err());
     });
+}
+
+#[test]
+fn whatever_follows_whatever_only_what_differs_is_written() {
+    on_a_machine("whatever_follows_whatever_only_what_differs_is_written", |house| {
+        let mut last = Vec::new();
+        xebec_dice::rounds("whatever follows whatever", |dice| {
+            let mut next: Vec<Service> = last.clone();
+            next.retain(|_| !dice.once_in(4));
+            next.extend((0..dice.below(4)).map(|_| some_service(dice)));
+            for own in &mut next {
+                if dice.once_in(3) {
+                    *own = Service {
+                        name: own.name.clone(),
+                        cluster_ips: own.cluster_ips.clone(),
+                        ..some_service(dice)
+                    };
+                }
+            }
+            next.sort_by(|one, other| one.name.cmp(&other.name));
+            next.dedup_by(|one, other| one.name == other.name);
+            next.truncate(20);
+            let (translation, _) = translate(&next, &[], place().pods);
+            house.table.apply(&translation).unwrap();
+            last = next;
+        });
+        assert_eq!(house.table.rewrites(), 1);
+    });
+}
+
+fn some_service(dice: &mut Dice) -> Service {
+    let number = dice.below(30) as u8;
+    let any = |dice: &mut Dice| SocketAddrV4::new([10, 244, 0, 2 + dice.below(6) as u8].into(), 8080);
+    let endpoints: Vec<_> = (0..dice.below(5)).map(|_| any(dice)).collect();
+    let mut own = service(&format!("service-{number}"), &endpoints);
+    own.cluster_ips = vec![[10, 96, 0, number].into()];
+    own.affinity = dice.once_in(2).then(|| Duration::from_secs(60 * (1 + dice.below(2) as u64)));
+    let policy = |dice: &mut Dice| if dice.once_in(3) { Policy::Local } else { Policy::Cluster };
+    (own.internal, own.external) = (policy(dice), policy(dice));
+    own.external_ips = (0..dice.below(2)).map(|_| [192, 0, 2, dice.below(9) as u8].into()).collect();
+    own.balancer_ips = (0..dice.below(2)).map(|_| [192, 0, 2, 100 + dice.below(9) as u8].into()).collect();
+    own.sources = (0..dice.below(3)).map(|at| format!("203.0.{at}.0/24").parse().unwrap()).collect();
+    for port in &mut own.ports {
+        port.node_port = dice.once_in(2).then(|| 30_000 + dice.below(20) as u16);
+        port.endpoints.iter_mut().for_each(|endpoint| endpoint.is_local = dice.once_in(2));
+    }
+    own
 }
