@@ -1,6 +1,34 @@
 use super::{Case, FORMAT, TWICE, put, told};
 use crate::{Definitions, sample};
 
+/// A place in the first match.
+macro_rules! at_match {
+    ($name:literal) => {
+        concat!("/rules/0/matches/0/", $name)
+    };
+}
+
+/// A place in the filter of type CORS.
+macro_rules! cors {
+    ($name:literal) => {
+        concat!("/rules/0/filters/5/cors/", $name)
+    };
+}
+
+/// A place in a redirect.
+macro_rules! redirect {
+    ($name:literal) => {
+        concat!("/rules/0/filters/0/requestRedirect/", $name)
+    };
+}
+
+/// The same place as errors tell it.
+macro_rules! told_at {
+    ($name:literal $(, $more:literal)?) => {
+        concat!("spec.rules[0].filters[0].requestRedirect.", $name $(, $more)?)
+    };
+}
+
 #[test]
 fn routes_of_every_kind() {
     const CASES: &[Case<'static>] = &[
@@ -154,10 +182,7 @@ fn rules_of_http_and_grpc() {
 #[test]
 fn http_routes() {
     const PATH: &str = "spec.rules[0].matches[0].path";
-    const MATCH: &str = "/rules/0/matches/0";
-    let at_match = |name: &str| format!("{MATCH}/{name}").leak() as &'static str;
-    let path = at_match("path/value");
-    let cors = |name: &str| format!("/rules/0/filters/5/cors/{name}").leak() as &'static str;
+    let path = at_match!("path/value");
     told(
         &sample::http_routes()[0],
         &[
@@ -173,22 +198,22 @@ fn http_routes() {
             (path, r#""/a#b""#, PATH, "no fragment"),
             (path, r#""/a b""#, PATH, "what RFC 3986 allows"),
             (path, r#""/a%zz""#, PATH, "what RFC 3986 allows"),
-            (at_match("method"), r#""FOO""#, "spec.rules[0].matches[0].method ", "Unsupported value"),
+            (at_match!("method"), r#""FOO""#, "spec.rules[0].matches[0].method ", "Unsupported value"),
             (
-                at_match("headers/-"),
+                at_match!("headers/-"),
                 r#"{"name": "X-One", "value": "2"}"#,
                 "spec.rules[0].matches[0].headers[2]",
                 TWICE,
             ),
-            (at_match("headers/0/name"), r#""a b""#, "spec.rules[0].matches[0].headers[0].name", FORMAT),
+            (at_match!("headers/0/name"), r#""a b""#, "spec.rules[0].matches[0].headers[0].name", FORMAT),
             (
-                at_match("queryParams/-"),
+                at_match!("queryParams/-"),
                 r#"{"name": "one", "value": "2"}"#,
                 "spec.rules[0].matches[0].queryParams[2]",
                 TWICE,
             ),
             (
-                at_match("queryParams/0/name"),
+                at_match!("queryParams/0/name"),
                 r#""a b""#,
                 "spec.rules[0].matches[0].queryParams[0].name",
                 FORMAT,
@@ -243,34 +268,36 @@ fn http_routes() {
                 "spec.rules[0].filters[4].urlRewrite.path",
                 "`replaceFullPath` goes with the type ReplaceFullPath",
             ),
-            (cors("allowOrigins/-"), r#""*""#, "spec.rules[0].filters[5].cors.allowOrigins", "nothing more"),
-            (cors("allowOrigins/0"), r#""ftp://a""#, "spec.rules[0].filters[5].cors.allowOrigins[0]", FORMAT),
-            (cors("allowMethods/-"), r#""*""#, "spec.rules[0].filters[5].cors.allowMethods", "nothing more"),
+            (cors!("allowOrigins/-"), r#""*""#, "spec.rules[0].filters[5].cors.allowOrigins", "nothing more"),
             (
-                cors("allowMethods/-"),
+                cors!("allowOrigins/0"),
+                r#""ftp://a""#,
+                "spec.rules[0].filters[5].cors.allowOrigins[0]",
+                FORMAT,
+            ),
+            (cors!("allowMethods/-"), r#""*""#, "spec.rules[0].filters[5].cors.allowMethods", "nothing more"),
+            (
+                cors!("allowMethods/-"),
                 r#""FOO""#,
                 "spec.rules[0].filters[5].cors.allowMethods[2] ",
                 "Unsupported value",
             ),
-            (cors("allowMethods/-"), r#""GET""#, "spec.rules[0].filters[5].cors.allowMethods[2]", TWICE),
-            (cors("allowHeaders/-"), r#""*""#, "spec.rules[0].filters[5].cors.allowHeaders", "nothing more"),
+            (cors!("allowMethods/-"), r#""GET""#, "spec.rules[0].filters[5].cors.allowMethods[2]", TWICE),
+            (cors!("allowHeaders/-"), r#""*""#, "spec.rules[0].filters[5].cors.allowHeaders", "nothing more"),
             (
-                cors("exposeHeaders/-"),
+                cors!("exposeHeaders/-"),
                 r#""X-Three""#,
                 "spec.rules[0].filters[5].cors.exposeHeaders[1]",
                 TWICE,
             ),
-            (cors("maxAge"), "0", "spec.rules[0].filters[5].cors.maxAge", "greater than or equal to 1"),
+            (cors!("maxAge"), "0", "spec.rules[0].filters[5].cors.maxAge", "greater than or equal to 1"),
         ],
     );
 }
 
 #[test]
 fn redirects_and_rewrites() {
-    const REDIRECT: &str = "spec.rules[0].filters[0].requestRedirect";
     const PREFIX: &str = "exactly one match, and that of type PathPrefix";
-    let redirect = |name: &str| format!("/rules/0/filters/0/requestRedirect/{name}").leak() as &'static str;
-    let of = |name: &str, more: &str| format!("{REDIRECT}.{name}{more}").leak() as &'static str;
     told(
         &sample::http_routes()[1],
         &[
@@ -300,11 +327,11 @@ fn redirects_and_rewrites() {
             ),
             ("/rules/0/matches/0/path/type", r#""Exact""#, "spec.rules[0]", PREFIX),
             ("/rules/0/matches/-", "{}", "spec.rules[0]", PREFIX),
-            (redirect("hostname"), r#""a\r\nSet-Cookie: b""#, of("hostname", ""), FORMAT),
-            (redirect("hostname"), r#""*.a""#, of("hostname", ""), FORMAT),
-            (redirect("statusCode"), "999", of("statusCode", " "), "Unsupported value"),
-            (redirect("scheme"), r#""ftp""#, of("scheme", " "), "Unsupported value"),
-            (redirect("port"), "0", of("port", ""), "greater than or equal to 1"),
+            (redirect!("hostname"), r#""a\r\nSet-Cookie: b""#, told_at!("hostname"), FORMAT),
+            (redirect!("hostname"), r#""*.a""#, told_at!("hostname"), FORMAT),
+            (redirect!("statusCode"), "999", told_at!("statusCode", " "), "Unsupported value"),
+            (redirect!("scheme"), r#""ftp""#, told_at!("scheme", " "), "Unsupported value"),
+            (redirect!("port"), "0", told_at!("port"), "greater than or equal to 1"),
         ],
     );
     told(
