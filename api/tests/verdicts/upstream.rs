@@ -175,8 +175,9 @@ fn our_definitions_judge_as_upstream_s_do() {
     for object in sample::all() {
         let schema = schema(&object["kind"]);
         for place in mutation::places(&object) {
-            // The same change in another item of a list would tell little.
+            // The same change in another item of a list, or in the filters of a backend and not of a rule, would tell little.
             let place_of_any: String = place.chars().filter(|one| !one.is_ascii_digit()).collect();
+            let place_of_any = place_of_any.replace("/backendRefs//filters/", "/filters/");
             if seen.insert((object["kind"].to_string(), place_of_any)) {
                 for change in mutation::changes(&object, &place, &schema) {
                     compare(mutation::changed(&object, &place, &change));
