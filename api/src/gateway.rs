@@ -67,22 +67,20 @@ pub const CHANNEL: &str = "standard";
 
 /// The definitions of every kind here, each with the versions that the release serves.
 pub fn definitions() -> Vec<CustomResourceDefinition> {
-    let mut definitions = [
-        waiting(GatewayClass::crd(), &["Accepted"]),
-        addressed(waiting(Gateway::crd(), &["Accepted", "Programmed"])),
+    let mut definitions = vec![
+        also_as("v1beta1", waiting(GatewayClass::crd(), &["Accepted"])),
+        also_as("v1beta1", addressed(waiting(Gateway::crd(), &["Accepted", "Programmed"]))),
         waiting(ListenerSet::crd(), &["Accepted", "Programmed"]),
-        HTTPRoute::crd(),
+        also_as("v1beta1", HTTPRoute::crd()),
         GRPCRoute::crd(),
         TLSRoute::crd(),
         TCPRoute::crd(),
         UDPRoute::crd(),
         BackendTLSPolicy::crd(),
-        ReferenceGrant::crd(),
+        also_as("v1", ReferenceGrant::crd()),
     ];
-    for definition in &mut definitions {
-        schemas(definition).for_each(not_nullable);
-    }
-    definitions.into_iter().map(served_as_before).collect()
+    definitions.iter_mut().flat_map(schemas).for_each(not_nullable);
+    definitions
 }
 
 /// The schemas of every version.
@@ -128,7 +126,8 @@ fn waiting(mut definition: CustomResourceDefinition, conditions: &[&str]) -> Cus
     definition
 }
 
-/// A definition whose addresses of type IPAddress are such. A type cannot say it, as the schema of one would have to.
+/// A definition whose addresses of type IPAddress are such. A type cannot say it: of the forms that a schema tells apart,
+/// kube makes one.
 fn addressed(mut definition: CustomResourceDefinition) -> CustomResourceDefinition {
     let kind = |kinds: JSONSchemaProps| ("type".to_owned(), kinds);
     let ip = || JSONSchemaProps { enum_: Some(vec![JSON(json!("IPAddress"))]), ..Default::default() };
@@ -151,15 +150,10 @@ fn addressed(mut definition: CustomResourceDefinition) -> CustomResourceDefiniti
     definition
 }
 
-/// A definition that also serves the version that was the first or is the next, as its one version is.
-fn served_as_before(mut definition: CustomResourceDefinition) -> CustomResourceDefinition {
-    let other = match definition.spec.names.kind.as_str() {
-        "GatewayClass" | "Gateway" | "HTTPRoute" => "v1beta1",
-        "ReferenceGrant" => "v1",
-        _ => return definition,
-    };
-    let also = definition.spec.versions.first().cloned();
-    definition.spec.versions.extend(also.map(|mut version| {
+/// A definition that also serves another version, of the same schema.
+fn also_as(other: &str, mut definition: CustomResourceDefinition) -> CustomResourceDefinition {
+    let stored = definition.spec.versions.first().cloned();
+    definition.spec.versions.extend(stored.map(|mut version| {
         other.clone_into(&mut version.name);
         version.storage = false;
         version
