@@ -77,6 +77,10 @@ fn failures_say_what_to_do_in_one_line() {
     let _running = Running::start(data.path());
     let text = text.to_str().unwrap();
     fails_in_one_line(&on(data.path(), &["push", text, "hello:v1"]), &[text, "lacks the header"]);
+    let half = data.path().join("half.wasm");
+    fs::write(&half, &fs::read(WASM).unwrap()[..1000]).unwrap();
+    let half = half.to_str().unwrap();
+    fails_in_one_line(&on(data.path(), &["push", half, "hello:v1"]), &[half, "cut off", "build it again"]);
     fails_in_one_line(
         &on(data.path(), &["push", "/no/such.wasm", "hello:v1"]),
         &["/no/such.wasm", "No such file"],

@@ -155,7 +155,11 @@ pub(crate) fn ended(mut command: Command) -> Output {
 
 /// Whether a program of the field is installed; says that the test is skipped where it is not.
 pub(crate) fn installed(tool: &str) -> bool {
-    let args: &[&str] = if tool == "kubectl" { &["version", "--client"] } else { &["--version"] };
+    let args: &[&str] = match tool {
+        "kubectl" => &["version", "--client"],
+        "busybox" => &["--list"],
+        _ => &["--version"],
+    };
     let found = Command::new(tool).args(args).output().is_ok_and(|output| output.status.success());
     if !found {
         println!("skipped: {tool} is not installed");
