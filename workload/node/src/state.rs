@@ -159,7 +159,7 @@ impl PodState {
             return "Failed";
         }
         let waits = |own: &Progress| matches!(own.phase, Phase::Waiting { .. }) && own.restarts == 0;
-        if !self.over && self.containers.iter().all(waits) {
+        if !self.over && self.containers.iter().any(waits) {
             return "Pending";
         }
         let all_ended = self.containers.iter().all(|own| matches!(own.phase, Phase::Ended { .. }));
@@ -394,6 +394,15 @@ mod tests {
         state.init[0].ready = true;
         assert_eq!(ready(&state.status(&Pod::default(), Timestamp::UNIX_EPOCH)), "True");
         assert_eq!(phase(&state), "Running");
+    }
+
+    #[test]
+    fn a_pod_runs_once_each_of_its_containers_has_begun() {
+        let mut state = pod();
+        state.containers.push(Progress::new("late", "image", "ContainerCreating"));
+        assert_eq!(phase(&state), "Pending");
+        state.containers[1].restarts = 1;
+        assert_eq!(phase(&state), "Running", "one that waits for its next run has begun before");
     }
 
     #[test]
