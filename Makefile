@@ -1,4 +1,4 @@
-.PHONY: setup test bench conformance conformance-all fuzz ci
+.PHONY: setup test bench conformance conformance-all fuzz soak ci
 
 # Optional tools for the tests that use the field's own programs. Nothing here is needed to build or to run.
 setup:
@@ -20,6 +20,10 @@ conformance-all:
 # Every test whose name begins with `fuzz_`, for a minute each.
 fuzz:
 	XEBEC_FUZZ_SECONDS=$${XEBEC_FUZZ_SECONDS:-60} cargo test --workspace --release fuzz_ -- --include-ignored --nocapture
+
+# The platform under attack, beside those who are served. Nothing else should run.
+soak:
+	cargo test -p xebec --test alone -- --include-ignored --nocapture
 
 ci:
 	bash .ci/run

@@ -223,6 +223,16 @@ func validate(object, old runtime.Object) (field.ErrorList, bool) {
 		return rbacvalidation.ValidateRoleBinding(o), true
 	case *networking.Ingress:
 		return networkingvalidation.ValidateIngressCreate(o), true
+	case *networking.IPAddress:
+		if old != nil {
+			return networkingvalidation.ValidateIPAddressUpdate(o, old.(*networking.IPAddress)), true
+		}
+		return networkingvalidation.ValidateIPAddress(o), true
+	case *networking.ServiceCIDR:
+		if old != nil {
+			return networkingvalidation.ValidateServiceCIDRUpdate(o, old.(*networking.ServiceCIDR)), true
+		}
+		return networkingvalidation.ValidateServiceCIDR(o), true
 	case *networking.NetworkPolicy:
 		return networkingvalidation.ValidateNetworkPolicy(o, networkingvalidation.NetworkPolicyValidationOptions{}), true
 	case *policy.PodDisruptionBudget:

@@ -55,12 +55,40 @@ impl Dice {
     pub fn bytes(&mut self, most: usize) -> Vec<u8> {
         (0..self.below(most)).map(|_| self.number().to_le_bytes()[0]).collect()
     }
+
+    /// The bytes with some of them changed, doubled, moved or cut off.
+    pub fn mutated(&mut self, mut bytes: Vec<u8>) -> Vec<u8> {
+        for _ in 0..=self.below(4) {
+            let at = self.below(bytes.len().max(1));
+            match self.below(6) {
+                _ if bytes.is_empty() => bytes = self.bytes(8),
+                0 => bytes[at] = self.number().to_le_bytes()[3],
+                1 => bytes[at] ^= 1 << self.below(8),
+                2 => bytes.truncate(at),
+                3 => drop(bytes.splice(at..at, self.bytes(6))),
+                4 => {
+                    let end = (at + self.below(12)).min(bytes.len());
+                    let copy = bytes[at..end].to_vec();
+                    drop(bytes.splice(at..at, copy));
+                }
+                _ => bytes[at] = *self.pick(&[0, 0x7f, 0x80, 0xff, b'"', b'{', b'[', b'\\', b'~', b'/']),
+            }
+        }
+        bytes
+    }
 }
+
+/// Fewer rounds than these are no test.
+const FEWEST: u64 = 11;
+/// How many times longer than asked a test may take on a machine that has other work, to come to as many.
+const PATIENCE: u32 = 30;
 
 /// The time that a test has to try.
 #[derive(Debug)]
 pub struct Rounds {
     end: Instant,
+    /// When a round hangs, rather than that the machine is slow.
+    last: Instant,
     begun: u64,
 }
 
@@ -73,12 +101,14 @@ impl Rounds {
         let seed = number("XEBEC_FUZZ_SEED").unwrap_or(clock.as_nanos() as u64);
         println!("{name}: XEBEC_FUZZ_SEED={seed}");
         let length = Duration::from_secs(number("XEBEC_FUZZ_SECONDS").unwrap_or(1));
-        (Self { end: Instant::now() + length, begun: 0 }, Dice::new(seed))
+        let now = Instant::now();
+        (Self { end: now + length, last: now + length * PATIENCE, begun: 0 }, Dice::new(seed))
     }
 
     /// Whether there is time for another round.
     pub fn goes_on(&mut self) -> bool {
-        let goes_on = Instant::now() < self.end;
+        let end = if self.begun < FEWEST { self.last } else { self.end };
+        let goes_on = Instant::now() < end;
         self.begun += u64::from(goes_on);
         goes_on
     }
@@ -104,7 +134,7 @@ pub fn rounds(name: &str, mut round: impl FnMut(&mut Dice)) {
 
 fn check(name: &str, begun: u64) {
     println!("{name}: {begun} rounds");
-    assert!(begun > 10, "{name}: {begun} rounds only: one of them hangs");
+    assert!(begun >= FEWEST, "{name}: {begun} rounds only: one of them hangs");
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, Result, bail};
 use xebec_admission::Chain;
+use xebec_apiserver::aggregation::Trust;
 use xebec_apiserver::api::Api;
 use xebec_apiserver::audit::{Audit, Rotation};
 use xebec_apiserver::authenticate::Tokens;
@@ -17,7 +18,7 @@ use xebec_apiserver::catalog::Catalog;
 use xebec_apiserver::cluster_ip::{ClusterIps, Range};
 use xebec_apiserver::fairness::Exempt;
 use xebec_apiserver::jwt::Signer;
-use xebec_apiserver::pki::{Authority, write_kubeconfig};
+use xebec_apiserver::pki::{Authority, PkiError, write_kubeconfig};
 use xebec_apiserver::pods::Pods;
 use xebec_apiserver::serve::{serve, tls};
 use xebec_apiserver::service::Service;
@@ -36,24 +37,38 @@ use crate::up::bind;
 /// The addresses of services: a /16 of private space, as kubeadm has it.
 pub(crate) const SERVICES: (Ipv4Addr, u8) = (Ipv4Addr::new(10, 96, 0, 0), 16);
 
-/// Serves the API, writes the kubeconfig by which it is reached, and gives the client by which the other parts reach it
-/// without a socket, and who signs certificates for clients with one.
+/// How far back lists and watches may begin: five minutes where little is written, less in a storm, since all of it is in memory.
+fn history() -> Options {
+    Options { keep_revisions: 50_000, keep_bytes: 32 << 20, ..Options::default() }
+}
+
+/// The API as the other parts know it.
+pub(crate) struct Served {
+    /// Where it listens.
+    pub(crate) address: SocketAddr,
+    /// By which they reach it without a socket.
+    pub(crate) client: kube::Client,
+    /// Who signs certificates for clients with one.
+    pub(crate) issuer: Arc<Issuer>,
+    /// What is told of them.
+    pub(crate) api: Api,
+}
+
+/// Serves the API and writes the kubeconfig by which it is reached.
 pub(crate) async fn start(
     args: &UpArgs,
     data: &DataDir,
     servers: &mut Stage,
     pods: Arc<dyn Pods>,
     metrics: &Arc<Metrics>,
-) -> Result<(SocketAddr, kube::Client, Arc<Issuer>)> {
+) -> Result<Served> {
     let stop = servers.stop();
     let listener = bind("api", args.api).await?;
     let address = listener.local_addr().context("the API's address cannot be read")?;
     let directory = data.path().join("store");
-    let store = tokio::task::spawn_blocking(move || {
-        Store::open(&directory, &Options { keep_revisions: 100_000, ..Options::default() })
-    })
-    .await
-    .context("opening the store failed")??;
+    let store = tokio::task::spawn_blocking(move || Store::open(&directory, &history()))
+        .await
+        .context("opening the store failed")??;
     let authority = Authority::open(data.path()).context("the certificate authority cannot be opened")?;
     let host = address.ip().to_string();
     let range = Range::new(SERVICES.0, SERVICES.1).context("the range of service addresses is not one")?;
@@ -78,6 +93,9 @@ pub(crate) async fn start(
     let catalog = Catalog::new(resources);
     let chain = chain(&args.disable_admission_plugins)?;
     let api = Api::new(Storage::new(store.clone()), catalog, ClusterIps::new(range), chain, stop.clone());
+    api.set_trust(
+        trust(data.path(), &authority).context("the certificates for extension servers cannot be made")?,
+    );
     api.prepare(address.port()).await.context("the API's first objects cannot be made")?;
 
     let mut tokens = Tokens::default();
@@ -88,10 +106,13 @@ pub(crate) async fn start(
     let reached = reachable(address);
     let service = Service::new(api.clone(), tokens, pods, reached.to_string());
     if let Some(path) = &args.audit {
+        let path = if path.as_os_str() == "-" { Path::new("/dev/stdout") } else { path };
         let audit = Audit::open(path, Rotation::default())
             .with_context(|| format!("the audit log {} cannot be opened", path.display()))?;
         service.set_audit(audit).ok().context("there is an audit log already")?;
     }
+    let told = metrics.clone();
+    service.set_metrics(move || told.text());
     let service = metrics.measure(api.clone(), service);
     let embedded = service.clone();
     let client = kube::Client::new(
@@ -107,6 +128,7 @@ pub(crate) async fn start(
     let kubeconfig = data.path().join("kubeconfig");
     write_kubeconfig(&kubeconfig, &format!("https://{reached}"), &authority, &credential)?;
 
+    let served = api.clone();
     servers.spawn("api", async move {
         let begun = api.clone();
         let upkeep = tokio::spawn(async move {
@@ -114,7 +136,10 @@ pub(crate) async fn start(
                 api.serve_definitions(),
                 api.serve_roles(),
                 api.serve_policies(),
+                api.serve_flow_control(),
+                api.serve_aggregation(),
                 api.serve_service(address.port()),
+                api.serve_ranges(),
                 api.serve_endpoints(address)
             )
         });
@@ -125,7 +150,15 @@ pub(crate) async fn start(
         begun.finished().await;
         store.close().await;
     });
-    Ok((address, client, Arc::new(Issuer(authority))))
+    Ok(Served { address, client, issuer: Arc::new(Issuer(authority)), api: served })
+}
+
+/// By which certificates the API and the servers behind it know each other. Their authority signs for nobody else: whoever
+/// shows a certificate of it speaks for anybody.
+fn trust(data: &Path, clients: &Authority) -> Result<Trust, PkiError> {
+    let authority = Authority::open(&data.join("front-proxy"))?;
+    let proxy = authority.lone_client(Trust::PROXY)?;
+    Ok(Trust::new(clients.certificate(), authority.certificate(), proxy))
 }
 
 /// The authority that the API and its clients trust, as the controllers know it.

@@ -64,7 +64,8 @@ pub(crate) struct UpArgs {
     /// Where metrics and health are served; port 0 picks a free one.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9080", value_parser = address)]
     pub(crate) console: SocketAddr,
-    /// A file to which each request to the API is told, one line of JSON each (audit.k8s.io/v1, level Metadata).
+    /// A file to which each request to the API is told, one line of JSON each (audit.k8s.io/v1, level Metadata); `-` is
+    /// standard output.
     #[arg(long, value_name = "FILE")]
     pub(crate) audit: Option<PathBuf>,
     /// Stages of the API's admission to leave out, such as ServiceAccount where no controllers run.

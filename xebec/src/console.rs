@@ -86,8 +86,10 @@ fn answer(method: &Method, path: &str, metrics: &Metrics) -> Response<Full<Bytes
             response
         }
         "/livez" => text(StatusCode::OK, "ok\n".to_owned()),
-        "/readyz" if metrics.is_ready() => text(StatusCode::OK, "ok\n".to_owned()),
-        "/readyz" => text(StatusCode::SERVICE_UNAVAILABLE, "some parts are still starting\n".to_owned()),
+        "/readyz" => match metrics.ready() {
+            Ok(()) => text(StatusCode::OK, "ok\n".to_owned()),
+            Err(why) => text(StatusCode::SERVICE_UNAVAILABLE, why + "\n"),
+        },
         _ => text(StatusCode::NOT_FOUND, "there are /metrics, /livez, /readyz and /gateway/why\n".to_owned()),
     }
 }

@@ -121,6 +121,12 @@ async fn connect(kubeconfig: Option<&Path>, context: Option<String>) -> Result<C
     let version = client.apiserver_version().await;
     let version = version.with_context(|| format!("the API at {url} does not answer"))?;
     tracing::info!(%url, version = version.git_version, "the API answers");
+    if version.git_version.contains("+xebec.") {
+        tracing::warn!(
+            "this API is xebec's own, and its `xebec up` runs these controllers itself unless it was started with \
+             --without: end one of the two"
+        );
+    }
     Ok(client)
 }
 

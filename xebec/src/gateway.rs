@@ -54,13 +54,9 @@ pub(crate) fn served(port: u16) -> SocketAddr {
 /// Where the Gateways that were there before this start are served, once they answer: by the names of their parts, the
 /// first of them simply `gateway`.
 pub(crate) async fn entrances(client: &Client) -> Result<Vec<(String, SocketAddr)>> {
-    let (gateways, classes): (Api<Gateway>, Api<GatewayClass>) =
-        (Api::all(client.clone()), Api::all(client.clone()));
     let begun = std::time::Instant::now();
     loop {
-        let classes = classes.list(&ListParams::default()).await?.items;
-        let gateways = gateways.list(&ListParams::default()).await?.items;
-        let told = entrances_of(&gateways, &classes, opens_low_ports());
+        let told = told(client).await?;
         let answering = told.iter().map(async |(name, address)| {
             let connected = timeout(ANSWER, TcpStream::connect(address)).await;
             connected.is_ok_and(|made| made.is_ok()).then(|| (name.clone(), *address))
@@ -73,6 +69,15 @@ pub(crate) async fn entrances(client: &Client) -> Result<Vec<(String, SocketAddr
         }
         tokio::time::sleep(PAUSE).await;
     }
+}
+
+/// The same as their statuses tell it, whether they answer or not.
+pub(crate) async fn told(client: &Client) -> Result<Vec<(String, SocketAddr)>> {
+    let (gateways, classes): (Api<Gateway>, Api<GatewayClass>) =
+        (Api::all(client.clone()), Api::all(client.clone()));
+    let classes = classes.list(&ListParams::default()).await?.items;
+    let gateways = gateways.list(&ListParams::default()).await?.items;
+    Ok(entrances_of(&gateways, &classes, opens_low_ports()))
 }
 
 /// A word for each time that the Gateways may be served elsewhere than before.

@@ -32,6 +32,10 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 
+/// Objects come and go by the thousand in small pieces; what they leave is given back to the system.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// The hidden subcommand under which this program watches over one container. It must come before any thread is started.
 pub(crate) const MONITOR: &str = "container-monitor";
 

@@ -93,9 +93,12 @@ impl Metrics {
         self.is_ready.store(true, Ordering::Relaxed);
     }
 
-    /// Whether everything asked for serves.
-    pub(crate) fn is_ready(&self) -> bool {
-        self.is_ready.load(Ordering::Relaxed)
+    /// Whether everything asked for serves, and the store took what was written last; if not, what is wrong.
+    pub(crate) fn ready(&self) -> Result<(), String> {
+        if !self.is_ready.load(Ordering::Relaxed) {
+            return Err("some parts are still starting".to_owned());
+        }
+        self.api.get().map_or(Ok(()), |api| api.storage().check().map_err(|error| error.to_string()))
     }
 
     /// Counts the objects of this API and the requests of `service` before it.
@@ -130,6 +133,7 @@ impl Metrics {
         self.write_requests(&mut text);
         self.write_traffic(&mut text);
         self.write_objects(&mut text);
+        text.push_str(&self.api.get().map(Api::metrics).unwrap_or_default());
         text
     }
 
@@ -262,6 +266,7 @@ fn verb(method: &Method, uri: &Uri) -> &'static str {
             Verb::Patch => "PATCH",
             Verb::Delete => "DELETE",
             Verb::DeleteCollection => "DELETECOLLECTION",
+            Verb::Unnamed => "OTHER",
         },
         _ => "OTHER",
     }

@@ -33,6 +33,7 @@ pub(crate) struct Node {
     berth: Arc<Berth>,
     meter: Arc<Meter>,
     services: xebec_services::Options,
+    volumes: xebec_local_path::Options,
     /// Whether the kernel translates the addresses of services for pods, or why it does not.
     translates: Result<(), String>,
 }
@@ -80,11 +81,13 @@ pub(crate) async fn prepare(
             Err(why) => (None, Err(why)),
         };
         let services = services(&berth, &options.name, api, table, directory)?;
+        let volumes = xebec_local_path::Options { node: options.name.clone(), folder: root.join("volumes") };
         Ok::<_, anyhow::Error>(Node {
             options,
             berth,
             meter: Arc::new(Meter::new(runtime)),
             services,
+            volumes,
             translates,
         })
     })
@@ -250,6 +253,12 @@ impl Node {
         self.options.dns = server.or(direct).map(|server| ClusterDns { server, domain: DOMAIN.to_owned() });
     }
 
+    /// Makes the class of volumes on this machine known, if this is its first start.
+    pub(crate) async fn announce_volumes(&self, client: &kube::Client) -> Result<()> {
+        let announced = xebec_local_path::announce(client, &self.volumes.folder).await;
+        announced.context("the class of volumes on this machine cannot be made")
+    }
+
     /// Runs the pods of this machine until the platform stops.
     pub(crate) async fn run(self, client: kube::Client, stop: CancellationToken) {
         let network = self.options.containers.as_ref().ok().map(|own| Arc::clone(&own.network));
@@ -262,7 +271,8 @@ impl Node {
             xebec_node::run(client.clone(), self.options, stop.clone()).await;
             last.cancel();
         };
-        tokio::join!(self.meter.run(stop.clone()), pods, services);
+        let volumes = xebec_local_path::run(client.clone(), self.volumes, stop.clone());
+        tokio::join!(self.meter.run(stop.clone()), pods, services, volumes);
         if let Some(network) = network {
             self.berth.leave(network).await;
         }

@@ -6,8 +6,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 use futures::StreamExt as _;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+use xebec_apiserver::api::Api;
+use xebec_apiserver::components::Component;
 use xebec_oci::{Limits, Registry, Store};
 
 use crate::berth::Berth;
@@ -20,9 +23,13 @@ use crate::parts::{Parts, Stage};
 use crate::pods::LocalPods;
 use crate::{access_log, api, console, gateway, output, shutdown};
 
+/// How often `endpoints.json` is looked at at the most while Gateways change, or while it cannot be written.
+const ENTRANCES_AGAIN: Duration = Duration::from_millis(500);
+
 /// Runs the platform until a signal ends it, or a part ends on its own.
 pub(crate) async fn run(args: UpArgs, demo: Option<Demo>) -> Result<()> {
     start_log()?;
+    raise_open_files();
     let stop = shutdown::on_signals()?;
     let data = DataDir::hold(&args.data)?;
     let mut parts = Parts::new();
@@ -34,6 +41,17 @@ pub(crate) async fn run(args: UpArgs, demo: Option<Demo>) -> Result<()> {
     };
     parts.end(&stop.hurry).await;
     ended
+}
+
+/// Lets as many files be open as the system allows: every connection is one, and many systems begin with 1024.
+fn raise_open_files() {
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current == limit.maximum {
+        return;
+    }
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }) {
+        tracing::warn!(%error, ?limit, "the limit of open files stays as it is; raise it with `ulimit -n`");
+    }
 }
 
 /// Starts everything, says so, and returns only when something goes wrong.
@@ -61,16 +79,15 @@ async fn serve(
     let mut store = None;
     let mut client = None;
     let mut issuer: Option<Arc<api::Issuer>> = None;
+    let mut served: Option<Api> = None;
     let mut entrance = None;
     for part in wanted {
         let address = match part {
             Part::Api => {
-                let (address, own, authority) =
-                    api::start(args, data, &mut parts.servers, pods.clone(), &metrics).await?;
-                pods.connect(own.clone());
-                issuer = Some(authority);
-                client = Some(own);
-                address
+                let own = api::start(args, data, &mut parts.servers, pods.clone(), &metrics).await?;
+                pods.connect(own.client.clone());
+                (issuer, client, served) = (Some(own.issuer), Some(own.client), Some(own.api));
+                own.address
             }
             Part::Controllers => {
                 let Some(client) = client.clone() else {
@@ -82,6 +99,9 @@ async fn serve(
                     issuer: issuer.take().map(|issuer| issuer as Arc<_>),
                     ..Default::default()
                 };
+                if let Some(api) = &served {
+                    api.has_component(Component::ControllerManager, stop.clone());
+                }
                 parts.clients.spawn("controllers", xebec_controllers::run_with(client, settings, stop));
                 continue;
             }
@@ -132,6 +152,7 @@ async fn serve(
                 let mut node =
                     node::prepare(data, berth.clone(), store.clone(), registry, api, hurry.clone()).await?;
                 node.announce(&client).await;
+                node.announce_volumes(&client).await?;
                 node.serve(&pods);
                 if let Some(demo) = &demo {
                     demo.load(store, node.runs_containers()).await?;
@@ -140,6 +161,10 @@ async fn serve(
                 notes.push(format!("services    {}", node.services()));
                 notes.push(format!("dns         {}", node.dns()));
                 let stop = parts.clients.stop();
+                if let Some(api) = &served {
+                    // The node finds places for pods itself.
+                    api.has_component(Component::Scheduler, stop.clone());
+                }
                 parts.clients.spawn("node", node.run(client, stop));
                 continue;
             }
@@ -204,28 +229,26 @@ async fn keep_entrances(
     others: &Endpoints,
     mut told: Endpoints,
 ) -> std::convert::Infallible {
-    let mut changes = std::pin::pin!(gateway::changes(client));
+    // However many change at once, they are listed once.
+    let mut changes = std::pin::pin!(gateway::changes(client).ready_chunks(usize::from(u16::MAX)));
     loop {
-        if changes.next().await.is_none() {
-            // A watch that is begun anew without an end says nothing more: then nothing changes either.
-            std::future::pending::<()>().await;
-        }
         let first = told.get(Part::Gateway.name()).copied();
-        let updated = match gateway::entrances(client).await {
-            Ok(found) => with_entrances(others, first, found),
-            Err(error) => {
-                tracing::debug!(%error, "the Gateways cannot be listed");
-                continue;
+        let written = async {
+            let updated = with_entrances(others, first, gateway::told(client).await?);
+            if updated != told {
+                data.write_endpoints(&updated)?;
             }
+            anyhow::Ok(updated)
         };
-        if updated != told {
-            match data.write_endpoints(&updated) {
-                Ok(()) => told = updated,
-                Err(error) => {
-                    tracing::warn!(error = format!("{error:#}"), "endpoints.json is not up to date")
-                }
+        match written.await {
+            Ok(updated) => {
+                told = updated;
+                // The watch begins anew by itself and has no end.
+                changes.next().await;
             }
+            Err(error) => tracing::warn!(error = format!("{error:#}"), "endpoints.json is not up to date"),
         }
+        tokio::time::sleep(ENTRANCES_AGAIN).await;
     }
 }
 

@@ -9,8 +9,8 @@ use crate::passes::Passes;
 use crate::request::Request;
 use crate::stage::{Case, Mutation, Validation};
 use crate::{
-    class, lifecycle, limit_range, pod_security, policy, priority, quota, runtime_class, service_account,
-    toleration, webhook,
+    class, in_use, lifecycle, limit_range, pod_security, policy, priority, quota, runtime_class,
+    service_account, toleration, webhook,
 };
 
 /// The stages that a request passes, in their order.
@@ -35,6 +35,7 @@ impl Chain {
         chain.join_mutation(priority::Priority);
         chain.join_mutation(toleration::DefaultTolerationSeconds);
         chain.join_mutation(class::DefaultStorageClass);
+        chain.join_mutation(in_use::StorageObjectInUseProtection);
         chain.join_mutation(runtime_class::RuntimeClass);
         chain.join_mutation(class::DefaultIngressClass);
         chain.join_mutation(policy::MutatingPolicies::default());

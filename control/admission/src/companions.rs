@@ -12,8 +12,29 @@ pub struct Companion {
     pub group: &'static str,
     /// The plural name of its resource.
     pub resource: &'static str,
-    /// The object as it is to be. It must still be at the `resourceVersion` that it names.
-    pub object: Value,
+    /// What becomes of the object.
+    pub change: Change,
+}
+
+/// What becomes of an object that changes with another one.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Change {
+    /// It is made, and must not be there.
+    Made(Value),
+    /// It becomes this. It must still be at the `resourceVersion` that it names.
+    Replaced(Value),
+    /// It goes. It must still be at the `resourceVersion` that it names.
+    Removed(Value),
+}
+
+impl Companion {
+    /// The object, as it is to be or as it was.
+    #[must_use]
+    pub fn object(&self) -> &Value {
+        match &self.change {
+            Change::Made(object) | Change::Replaced(object) | Change::Removed(object) => object,
+        }
+    }
 }
 
 /// What goes with one write: other objects, and what is held until it is done.

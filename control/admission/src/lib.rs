@@ -24,6 +24,7 @@ pub mod world;
 
 mod class;
 mod expression;
+mod in_use;
 mod lifecycle;
 mod limit_range;
 mod matching;
@@ -45,5 +46,5 @@ pub use notes::Notes;
 pub use request::{Kind, Operation, Request, Resource};
 pub use stage::{Case, Mutation, Outcome, Validation};
 pub use user::User;
-pub use webhook::Client;
+pub use webhook::{Client, roots};
 pub use world::{Listing, World};

@@ -15,7 +15,7 @@ use tokio::sync::Mutex as Turn;
 use xebec_machinery::quantity::Quantity;
 use xebec_machinery::status::Status;
 
-use crate::companions::Companion;
+use crate::companions::{Change, Companion};
 use crate::object;
 use crate::pod_resources::{Amounts, add, amounts};
 use crate::request::{Operation, Request};
@@ -57,7 +57,7 @@ impl Validation for ResourceQuota {
                     case.companions.store(Companion {
                         group: "",
                         resource: "resourcequotas",
-                        object: charged,
+                        change: Change::Replaced(charged),
                     });
                 }
                 case.companions.hold(turn);

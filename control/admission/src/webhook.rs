@@ -16,7 +16,7 @@ use crate::passes::Passes;
 use crate::request::Request;
 use crate::stage::{Case, Mutation, Outcome, Validation, later, now};
 use crate::world::World;
-pub use client::Client;
+pub use client::{Client, roots};
 use hook::{Fault, Hook};
 
 const GROUP: &str = "admissionregistration.k8s.io";

@@ -6,10 +6,15 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use xebec_admission::Chain;
 
+use crate::aggregation::Aggregation;
 use crate::catalog::Catalog;
 use crate::cluster_ip::ClusterIps;
+use crate::components::Components;
+use crate::fairness::{Fairness, Limits};
+use crate::labour::Labour;
 use crate::node_port::NodePorts;
 use crate::policy::Policy;
+use crate::slices::Slices;
 use crate::storage::Storage;
 use crate::world::Mirrors;
 
@@ -27,6 +32,11 @@ struct Parts {
     policy: Policy,
     chain: Chain,
     mirrors: Mirrors,
+    slices: Slices,
+    fairness: Arc<Fairness>,
+    labour: Labour,
+    aggregation: Aggregation,
+    components: Components,
     shutdown: CancellationToken,
     tasks: TaskTracker,
 }
@@ -41,6 +51,7 @@ impl Api {
         shutdown: CancellationToken,
     ) -> Self {
         let (policy, mirrors) = (Policy::new(storage.clone()), Mirrors::default());
+        let aggregation = Aggregation::new(storage.clone());
         let tasks = TaskTracker::new();
         Self {
             parts: Arc::new(Parts {
@@ -51,6 +62,11 @@ impl Api {
                 policy,
                 chain,
                 mirrors,
+                slices: Slices::default(),
+                fairness: Fairness::new(Limits::default()),
+                labour: Labour::default(),
+                aggregation,
+                components: Components::default(),
                 shutdown,
                 tasks,
             }),
@@ -77,9 +93,34 @@ impl Api {
         &self.parts.chain
     }
 
+    /// What is known of the slices of services.
+    pub(crate) fn slices(&self) -> &Slices {
+        &self.parts.slices
+    }
+
     /// What those stages look up again and again.
     pub(crate) fn mirrors(&self) -> &Mirrors {
         &self.parts.mirrors
+    }
+
+    /// What other servers have.
+    pub(crate) fn aggregation(&self) -> &Aggregation {
+        &self.parts.aggregation
+    }
+
+    /// What runs beside it.
+    pub(crate) fn known_components(&self) -> &Components {
+        &self.parts.components
+    }
+
+    /// Who is served when more is asked for than can be done at once.
+    pub(crate) fn fairness(&self) -> &Arc<Fairness> {
+        &self.parts.fairness
+    }
+
+    /// How work is done that takes a processor for long.
+    pub(crate) fn labour(&self) -> &Labour {
+        &self.parts.labour
     }
 
     /// The ports of services on every node.

@@ -183,7 +183,7 @@ fn moment(moment: Timestamp) -> String {
 }
 
 impl Audit {
-    /// Appends to a file, which is made if it is not there.
+    /// Appends to a file, which is made if it is not there. What is no plain file, such as `/dev/stdout`, is never put aside.
     ///
     /// # Errors
     ///
@@ -224,6 +224,8 @@ struct Log {
 impl Log {
     fn open(path: PathBuf, rotation: Rotation) -> io::Result<Self> {
         let (file, size) = append(&path)?;
+        let is_plain = file.get_ref().metadata()?.is_file() && !path.is_symlink();
+        let rotation = if is_plain { rotation } else { Rotation { bytes: u64::MAX, ..rotation } };
         Ok(Self { path, rotation, file, size, failing: false })
     }
 
@@ -313,6 +315,18 @@ mod tests {
         again.write("8");
         again.flush();
         assert_eq!(first(again.aside(1)), '6', "what is there counts after a restart");
+    }
+
+    #[test]
+    fn what_is_no_plain_file_stays_where_it_is() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("audit.log");
+        std::os::unix::fs::symlink("/dev/null", &path).unwrap();
+        let mut log = Log::open(path.clone(), Rotation { bytes: 10, kept: 2 }).unwrap();
+        for line in ["first.....", "second...."] {
+            log.write(line);
+        }
+        assert!(path.is_symlink() && !log.aside(1).exists());
     }
 
     #[test]

@@ -61,12 +61,19 @@ impl Api {
     pub async fn prepare(&self, port: u16) -> Result<(), Status> {
         self.load_definitions()?;
         self.note_addresses()?;
+        self.prepare_ip_addresses().await?;
         let namespaces = self.own_call("", "v1", "namespaces", None)?;
         for name in NAMESPACES {
             let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
             self.ensure(&namespaces, namespace).await?;
         }
-        self.prepare_roles().await?;
+        // Each takes some ways to the disk, which they share.
+        let flows = async {
+            self.prepare_flow_control().await?;
+            self.begin_flow_control().await
+        };
+        tokio::try_join!(self.prepare_roles(), flows, self.register_built_in())?;
+        self.tell_trust().await?;
         let classes = self.own_call("scheduling.k8s.io", "v1", "priorityclasses", None)?;
         for (name, value, description) in PRIORITY_CLASSES {
             let class = json!({
@@ -78,6 +85,7 @@ impl Api {
             });
             self.ensure(&classes, class).await?;
         }
+        self.ensure_service_cidr().await?;
         self.ensure_service(port).await
     }
 

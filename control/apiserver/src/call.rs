@@ -27,6 +27,8 @@ pub struct Call {
     pub manager: String,
     /// When it came.
     pub now: Timestamp,
+    /// How many bytes its body has.
+    pub(crate) weight: usize,
     /// What is told beside the answer.
     pub notes: Arc<Notes>,
 }
@@ -58,7 +60,7 @@ impl Call {
             None => manager_of(agent),
         };
         let (now, notes) = (Timestamp::now(), Arc::default());
-        Ok(Self { request, resource, version, user, manager, now, notes })
+        Ok(Self { request, resource, version, user, manager, now, weight: 0, notes })
     }
 
     /// A call by the API itself for one object, in the version in which objects of the resource rest.
@@ -83,6 +85,7 @@ impl Call {
             user,
             manager: "xebec".to_owned(),
             now: Timestamp::now(),
+            weight: 0,
             notes: Arc::default(),
         }
     }

@@ -16,9 +16,9 @@ pub struct Range {
 }
 
 impl Range {
-    /// The range `network/prefix`; host bits of the network are cleared. The prefix is 8 to 28 bits.
+    /// The range `network/prefix`; host bits of the network are cleared. The prefix is 8 to 30 bits.
     pub fn new(network: Ipv4Addr, prefix: u8) -> Option<Self> {
-        if !(8..=28).contains(&prefix) {
+        if !(8..=30).contains(&prefix) {
             return None;
         }
         let mask = u32::MAX << (32 - prefix);
@@ -45,6 +45,21 @@ impl Range {
     /// The first address, which the API's own service has.
     pub fn first(self) -> Ipv4Addr {
         Ipv4Addr::from(u32::from(self.network) + 1)
+    }
+}
+
+/// No range that addresses can be given from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("it is no range of IPv4 addresses with a prefix of 8 to 30 bits, such as 10.96.0.0/16")]
+pub struct NoRange;
+
+impl std::str::FromStr for Range {
+    type Err = NoRange;
+
+    fn from_str(text: &str) -> Result<Self, NoRange> {
+        let (network, prefix) = text.split_once('/').ok_or(NoRange)?;
+        let (network, prefix) = (network.parse().map_err(|_| NoRange)?, prefix.parse().map_err(|_| NoRange)?);
+        Self::new(network, prefix).ok_or(NoRange)
     }
 }
 
@@ -78,6 +93,8 @@ struct State {
     /// How many hold an address. More than one is what an older server may have left behind.
     taken: HashMap<Ipv4Addr, u32>,
     next: u32,
+    /// Further ranges than the first.
+    further: Vec<Range>,
 }
 
 /// The addresses of services. Cheap to clone.
@@ -117,7 +134,7 @@ impl ClusterIps {
         Self { range, state: Arc::default() }
     }
 
-    /// The range that addresses come from.
+    /// The first range that addresses come from.
     pub fn range(&self) -> Range {
         self.range
     }
@@ -126,7 +143,7 @@ impl ClusterIps {
     pub fn hold(&self, wanted: Option<Ipv4Addr>) -> Result<Held, Error> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let address = match wanted {
-            Some(address) if !self.range.contains(address) => {
+            Some(address) if !self.ranges(&state).any(|range| range.contains(address)) => {
                 return Err(Error::OutOfRange { address, range: self.range });
             }
             Some(address) if state.taken.contains_key(&address) => return Err(Error::Taken(address)),
@@ -138,17 +155,37 @@ impl ClusterIps {
     }
 
     fn next_free(&self, state: &mut State) -> Result<Ipv4Addr, Error> {
-        let base = u32::from(self.range.network);
-        let count = self.range.size() - 2;
-        for step in 0..count {
-            let offset = 1 + (state.next + self.range.by_number() + step) % count;
-            let address = Ipv4Addr::from(base + offset);
-            if !state.taken.contains_key(&address) {
-                state.next = (state.next + step + 1) % count;
-                return Ok(address);
-            }
-        }
-        Err(Error::Full(self.range))
+        let next = state.next;
+        let found = self.ranges(state).find_map(|range| {
+            let count = range.size() - 2;
+            let address = |step: u32| {
+                let offset = 1 + (next % count + range.by_number() + step) % count;
+                Ipv4Addr::from(u32::from(range.network) + offset)
+            };
+            (0..count)
+                .find(|step| !state.taken.contains_key(&address(*step)))
+                .map(|step| (step, address(step)))
+        });
+        let (step, address) = found.ok_or(Error::Full(self.range))?;
+        state.next = next.wrapping_add(step + 1);
+        Ok(address)
+    }
+
+    fn ranges<'a>(&self, state: &'a State) -> impl Iterator<Item = Range> + use<'a> {
+        let first = self.range;
+        std::iter::once(first).chain(state.further.iter().copied().filter(move |own| *own != first))
+    }
+
+    /// Gives addresses from these ranges too from now on, and no longer from those of before.
+    pub(crate) fn set_ranges(&self, further: Vec<Range>) {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).further = further;
+    }
+
+    /// Whether an address of a range is taken that none of those from which addresses are given holds.
+    pub(crate) fn depend_on(&self, range: Range) -> bool {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut taken = state.taken.keys().filter(|address| range.contains(**address));
+        taken.any(|address| !self.ranges(&state).any(|other| other.contains(*address)))
     }
 
     /// Marks an address of a stored service as taken.
@@ -206,6 +243,31 @@ mod tests {
         held.keep();
         ips.free(wanted);
         assert!(ips.hold(Some(wanted)).is_ok());
+    }
+
+    #[test]
+    fn further_ranges_serve_while_they_stand_and_are_needed_while_they_hold_an_address() {
+        let (ips, further) = (ips(28), "10.97.0.0/30".parse().unwrap());
+        let wanted = Ipv4Addr::new(10, 97, 0, 2);
+        assert!(matches!(ips.hold(Some(wanted)), Err(Error::OutOfRange { .. })));
+        ips.set_ranges(vec![further]);
+        for _ in 0..14 {
+            ips.hold(None).unwrap().keep();
+        }
+        assert!(!ips.depend_on(further));
+        let mut last: Vec<Ipv4Addr> = Vec::new();
+        while let Ok(held) = ips.hold(None) {
+            last.push(held.address);
+            held.keep();
+        }
+        last.sort_unstable();
+        assert_eq!(last, [Ipv4Addr::new(10, 97, 0, 1), wanted]);
+        assert!(!ips.depend_on(further), "it stands");
+        ips.set_ranges(Vec::new());
+        assert!(ips.depend_on(further));
+        last.into_iter().for_each(|address| ips.free(address));
+        assert!(!ips.depend_on(further));
+        assert_eq!("10.96.0.0/31".parse::<Range>(), Err(NoRange));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Request bodies: how many bytes are read, in which encoding, and what is odd about them.
 
+mod document;
 mod repetition;
 
 use std::io::Read;
@@ -11,7 +12,6 @@ use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http_body::Body;
 use http_body_util::{BodyExt, Limited};
 use serde_json::Value;
-use serde_saphyr::DuplicateKeyPolicy;
 use xebec_machinery::status::Status;
 use xebec_machinery::{decoding, protobuf};
 
@@ -125,7 +125,7 @@ pub fn decode(media: &str, bytes: &Bytes, kind: &str) -> Result<Decoded, Status>
             checked(object, doubled, Form::Json(bytes.clone()), &unrecognized)
         }
         "application/yaml" | "application/x-yaml" | "text/yaml" => {
-            let (object, doubled) = read_yaml(bytes)
+            let (object, doubled) = document::read(bytes)
                 .map_err(|error| unrecognized(format!("error converting YAML to JSON: yaml: {error}")))?;
             checked(object, doubled, Form::Yaml, &unrecognized)
         }
@@ -147,8 +147,10 @@ pub fn decode(media: &str, bytes: &Bytes, kind: &str) -> Result<Decoded, Status>
 /// Decodes what is applied: YAML, of which JSON is a part.
 pub fn yaml(bytes: &[u8]) -> Result<Decoded, Status> {
     let refused = |why: String| Status::bad_request(format!("error decoding YAML: {why}"));
-    let (object, doubled) = read_yaml(bytes).map_err(|error| refused(error.to_string()))?;
-    checked(object, doubled, Form::Yaml, &refused)
+    let (object, doubled) = document::read(bytes)
+        .map_err(|error| refused(format!("error converting YAML to JSON: yaml: {error}")))?;
+    let no_object = |why: String| refused(format!("error unmarshaling JSON: while decoding JSON: {why}"));
+    checked(object, doubled, Form::Yaml, &no_object)
 }
 
 /// Decodes a patch that is an object. `opening` stands before what is wrong with it.
@@ -166,20 +168,6 @@ pub fn operations(bytes: &[u8]) -> Result<Vec<String>, Status> {
         return Ok(doubled);
     }
     Err(refused("json: cannot unmarshal object into Go value of type []handlers.jsonPatchOp".to_owned()))
-}
-
-fn read_yaml(bytes: &[u8]) -> Result<(Value, Vec<String>), serde_saphyr::Error> {
-    let options = serde_saphyr::options! { duplicate_keys: DuplicateKeyPolicy::LastWins };
-    let (object, mut doubled) =
-        serde_saphyr::with_deserializer_from_slice_with_options(bytes, options, |reader| {
-            decoding::value(reader)
-        })?;
-    if !doubled.is_empty()
-        && let Some(lines) = repetition::lines(bytes)
-    {
-        doubled = lines;
-    }
-    Ok((object, doubled))
 }
 
 fn checked(

@@ -31,8 +31,9 @@ impl Api {
         call: &Call,
         new: Value,
         allotment: Allotment,
-        with: Vec<Companion>,
+        mut with: Vec<Companion>,
     ) -> Result<Stored, Status> {
+        with.extend(allotment.companion());
         if !call.resource.custom && allotment.is_empty() {
             return self.storage().create_with(&call.resource, new, &with).await;
         }
@@ -54,8 +55,9 @@ impl Api {
         new: Value,
         expected: Revision,
         allotment: Allotment,
-        with: Vec<Companion>,
+        mut with: Vec<Companion>,
     ) -> Result<Stored, Status> {
+        with.extend(allotment.companion());
         if allotment.is_empty() {
             return self.storage().update_with(&call.resource, new, expected, &with).await;
         }
@@ -76,13 +78,14 @@ impl Api {
         held: &Value,
         expected: Revision,
     ) -> Result<Stored, Status> {
-        let allotment = self.release(call, held);
+        let allotment = self.release(call, held)?;
         if allotment.is_empty() {
             return self.storage().delete(&call.resource, last, expected).await;
         }
+        let with: Vec<Companion> = allotment.companion().collect();
         let (storage, resource) = (self.storage().clone(), call.resource.clone());
         self.finish(async move {
-            let stored = storage.delete(&resource, last, expected).await?;
+            let stored = storage.delete_with(&resource, last, expected, &with).await?;
             allotment.settle();
             Ok(stored)
         })

@@ -10,7 +10,8 @@ use http::{HeaderMap, HeaderValue, Response};
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
 
-use crate::service::{ResponseBody, whole};
+use crate::reply::whole;
+use crate::service::ResponseBody;
 
 /// What is smaller goes out as it is, as upstream has it.
 const THRESHOLD: u64 = 128 * 1024;

@@ -19,6 +19,8 @@ use crate::convert;
 
 /// How long a webhook may take.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// The largest answer: a page of large objects.
+const LARGEST: usize = 64 << 20;
 
 impl Api {
     /// A stored object as the client sees it.
@@ -84,7 +86,7 @@ impl Api {
 
 impl Api {
     async fn ask(&self, webhook: &Webhook, task: &Task<'_>) -> Result<Value, String> {
-        let client = Client::of(&webhook.client)?;
+        let client = Client::of(&webhook.client, LARGEST)?;
         let bytes = client.post(self, &webhook.ask(task), PATIENCE).await?;
         let parsed = decoding::parse(&bytes).map(|(answer, _)| answer);
         parsed.map_err(|why| format!("couldn't get version/kind; json parse error: {why}"))

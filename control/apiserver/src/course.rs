@@ -8,7 +8,8 @@ use xebec_machinery::status::{Reason, Status};
 
 use crate::api::Api;
 use crate::audit::{Audit, Event, Stage};
-use crate::fairness::{Exempt, Seat};
+use crate::fairness::{Exempt, Place, Seat};
+use crate::transcription::Form;
 
 /// The code of a request whose client did not wait for its answer. HTTP has none, since nobody gets it.
 const LEFT: u16 = 499;
@@ -17,8 +18,14 @@ const LEFT: u16 = 499;
 pub(crate) struct Course {
     pub(crate) notes: Arc<Notes>,
     pub(crate) event: Event,
+    /// In which bytes its answer goes out.
+    pub(crate) form: Form,
+    /// Which requests it is one of; nothing where it goes without a seat.
+    pub(crate) place: Option<Place>,
     /// Held until the answer is written down.
     pub(crate) seat: Option<Seat>,
+    /// Whether another server answers it, at once.
+    pub(crate) is_passed_on: bool,
     /// Whether it goes without a seat.
     pub(crate) is_exempt: bool,
     log: Arc<OnceLock<Audit>>,
@@ -27,10 +34,22 @@ pub(crate) struct Course {
 }
 
 impl Course {
-    pub(crate) fn begin(head: &http::request::Parts, log: Arc<OnceLock<Audit>>, api: Api) -> Self {
+    pub(crate) fn begin(head: &mut http::request::Parts, log: Arc<OnceLock<Audit>>, api: Api) -> Self {
         let is_exempt = head.extensions.get::<Exempt>().is_some();
         let (notes, event) = (Arc::default(), Event::begin(head));
-        Self { notes, event, seat: None, is_exempt, log, api, is_told: false }
+        let form = Form::asked(head);
+        Self {
+            notes,
+            event,
+            form,
+            place: None,
+            seat: None,
+            is_passed_on: false,
+            is_exempt,
+            log,
+            api,
+            is_told: false,
+        }
     }
 
     /// Tells the audit log how it ended, if there is one.

@@ -6,7 +6,8 @@ use percent_encoding::percent_decode_str;
 use xebec_machinery::status::Status;
 
 use crate::api::Api;
-use crate::service::{ResponseBody, whole};
+use crate::reply::whole;
+use crate::service::ResponseBody;
 
 /// One thing that is looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

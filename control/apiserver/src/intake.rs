@@ -6,7 +6,7 @@ use xebec_machinery::status::Status;
 use xebec_machinery::{builtin, metadata};
 
 use crate::call::Call;
-use crate::codec::Form;
+use crate::codec::{Decoded, Form};
 use crate::object;
 use crate::options::FieldValidation;
 
@@ -58,6 +58,31 @@ pub(crate) fn findings(
     }
     doubled.extend(unknown);
     Ok(doubled)
+}
+
+/// [`admit_fields`] of a body that is of a kind of its own, such as a Scale: of its group, version and name.
+pub(crate) fn admit_part(
+    call: &Call,
+    (group, version, kind): (&str, &str, &str),
+    body: Decoded,
+) -> Result<Decoded, Status> {
+    let unknown = decoding::check(group, version, kind, &body.object);
+    let unknown = unknown.map_err(|why| decoding::unfit(version, kind, &why))?;
+    let count = body.doubled.len();
+    let mut findings = [body.doubled, unknown].concat();
+    if let Form::Json(text) = &body.form {
+        findings = decoding::in_order(text, findings);
+    }
+    match call.validation() {
+        FieldValidation::Strict if !findings.is_empty() => {
+            return Err(decoding::not_strict(version, kind, &body.form.refusal(count, &findings)));
+        }
+        FieldValidation::Ignore => {}
+        FieldValidation::Strict | FieldValidation::Warn => {
+            findings.into_iter().for_each(|finding| call.notes.warn(finding));
+        }
+    }
+    Ok(Decoded { object: body.object, doubled: Vec::new(), form: body.form })
 }
 
 /// Why an object is not of the kind that the URL says.

@@ -4,10 +4,12 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
 use bytes::Bytes;
+use serde_json::Value;
 use xebec_machinery::negotiation::{Endpoint, Media, negotiate};
-use xebec_machinery::openapi::{Documents, Published, fingerprint};
+use xebec_machinery::openapi::{Documents, Published, fingerprint, protobuf};
 use xebec_machinery::status::Status;
 
+use crate::aggregation::Known;
 use crate::catalog::Served;
 
 /// A document as it goes out.
@@ -23,7 +25,8 @@ pub struct Document {
 
 #[derive(Debug, Default)]
 struct Kept {
-    generation: u64,
+    /// Of what is served here, and of what other servers have.
+    generation: (u64, u64),
     documents: HashMap<(String, &'static str), Document>,
 }
 
@@ -34,14 +37,15 @@ pub struct OpenApi {
 }
 
 impl OpenApi {
-    /// The document at a path below `/openapi/`. `published` gives the schemas of custom resources as they were defined.
+    /// The document at a path below `/openapi/`, with what `known` servers have. `published` gives the schemas of custom resources as they were defined.
     ///
     /// # Errors
     ///
     /// `NotFound` where there is none, `NotAcceptable` where the client takes no form of it.
-    pub fn document(
+    pub(crate) fn document(
         &self,
         served: &Served,
+        known: &Known,
         published: Published<'_>,
         path: &str,
         accept: &str,
@@ -55,30 +59,44 @@ impl OpenApi {
             Err(status) => return Err(status),
         };
         let key = (path.to_owned(), media.name());
+        let generation = (served.generation(), known.generation);
         {
             let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-            if kept.generation != served.generation() {
-                *kept = Kept { generation: served.generation(), documents: HashMap::new() };
+            if kept.generation != generation {
+                *kept = Kept { generation, documents: HashMap::new() };
             }
             if let Some(document) = kept.documents.get(&key) {
                 return Ok(document.clone());
             }
         }
         let documents = Documents::new(served.resources()).with_published(published);
-        let bytes = write(documents, path, media)?;
+        let bytes = write(documents, known, path, media)?;
         let document =
             Document { fingerprint: fingerprint(&bytes), bytes: bytes.into(), media: media.name() };
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        if kept.generation == served.generation() {
+        if kept.generation == generation {
             kept.documents.insert(key, document.clone());
         }
         Ok(document)
     }
 }
 
-fn write(documents: Documents<'_>, path: &str, media: Media) -> Result<Vec<u8>, Status> {
+fn write(documents: Documents<'_>, known: &Known, path: &str, media: Media) -> Result<Vec<u8>, Status> {
     let parts: Vec<&str> = path.split('/').collect();
     match parts.as_slice() {
+        ["v2"] if !known.specs.is_without_v2() => {
+            let mut document = tree(&documents.v2())?;
+            known.specs.add_to_v2(&mut document);
+            match media {
+                Media::OpenApiV2Protobuf => Ok(protobuf(&document)),
+                _ => Ok(document.to_string().into_bytes()),
+            }
+        }
+        ["v3"] if !known.foreign.is_empty() => {
+            let mut root = tree(&documents.v3_root())?;
+            known.specs.add_to_v3_root(&mut root);
+            Ok(root.to_string().into_bytes())
+        }
         ["v2"] if media == Media::OpenApiV2Protobuf => documents.v2_protobuf(),
         ["v2"] => Ok(documents.v2()),
         ["v3"] => Ok(documents.v3_root()),
@@ -86,4 +104,10 @@ fn write(documents: Documents<'_>, path: &str, media: Media) -> Result<Vec<u8>, 
         ["v3", "apis", group, version] => documents.v3(group, version).ok_or_else(Status::no_such_resource),
         _ => Err(Status::no_such_resource()),
     }
+}
+
+fn tree(bytes: &[u8]) -> Result<Value, Status> {
+    serde_json::from_slice(bytes).map_err(|error| {
+        Status::internal(&format!("a schema is too deep to be put beside those of other servers: {error}"))
+    })
 }

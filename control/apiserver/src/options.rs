@@ -95,6 +95,7 @@ impl Options {
                     options.read_list(name, value.clone(), verb, &mut wrong)?;
                     options.read_delete(name, value, &mut wrong)?;
                 }
+                Verb::Unnamed => {}
             }
         }
         if options.force && verb != Verb::Patch {
@@ -279,7 +280,7 @@ impl Propagation {
 /// The kind of a verb's options, which errors name.
 fn kind(verb: Verb) -> &'static str {
     match verb {
-        Verb::Get => "GetOptions",
+        Verb::Get | Verb::Unnamed => "GetOptions",
         Verb::List | Verb::Watch => "ListOptions",
         Verb::Create => "CreateOptions",
         Verb::Update => "UpdateOptions",

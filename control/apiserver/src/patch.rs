@@ -29,12 +29,13 @@ impl Api {
         match media {
             "application/apply-patch+yaml" => self.apply(call, part, body).await,
             "application/json-patch+json" => {
-                let doubled = codec::operations(body)?;
+                let doubled = self.labour().done(body.len(), || codec::operations(body)).await?;
                 let change = |old: &Value| Patched::plain(patch::json(old, body));
                 self.patch_with(call, part, doubled, change).await
             }
             "application/merge-patch+json" => {
-                let Decoded { object: given, doubled, .. } = codec::patch(body, "error decoding patch: ")?;
+                let read = || codec::patch(body, "error decoding patch: ");
+                let Decoded { object: given, doubled, .. } = self.labour().done(body.len(), read).await?;
                 let change = |old: &Value| {
                     let mut new = old.clone();
                     Patched::plain(patch::merge(&mut new, given.clone()).map(|()| new))
@@ -42,7 +43,8 @@ impl Api {
                 self.patch_with(call, part, doubled, change).await
             }
             "application/strategic-merge-patch+json" if !call.resource.custom => {
-                let Decoded { object: given, doubled, .. } = codec::patch(body, "")?;
+                let read = || codec::patch(body, "");
+                let Decoded { object: given, doubled, .. } = self.labour().done(body.len(), read).await?;
                 let node = call.version().schema.node();
                 let change = |old: &Value| {
                     let object = patch::strategic(old.clone(), given.clone(), node);
@@ -78,20 +80,12 @@ impl Api {
 
     async fn apply(&self, call: &Call, part: Part, body: &[u8]) -> Result<Written, Status> {
         check_manager(call)?;
-        let decoded = codec::yaml(body)?;
+        let decoded = self.labour().done(body.len(), || codec::yaml(body)).await?;
         let mut applied = decoded.object;
-        let warnings = match call.validation() {
-            FieldValidation::Ignore => Vec::new(),
-            FieldValidation::Strict if !decoded.doubled.is_empty() => {
-                let why = codec::in_yaml(&decoded.doubled);
-                let why = format!("error strict decoding YAML: error converting YAML to JSON: {why}");
-                return Err(Status::bad_request(why));
-            }
-            _ => decoded.doubled,
-        };
+        let warnings = check_applied(call, decoded.doubled)?;
         intake::check_type(call, &mut applied)?;
         intake::check_place(call, &mut applied, Some(call.name()))?;
-        let there = self.storage().find(&call.resource, call.namespace(), call.name())?.is_some();
+        let there = self.is_there(call)?;
         if !there && part == Part::Main {
             if !object::meta(&applied, "uid").is_empty() {
                 let uid = object::meta(&applied, "uid");
@@ -103,7 +97,8 @@ impl Api {
             // Of an object that is not there, every version is as good.
             object::meta_mut(&mut applied).remove("resourceVersion");
             self.check_creation(call)?;
-            let new = strategy::server_side_apply(call, None, &applied, part)?;
+            let apply = || strategy::server_side_apply(call, None, &applied, part);
+            let new = self.labour().done(call.weight, apply).await?;
             match self.create_prepared(call, new, Books::Closed).await {
                 // Someone made it in between: apply to that.
                 Err(status) if status.code() == 409 => {}
@@ -137,6 +132,33 @@ pub(crate) fn check_manager(call: &Call) -> Result<(), Status> {
     let path = Path::ROOT.child("fieldManager");
     let error = FieldError::required(&path, "is required for apply patch");
     Err(Status::invalid(Qualified::new("meta.k8s.io", "PatchOptions"), "", &[error]))
+}
+
+/// What is to be said of the fields that stand twice in what is applied; refuses them where the client wants that.
+pub(crate) fn check_applied(call: &Call, doubled: Vec<String>) -> Result<Vec<String>, Status> {
+    match call.validation() {
+        FieldValidation::Ignore => Ok(Vec::new()),
+        FieldValidation::Strict if !doubled.is_empty() => {
+            let why = codec::in_yaml(&doubled);
+            let why = format!("error strict decoding YAML: error converting YAML to JSON: {why}");
+            Err(Status::bad_request(why))
+        }
+        _ => Ok(doubled),
+    }
+}
+
+/// The same for what is merged into a part that is of a kind of its own.
+pub(crate) fn check_doubled(call: &Call, given: &Value, doubled: Vec<String>) -> Result<(), Status> {
+    match call.validation() {
+        FieldValidation::Ignore => {}
+        FieldValidation::Strict if !doubled.is_empty() => {
+            let why = format!("strict decoding error: {}", doubled.join(", "));
+            let error = FieldError::invalid(&Path::ROOT.child("patch"), go_text::plain(given), why);
+            return Err(Status::invalid(Qualified::new("", ""), "", &[error]));
+        }
+        _ => doubled.into_iter().for_each(|finding| call.notes.warn(finding)),
+    }
+    Ok(())
 }
 
 /// The answer to a patch of another media type.

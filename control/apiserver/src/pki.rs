@@ -164,6 +164,12 @@ impl Authority {
         self.sign(parameters, user, Some(group), ExtendedKeyUsagePurpose::ClientAuth)
     }
 
+    /// Signs the certificate of a client that is in no group.
+    pub fn lone_client(&self, user: &str) -> Result<Credential, PkiError> {
+        let parameters = CertificateParams::new(Vec::<String>::new());
+        self.sign(parameters, user, None, ExtendedKeyUsagePurpose::ClientAuth)
+    }
+
     fn sign(
         &self,
         parameters: Result<CertificateParams, rcgen::Error>,

@@ -5,23 +5,27 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONNECTION, HOST, HeaderName, HeaderValue, LOCATION, UPGRADE};
+use http::header::{ACCEPT, ACCEPT_ENCODING, CONNECTION, HOST, HeaderName, HeaderValue, LOCATION, UPGRADE};
 use http::{HeaderMap, Request, Response, StatusCode, Uri};
 use http_body::Body;
 use http_body_util::BodyExt as _;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use xebec_machinery::status::{Reason, Status};
-use xebec_store::ListRequest;
 
 use crate::api::Api;
 use crate::call::Call;
 use crate::object::at_path;
 use crate::options::Options;
-use crate::service::{ResponseBody, whole};
-use crate::{key, storage};
+use crate::reply::whole;
+use crate::service::ResponseBody;
+
+mod page;
+
+use page::Links;
 
 /// How long a pod may take to accept a connection.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -60,10 +64,23 @@ impl<'a> Named<'a> {
             }
         };
         match named.scheme {
-            "" | "http" => Ok(named),
-            scheme => Err(Status::bad_request(format!("the scheme {scheme:?} is not passed on; use http"))),
+            "" | "http" | "https" => Ok(named),
+            scheme => {
+                Err(Status::bad_request(format!("the scheme {scheme:?} is not passed on; use http or https")))
+            }
         }
     }
+}
+
+/// The way of a request that is passed on.
+struct Way {
+    address: SocketAddr,
+    /// Whether it goes over TLS.
+    secured: bool,
+    /// What of the request's own path is the API's.
+    prefix: String,
+    /// The rest of it, with the query.
+    path: String,
 }
 
 impl Api {
@@ -96,9 +113,11 @@ impl Api {
         if path.is_empty() && request.method() == http::Method::GET {
             return Ok(with_slash(uri));
         }
+        let prefix = uri.path().strip_suffix(path).unwrap_or_default().to_owned();
         let path = if path.is_empty() { "/" } else { path };
         let path = uri.query().map_or_else(|| path.to_owned(), |query| format!("{path}?{query}"));
-        let passed = self.forward(address, &path, request).await;
+        let way = Way { address, secured: target.scheme == "https", prefix, path };
+        let passed = self.forward(way, request).await;
         passed.map_err(|why| unreachable_pod(&format!("{} at {address}", target.name), why.as_ref()))
     }
 
@@ -113,7 +132,7 @@ impl Api {
         address.map(|address| address.to_string()).ok_or_else(|| no_endpoint(name))
     }
 
-    /// The first address that `address_of` finds in a ready endpoint of a service.
+    /// An address that `address_of` finds in a ready endpoint of a service, another one each time.
     fn service_address(
         &self,
         call: &Call,
@@ -129,25 +148,21 @@ impl Api {
         };
         let Some(own) = ports.iter().find(wanted) else { return Ok(None) };
         let name = own["name"].as_str().unwrap_or_default();
-        let served = self.catalog().served();
-        let Some(slices) = served.find("discovery.k8s.io", "endpointslices") else { return Ok(None) };
-        let prefix = key::prefix("discovery.k8s.io", "endpointslices", call.namespace());
-        let page = self.storage().list(slices, &ListRequest { prefix: &prefix, ..ListRequest::default() })?;
-        for entry in &page.items {
-            let slice = storage::decode(entry)?.object;
-            if slice["metadata"]["labels"]["kubernetes.io/service-name"] != call.name() {
-                continue;
-            }
+        let slices = self.slices_of(call.namespace().unwrap_or_default(), call.name())?;
+        let ready = slices.iter().flat_map(|slice| {
             let ports = slice["ports"].as_array().into_iter().flatten();
             let number = ports
                 .filter(|port| port["name"].as_str().unwrap_or_default() == name)
-                .find_map(|port| port["port"].as_u64());
-            let endpoints = slice["endpoints"].as_array().into_iter().flatten();
-            let Some(number) = number.and_then(|number| number.try_into().ok()) else { continue };
-            for endpoint in endpoints.filter(|endpoint| endpoint["conditions"]["ready"] != false) {
-                if let Some(address) = address_of(endpoint)? {
-                    return Ok(Some(SocketAddr::new(address, number)));
-                }
+                .find_map(|port| port["port"].as_u64()?.try_into().ok());
+            let endpoints = number.and_then(|_: u16| slice["endpoints"].as_array()).into_iter().flatten();
+            let ready = endpoints.filter(|endpoint| endpoint["conditions"]["ready"] != false);
+            ready.filter_map(move |endpoint| Some((endpoint, number?)))
+        });
+        let ready: Vec<(&Value, u16)> = ready.collect();
+        let first = self.slices().turn(ready.len());
+        for (endpoint, number) in ready.iter().cycle().skip(first).take(ready.len()) {
+            if let Some(address) = address_of(endpoint)? {
+                return Ok(Some(SocketAddr::new(address, *number)));
             }
         }
         Ok(None)
@@ -156,30 +171,40 @@ impl Api {
     /// Passes a request on, and serves what becomes of its connection.
     async fn forward<B>(
         &self,
-        address: SocketAddr,
-        path: &str,
+        way: Way,
         mut request: Request<B>,
     ) -> Result<Response<ResponseBody>, Box<dyn std::error::Error + Send + Sync>>
     where
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        let connect = tokio::time::timeout(CONNECT, TcpStream::connect(address));
+        let connect = tokio::time::timeout(CONNECT, TcpStream::connect(way.address));
         let stream = connect.await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
         stream.set_nodelay(true)?;
-        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-        self.serve_stream(async move {
-            if let Err(error) = connection.with_upgrades().await {
-                tracing::debug!(%error, "a connection to a pod broke");
-            }
-        });
+        let mut sender = if way.secured {
+            // Whose certificate it is, nobody can tell: the API speaks to the address that it knows.
+            let host = way.address.ip().to_string();
+            let secure = tokio::time::timeout(CONNECT, xebec_tls::secure(stream, &host));
+            self.speak(secure.await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??).await?
+        } else {
+            self.speak(stream).await?
+        };
         let upgrade = request.headers().get(UPGRADE).cloned();
         let upgraded = hyper::upgrade::on(&mut request);
         let (mut head, body) = request.into_parts();
+        let asked_of = host_of(&head);
         strip(&mut head.headers);
-        head.uri = path.parse()?;
+        let wants_page =
+            |accepted: &HeaderValue| accepted.to_str().is_ok_and(|own| own.contains("text/html"));
+        if head.headers.get_all(ACCEPT).iter().any(wants_page) {
+            // A page is read on its way.
+            head.headers.remove(ACCEPT_ENCODING);
+        }
+        head.headers.insert("x-forwarded-uri", HeaderValue::from_str(head.uri.path())?);
+        head.uri = way.path.parse()?;
         head.version = http::Version::HTTP_11;
-        head.headers.insert(HOST, HeaderValue::from_str(&address.to_string())?);
+        let authority = way.address.to_string();
+        head.headers.insert(HOST, HeaderValue::from_str(&authority)?);
         if let Some(protocol) = upgrade {
             head.headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
             head.headers.insert(UPGRADE, protocol);
@@ -197,7 +222,26 @@ impl Api {
             return Ok(response.map(|_| whole(Bytes::new())));
         }
         strip(response.headers_mut());
-        Ok(response.map(|body| body.map_err(io::Error::other).boxed_unsync()))
+        let links = Links { prefix: way.prefix, hosts: asked_of.into_iter().chain([authority]).collect() };
+        let is_page = links.lead(response.headers_mut());
+        let response = response.map(|body| body.map_err(io::Error::other));
+        Ok(response.map(|body| if is_page { links.page(body) } else { body.boxed_unsync() }))
+    }
+
+    /// Speaks HTTP over a connection to a pod.
+    async fn speak<S, B>(&self, stream: S) -> Result<http1::SendRequest<B>, hyper::Error>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+        self.serve_stream(async move {
+            if let Err(error) = connection.with_upgrades().await {
+                tracing::debug!(%error, "a connection to a pod broke");
+            }
+        });
+        Ok(sender)
     }
 
     /// The address of an endpoint, if it is that of a pod of the namespace: whoever may write slices of endpoints is not
@@ -270,6 +314,12 @@ pub(crate) fn rest_of(path: &str) -> &str {
     &path[start..]
 }
 
+/// The host that a client asked, with its port where it named one.
+fn host_of(head: &http::request::Parts) -> Option<String> {
+    let named = head.headers.get(HOST).and_then(|host| host.to_str().ok());
+    named.or(head.uri.authority().map(http::uri::Authority::as_str)).map(str::to_owned)
+}
+
 /// Relative links of a page are right only when its own path ends with a slash.
 fn with_slash(uri: &Uri) -> Response<ResponseBody> {
     let query = uri.query().map(|query| format!("?{query}")).unwrap_or_default();
@@ -290,7 +340,7 @@ fn unreachable_pod(target: &str, why: &(dyn std::error::Error + 'static)) -> Sta
 }
 
 /// Takes out what is for the neighbour alone, and what it says is.
-fn strip(headers: &mut HeaderMap) {
+pub(crate) fn strip(headers: &mut HeaderMap) {
     let named: Vec<HeaderName> = headers
         .get_all(CONNECTION)
         .iter()
@@ -323,7 +373,8 @@ mod tests {
         assert_eq!(Named::parse("web").unwrap(), named("", "web", ""));
         assert_eq!(Named::parse("web:8080").unwrap(), named("", "web", "8080"));
         assert_eq!(Named::parse("http:web:metrics").unwrap(), named("http", "web", "metrics"));
-        assert!(Named::parse("https:web:1").is_err());
+        assert_eq!(Named::parse("https:web:1").unwrap(), named("https", "web", "1"));
+        assert!(Named::parse("ftp:web:1").is_err());
         assert!(Named::parse("a:b:c:d").is_err());
     }
 

@@ -9,6 +9,9 @@ use crate::options::{self, Options};
 /// The longest URL that is read.
 pub const URL_LIMIT: usize = 32 * 1024;
 
+/// How many segments of a path say where it is, at the most: `/apis/GROUP/VERSION/namespaces/NAMESPACE/PLURAL/NAME/PART`.
+const OWN_SEGMENTS: usize = 8;
+
 /// What is done to a resource, as authorizers and audit name it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verb {
@@ -28,6 +31,8 @@ pub enum Verb {
     Delete,
     /// A collection is deleted.
     DeleteCollection,
+    /// What has no name of its own, and is passed on: only rules for every verb allow it.
+    Unnamed,
 }
 
 impl Verb {
@@ -42,6 +47,7 @@ impl Verb {
             Self::Patch => "patch",
             Self::Delete => "delete",
             Self::DeleteCollection => "deletecollection",
+            Self::Unnamed => "",
         }
     }
 }
@@ -77,8 +83,14 @@ pub enum Target {
         /// The check.
         check: Option<String>,
     },
+    /// `/`: which paths there are.
+    Index,
     /// `/version`.
     Version,
+    /// `/metrics`: what is counted.
+    Metrics,
+    /// `/debug/api_priority_and_fairness/`, and what is below it: who waits for what.
+    Fairness(String),
     /// `/.well-known/openid-configuration`: who signs the tokens of service accounts.
     Issuer,
     /// `/openid/v1/jwks`: the keys that the tokens of service accounts are checked with.
@@ -102,22 +114,45 @@ pub enum Target {
     Resource(Box<ResourceRequest>),
 }
 
+/// The group and version that a path is about, if any.
+pub fn group_version(path: &str) -> Option<(&str, &str)> {
+    let mut parts = path.split('/').filter(|part| !part.is_empty());
+    match (parts.next()?, parts.next()?) {
+        ("api", version) => Some(("", version)),
+        ("apis", group) => Some((group, parts.next()?)),
+        _ => None,
+    }
+}
+
 /// Reads a request's method and URL.
 pub fn parse(method: &Method, uri: &Uri) -> Result<Target, Error> {
+    read(method, uri, false)
+}
+
+/// Reads a request that is passed on to another server, as far as its place in the API says: its query and what is below
+/// subresources are left to that server.
+pub fn parse_passed_on(method: &Method, uri: &Uri) -> Result<Target, Error> {
+    read(method, uri, true)
+}
+
+fn read(method: &Method, uri: &Uri, is_passed_on: bool) -> Result<Target, Error> {
     let path = uri.path();
     let length = path.len() + uri.query().map_or(0, str::len);
     if length > URL_LIMIT {
         return Err(Error::UrlTooLong { length, limit: URL_LIMIT });
     }
     let raw: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
-    let own = raw.len() - passed_on(&raw);
+    let own = if is_passed_on { raw.len().min(OWN_SEGMENTS) } else { raw.len() - passed_on(&raw) };
     let parts = raw[..own].iter().map(|part| segment(part)).collect::<Result<Vec<_>, _>>()?;
     let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
     let target = match parts.as_slice() {
         ["livez", check @ ..] if check.len() < 2 => health("livez", check),
         ["readyz", check @ ..] if check.len() < 2 => health("readyz", check),
         ["healthz", check @ ..] if check.len() < 2 => health("healthz", check),
+        [] => Target::Index,
         ["version"] => Target::Version,
+        ["metrics"] => Target::Metrics,
+        ["debug", "api_priority_and_fairness", what] => Target::Fairness((*what).to_owned()),
         [".well-known", "openid-configuration"] => Target::Issuer,
         ["openid", "v1", "jwks"] => Target::Keys,
         ["openapi", rest @ ..] if !rest.is_empty() => Target::OpenApi(rest.join("/")),
@@ -128,11 +163,13 @@ pub fn parse(method: &Method, uri: &Uri) -> Result<Target, Error> {
         ["apis", group, version] => {
             Target::GroupVersion { group: (*group).to_owned(), version: (*version).to_owned() }
         }
-        ["api", version, rest @ ..] => return resource(method, uri, "", version, rest),
-        ["apis", group, version, rest @ ..] => return resource(method, uri, group, version, rest),
+        ["api", version, rest @ ..] => return resource(method, uri, ("", version), rest, is_passed_on),
+        ["apis", group, version, rest @ ..] => {
+            return resource(method, uri, (group, version), rest, is_passed_on);
+        }
         _ => return Err(Error::UnknownPath { path: path.to_owned() }),
     };
-    if method == Method::GET || method == Method::HEAD {
+    if method == Method::GET || method == Method::HEAD || is_passed_on {
         return Ok(target);
     }
     Err(Error::Method { method: method.to_string(), path: path.to_owned() })
@@ -168,7 +205,13 @@ fn segment(raw: &str) -> Result<String, Error> {
     Ok(decoded.into_owned())
 }
 
-fn resource(method: &Method, uri: &Uri, group: &str, version: &str, parts: &[&str]) -> Result<Target, Error> {
+fn resource(
+    method: &Method,
+    uri: &Uri,
+    (group, version): (&str, &str),
+    parts: &[&str],
+    is_passed_on: bool,
+) -> Result<Target, Error> {
     // `namespaces/{name}/status` and `/finalize` are subresources of the namespace, not resources within it.
     let (namespace, parts) = match parts {
         ["namespaces", _, "status" | "finalize"] if group.is_empty() => (None, parts),
@@ -180,24 +223,26 @@ fn resource(method: &Method, uri: &Uri, group: &str, version: &str, parts: &[&st
         [plural] => (plural, None, None),
         [plural, name] => (plural, Some(name), None),
         [plural, name, subresource] => (plural, Some(name), Some(subresource)),
+        [plural, name, subresource, ..] if is_passed_on => (plural, Some(name), Some(subresource)),
         _ => return Err(unknown()),
     };
     let query = uri.query().unwrap_or_default();
+    let passed_on = is_passed_on || subresource.is_some_and(|subresource| *subresource == "proxy");
     let verb = match (method.as_str(), name.is_some()) {
         ("GET" | "HEAD", true) => Verb::Get,
         // One object is read, also where its query asks for a watch.
         ("GET" | "HEAD", false) if options::asks_for_watch(query) => Verb::Watch,
         ("GET" | "HEAD", false) => Verb::List,
         ("POST", false) => Verb::Create,
-        ("POST", true) if subresource.is_some() => Verb::Create,
+        ("POST", true) if subresource.is_some() || is_passed_on => Verb::Create,
         ("PUT", true) => Verb::Update,
         ("PATCH", true) => Verb::Patch,
         ("DELETE", true) => Verb::Delete,
         ("DELETE", false) => Verb::DeleteCollection,
+        ("OPTIONS", true) if passed_on => Verb::Unnamed,
         _ => return Err(Error::Method { method: method.to_string(), path: uri.path().to_owned() }),
     };
     // What is passed on has a query of its own.
-    let passed_on = subresource.is_some_and(|subresource| *subresource == "proxy");
     let options = if passed_on { Options::default() } else { Options::parse(query, verb)? };
     Ok(Target::Resource(Box::new(ResourceRequest {
         verb,

@@ -1,5 +1,6 @@
 //! TLS sockets in front of the service.
 
+mod idlers;
 mod strangers;
 
 use std::convert::Infallible;
@@ -32,6 +33,7 @@ use crate::audit::Peer;
 use crate::authenticate::{Authenticated, certificate_user};
 use crate::pki::Credential;
 use crate::service::ResponseBody;
+use idlers::Idlers;
 use strangers::{Stranger, Strangers};
 
 /// How much of a request without TLS is read, and for how long, so that its answer arrives.
@@ -41,7 +43,7 @@ const PLAIN_PATIENCE: Duration = Duration::from_secs(1);
 /// How many clients may be connected, and how long they may keep the server waiting.
 #[derive(Debug, Clone)]
 pub struct Limits {
-    /// How many connections there may be.
+    /// How many connections there may be; the one that was idle the longest gives way to a new one.
     pub connections: usize,
     /// How many of them may be without a credential; the oldest of those gives way to a new one.
     pub anonymous: usize,
@@ -136,6 +138,7 @@ pub async fn serve_within<S>(
     let tracker = TaskTracker::new();
     let room = Arc::new(Semaphore::new(limits.connections));
     let (strangers, limits) = (Strangers::new(limits.anonymous), Arc::new(limits));
+    let idlers = Idlers::default();
     loop {
         let accepted = tokio::select! {
             () = shutdown.cancelled() => break,
@@ -150,21 +153,30 @@ pub async fn serve_within<S>(
                 continue;
             }
         };
-        let Ok(permit) = room.clone().try_acquire_owned() else {
-            tracing::warn!(%peer, "refused a connection to the API: {} are open", limits.connections);
+        let permit = room.clone().try_acquire_owned().ok();
+        if permit.is_none() && !idlers.make_room() {
+            tracing::warn!(%peer, "refused a connection to the API: {} are open, all busy", limits.connections);
             continue;
-        };
+        }
         let client = Client {
             peer,
             limits: limits.clone(),
             stranger: strangers.enter(),
+            idlers: idlers.clone(),
             requests: Arc::new(watch::Sender::new(0)),
             shutdown: shutdown.clone(),
         };
-        let (acceptor, service) = (acceptor.clone(), service.clone());
+        let (acceptor, service, room) = (acceptor.clone(), service.clone(), room.clone());
         tracker.spawn(async move {
+            let _permit = match permit {
+                Some(permit) => permit,
+                // Who gave way leaves at once.
+                None => match tokio::time::timeout(client.limits.handshake, room.acquire_owned()).await {
+                    Ok(Ok(permit)) => permit,
+                    Ok(Err(_)) | Err(_) => return,
+                },
+            };
             client.serve(stream, acceptor, service).await;
-            drop(permit);
         });
     }
     tracker.close();
@@ -178,6 +190,7 @@ struct Client {
     peer: SocketAddr,
     limits: Arc<Limits>,
     stranger: Arc<Stranger>,
+    idlers: Idlers,
     /// How many requests are being answered.
     requests: Arc<watch::Sender<usize>>,
     shutdown: CancellationToken,
@@ -261,7 +274,10 @@ impl Client {
                 connection.as_mut().graceful_shutdown();
                 connection.await
             }
-            () = self.idle() => {
+            rest = self.idle() => {
+                if rest == Rest::GivesWay {
+                    return tracing::debug!(%peer, "an idle connection gave way to a newer one");
+                }
                 connection.as_mut().graceful_shutdown();
                 // The client is told, and does not have to agree.
                 match tokio::time::timeout(limits.drain, connection).await {
@@ -275,8 +291,8 @@ impl Client {
         }
     }
 
-    /// Waits until there was no request for too long.
-    async fn idle(&self) {
+    /// Waits until there was no request for too long, or another client needs the room more.
+    async fn idle(&self) -> Rest {
         let mut requests = self.requests.subscribe();
         loop {
             let open = *requests.borrow_and_update();
@@ -286,11 +302,26 @@ impl Client {
             if open > 0 {
                 // The sender lives as long as this.
                 let _changed = changed.await;
-            } else if tokio::time::timeout(limit, changed).await.is_err() {
-                return;
+                continue;
+            }
+            let idler = self.idlers.enter();
+            tokio::select! {
+                changed = tokio::time::timeout(limit, changed) => {
+                    if changed.is_err() {
+                        return Rest::TooLong;
+                    }
+                }
+                () = idler.sent_away() => return Rest::GivesWay,
             }
         }
     }
+}
+
+/// Why a connection that carries no request ends.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Rest {
+    TooLong,
+    GivesWay,
 }
 
 /// A request that is being answered.

@@ -1,5 +1,7 @@
 //! HTTP in front of the verbs: one `tower` service for sockets and for clients within the process.
 
+mod parts;
+
 use std::convert::Infallible;
 use std::future::Future;
 use std::io;
@@ -9,17 +11,15 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use futures::StreamExt;
-use http::header::{ACCEPT, CONTENT_TYPE, HeaderName, HeaderValue, USER_AGENT, WARNING};
-use http::{HeaderMap, Request, Response, StatusCode};
+use http::header::{ACCEPT, CONTENT_TYPE, HeaderValue, USER_AGENT};
+use http::{HeaderMap, Request, Response};
 use http_body::{Body, Frame};
 use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt, Full, StreamBody};
+use http_body_util::{BodyExt, StreamBody};
 use serde_json::{Value, json};
-use xebec_admission::Operation;
-use xebec_machinery::discovery::{self, Root};
+use xebec_machinery::discovery::{self, Directory, Root};
 use xebec_machinery::negotiation::{self, Endpoint, Media};
-use xebec_machinery::pod_part::PodPart;
-use xebec_machinery::resource::{Resource, Scale};
+use xebec_machinery::resource::Resource;
 use xebec_machinery::status::{Status, deleted};
 use xebec_streams::asks_for_websocket;
 
@@ -28,25 +28,26 @@ use crate::audit::{Audit, Stage};
 use crate::authenticate::{Authenticated, Tokens};
 use crate::authorizer::Asked;
 use crate::call::Call;
-use crate::certificates;
 use crate::codec::{self, Decoded};
 use crate::compression;
 use crate::course::Course;
 use crate::delete::{DeleteOptions, Deleted};
-use crate::fairness::{self, Fairness};
+use crate::fairness::{self, Dump};
 use crate::health;
 use crate::impersonation;
 use crate::jwt::Signer;
 use crate::object;
-use crate::openapi::{Document, OpenApi};
+use crate::openapi::OpenApi;
 use crate::pods::Pods;
 use crate::read::Listed;
 use crate::release;
-use crate::request::{Target, Verb, parse};
+use crate::reply::{document_response, finished, plain_text, warn, written};
+use crate::request::{Target, Verb, group_version, parse, parse_passed_on};
 use crate::review;
 use crate::service_account;
 use crate::strategy::Part;
 use crate::streams::{self, Stream};
+use crate::transcription::{Events, Form};
 use crate::user::{ANONYMOUS, User};
 use crate::view::{self, View};
 use crate::write::Written;
@@ -67,13 +68,22 @@ struct Parts {
     pods: Arc<dyn Pods>,
     address: String,
     openapi: OpenApi,
-    fairness: Arc<Fairness>,
     audit: Arc<OnceLock<Audit>>,
+    metrics: OnceLock<Metrics>,
 }
+
+/// Tells everything that is counted.
+type Metrics = Box<dyn Fn() -> String + Send + Sync>;
 
 /// An answer before it is HTTP.
 enum Answer {
-    Object { code: u16, object: Value, warnings: Vec<String> },
+    Object {
+        code: u16,
+        object: Value,
+        warnings: Vec<String>,
+    },
+    /// An object's JSON.
+    Text(Bytes),
     Raw(Response<ResponseBody>),
 }
 
@@ -86,9 +96,15 @@ impl Answer {
 impl Service {
     /// The API, who may come in by token, who knows the pods' output, and the address that clients are told.
     pub fn new(api: Api, tokens: Tokens, pods: Arc<dyn Pods>, address: String) -> Self {
-        let (openapi, fairness) = (OpenApi::default(), Fairness::new(fairness::Limits::default()));
-        let parts = Parts { api, tokens, pods, address, openapi, fairness, audit: Arc::default() };
-        Self { parts: Arc::new(parts) }
+        let openapi = OpenApi::default();
+        let (audit, metrics) = (Arc::default(), OnceLock::new());
+        Self { parts: Arc::new(Parts { api, tokens, pods, address, openapi, audit, metrics }) }
+    }
+
+    /// From now on, `/metrics` tells this. It may block.
+    pub fn set_metrics(&self, metrics: impl Fn() -> String + Send + Sync + 'static) {
+        // There is one program about this.
+        let _first_stays = self.parts.metrics.set(Box::new(metrics));
     }
 
     /// From now on, each request is told to this log.
@@ -110,26 +126,26 @@ impl Service {
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        let pretty =
-            request.uri().query().is_some_and(|query| query.split('&').any(|pair| pair == "pretty=true"));
         let gzip = compression::accepted(request.headers());
-        let (head, body) = request.into_parts();
-        let mut course = Course::begin(&head, self.parts.audit.clone(), self.parts.api.clone());
+        let (mut head, body) = request.into_parts();
+        let mut course = Course::begin(&mut head, self.parts.audit.clone(), self.parts.api.clone());
         let answer = self.route(Request::from_parts(head, body), &mut course).await;
-        let notes = &course.notes;
-        let is_stream = course.event.object.is_some() && matches!(answer, Ok(Answer::Raw(_)));
+        let (notes, form) = (&course.notes, course.form);
+        let is_stream =
+            course.event.object.is_some() && !course.is_passed_on && matches!(answer, Ok(Answer::Raw(_)));
         let failure = answer.as_ref().err().cloned();
         let mut response = match answer {
             Ok(Answer::Raw(mut response)) => {
                 warn(response.headers_mut(), &notes.warnings());
-                response
+                form.stream(response)
             }
+            Ok(Answer::Text(json)) => finished(200, json, Form::Line.media(), &notes.warnings()),
             Ok(Answer::Object { code, object, warnings }) => {
                 warnings.into_iter().for_each(|warning| notes.warn(warning));
-                written(code, &object, &notes.warnings(), pretty)
+                written(code, &object, &notes.warnings(), form)
             }
             Err(status) => {
-                let mut response = written(status.code(), &status.to_value(), &notes.warnings(), pretty);
+                let mut response = written(status.code(), &status.to_value(), &notes.warnings(), form);
                 let seconds = status.details.as_ref().map_or(0, |details| details.retry_after_seconds);
                 if seconds > 0 {
                     response.headers_mut().insert(http::header::RETRY_AFTER, seconds.into());
@@ -142,6 +158,9 @@ impl Service {
         }
         if course.event.user.as_ref().is_some_and(|user| user.name != ANONYMOUS) {
             response.extensions_mut().insert(Authenticated);
+        }
+        if let Some(place) = &course.place {
+            place.tell(response.headers_mut());
         }
         let stage = if is_stream { Stage::Started } else { Stage::Complete };
         course.tell(stage, response.status().as_u16(), failure.as_ref()).await;
@@ -162,7 +181,13 @@ impl Service {
         let user = impersonation::acting(user, request.headers(), |user, asked| policy.decide(user, asked))?;
         let method = request.method().as_str().to_ascii_lowercase();
         let path = request.uri().path();
-        let target = parse(request.method(), request.uri());
+        let extension = match group_version(path) {
+            Some((group, version)) => self.api().aggregation().find(group, version)?,
+            None => None,
+        };
+        // What stands behind the version of a group that another server has, that server alone knows.
+        let read = if extension.is_some() { parse_passed_on } else { parse };
+        let target = read(request.method(), request.uri());
         if course.event.user.as_ref() != Some(&user) {
             course.event.acting = Some(user.clone());
         }
@@ -173,44 +198,71 @@ impl Service {
         let asked = target
             .as_ref()
             .map_or(Asked::Path { verb: &method, path }, |target| Asked::of(&method, path, target));
+        if !course.is_exempt && !is_long(&asked) {
+            course.place = self.api().fairness().place(&user, &asked);
+        }
         let decision = policy.decide(&user, &asked)?;
         course.event.decision = Some(decision.clone());
         if !decision.allowed {
             return Err(asked.refuse(&user, &decision.reason));
         }
         let target = target.map_err(|error| Status::from(&error))?;
+        // What is asked for of objects may have a body first, which is not waited for in a seat.
+        if !matches!(target, Target::Resource(_) | Target::Health { .. }) {
+            self.seat(1, course).await?;
+        }
+        if let Some(extension) = extension {
+            if matches!(target, Target::Resource(_)) {
+                self.seat(1, course).await?;
+            }
+            course.is_passed_on = !matches!(&target, Target::Resource(asked) if asked.verb == Verb::Watch);
+            return Ok(Answer::Raw(self.api().pass_on(&extension, &user, request).await));
+        }
         let served = self.api().catalog().served();
         let accept = accept_of(request.headers());
         let resources = served.resources();
+        let known = self.api().aggregation().known()?;
+        let directory = Directory::new(resources).with(&known.foreign);
         let found = |document: Option<Value>| document.ok_or_else(Status::no_such_resource);
         let document = match target {
             Target::Health { of, check } => {
                 let query = request.uri().query().unwrap_or_default();
                 return Ok(Answer::Raw(health::answer(self.api(), of, check.as_deref(), query)?));
             }
+            Target::Index => directory.index(),
             Target::Version => release::version(),
+            Target::Metrics => return Ok(Answer::Raw(plain_text(self.metrics().await))),
+            Target::Fairness(what) => {
+                let dump = Dump::named(&what).ok_or_else(Status::no_such_resource)?;
+                return Ok(Answer::Raw(plain_text(self.api().fairness().dump(dump))));
+            }
             Target::Issuer => service_account::discovery(self.signer()?, &self.parts.address),
             Target::Keys => {
-                let mut response = written(200, &self.signer()?.key_set(), &[], false);
+                let mut response = written(200, &self.signer()?.key_set(), &[], Form::Line);
                 let media = HeaderValue::from_static("application/jwk-set+json");
                 response.headers_mut().insert(CONTENT_TYPE, media);
                 return Ok(Answer::Raw(response));
             }
             Target::OpenApi(path) => {
                 let api = self.api();
+                if let Some((group, version)) = path.strip_prefix("v3/").and_then(group_version)
+                    && let Some(extension) = api.aggregation().find(group, version)?
+                {
+                    return Ok(Answer::Raw(api.pass_on(&extension, &user, request).await));
+                }
                 let published = |resource: &Resource, version: &str| api.published(resource, version);
-                let document = self.parts.openapi.document(&served, &published, &path, &accept)?;
+                let document = self.parts.openapi.document(&served, &known, &published, &path, &accept)?;
                 return Ok(Answer::Raw(document_response(&document)));
             }
-            Target::CoreVersions => match discover(&accept, resources, Root::Core)? {
+            Target::CoreVersions => match discover(&accept, directory, Root::Core)? {
                 Some(answer) => return Ok(answer),
-                None => discovery::api_versions(resources, &self.parts.address),
+                None => directory.api_versions(&self.parts.address),
             },
-            Target::Groups => match discover(&accept, resources, Root::Named)? {
+            Target::Groups => match discover(&accept, directory, Root::Named)? {
                 Some(answer) => return Ok(answer),
-                None => discovery::group_list(resources),
+                None => directory.group_list(),
             },
-            Target::Group(group) => found(discovery::group(resources, &group))?,
+            Target::Group(group) => found(directory.group(&group))?,
             Target::GroupVersion { group, version } => {
                 found(discovery::resource_list(resources, &group, &version))?
             }
@@ -250,7 +302,7 @@ impl Service {
 
     async fn resource<B>(
         &self,
-        call: Call,
+        mut call: Call,
         request: Request<B>,
         course: &mut Course,
     ) -> Result<Answer, Status>
@@ -283,7 +335,8 @@ impl Service {
         let api = self.api();
         if call.request.subresource.is_some() {
             let bytes = codec::read(&head.headers, body).await?;
-            self.seat(&call, course).await?;
+            call.weight = bytes.len();
+            self.seat(fairness::width(&call.request), course).await?;
             let view = |scale: bool| View::subresource(&call, &accept, &include, scale);
             return self.subresource(&call, &head.headers, &bytes, head.uri.query(), view).await;
         }
@@ -296,25 +349,39 @@ impl Service {
             Verb::Get | Verb::List | Verb::Watch => Bytes::new(),
             _ => codec::read(&head.headers, body).await?,
         };
-        self.seat(&call, course).await?;
+        call.weight = bytes.len();
+        self.seat(fairness::width(&call.request), course).await?;
         match verb {
             Verb::Get => {
                 let mut view = View::negotiate(&call, &accept, &include, Endpoint::Object)?;
+                if view.is_whole()
+                    && course.form == Form::Line
+                    && let Some(json) = api.read_raw(&call)?
+                {
+                    return Ok(Answer::Text(json));
+                }
                 Ok(Answer::object(200, view.object(api.read_any(&call, &*self.parts.pods).await?)))
             }
             Verb::List => {
                 let view = View::negotiate(&call, &accept, &include, Endpoint::List)?;
+                if view.is_whole()
+                    && course.form == Form::Line
+                    && let Some(json) = api.list_raw(&call).await?
+                {
+                    return Ok(Answer::Text(json));
+                }
                 Ok(Answer::object(200, view.list(&call, api.list_any(&call, &*self.parts.pods).await?)))
             }
             Verb::Watch => {
                 let view = View::negotiate(&call, &accept, &include, Endpoint::Watch)?;
                 let frames = api.watch(&call, view)?.map(|line| line.map(Frame::data));
                 let mut response = Response::new(StreamBody::new(frames).boxed_unsync());
+                response.extensions_mut().insert(Events);
                 response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
                 Ok(Answer::Raw(response))
             }
             Verb::Create => {
-                let decoded = codec::decode(codec::media_type(&head.headers), &bytes, &call.resource.kind)?;
+                let decoded = self.decoded(&head.headers, &bytes, &call.resource.kind).await?;
                 if review::is_review(&call) {
                     // A review is no object of which there could be a table.
                     negotiation::negotiate(&accept, Endpoint::Plain, &[Media::Json])?;
@@ -327,7 +394,7 @@ impl Service {
                 Ok(shown(view, api.create(&call, decoded).await?))
             }
             Verb::Update => {
-                let decoded = codec::decode(codec::media_type(&head.headers), &bytes, &call.resource.kind)?;
+                let decoded = self.decoded(&head.headers, &bytes, &call.resource.kind).await?;
                 let view = View::negotiate(&call, &accept, &include, Endpoint::Object)?;
                 Ok(shown(view, api.update(&call, Part::Main, decoded).await?))
             }
@@ -337,19 +404,47 @@ impl Service {
                 Ok(shown(view, api.patch(&call, Part::Main, media, &bytes).await?))
             }
             Verb::Delete | Verb::DeleteCollection => {
-                let options = delete_options(&call, &head.headers, &bytes)?;
+                let options = self.delete_options(&call, &head.headers, &bytes).await?;
                 self.delete(&call, &options).await
             }
+            // The verbs of a resource were looked at above, and nobody has this one.
+            Verb::Unnamed => Err(Status::method_not_allowed(call.qualified(), head.method.as_str())),
         }
     }
 
+    async fn decoded(&self, headers: &HeaderMap, bytes: &Bytes, kind: &str) -> Result<Decoded, Status> {
+        let decode = || codec::decode(codec::media_type(headers), bytes, kind);
+        self.api().labour().done(bytes.len(), decode).await
+    }
+
+    async fn delete_options(
+        &self,
+        call: &Call,
+        headers: &HeaderMap,
+        bytes: &Bytes,
+    ) -> Result<DeleteOptions, Status> {
+        if bytes.is_empty() {
+            return DeleteOptions::of(call, None);
+        }
+        let Decoded { object, .. } = self.decoded(headers, bytes, "DeleteOptions").await?;
+        DeleteOptions::of(call, Some(&object))
+    }
+
     /// Waits for its turn.
-    async fn seat(&self, call: &Call, course: &mut Course) -> Result<(), Status> {
-        if !course.is_exempt {
-            let width = fairness::width(&call.request);
-            course.seat = Some(self.parts.fairness.enter(&call.user.name, width).await?);
+    async fn seat(&self, width: u32, course: &mut Course) -> Result<(), Status> {
+        if let Some(place) = &course.place {
+            course.seat = Some(self.api().fairness().enter(place, width).await?);
         }
         Ok(())
+    }
+
+    async fn metrics(&self) -> String {
+        let service = self.clone();
+        let told = tokio::task::spawn_blocking(move || match service.parts.metrics.get() {
+            Some(metrics) => metrics(),
+            None => service.api().metrics(),
+        });
+        told.await.unwrap_or_default()
     }
 
     async fn delete(&self, call: &Call, options: &DeleteOptions) -> Result<Answer, Status> {
@@ -367,108 +462,16 @@ impl Service {
             }
         })
     }
-
-    async fn subresource(
-        &self,
-        call: &Call,
-        headers: &HeaderMap,
-        bytes: &Bytes,
-        query: Option<&str>,
-        view: impl Fn(bool) -> Result<View, Status> + Send,
-    ) -> Result<Answer, Status> {
-        let name = call.request.subresource.as_deref().unwrap_or_default();
-        let api = self.api();
-        let verb = call.request.verb;
-        let body = |kind: &str| codec::decode(codec::media_type(headers), bytes, kind);
-        let refused = || Status::method_not_allowed(call.qualified(), verb.as_str());
-        let scale = call.version().scale.clone();
-        match (name, verb) {
-            (_, _) if let Some(part) = whole_part(call, name) => {
-                let mut view = view(false)?;
-                match verb {
-                    Verb::Get => Ok(Answer::object(200, view.object(api.read(call).await?))),
-                    Verb::Update => {
-                        Ok(shown(view, api.update(call, part, body(&call.resource.kind)?).await?))
-                    }
-                    Verb::Patch => {
-                        let media = codec::media_type(headers);
-                        Ok(shown(view, api.patch(call, part, media, bytes).await?))
-                    }
-                    _ => Err(refused()),
-                }
-            }
-            ("scale", _) if scale.is_some() => {
-                let mut view = view(true)?;
-                let object = self.scale(call, &scale.ok_or_else(refused)?, headers, bytes).await?;
-                Ok(Answer::object(200, view.object(object)))
-            }
-            ("finalize", Verb::Update) if &*call.resource.plural == "namespaces" => {
-                Ok(plainly(api.finalize(call, body("Namespace")?).await?))
-            }
-            ("log", Verb::Get) if is_pod(call) => {
-                let pod = api.read(call).await?;
-                self.parts.pods.logs(&pod, query.unwrap_or_default()).await.map(Answer::Raw)
-            }
-            ("token", Verb::Create) if &*call.resource.plural == "serviceaccounts" => {
-                let mut request = body("TokenRequest")?;
-                request.object = api.admit(call, Operation::Create, request.object).await?;
-                Ok(Answer::object(201, api.request_token(call, self.signer()?, request)?))
-            }
-            ("binding", Verb::Create) if is_pod(call) => {
-                Ok(Answer::object(201, api.bind(call, body("Binding")?).await?))
-            }
-            ("eviction", Verb::Create) if is_pod(call) => {
-                Ok(Answer::object(201, api.evict(call, body("Eviction")?).await?))
-            }
-            _ if call.version().subresources.iter().any(|own| *own.name == *name) => Err(refused()),
-            _ => Err(Status::no_such_resource()),
-        }
-    }
-
-    async fn scale(
-        &self,
-        call: &Call,
-        scale: &Scale,
-        headers: &HeaderMap,
-        bytes: &Bytes,
-    ) -> Result<Value, Status> {
-        let media = codec::media_type(headers);
-        match call.request.verb {
-            Verb::Get => self.api().scale(call, scale).await,
-            Verb::Update => {
-                let asked = codec::decode(media, bytes, "Scale")?.object;
-                self.api().set_scale(call, scale, |_| Ok(asked.clone())).await
-            }
-            Verb::Patch => self.api().patch_scale(call, scale, media, bytes).await,
-            _ => Err(Status::method_not_allowed(call.qualified(), call.request.verb.as_str())),
-        }
-    }
 }
 
-fn document_response(document: &Document) -> Response<ResponseBody> {
-    let mut response = Response::new(whole(document.bytes.clone()));
-    response.extensions_mut().insert(compression::Own);
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static(document.media));
-    if let Ok(tag) = HeaderValue::from_str(&format!("\"{}\"", document.fingerprint)) {
-        headers.insert(http::header::ETAG, tag);
-    }
-    response
+/// Whether a request lasts as long as its client wants, and is therefore not waited for in a seat.
+fn is_long(asked: &Asked<'_>) -> bool {
+    const PARTS: [&str; 5] = ["attach", "exec", "log", "portforward", "proxy"];
+    matches!(asked, Asked::Resource(asked) if PARTS.contains(&asked.subresource))
 }
 
 fn can_relay(call: &Call) -> bool {
     matches!((&*call.resource.group, &*call.resource.plural), ("", "pods" | "services"))
-}
-
-/// The subresource of this name, where it is read and written as the whole object.
-fn whole_part(call: &Call, name: &str) -> Option<Part> {
-    match name {
-        "status" => call.version().status.then_some(Part::Status),
-        "approval" => certificates::concerns(call).then_some(Part::Approval),
-        "ephemeralcontainers" => is_pod(call).then_some(Part::OfPod(PodPart::EphemeralContainers)),
-        "resize" => is_pod(call).then_some(Part::OfPod(PodPart::Resources)),
-        _ => None,
-    }
 }
 
 fn is_pod(call: &Call) -> bool {
@@ -480,20 +483,8 @@ fn shown(mut view: View, done: Written) -> Answer {
     Answer::Object { code, object: view.object(done.object), warnings: done.warnings }
 }
 
-fn plainly(done: Written) -> Answer {
-    Answer::Object { code: 200, object: done.object, warnings: done.warnings }
-}
-
-fn delete_options(call: &Call, headers: &HeaderMap, bytes: &Bytes) -> Result<DeleteOptions, Status> {
-    if bytes.is_empty() {
-        return DeleteOptions::of(call, None);
-    }
-    let Decoded { object, .. } = codec::decode(codec::media_type(headers), bytes, "DeleteOptions")?;
-    DeleteOptions::of(call, Some(&object))
-}
-
 /// All `Accept` headers as one.
-fn accept_of(headers: &HeaderMap) -> String {
+pub(crate) fn accept_of(headers: &HeaderMap) -> String {
     let values: Vec<&str> = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect();
     values.join(",")
 }
@@ -504,52 +495,15 @@ fn parameter(query: &str, name: &str) -> String {
 }
 
 /// Discovery of all groups at once, where the client knows that form.
-fn discover(accept: &str, resources: &[Arc<Resource>], root: Root) -> Result<Option<Answer>, Status> {
+fn discover(accept: &str, directory: Directory<'_>, root: Root) -> Result<Option<Answer>, Status> {
     let encoding = negotiation::negotiate(accept, Endpoint::Discovery, &[Media::Json])?;
     let negotiation::View::Aggregated(version) = encoding.view else { return Ok(None) };
-    let document = discovery::aggregated(resources, root, version);
-    let mut response = written(200, &document, &[], false);
+    let document = directory.aggregated(root, version);
+    let mut response = written(200, &document, &[], Form::Line);
     if let Ok(value) = encoding.content_type().parse() {
         response.headers_mut().insert(CONTENT_TYPE, value);
     }
     Ok(Some(Answer::Raw(response)))
-}
-
-/// A body that is there already.
-pub(crate) fn whole(bytes: impl Into<Bytes>) -> ResponseBody {
-    Full::new(bytes.into()).map_err(|never| match never {}).boxed_unsync()
-}
-
-/// A warning as a header. It may have letters of any script, and no line ends.
-fn warned(text: &str) -> Option<HeaderValue> {
-    let plain: String = text.chars().filter(|letter| !letter.is_control()).collect();
-    let text = plain.replace('\\', "\\\\").replace('"', "\\\"");
-    HeaderValue::from_bytes(format!("299 - \"{text}\"").as_bytes()).ok()
-}
-
-fn written(code: u16, object: &Value, warnings: &[String], pretty: bool) -> Response<ResponseBody> {
-    // Go ends a line of JSON, and not a page of it.
-    let bytes = match pretty {
-        true => serde_json::to_vec_pretty(object),
-        false => serde_json::to_vec(object).map(|mut line| {
-            line.push(b'\n');
-            line
-        }),
-    };
-    let mut response = Response::new(whole(bytes.unwrap_or_default()));
-    response.extensions_mut().insert(compression::Own);
-    *response.status_mut() = StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    headers.insert(HeaderName::from_static("cache-control"), HeaderValue::from_static("no-cache, private"));
-    warn(headers, warnings);
-    response
-}
-
-fn warn(headers: &mut HeaderMap, warnings: &[String]) {
-    for value in warnings.iter().filter_map(|warning| warned(warning)) {
-        headers.append(WARNING, value);
-    }
 }
 
 impl<B> tower::Service<Request<B>> for Service

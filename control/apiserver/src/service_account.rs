@@ -1,5 +1,7 @@
 //! Tokens of service accounts: given to those who may ask for them, and known again while what they are bound to is there.
 
+use std::net::SocketAddr;
+
 use serde_json::{Value, json};
 use uuid::Uuid;
 use xebec_machinery::decoding;
@@ -257,11 +259,14 @@ fn check_expiration(seconds: i64) -> Result<(), Status> {
     Err(Status::invalid(Qualified::new(GROUP, KIND), "", &[error]))
 }
 
-/// The discovery document of the issuer (OpenID Connect Discovery 1.0) of a server at this address.
+/// The discovery document of the issuer (OpenID Connect Discovery 1.0) of a server at this address. Where that is the
+/// machine's alone, pods look for the keys where they know the issuer.
 pub fn discovery(signer: &Signer, address: &str) -> Value {
+    let is_local = address.parse().is_ok_and(|address: SocketAddr| address.ip().is_loopback());
+    let server = if is_local { ISSUER.to_owned() } else { format!("https://{address}") };
     json!({
         "issuer": ISSUER,
-        "jwks_uri": format!("https://{address}/openid/v1/jwks"),
+        "jwks_uri": format!("{server}/openid/v1/jwks"),
         "response_types_supported": ["id_token"],
         "subject_types_supported": ["public"],
         "id_token_signing_alg_values_supported": [signer.algorithm()],

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
 use serde_json::{Map, Value, json};
+use xebec_admission::companions::Companion;
 use xebec_machinery::field::{FieldError, Path};
 use xebec_machinery::status::Status;
 use xebec_store::ListRequest;
@@ -13,13 +14,15 @@ use crate::api::Api;
 use crate::call::Call;
 use crate::cluster_ip::{ClusterIps, Held};
 use crate::node_port::{self, HeldPorts, NodePorts};
-use crate::{key, object, storage, strategy};
+use crate::{cluster_ip, key, object, storage, strategy};
 
 /// What a write does to the addresses once it is done. Dropped before that, it does nothing.
 #[derive(Debug, Default)]
 pub(crate) struct Allotment {
     held: Option<Held>,
     freed: Option<(ClusterIps, Ipv4Addr)>,
+    /// The IPAddress that comes or goes with the address.
+    companion: Option<Companion>,
     held_ports: Option<HeldPorts>,
     freed_ports: Option<(NodePorts, BTreeSet<u16>)>,
 }
@@ -31,6 +34,11 @@ impl Allotment {
             && self.freed.is_none()
             && self.held_ports.as_ref().is_none_or(HeldPorts::is_empty)
             && self.freed_ports.as_ref().is_none_or(|(_, ports)| ports.is_empty())
+    }
+
+    /// What is stored or taken away with the write.
+    pub(crate) fn companion(&self) -> impl Iterator<Item = Companion> + use<> {
+        self.companion.clone().into_iter()
     }
 
     /// The write is done.
@@ -86,9 +94,9 @@ impl Api {
         // What was a mere name had no address of its own, whatever it says.
         let before = old.filter(|old| has_address(old)).and_then(|old| old.get("spec"));
         if !has_address(new) {
-            let freed = old.and_then(address_of).map(|address| (self.cluster_ips().clone(), address));
+            let given_back = old.map_or_else(|| Ok(Allotment::default()), |old| self.give_back(old));
             become_name(before, object::section_mut(new, "spec"));
-            return Ok(Allotment { freed, ..Allotment::default() });
+            return given_back;
         }
         let spec = object::section_mut(new, "spec");
         let had = before.and_then(|before| before.get("clusterIP")).filter(|had| **had != "");
@@ -118,7 +126,18 @@ impl Api {
         spec.insert("clusterIP".to_owned(), address.into());
         spec.entry("ipFamilies").or_insert_with(|| json!(["IPv4"]));
         spec.entry("ipFamilyPolicy").or_insert_with(|| json!("SingleStack"));
-        Ok(Allotment { held, ..Allotment::default() })
+        let made = held.as_ref().map(|held| self.ip_address_made(held.address, new));
+        Ok(Allotment { companion: made.transpose()?, held, ..Allotment::default() })
+    }
+
+    fn give_back(&self, service: &Value) -> Result<Allotment, Status> {
+        let Some(address) = of(service) else { return Ok(Allotment::default()) };
+        let companion = self.ip_address_removed(address, service)?;
+        Ok(Allotment {
+            companion,
+            freed: Some((self.cluster_ips().clone(), address)),
+            ..Allotment::default()
+        })
     }
 
     fn hold(&self, call: &Call, wanted: &str, name: &str) -> Result<Held, Status> {
@@ -135,37 +154,51 @@ impl Api {
                     .map_err(|_| refused("must be a valid IPv4 address (e.g. 10.9.8.7)".to_owned()))?,
             ),
         };
-        self.cluster_ips().hold(address).map_err(|error| match address {
-            Some(_) => refused(error.to_string()),
-            None => Status::internal(&error.to_string()),
-        })
+        let mut passed = Vec::new();
+        loop {
+            let held = self.cluster_ips().hold(address).map_err(|error| match address {
+                Some(_) => refused(error.to_string()),
+                None => Status::internal(&error.to_string()),
+            })?;
+            // Whoever makes an IPAddress has the address.
+            if self.ip_address(held.address)?.is_none() {
+                return Ok(held);
+            }
+            if let Some(address) = address {
+                return Err(refused(cluster_ip::Error::Taken(address).to_string()));
+            }
+            passed.push(held);
+        }
     }
 
     /// What the end of an object gives back.
-    pub(crate) fn release(&self, call: &Call, gone: &Value) -> Allotment {
+    pub(crate) fn release(&self, call: &Call, gone: &Value) -> Result<Allotment, Status> {
         if !is_service(call) {
-            return Allotment::default();
+            return Ok(Allotment::default());
         }
-        let freed = address_of(gone).map(|address| (self.cluster_ips().clone(), address));
         let freed_ports = Some((self.node_ports().clone(), node_port::ports_of(gone)));
-        Allotment { freed, freed_ports, ..Allotment::default() }
+        Ok(Allotment { freed_ports, ..self.give_back(gone)? })
     }
 
     /// Notes the addresses and node ports of all stored services.
     pub(crate) fn note_addresses(&self) -> Result<(), Status> {
-        let served = self.catalog().served();
-        let Some(services) = served.find("", "services") else { return Ok(()) };
-        let prefix = key::prefix("", "services", None);
-        let page =
-            self.storage().list(services, &ListRequest { prefix: &prefix, ..ListRequest::default() })?;
-        for entry in &page.items {
-            let service = storage::decode(entry)?.object;
-            if let Some(address) = address_of(&service) {
+        for service in self.services()? {
+            if let Some(address) = of(&service) {
                 self.cluster_ips().note(address);
             }
             self.node_ports().note(&node_port::ports_of(&service));
         }
         Ok(())
+    }
+
+    /// All stored services.
+    pub(crate) fn services(&self) -> Result<Vec<Value>, Status> {
+        let served = self.catalog().served();
+        let Some(services) = served.find("", "services") else { return Ok(Vec::new()) };
+        let prefix = key::prefix("", "services", None);
+        let page =
+            self.storage().list(services, &ListRequest { prefix: &prefix, ..ListRequest::default() })?;
+        page.items.iter().map(|entry| Ok(storage::decode(entry)?.object)).collect()
     }
 }
 
@@ -179,7 +212,7 @@ fn has_address(service: &Value) -> bool {
 }
 
 /// The address that a service holds.
-fn address_of(service: &Value) -> Option<Ipv4Addr> {
+pub(crate) fn of(service: &Value) -> Option<Ipv4Addr> {
     if !has_address(service) {
         return None;
     }

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use serde_json::Value;
-use xebec_admission::companions::Companion;
+use xebec_admission::companions::{Change, Companion};
 use xebec_machinery::resource::Resource;
 use xebec_machinery::status::{Qualified, Reason, Status};
 use xebec_store::{Entry, Error, ListRequest, Op, Page, Revision, Store, Watch};
@@ -55,6 +55,14 @@ impl Storage {
         let key = key_of(resource, namespace, name);
         let entry = self.store.get(&key).map_err(|error| refusal(&error, resource, name))?;
         entry.map(|entry| decode(&entry)).transpose()
+    }
+
+    /// The object of this name as it rests, or `NotFound`.
+    pub fn entry(&self, resource: &Resource, namespace: Option<&str>, name: &str) -> Result<Entry, Status> {
+        let found = self.store.get(&key_of(resource, namespace, name));
+        found
+            .map_err(|error| refusal(&error, resource, name))?
+            .ok_or_else(|| Status::not_found(Qualified::new(&resource.group, &resource.plural), name))
     }
 
     /// The object of this name, or `NotFound`.
@@ -115,16 +123,21 @@ impl Storage {
         let own_key = own.key().to_owned();
         let mut ops = vec![own];
         for companion in with {
-            let mut object = companion.object.clone();
+            let mut object = companion.object().clone();
             let version = object::meta(&object, "resourceVersion").parse();
-            let expected = Revision(version.map_err(|_| moved_companion(companion))?);
-            let namespace = object::namespace(&object);
-            let key = key::object(companion.group, companion.resource, namespace, object::name(&object));
-            ops.push(Op::Update { key, value: encode(&mut object)?, expected });
+            let expected = version.map(Revision).map_err(|_| moved_companion(companion));
+            let key = key_of_companion(companion);
+            ops.push(match companion.change {
+                Change::Made(_) => Op::Create { key, value: encode(&mut object)? },
+                Change::Replaced(_) => Op::Update { key, value: encode(&mut object)?, expected: expected? },
+                Change::Removed(_) => Op::Delete { key, expected: Some(expected?) },
+            });
         }
         self.store.transact(ops).await.map_err(|error| match &error {
-            Error::Conflict { key, .. } | Error::NotFound { key } if *key != own_key => {
-                let found = with.iter().find(|companion| key.ends_with(object::name(&companion.object)));
+            Error::Exists { key, .. } | Error::Conflict { key, .. } | Error::NotFound { key }
+                if *key != own_key =>
+            {
+                let found = with.iter().find(|companion| *key == key_of_companion(companion));
                 found.map_or_else(|| refusal(&error, resource, name), moved_companion)
             }
             _ => refusal(&error, resource, name),
@@ -138,9 +151,20 @@ impl Storage {
         old: Value,
         expected: Revision,
     ) -> Result<Stored, Status> {
+        self.delete_with(resource, old, expected, &[]).await
+    }
+
+    /// The same with what goes with it at the same revision, or neither does.
+    pub async fn delete_with(
+        &self,
+        resource: &Resource,
+        old: Value,
+        expected: Revision,
+        with: &[Companion],
+    ) -> Result<Stored, Status> {
         let name = object::name(&old).to_owned();
         let key = key_of(resource, object::namespace(&old), &name);
-        self.store.delete(key, Some(expected)).await.map_err(|error| refusal(&error, resource, &name))?;
+        self.commit(resource, &name, Op::Delete { key, expected: Some(expected) }, with).await?;
         Ok(Stored { object: old, revision: expected })
     }
 
@@ -201,7 +225,7 @@ pub fn refusal(error: &Error, resource: &Resource, name: &str) -> Status {
 fn moved_companion(companion: &Companion) -> Status {
     let mut status = Status::modified(
         Qualified::new(companion.group, companion.resource),
-        object::name(&companion.object),
+        object::name(companion.object()),
     );
     if let Some(details) = &mut status.details {
         details.retry_after_seconds = 1;
@@ -217,6 +241,11 @@ pub fn is_companions(status: &Status) -> bool {
 /// Whether a write failed only since another one came before it.
 pub fn is_conflict(status: &Status) -> bool {
     status.reason == Reason::Conflict
+}
+
+fn key_of_companion(companion: &Companion) -> String {
+    let object = companion.object();
+    key::object(companion.group, companion.resource, object::namespace(object), object::name(object))
 }
 
 fn key_of(resource: &Resource, namespace: Option<&str>, name: &str) -> String {

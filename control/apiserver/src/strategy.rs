@@ -127,6 +127,7 @@ fn counts_generations(call: &Call) -> bool {
             | "apiextensions.k8s.io"
             | "batch"
             | "discovery.k8s.io"
+            | "flowcontrol.apiserver.k8s.io"
             | "policy"
             | "scheduling.k8s.io" => true,
             _ => false,

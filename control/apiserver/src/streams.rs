@@ -1,5 +1,6 @@
 //! `pods/exec`, `pods/attach`, `pods/portforward`, and `pods/log` over a WebSocket: requests that become streams.
 
+use std::io;
 use std::sync::Arc;
 
 use http::{Request, Response};
@@ -12,7 +13,8 @@ use xebec_streams::{Accepted, Purpose, Wants, feed, forward, negotiate, session}
 
 use crate::api::Api;
 use crate::pods::{Pods, SessionRequest};
-use crate::service::{ResponseBody, whole};
+use crate::reply::whole;
+use crate::service::ResponseBody;
 
 /// A subresource that is a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,8 +54,14 @@ pub(crate) async fn begin<B>(
     let (accepted, response) = negotiated.map_err(|refusal| Status::bad_request(refusal.to_string()))?;
     if stream == Stream::Forward {
         let ports = query.ports;
+        let uid = pod["metadata"]["uid"].as_str().unwrap_or_default().to_owned();
         upgraded(api, request, move |io| async move {
-            let dial = |port| pods.dial(&pod, port);
+            let dial = |port| {
+                // In the words of upstream's kubelet, which clients show as they are.
+                let subject = format!("error forwarding port {port} to pod {name}, uid {uid}");
+                let dialed = pods.dial(&pod, port);
+                async move { dialed.await.map_err(|why| io::Error::new(why.kind(), format!("{subject}: {why}"))) }
+            };
             if let Err(error) = forward::serve(io, accepted, &ports, dial).await {
                 tracing::debug!(%error, pod = name, "a port forward ended");
             }

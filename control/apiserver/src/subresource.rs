@@ -14,7 +14,7 @@ use crate::codec::{self, Decoded};
 use crate::object::{self, at_path};
 use crate::patch;
 use crate::strategy::{self, Part};
-use crate::write::{Books, Written};
+use crate::write::{Books, Written, check_uid};
 
 impl Api {
     /// The `autoscaling/v1` Scale of an object.
@@ -57,11 +57,13 @@ impl Api {
         match media {
             "application/apply-patch+yaml" => self.apply_scale(call, scale, body).await,
             "application/json-patch+json" => {
+                codec::operations(body)?;
                 let change = |old: Value| machinery::json(&old, body).map_err(|error| error.status());
                 self.set_scale(call, scale, change).await
             }
             "application/merge-patch+json" => {
-                let given = codec::patch(body, "error decoding patch: ")?.object;
+                let Decoded { object: given, doubled, .. } = codec::patch(body, "error decoding patch: ")?;
+                patch::check_doubled(call, &given, doubled)?;
                 let change = |mut old: Value| {
                     machinery::merge(&mut old, given.clone()).map_err(|error| error.status())?;
                     Ok(old)
@@ -69,7 +71,8 @@ impl Api {
                 self.set_scale(call, scale, change).await
             }
             "application/strategic-merge-patch+json" if !call.resource.custom => {
-                let given = codec::patch(body, "")?.object;
+                let Decoded { object: given, doubled, .. } = codec::patch(body, "")?;
+                patch::check_doubled(call, &given, doubled)?;
                 let node = builtin::kind_node("autoscaling", "v1", "Scale");
                 let node = node.ok_or_else(|| Status::internal("the kind Scale is not known"))?;
                 let change = |old: Value| {
@@ -84,7 +87,8 @@ impl Api {
     /// Applies a Scale: its manager owns the number of replicas in the object then.
     async fn apply_scale(&self, call: &Call, scale: &Scale, body: &[u8]) -> Result<Value, Status> {
         patch::check_manager(call)?;
-        let asked = codec::yaml(body)?.object;
+        let Decoded { object: asked, doubled, .. } = codec::yaml(body)?;
+        patch::check_applied(call, doubled)?.into_iter().for_each(|warning| call.notes.warn(warning));
         let told = |field: &str| asked.get(field).and_then(Value::as_str).unwrap_or_default();
         if (told("apiVersion"), told("kind")) != ("autoscaling/v1", "Scale") {
             let why = "what is applied to a scale must be a Scale of autoscaling/v1; set apiVersion and kind";
@@ -122,13 +126,26 @@ impl Api {
             return Err(Status::bad_request("target.name of the Binding is empty; name the node"));
         }
         self.change(call, Part::Binding, Books::Closed, |old| {
-            let there = at_path(old, ".spec.nodeName").and_then(Value::as_str).unwrap_or_default();
-            if !there.is_empty() {
-                let why = format!("pod {} is already assigned to node {there:?}", call.name());
+            check_uid(call, old, &binding)?;
+            let wanted = object::meta(&binding, "resourceVersion");
+            if !wanted.is_empty() && wanted != object::meta(old, "resourceVersion") {
+                return Err(Status::modified(call.qualified(), call.name()));
+            }
+            if let Some(why) = unbindable(old) {
+                let why = format!("pod {} {why}", call.name());
                 return Err(Status::conflict(Qualified::new("", "pods/binding"), call.name(), &why));
             }
             let mut new = old.clone();
             object::set_path(&mut new, ".spec.nodeName", node.clone().into());
+            object::section_mut(&mut new, "status").remove("nominatedNodeName");
+            for part in ["annotations", "labels"] {
+                let said = at_path(&binding, &format!(".metadata.{part}")).and_then(Value::as_object);
+                let Some(said) = said.filter(|said| !said.is_empty()) else { continue };
+                let own = object::meta_mut(&mut new).entry(part).or_insert_with(|| json!({}));
+                if let Value::Object(own) = own {
+                    own.extend(said.clone());
+                }
+            }
             let condition = json!({"type": "PodScheduled", "status": "True"});
             object::set_condition(&mut new, condition, &call.timestamp());
             Ok(new)
@@ -155,6 +172,20 @@ fn replicas(call: &Call, asked: &Value) -> Result<Option<i32>, Status> {
         return Err(Status::invalid(Qualified::new("autoscaling", "Scale"), call.name(), &[error]));
     }
     Ok(replicas.and_then(|replicas| replicas.try_into().ok()))
+}
+
+/// Why a pod cannot be put on a node, if so (upstream's `setPodNodeAndMetadata`).
+fn unbindable(pod: &Value) -> Option<String> {
+    if object::deleting(pod) {
+        return Some("is being deleted, cannot be assigned to a host".to_owned());
+    }
+    let node = at_path(pod, ".spec.nodeName").and_then(Value::as_str).unwrap_or_default();
+    if !node.is_empty() {
+        return Some(format!("is already assigned to node {node:?}"));
+    }
+    let gates = at_path(pod, ".spec.schedulingGates").and_then(Value::as_array);
+    let is_gated = gates.is_some_and(|gates| !gates.is_empty());
+    is_gated.then(|| "has non-empty .spec.schedulingGates".to_owned())
 }
 
 /// `Status` of a success.

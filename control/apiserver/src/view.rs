@@ -59,6 +59,11 @@ impl View {
         Ok(Self { shape })
     }
 
+    /// Whether objects are shown whole.
+    pub(crate) fn is_whole(&self) -> bool {
+        matches!(self.shape, Shape::Whole)
+    }
+
     /// One object. The columns of a table are described the first time alone.
     pub fn object(&mut self, object: Value) -> Value {
         match &mut self.shape {

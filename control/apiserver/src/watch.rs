@@ -19,6 +19,8 @@ use xebec_store::{Entry, Error, Event, EventKind, ListRequest, Revision};
 
 use crate::api::Api;
 use crate::call::Call;
+use crate::field_order::{Ordered, OrderedEvent};
+use crate::raw::{self, Head};
 use crate::select::Selection;
 use crate::storage::{at_revision, decode, refusal};
 use crate::view::View;
@@ -38,6 +40,8 @@ struct Watching {
     call: Call,
     view: View,
     selection: Selection,
+    /// How objects begin, where all of them go out as they rest.
+    raw: Option<Head>,
     changes: xebec_store::Watch,
     initial: Option<Initial>,
     ready: VecDeque<Bytes>,
@@ -98,8 +102,10 @@ impl Api {
             interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
             interval
         });
+        let is_raw = raw::is_at_rest(call) && view.is_whole() && selection.is_everything();
         let watching = Watching {
             api: self.clone(),
+            raw: is_raw.then(|| Head::of(call)),
             call: call.clone(),
             view,
             selection,
@@ -185,6 +191,12 @@ impl Watching {
         if let Some(last) = entries.last() {
             initial.after = Some(last.key.to_string());
             self.initial = Some(initial);
+            if let [entry] = &entries[..]
+                && let Some(line) = self.raw_line("ADDED", entry, entry.modified)
+            {
+                self.ready.push_back(line);
+                return Ok(());
+            }
             let stored = entries.iter().map(|entry| Ok(decode(entry)?.object));
             let mut shown = stored.collect::<Result<Vec<_>, Status>>()?;
             self.api.present_list(&self.call, &mut shown).await?;
@@ -214,6 +226,15 @@ impl Watching {
 
     /// Shows one change, if the client is to see it.
     async fn show(&mut self, event: &Event) -> Result<(), Status> {
+        let (kind, entry) = match &event.kind {
+            EventKind::Put { entry } if event.previous.is_none() => ("ADDED", entry),
+            EventKind::Put { entry } => ("MODIFIED", entry),
+            EventKind::Delete { last } => ("DELETED", last),
+        };
+        if let Some(line) = self.raw_line(kind, entry, event.revision) {
+            self.ready.push_back(line);
+            return Ok(());
+        }
         let everything = self.selection.is_everything();
         let before = match &event.previous {
             Some(entry) if !everything => Some(self.present(entry).await?),
@@ -243,6 +264,18 @@ impl Watching {
         };
         self.push(kind, object);
         Ok(())
+    }
+
+    /// A change of an object that goes out as it rests.
+    fn raw_line(&self, kind: &str, entry: &Entry, revision: Revision) -> Option<Bytes> {
+        let head = self.raw.as_ref()?;
+        let mut line = Vec::with_capacity(entry.value.len() + raw::ROOM);
+        line.extend_from_slice(br#"{"type":""#);
+        line.extend_from_slice(kind.as_bytes());
+        line.extend_from_slice(br#"","object":"#);
+        raw::show(entry, head, revision, &mut line)?;
+        line.extend_from_slice(b"}\n");
+        Some(line.into())
     }
 
     async fn present(&self, entry: &Entry) -> Result<Value, Status> {
@@ -280,7 +313,8 @@ impl Watching {
 }
 
 fn line(kind: &str, object: &Value) -> Bytes {
-    let mut line = json!({"type": kind, "object": object}).to_string();
-    line.push('\n');
+    // A value has no key that is no text, and memory takes all bytes: this cannot fail.
+    let mut line = serde_json::to_vec(&OrderedEvent { kind, object: Ordered(object) }).unwrap_or_default();
+    line.push(b'\n');
     line.into()
 }

@@ -1,6 +1,7 @@
 //! Creating, replacing and patching objects.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use xebec_admission::Operation;
@@ -12,12 +13,16 @@ use crate::call::Call;
 use crate::catalog::Pass;
 use crate::codec::Decoded;
 use crate::definitions::definition_of;
+use crate::labour::HEAVY;
 use crate::storage::{self, Stored, is_conflict};
 use crate::strategy::{self, Part};
 use crate::{intake, key, object};
 
 /// How often a write that met another one is tried again before the client is told of the conflict.
 const ATTEMPTS: usize = 16;
+
+/// For how long a change is made again that met others: each time one of them came through, so all do in the end.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Whether the books of who owns which field are still to be kept, or the write has kept them already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,7 +51,7 @@ impl Written {
 }
 
 /// Who replaces an object with one of another identity means one that is no more. Upstream tells where it keeps it.
-fn check_uid(call: &Call, old: &Value, new: &Value) -> Result<(), Status> {
+pub(crate) fn check_uid(call: &Call, old: &Value, new: &Value) -> Result<(), Status> {
     let (uid, there) = (object::meta(new, "uid"), object::meta(old, "uid"));
     if uid.is_empty() || uid == there {
         return Ok(());
@@ -59,19 +64,10 @@ fn check_uid(call: &Call, old: &Value, new: &Value) -> Result<(), Status> {
     Err(Status::conflict(call.qualified(), call.name(), &why))
 }
 
-/// Judges an object. Rules in CEL may take their time, which is not that of other requests.
-async fn judged<T, J>(call: &Call, object: Value, judge: J) -> Result<(Value, T), Status>
-where
-    T: Send + 'static,
-    J: FnOnce(&Call, &Value) -> Result<T, Status> + Send + 'static,
-{
-    if call.version().structural.as_ref().is_none_or(|structural| structural.rules().is_none()) {
-        let said = judge(call, &object)?;
-        return Ok((object, said));
-    }
-    let call = call.clone();
-    let judging = tokio::task::spawn_blocking(move || judge(&call, &object).map(|said| (object, said)));
-    judging.await.map_err(|error| Status::internal(&format!("the judge of rules ended early: {error}")))?
+/// What judging an object takes. Rules in CEL may take their time, which is not that of other requests.
+fn weight(call: &Call) -> usize {
+    let has_rules = call.version().structural.as_ref().is_some_and(|structural| structural.rules().is_some());
+    if has_rules { HEAVY } else { call.weight }
 }
 
 impl Api {
@@ -96,7 +92,8 @@ impl Api {
         let mut admission = self.admission(call, Operation::Create, Part::Main, None);
         strategy::draft(call, &mut new)?;
         if books == Books::Open {
-            strategy::track(call, None, &mut new, Part::Main)?;
+            let track = || strategy::track(call, None, &mut new, Part::Main);
+            self.labour().done(call.weight, track).await?;
         }
         admission.mutate(&mut new).await?;
         let generated = object::name(&new).is_empty();
@@ -105,7 +102,8 @@ impl Api {
             let mut candidate = new.clone();
             strategy::prepare_create(call, &mut candidate)?;
             let allotment = self.allocate(call, None, &mut candidate)?;
-            candidate = judged(call, candidate, strategy::validate_create).await?.0;
+            let judge = || strategy::validate_create(call, &candidate);
+            self.labour().done(weight(call), judge).await?;
             self.admit_definition(call, None, &candidate)?;
             self.check_grants(call, None, &candidate)?;
             self.check_signer(call, None, &candidate, Part::Main)?;
@@ -155,6 +153,18 @@ impl Api {
         intake::check_type(call, &mut new)?;
         let warnings = intake::admit_fields(call, &mut new, (body.doubled, body.form))?;
         intake::check_identity(call, &mut new)?;
+        if part == Part::Main && call.resource.made_by_put && !self.is_there(call)? {
+            check_uid(call, &Value::Null, &new)?;
+            self.check_creation(call)?;
+            let mut absent = new.clone();
+            // Of an object that is not there, every version is as good.
+            object::meta_mut(&mut absent).remove("resourceVersion");
+            match self.create_prepared(call, absent, Books::Open).await {
+                // Someone made it in between: replace that.
+                Err(status) if status.reason == Reason::AlreadyExists => {}
+                outcome => return Ok(outcome?.after(warnings)),
+            }
+        }
         let changed = self
             .change(call, part, Books::Open, |old| {
                 strategy::check_conditional(call, &new)?;
@@ -178,20 +188,24 @@ impl Api {
     where
         F: FnMut(&Value) -> Result<Value, Status> + Send,
     {
-        let mut attempt = 0;
+        let began = Instant::now();
         loop {
-            attempt += 1;
             let current = self.storage().get(&call.resource, call.namespace(), call.name())?;
             let old = self.present(call, current.object.clone()).await?;
-            let new = change(&old)?;
+            let new = self.labour().done(call.weight, || change(&old)).await?;
             match self.replace(call, (part, books), &current, old, new).await {
                 Err(status)
                     if is_conflict(&status)
-                        && attempt < ATTEMPTS
+                        && began.elapsed() < PATIENCE
                         && (storage::is_companions(&status) || self.moved(call, &current)?) => {}
                 outcome => return outcome,
             }
         }
+    }
+
+    /// Whether there is an object that the call names.
+    pub(crate) fn is_there(&self, call: &Call) -> Result<bool, Status> {
+        Ok(self.storage().find(&call.resource, call.namespace(), call.name())?.is_some())
     }
 
     /// Whether someone wrote the object since it was read.
@@ -214,7 +228,8 @@ impl Api {
         }
         strategy::prepare_update(call, &old, &mut new, part)?;
         if books == Books::Open {
-            strategy::track(call, Some(&old), &mut new, part)?;
+            let track = || strategy::track(call, Some(&old), &mut new, part);
+            self.labour().done(call.weight, track).await?;
         }
         let before = Arc::new(old);
         let mut admission = self.admission(call, Operation::Update, part, Some(&before));
@@ -223,11 +238,8 @@ impl Api {
         }
         let allotment = self.allocate(call, Some(&before), &mut new)?;
         object::set_meta(&mut new, "resourceVersion", object::meta(&before, "resourceVersion"));
-        let judge = {
-            let before = before.clone();
-            move |call: &Call, new: &Value| strategy::validate_update(call, &before, new, part)
-        };
-        let (mut new, warnings) = judged(call, new, judge).await?;
+        let judge = || strategy::validate_update(call, &before, &new, part);
+        let warnings = self.labour().done(weight(call), judge).await?;
         self.admit_definition(call, Some(&before), &new)?;
         self.check_grants(call, Some(&before), &new)?;
         self.check_signer(call, Some(&before), &new, part)?;

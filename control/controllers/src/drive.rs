@@ -10,10 +10,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::{FutureExt as _, Stream, StreamExt as _};
-use kube::runtime::controller::{Action, Controller};
-use kube::runtime::reflector::{ObjectRef, Store};
+use kube::runtime::controller::{self, Action, Controller};
+use kube::runtime::reflector::{self, ObjectRef, Store};
 use kube::runtime::utils::Backoff;
-use kube::runtime::watcher;
+use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, Resource};
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
@@ -26,6 +26,8 @@ pub(crate) const AGAIN: Duration = Duration::from_secs(300);
 /// How long the first wait after a failure is, and the longest.
 const FIRST: Duration = Duration::from_millis(50);
 const LONGEST: Duration = Duration::from_secs(30);
+/// How many passes a controller makes at a time: each may hold a list of many objects.
+const PASSES: u16 = 32;
 /// How long passes that are under way may take when the world ends.
 const GRACE: Duration = Duration::from_secs(5);
 /// How long to wait for the newer object after someone else wrote in between.
@@ -62,29 +64,53 @@ pub(crate) fn wait(failures: u32) -> Duration {
 }
 
 /// How often the last passes over each object failed in a row.
+struct Failures<K: Resource<DynamicType = ()>>(Mutex<HashMap<ObjectRef<K>, u32>>);
+
+impl<K: Resource<DynamicType = ()>> Default for Failures<K> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<K: Resource<DynamicType = ()>> Failures<K> {
+    /// Counts one more, and says how long to wait after it.
+    fn add(&self, object: ObjectRef<K>) -> Duration {
+        let mut failures = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = failures.entry(object).or_default();
+        let wait = wait(*count);
+        *count = count.saturating_add(1);
+        wait
+    }
+
+    /// The last pass over it was good, or it is gone.
+    fn forget(&self, object: &ObjectRef<K>) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(object);
+    }
+}
+
 struct Context<K: Resource<DynamicType = ()>> {
     world: Arc<World>,
-    failures: Mutex<HashMap<ObjectRef<K>, u32>>,
+    failures: Failures<K>,
 }
 
 impl<K: Resource<DynamicType = ()> + Clone> Context<K> {
-    fn succeeded(&self, object: &K) {
-        let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
-        failures.remove(&ObjectRef::from_obj(object));
-    }
-
     fn failed(&self, object: &K, error: &Error) -> Action {
         let object = ObjectRef::from_obj(object);
         if error.is_conflict() {
             return Action::requeue(CONFLICT);
         }
-        let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = failures.entry(object.clone()).or_default();
-        let wait = wait(*count);
-        *count = count.saturating_add(1);
-        drop(failures);
+        let wait = self.failures.add(object.clone());
         tracing::warn!(%object, %error, ?wait, "a controller's pass failed; it is tried again");
         Action::requeue(wait)
+    }
+
+    /// What fails is asked for again, and one that is gone by then is asked for in vain.
+    fn ended(&self, outcome: Result<(ObjectRef<K>, Action), controller::Error<Error, watcher::Error>>) {
+        if let Err(controller::Error::ObjectNotFound(gone)) = outcome {
+            let mut object = ObjectRef::new(&gone.name);
+            object.namespace = gone.namespace;
+            self.failures.forget(&object);
+        }
     }
 }
 
@@ -108,29 +134,67 @@ where
     P: Fn(Arc<K>, Arc<World>) -> F + Send + 'static,
     F: Future<Output = Result<Action, Error>> + Send + 'static,
 {
-    let ended = world.shutdown.clone();
+    drive_lean(world, forget_books, triggers, pass).await;
+}
+
+/// Who owns which field is the API's own business, and takes more memory than most objects.
+pub(crate) fn forget_books<K: Resource>(object: &mut K) {
+    object.meta_mut().managed_fields = None;
+}
+
+/// The same with no more of each object in memory than `prune` leaves, for a pass that minds few objects of a kind with many.
+pub(crate) async fn drive_lean<K, W, T, P, F>(world: Arc<World>, prune: fn(&mut K), triggers: W, pass: P)
+where
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
+    W: FnOnce(Store<K>) -> T,
+    T: Stream<Item = ObjectRef<K>> + Send + 'static,
+    P: Fn(Arc<K>, Arc<World>) -> F + Send + 'static,
+    F: Future<Output = Result<Action, Error>> + Send + 'static,
+{
     let objects = Api::<K>::all(world.client.clone());
-    let controller = Controller::new(objects, watcher::Config::default());
+    let (known, writer) = reflector::store();
+    let seen = watcher::watcher(objects, watcher::Config::default())
+        .backoff(Patience::default())
+        .modify(prune)
+        .reflect(writer)
+        .applied_objects();
+    steer(world, Controller::for_stream(seen, known), triggers, pass).await;
+}
+
+async fn steer<K, W, T, P, F>(world: Arc<World>, controller: Controller<K>, triggers: W, pass: P)
+where
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
+    W: FnOnce(Store<K>) -> T,
+    T: Stream<Item = ObjectRef<K>> + Send + 'static,
+    P: Fn(Arc<K>, Arc<World>) -> F + Send + 'static,
+    F: Future<Output = Result<Action, Error>> + Send + 'static,
+{
+    let ended = world.shutdown.clone();
     let known = controller.store();
     let triggers = triggers(known.clone());
     let shutdown = world.shutdown.clone();
     let controller = controller
+        .with_config(controller::Config::default().concurrency(PASSES))
         .trigger_backoff(Patience::default())
         .reconcile_on(triggers)
         .graceful_shutdown_on(async move { ended.cancelled().await });
-    let context = Arc::new(Context { world, failures: Mutex::default() });
+    let context = Arc::new(Context { world, failures: Failures::default() });
     let step = move |object: Arc<K>, context: Arc<Context<K>>| {
         let passing = pass(object.clone(), context.world.clone());
         async move {
             let outcome = caught(passing).await.and_then(|outcome| outcome);
             if outcome.is_ok() {
-                context.succeeded(&object);
+                context.failures.forget(&ObjectRef::from_obj(&*object));
             }
             outcome
         }
     };
     let failed = |object: Arc<K>, error: &Error, context: Arc<Context<K>>| context.failed(&object, error);
-    let mut running = pin!(controller.run(step, failed, context).for_each(|_| ready(())));
+    let passes = controller.run(step, failed, context.clone());
+    let mut running = pin!(passes.for_each(|outcome| {
+        context.ended(outcome);
+        ready(())
+    }));
     tokio::select! {
         () = &mut running => return,
         () = shutdown.cancelled() => {}
@@ -154,6 +218,19 @@ mod tests {
         assert_eq!(patience.by_ref().nth(100), Some(LONGEST));
         patience.reset();
         assert_eq!(patience.next(), Some(FIRST));
+    }
+
+    #[test]
+    fn what_is_gone_leaves_no_failures_behind() {
+        use k8s_openapi::api::core::v1::ConfigMap;
+
+        let failures = Failures::<ConfigMap>::default();
+        let object = || ObjectRef::new("one").within("a");
+        assert_eq!([failures.add(object()), failures.add(object())], [FIRST, FIRST * 2]);
+        failures.forget(&ObjectRef::new("one"));
+        assert_eq!(failures.add(object()), FIRST * 4, "another namespace");
+        failures.forget(&object());
+        assert!(failures.0.lock().unwrap().is_empty());
     }
 
     #[tokio::test]

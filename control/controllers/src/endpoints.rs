@@ -11,6 +11,9 @@ pub mod slice;
 use k8s_openapi::api::core::v1::{Pod, Service, ServicePort};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::{Resource, ResourceExt as _};
+use serde_json::json;
+
+use crate::revision;
 
 pub(crate) use reconcile::{RIGHTS, run};
 
@@ -25,6 +28,13 @@ pub const HEADLESS: &str = "service.kubernetes.io/headless";
 pub fn selects(service: &Service, pod: &impl Resource) -> bool {
     let Some(selector) = service.spec.as_ref().and_then(|spec| spec.selector.as_ref()) else { return false };
     !selector.is_empty() && selector.iter().all(|(key, value)| pod.labels().get(key) == Some(value))
+}
+
+/// The name of one of an object's slices. It is the same for the same slice, so that a repeated write makes none twice, and
+/// that of no other object's slice, however the two objects are called.
+fn slice_name(of: &impl Resource, manager: &str, at: usize) -> String {
+    let whose = json!([of.uid(), manager, at]);
+    format!("{}-{}", of.name_any(), revision::hash(&whose, 0))
 }
 
 fn is_headless(service: &Service) -> bool {

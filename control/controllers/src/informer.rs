@@ -18,7 +18,7 @@ use serde::de::DeserializeOwned;
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
 
-use crate::drive::Patience;
+use crate::drive::{Patience, forget_books};
 
 /// How many changes a listener may be behind. One that is further behind is told what is different from what it knows.
 const BACKLOG: usize = 1024;
@@ -80,8 +80,10 @@ where
     /// Keeps up with the objects of all namespaces. Never ends.
     pub(crate) async fn follow(self, client: Client) {
         let objects = Api::<PartialObjectMeta<K>>::all(client);
-        let mut events =
-            watcher::watcher(objects, watcher::Config::default()).backoff(Patience::default()).boxed();
+        let mut events = watcher::watcher(objects, watcher::Config::default())
+            .backoff(Patience::default())
+            .modify(forget_books)
+            .boxed();
         let mut listed: Option<Known<K>> = None;
         while let Some(event) = events.next().await {
             match event {

@@ -7,6 +7,7 @@
 //! reaches the store: changes go through the Kubernetes API like anybody's, so [`run`] works on any cluster.
 
 pub mod autoscaler;
+pub mod binder;
 pub mod certificates;
 pub mod cron_job;
 pub mod daemon_set;
@@ -15,6 +16,7 @@ pub mod disruption;
 mod drive;
 pub mod election;
 pub mod endpoints;
+pub mod ephemeral;
 mod error;
 mod events;
 pub mod garbage;
@@ -24,6 +26,7 @@ pub mod namespace;
 pub mod node;
 mod owner;
 mod pod;
+mod protection;
 pub mod quota;
 pub mod replica_set;
 mod revision;

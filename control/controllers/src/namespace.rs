@@ -36,7 +36,7 @@ pub(crate) const RIGHTS: &[Right] = &[
     Right::to(&["update"], "", &["namespaces/finalize"]),
     Right::to(&["get", "list", "watch", "create"], "", &["serviceaccounts"]),
     Right::to(&["get", "list", "watch", "create", "patch"], "", &["configmaps"]),
-    Right::to(&["list", "deletecollection"], "*", &["*"]),
+    Right::to(&["list", "delete", "deletecollection"], "*", &["*"]),
 ];
 
 /// Runs until the world ends.

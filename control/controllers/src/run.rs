@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use k8s_openapi::api::apps::v1::ControllerRevision;
 use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::{ConfigMap, Pod, Service};
+use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Pod, Service};
 use kube::Client;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -16,8 +16,8 @@ use crate::events::{self, Events};
 use crate::informer::Informer;
 use crate::rights::Right;
 use crate::{
-    autoscaler, certificates, cron_job, daemon_set, deployment, disruption, endpoints, garbage, job,
-    namespace, node, quota, replica_set, stateful_set,
+    autoscaler, binder, certificates, cron_job, daemon_set, deployment, disruption, endpoints, ephemeral,
+    garbage, job, namespace, node, protection, quota, replica_set, stateful_set,
 };
 
 macro_rules! controller {
@@ -44,6 +44,7 @@ impl Controller {
         controller!("deployment", deployment),
         controller!("disruption", disruption),
         controller!("endpoints", endpoints),
+        controller!("ephemeralvolume", ephemeral),
         controller!("garbage", garbage),
         controller!("job", job),
         controller!("namespace", namespace),
@@ -51,6 +52,8 @@ impl Controller {
         controller!("quota", quota),
         controller!("replicaset", replica_set),
         controller!("statefulset", stateful_set),
+        controller!("volumebinder", binder),
+        controller!("volumeprotection", protection),
     ];
 
     /// What users call it.
@@ -98,6 +101,7 @@ pub(crate) struct World {
     pub(crate) settings: Settings,
     pub(crate) events: Events,
     /// What several controllers mind, watched once for all of them.
+    pub(crate) claims: Informer<PersistentVolumeClaim>,
     pub(crate) pods: Informer<Pod>,
     pub(crate) maps: Informer<ConfigMap>,
     pub(crate) jobs: Informer<Job>,
@@ -131,6 +135,7 @@ pub async fn run_with(client: Client, settings: Settings, shutdown: Cancellation
         shutdown,
         settings,
         events,
+        claims: Informer::new(),
         pods: Informer::new(),
         maps: Informer::new(),
         jobs: Informer::new(),
@@ -138,6 +143,7 @@ pub async fn run_with(client: Client, settings: Settings, shutdown: Cancellation
         services: Informer::new(),
     });
     let mut running = JoinSet::new();
+    running.spawn(world.clone().until_end(world.claims.clone().follow(client.clone())));
     running.spawn(world.clone().until_end(world.pods.clone().follow(client.clone())));
     running.spawn(world.clone().until_end(world.maps.clone().follow(client.clone())));
     running.spawn(world.clone().until_end(world.jobs.clone().follow(client.clone())));

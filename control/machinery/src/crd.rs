@@ -87,6 +87,7 @@ fn resource(spec: &Value, structural: &BTreeMap<Box<str>, Arc<Structural>>) -> R
         custom: true,
         conversion: Conversion::of(spec),
         unconditional: false,
+        made_by_put: false,
     }
 }
 

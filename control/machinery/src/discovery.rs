@@ -1,7 +1,10 @@
 //! What a server tells clients that ask which kinds it has: the legacy documents, one a group version, and the aggregated
 //! ones (`apidiscovery.k8s.io`), which hold everything.
 
+mod foreign;
+
 use std::cmp::Ordering;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
 use base64::Engine as _;
@@ -11,6 +14,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::negotiation::DiscoveryVersion;
 use crate::resource::{Resource, Version};
+pub use foreign::{Foreign, Told, read_aggregated, read_legacy};
 
 /// Where a group's paths begin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,42 +25,81 @@ pub enum Root {
     Named,
 }
 
-/// The order in which upstream tells of its own groups. What is not here comes behind, by name.
-const GROUPS: [&str; 20] = [
-    "apiregistration.k8s.io",
-    "",
-    "apps",
-    "events.k8s.io",
-    "authentication.k8s.io",
-    "authorization.k8s.io",
-    "autoscaling",
-    "batch",
-    "certificates.k8s.io",
-    "networking.k8s.io",
-    "policy",
-    "rbac.authorization.k8s.io",
-    "storage.k8s.io",
-    "admissionregistration.k8s.io",
-    "apiextensions.k8s.io",
-    "scheduling.k8s.io",
-    "coordination.k8s.io",
-    "node.k8s.io",
-    "discovery.k8s.io",
-    "flowcontrol.apiserver.k8s.io",
+/// The priorities of groups that are served here, which order them, and of their versions. What is not here has those of
+/// custom resources.
+const PRIORITIES: [(&str, Priority); 21] = [
+    ("apiregistration.k8s.io", Priority::of(20_001, 15)),
+    ("", Priority::of(18_000, 1)),
+    ("apps", Priority::of(17_800, 15)),
+    ("events.k8s.io", Priority::of(17_750, 15)),
+    ("authentication.k8s.io", Priority::of(17_700, 15)),
+    ("authorization.k8s.io", Priority::of(17_600, 15)),
+    ("autoscaling", Priority::of(17_500, 15)),
+    ("batch", Priority::of(17_400, 15)),
+    ("certificates.k8s.io", Priority::of(17_300, 15)),
+    ("networking.k8s.io", Priority::of(17_200, 15)),
+    ("policy", Priority::of(17_100, 15)),
+    ("rbac.authorization.k8s.io", Priority::of(17_000, 15)),
+    ("storage.k8s.io", Priority::of(16_800, 15)),
+    ("admissionregistration.k8s.io", Priority::of(16_700, 15)),
+    ("apiextensions.k8s.io", Priority::of(16_700, 15)),
+    ("scheduling.k8s.io", Priority::of(16_600, 15)),
+    ("coordination.k8s.io", Priority::of(16_500, 15)),
+    ("node.k8s.io", Priority::of(16_300, 15)),
+    ("discovery.k8s.io", Priority::of(16_200, 15)),
+    ("flowcontrol.apiserver.k8s.io", Priority::of(16_100, 21)),
+    ("metrics.k8s.io", Priority::of(100, 100)),
 ];
+
+/// The paths beside those of groups.
+const PATHS: [&str; 14] = [
+    "/.well-known/openid-configuration",
+    "/api",
+    "/apis",
+    "/apis/",
+    "/healthz",
+    "/livez",
+    "/livez/ping",
+    "/metrics",
+    "/openapi/v2",
+    "/openapi/v3",
+    "/openid/v1/jwks",
+    "/readyz",
+    "/readyz/ping",
+    "/version",
+];
+
+/// Where something stands among others of its sort: the higher comes first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Priority {
+    /// Of the group among groups.
+    pub group: i64,
+    /// Of the version among those of its group.
+    pub version: i64,
+}
+
+impl Priority {
+    /// That of custom resources.
+    pub const CUSTOM: Self = Self::of(1_000, 100);
+
+    const fn of(group: i64, version: i64) -> Self {
+        Self { group, version }
+    }
+
+    /// That of a version of a group that is served here.
+    pub fn local(group: &str, version: &str) -> Self {
+        let known = PRIORITIES.iter().find(|(own, _)| *own == group);
+        let mut priority = known.map_or(Self::CUSTOM, |(_, priority)| *priority);
+        if (group, version) == ("autoscaling", "v2") {
+            priority.version = 30;
+        }
+        priority
+    }
+}
 
 /// The names of the served groups under a root, in the order in which discovery tells of them.
 pub fn groups(resources: &[Arc<Resource>], root: Root) -> Vec<&str> {
-    let mut names: Vec<&str> = resources
-        .iter()
-        .filter(|resource| resource.versions.iter().any(|version| version.served))
-        .map(|resource| &*resource.group)
-        .filter(|group| group.is_empty() == (root == Root::Core))
-        .collect();
-    let place = |group: &str| GROUPS.iter().position(|known| *known == group).unwrap_or(GROUPS.len());
-    names.sort_by(|left, right| place(left).cmp(&place(right)).then_with(|| left.cmp(right)));
-    names.dedup();
-    names
+    Directory::new(resources).groups(root)
 }
 
 /// The served versions of a group, the preferred one first.
@@ -66,16 +109,7 @@ pub fn groups(resources: &[Arc<Resource>], root: Root) -> Vec<&str> {
 /// assert_eq!(discovery::versions(builtin::resources(), "apps"), ["v1"]);
 /// ```
 pub fn versions<'a>(resources: &'a [Arc<Resource>], group: &str) -> Vec<&'a str> {
-    let mut names: Vec<&str> = resources
-        .iter()
-        .filter(|resource| &*resource.group == group)
-        .flat_map(|resource| &resource.versions)
-        .filter(|version| version.served)
-        .map(|version| &*version.name)
-        .collect();
-    names.sort_by(|left, right| compare_versions(right, left));
-    names.dedup();
-    names
+    Directory::new(resources).versions(group)
 }
 
 /// Compares versions as Kubernetes does: the greater is preferred. `v2` > `v1` > `v1beta2` > `v1alpha1` > anything else, and
@@ -104,47 +138,139 @@ fn rank(version: &str) -> Option<(u8, u64, u64)> {
     Some((2, number(rest)?, 0))
 }
 
-/// The answer to `/api`; `address` is where this server is found.
-pub fn api_versions(resources: &[Arc<Resource>], address: &str) -> Value {
-    json!({
-        "kind": "APIVersions",
-        "versions": versions(resources, ""),
-        "serverAddressByClientCIDRs": [{"clientCIDR": "0.0.0.0/0", "serverAddress": address}],
-    })
+/// Everything that is served under one address: the resources of this server, and what others have.
+#[derive(Debug, Clone, Copy)]
+pub struct Directory<'a> {
+    resources: &'a [Arc<Resource>],
+    foreign: &'a [Foreign],
 }
 
-/// The answer to `/apis`.
-pub fn group_list(resources: &[Arc<Resource>]) -> Value {
-    let groups: Vec<Value> = groups(resources, Root::Named)
-        .into_iter()
-        .map(|name| Value::Object(group_fields(resources, name)))
-        .collect();
-    json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": groups})
-}
-
-/// The answer to `/apis/GROUP`, where the group is served.
-pub fn group(resources: &[Arc<Resource>], name: &str) -> Option<Value> {
-    if versions(resources, name).is_empty() {
-        return None;
+impl<'a> Directory<'a> {
+    /// What this server has by itself.
+    pub fn new(resources: &'a [Arc<Resource>]) -> Self {
+        Self { resources, foreign: &[] }
     }
-    let mut fields = group_fields(resources, name);
-    fields.insert("kind".into(), "APIGroup".into());
-    fields.insert("apiVersion".into(), "v1".into());
-    Some(Value::Object(fields))
-}
 
-fn group_fields(resources: &[Arc<Resource>], name: &str) -> Map<String, Value> {
-    let versions: Vec<Value> = versions(resources, name)
-        .into_iter()
-        .map(|version| json!({"groupVersion": group_version(name, version), "version": version}))
-        .collect();
-    let mut fields = Map::new();
-    fields.insert("name".into(), name.into());
-    if let Some(preferred) = versions.first() {
-        fields.insert("preferredVersion".into(), preferred.clone());
+    /// With what other servers have. A version of theirs stands in the place of one of this server's.
+    #[must_use]
+    pub fn with(self, foreign: &'a [Foreign]) -> Self {
+        Self { foreign, ..self }
     }
-    fields.insert("versions".into(), versions.into());
-    fields
+
+    fn foreign(&self, group: &str, version: &str) -> Option<&'a Foreign> {
+        self.foreign.iter().find(|own| &*own.group == group && &*own.version == version)
+    }
+
+    /// The names of the groups under a root, in the order in which discovery tells of them.
+    pub fn groups(&self, root: Root) -> Vec<&'a str> {
+        let served = |resource: &&Arc<Resource>| resource.versions.iter().any(|version| version.served);
+        let own = self.resources.iter().filter(served).map(|own| &*own.group);
+        let own = own.map(|group| (group, Priority::local(group, "").group));
+        let foreign = self.foreign.iter().map(|own| (&*own.group, own.priority.group));
+        let mut groups: Vec<(&str, i64)> =
+            own.chain(foreign).filter(|(group, _)| group.is_empty() == (root == Root::Core)).collect();
+        groups.sort_by(|left, right| right.1.cmp(&left.1).then_with(|| left.0.cmp(right.0)));
+        let mut seen = HashSet::new();
+        groups.into_iter().map(|(group, _)| group).filter(|group| seen.insert(*group)).collect()
+    }
+
+    /// The versions of a group, the preferred one first.
+    pub fn versions(&self, group: &str) -> Vec<&'a str> {
+        let own = self.resources.iter().filter(|resource| &*resource.group == group);
+        let own = own.flat_map(|resource| &resource.versions).filter(|version| version.served);
+        let own = own.map(|version| (&*version.name, Priority::local(group, &version.name).version));
+        let own = own.filter(|(version, _)| self.foreign(group, version).is_none());
+        let foreign = self.foreign.iter().filter(|own| &*own.group == group);
+        let foreign = foreign.map(|own| (&*own.version, own.priority.version));
+        let mut versions: Vec<(&str, i64)> = own.chain(foreign).collect();
+        versions.sort_by(|left, right| right.1.cmp(&left.1).then_with(|| compare_versions(right.0, left.0)));
+        versions.dedup();
+        versions.into_iter().map(|(version, _)| version).collect()
+    }
+
+    /// The answer to `/api`; `address` is where this server is found.
+    pub fn api_versions(&self, address: &str) -> Value {
+        json!({
+            "kind": "APIVersions",
+            "versions": self.versions(""),
+            "serverAddressByClientCIDRs": [{"clientCIDR": "0.0.0.0/0", "serverAddress": address}],
+        })
+    }
+
+    /// The answer to `/apis`.
+    pub fn group_list(&self) -> Value {
+        let groups = self.groups(Root::Named).into_iter();
+        let groups: Vec<Value> = groups.map(|name| Value::Object(self.group_fields(name))).collect();
+        json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": groups})
+    }
+
+    /// The answer to `/apis/GROUP`, where the group is served.
+    pub fn group(&self, name: &str) -> Option<Value> {
+        if self.versions(name).is_empty() {
+            return None;
+        }
+        let mut fields = self.group_fields(name);
+        fields.insert("kind".into(), "APIGroup".into());
+        fields.insert("apiVersion".into(), "v1".into());
+        Some(Value::Object(fields))
+    }
+
+    fn group_fields(&self, name: &str) -> Map<String, Value> {
+        let versions: Vec<Value> = self
+            .versions(name)
+            .into_iter()
+            .map(|version| json!({"groupVersion": group_version(name, version), "version": version}))
+            .collect();
+        let mut fields = Map::new();
+        fields.insert("name".into(), name.into());
+        if let Some(preferred) = versions.first() {
+            fields.insert("preferredVersion".into(), preferred.clone());
+        }
+        fields.insert("versions".into(), versions.into());
+        fields
+    }
+
+    /// The answer to `/`: every path that leads to something, by name.
+    pub fn index(&self) -> Value {
+        let mut paths: BTreeSet<String> = PATHS.into_iter().map(str::to_owned).collect();
+        for version in self.versions("") {
+            paths.insert(format!("/api/{version}"));
+        }
+        for group in self.groups(Root::Named) {
+            paths.insert(format!("/apis/{group}"));
+            paths.extend(self.versions(group).into_iter().map(|version| format!("/apis/{group}/{version}")));
+        }
+        json!({"paths": paths})
+    }
+
+    /// The aggregated answer to `/api` or `/apis`.
+    pub fn aggregated(&self, root: Root, version: DiscoveryVersion) -> Value {
+        let items: Vec<Value> = self
+            .groups(root)
+            .into_iter()
+            .map(|group| {
+                let versions: Vec<Value> = self
+                    .versions(group)
+                    .into_iter()
+                    .map(|version| match self.foreign(group, version) {
+                        Some(foreign) => foreign.aggregated(),
+                        None => self.aggregated_version(group, version),
+                    })
+                    .collect();
+                // The core group has no name, and its metadata is empty.
+                let metadata = if group.is_empty() { json!({}) } else { json!({"name": group}) };
+                json!({"metadata": metadata, "versions": versions})
+            })
+            .collect();
+        let api_version = version.api_version();
+        json!({"kind": "APIGroupDiscoveryList", "apiVersion": api_version, "metadata": {}, "items": items})
+    }
+
+    fn aggregated_version(&self, group: &str, version: &str) -> Value {
+        let members = members(self.resources, group, version).into_iter();
+        let resources: Vec<Value> = members.map(|(one, version)| aggregated_resource(one, version)).collect();
+        json!({"version": version, "resources": resources, "freshness": "Current"})
+    }
 }
 
 /// `group/version`, or the version alone in the core group.
@@ -296,29 +422,6 @@ fn sorted(verbs: &[Box<str>]) -> Value {
     let mut verbs: Vec<&str> = verbs.iter().map(|verb| &**verb).collect();
     verbs.sort_unstable();
     verbs.into()
-}
-
-/// The aggregated answer to `/api` or `/apis`.
-pub fn aggregated(resources: &[Arc<Resource>], root: Root, version: DiscoveryVersion) -> Value {
-    let items: Vec<Value> = groups(resources, root)
-        .into_iter()
-        .map(|group| {
-            let versions: Vec<Value> = versions(resources, group)
-                .into_iter()
-                .map(|version| {
-                    let members = members(resources, group, version).into_iter();
-                    let resources: Vec<Value> =
-                        members.map(|(one, version)| aggregated_resource(one, version)).collect();
-                    json!({"version": version, "resources": resources, "freshness": "Current"})
-                })
-                .collect();
-            // The core group has no name, and its metadata is empty.
-            let metadata = if group.is_empty() { json!({}) } else { json!({"name": group}) };
-            json!({"metadata": metadata, "versions": versions})
-        })
-        .collect();
-    let api_version = version.api_version();
-    json!({"kind": "APIGroupDiscoveryList", "apiVersion": api_version, "metadata": {}, "items": items})
 }
 
 fn aggregated_resource(resource: &Resource, version: &Version) -> Value {

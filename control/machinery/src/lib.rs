@@ -4,6 +4,7 @@
 //! out: decoded, defaulted, validated, patched, applied and printed objects, or an error that names the field. There is
 //! no I/O here, no clock, no client and no global state that changes; the API server owns all of that.
 
+mod address;
 pub mod apply;
 pub mod builtin;
 pub mod canonical;
@@ -12,6 +13,7 @@ pub mod decoding;
 pub mod defaults;
 pub mod discovery;
 pub mod field;
+pub mod flow;
 pub mod go_text;
 pub mod label;
 pub mod metadata;

@@ -145,7 +145,7 @@ impl<'a> Documents<'a> {
         let document = serde_json::from_slice(&self.v2()).map_err(|error| {
             Status::internal(&format!("a schema is too deep for OpenAPI version 2: {error}"))
         })?;
-        Ok(protobuf::encode(&document))
+        Ok(protobuf(&document))
     }
 
     fn group_versions(&self) -> impl Iterator<Item = (&'a str, &'a str)> {
@@ -265,6 +265,11 @@ fn bearer(json: &mut Json<'_>) {
     json.entry("type", "apiKey");
     json.entry("name", "authorization");
     json.entry("in", "header");
+}
+
+/// A version 2 document in protobuf.
+pub fn protobuf(document: &Value) -> Vec<u8> {
+    protobuf::encode(document)
 }
 
 /// The fingerprint of a document's bytes, for `ETag`.

@@ -34,6 +34,7 @@ pub fn create(group: &str, version: &str, kind: &str, object: &mut Value) {
         ("", "Namespace") => hold_back(map),
         ("batch", "Job") => select_by_uid(map),
         ("apps", "DaemonSet") => count(map, 1),
+        ("apiregistration.k8s.io", "APIService") => serve_at_once(map),
         _ => {}
     }
     defaults::apply(group, version, kind, object);
@@ -70,6 +71,23 @@ pub fn update(group: &str, version: &str, kind: &str, old: &Value, new: &mut Val
 fn has_status(group: &str, version: &str, kind: &str) -> bool {
     let resource = builtin::resources().iter().find(|r| &*r.group == group && &*r.kind == kind);
     resource.and_then(|resource| resource.version(version)).is_some_and(|version| version.status)
+}
+
+/// What the API itself serves is there from the beginning.
+fn serve_at_once(service: &mut Map<String, Value>) {
+    let of = service.get("spec").and_then(|spec| spec.get("service"));
+    if of.is_some_and(|of| !of.is_null()) {
+        return;
+    }
+    let now = service.get("metadata").and_then(|metadata| metadata.get("creationTimestamp")).cloned();
+    let available = json!({
+        "type": "Available",
+        "status": "True",
+        "lastTransitionTime": now,
+        "reason": "Local",
+        "message": "Local APIServices are always available",
+    });
+    service.insert("status".into(), json!({"conditions": [available]}));
 }
 
 /// The object in a field; made where there is nothing.

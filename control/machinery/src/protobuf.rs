@@ -184,5 +184,22 @@ pub fn encode(object: &Value) -> Result<Vec<u8>, Error> {
     Ok(writer.finish())
 }
 
+/// Writes an event of a watch as a frame of its stream: the length in four bytes, then a `WatchEvent`, which has no envelope
+/// of its own as the object within has.
+///
+/// # Errors
+///
+/// As those of [`encode`].
+pub fn event(kind: &str, object: &Value) -> Result<Vec<u8>, Error> {
+    let mut held = Writer::default();
+    held.bytes(1, &encode(object)?);
+    let mut event = Writer::default();
+    event.bytes(1, kind.as_bytes());
+    event.bytes(2, &held.finish());
+    let event = event.finish();
+    let length = u32::try_from(event.len()).map_err(|_| Error::TooLarge)?;
+    Ok([length.to_be_bytes().as_slice(), &event].concat())
+}
+
 #[cfg(test)]
 mod tests;

@@ -49,6 +49,8 @@ pub struct Resource {
     pub conversion: Conversion,
     /// Whether an update that names no `resourceVersion` replaces whatever is there.
     pub unconditional: bool,
+    /// Whether an update of what is not there makes it.
+    pub made_by_put: bool,
 }
 
 /// One version of a resource.
@@ -151,6 +153,7 @@ impl Resource {
             custom: false,
             conversion: Conversion::None,
             unconditional: false,
+            made_by_put: false,
         }
     }
 

@@ -115,7 +115,8 @@ impl From<&FieldError> for Cause {
         Self {
             reason: error.error_type.reason().to_owned(),
             message: error.body(),
-            field: error.field.clone(),
+            // Of the object as a whole, as upstream has it.
+            field: if error.field.is_empty() { "<nil>".to_owned() } else { error.field.clone() },
         }
     }
 }

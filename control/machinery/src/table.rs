@@ -4,6 +4,7 @@
 
 mod age;
 mod cluster;
+mod flow;
 pub mod json_path;
 mod kinds;
 mod network;
@@ -206,6 +207,10 @@ impl Printer {
         options: &Options,
     ) -> Value {
         let now = age::moment(options.now);
+        let mut items: Vec<&Value> = items.into_iter().collect();
+        if matches!(&self.layout, Layout::Known(kind) if kind.name == "FlowSchema") {
+            items.sort_by_key(|schema| flow::order(schema));
+        }
         let rows: Vec<Value> = items.into_iter().map(|object| self.row(object, now, options)).collect();
         let mut table = Map::new();
         table.insert("kind".into(), "Table".into());

@@ -3,21 +3,25 @@
 //! Objects come completed by [`crate::defaults`] and typed by [`crate::decoding`]; their metadata is checked elsewhere.
 //! Where a field has a rule here, the rule and the message are upstream's; fields without one are not judged.
 
+mod address;
 mod claim;
 mod config;
 mod container;
 mod endpoints;
 mod environment;
+mod flow;
 mod names;
 mod networking;
 mod pod;
 mod policy;
 mod probe;
+mod registration;
 mod resources;
 mod schedule;
 mod scheduling;
 mod selector;
 mod service;
+mod storage;
 mod volume;
 mod workload;
 
@@ -52,8 +56,18 @@ pub fn validate_update(group: &str, version: &str, kind: &str, old: &Value, new:
         ("", "ConfigMap") => config::update(old, new, &["data", "binaryData"], &mut errors),
         ("", "Secret") => config::update_secret(old, new, &mut errors),
         ("", "PersistentVolumeClaim") => claim::update(old, new, &mut errors),
+        ("", "PersistentVolume") => storage::update_volume(old, new, &mut errors),
+        ("storage.k8s.io", "StorageClass") => storage::update_class(old, new, &mut errors),
         ("scheduling.k8s.io", "PriorityClass") => claim::update_priority(old, new, &mut errors),
         ("apps", _) => workload::update(kind, old, new, &mut errors),
+        ("networking.k8s.io", "IPAddress") => {
+            errors.clear();
+            address::update_ip_address(old, new, &mut errors);
+        }
+        ("networking.k8s.io", "ServiceCIDR") => {
+            errors.clear();
+            address::update_service_cidr(old, new, &mut errors);
+        }
         ("batch", "Job") => workload::update_job(old, new, &mut errors),
         ("rbac.authorization.k8s.io", "RoleBinding" | "ClusterRoleBinding") => {
             policy::update_binding(old, new, &mut errors);
@@ -76,6 +90,8 @@ fn validate(group: &str, version: &str, kind: &str, object: &Value, errors: &mut
         ("", "v1", "ConfigMap") => config::config_map(object, errors),
         ("", "v1", "Secret") => config::secret(object, errors),
         ("", "v1", "PersistentVolumeClaim") => claim::claim(object, errors),
+        ("", "v1", "PersistentVolume") => storage::volume(object, errors),
+        ("storage.k8s.io", "v1", "StorageClass") => storage::class(object, errors),
         ("scheduling.k8s.io", "v1", "PriorityClass") => claim::priority(object, errors),
         ("networking.k8s.io", "v1", "NetworkPolicy") => networking::network_policy(object, errors),
         ("", "v1", "Namespace") => config::namespace(object, errors),
@@ -88,7 +104,12 @@ fn validate(group: &str, version: &str, kind: &str, object: &Value, errors: &mut
         }
         ("policy", "v1", "PodDisruptionBudget") => policy::disruption_budget(object, errors),
         ("autoscaling", "v2", "HorizontalPodAutoscaler") => policy::autoscaler(object, errors),
+        ("networking.k8s.io", "v1", "IPAddress") => address::ip_address(object, errors),
+        ("networking.k8s.io", "v1", "ServiceCIDR") => address::service_cidr(object, errors),
         ("networking.k8s.io", "v1", "Ingress") => networking::ingress(object, errors),
+        ("flowcontrol.apiserver.k8s.io", "v1", "FlowSchema") => flow::schema(object, errors),
+        ("flowcontrol.apiserver.k8s.io", "v1", "PriorityLevelConfiguration") => flow::level(object, errors),
+        ("apiregistration.k8s.io", "v1", "APIService") => registration::api_service(object, errors),
         _ => {}
     }
 }

@@ -52,6 +52,7 @@ PACKAGES = [
     ("authentication", "api", "authentication/v1", "io.k8s.api.authentication.v1", "authentication.k8s.io", "v1"),
     ("authorization", "api", "authorization/v1", "io.k8s.api.authorization.v1", "authorization.k8s.io", "v1"),
     ("certificates", "api", "certificates/v1", "io.k8s.api.certificates.v1", "certificates.k8s.io", "v1"),
+    ("flowcontrol", "api", "flowcontrol/v1", "io.k8s.api.flowcontrol.v1", "flowcontrol.apiserver.k8s.io", "v1"),
     ("apiextensions", "apiextensions-apiserver", "pkg/apis/apiextensions/v1",
      "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1", "apiextensions.k8s.io", "v1"),
     ("apiregistration", "kube-aggregator", "pkg/apis/apiregistration/v1",

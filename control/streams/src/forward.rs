@@ -44,7 +44,7 @@ impl Forward {
         let carried = match dial.await {
             Ok(connection) => pump(&mut input, &output, connection).await,
             Err(why) => {
-                _ = error.write(format!("cannot connect to port {port} of the pod: {why}").into()).await;
+                _ = error.write(why.to_string().into()).await;
                 Ok(())
             }
         };

@@ -10,6 +10,8 @@
 
 mod feed;
 pub mod forward;
+#[cfg(test)]
+mod fuzz;
 mod negotiation;
 mod session;
 mod spdy;

@@ -12,3 +12,5 @@ pub(crate) use connection::{Reader, Stream, Writer, serve};
 
 #[cfg(test)]
 pub(crate) use connection::tests;
+#[cfg(test)]
+pub(crate) mod fuzz;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use backon::ExponentialBuilder;
 use futures::StreamExt as _;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret, Service, ServiceAccount};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
@@ -15,7 +16,6 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::runtime::WatchStreamExt as _;
 use kube::runtime::reflector::store::WriterDropped;
 use kube::runtime::reflector::{Lookup, Store, reflector, store};
-use kube::runtime::utils::Backoff;
 use kube::runtime::watcher::{self, watcher};
 use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
@@ -186,22 +186,9 @@ where
 }
 
 /// The waits of one watch, each twice the last.
-struct Waits(Duration);
-
-impl Iterator for Waits {
-    type Item = Duration;
-
-    fn next(&mut self) -> Option<Duration> {
-        let wait = self.0;
-        self.0 = (wait * 2).min(WATCH_AGAIN.1);
-        Some(wait)
-    }
-}
-
-impl Backoff for Waits {
-    fn reset(&mut self) {
-        self.0 = WATCH_AGAIN.0;
-    }
+fn waits() -> watcher::ExponentialBackoff {
+    let (first, longest) = WATCH_AGAIN;
+    ExponentialBuilder::default().with_min_delay(first).with_max_delay(longest).without_max_times().into()
 }
 
 struct Watch<'a> {
@@ -226,7 +213,10 @@ impl Watch<'_> {
     {
         let (store, writer) = store::<K>();
         let objects = Api::<K>::all(self.client.clone());
-        let events = watcher(objects, which).backoff(Waits(WATCH_AGAIN.0));
+        // Who owns which field takes more memory than most objects.
+        let events = watcher(objects, which).backoff(waits()).modify(|object| {
+            object.meta_mut().managed_fields = None;
+        });
         let changed = Arc::clone(self.changed);
         let undefined = Arc::new(AtomicBool::new(false));
         let found_undefined = Arc::clone(&undefined);

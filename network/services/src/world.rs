@@ -5,13 +5,13 @@ use std::hash::Hash;
 use std::sync::Arc;
 use std::time::Duration;
 
+use backon::ExponentialBuilder;
 use futures::StreamExt as _;
 use k8s_openapi::api::core::v1::{Namespace, Pod, PodSpec, PodStatus, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::runtime::WatchStreamExt as _;
 use kube::runtime::reflector::store::WriterDropped;
 use kube::runtime::reflector::{Lookup, Store, reflector, store};
-use kube::runtime::utils::Backoff;
 use kube::runtime::watcher::{self, watcher};
 use kube::{Api, Client, Resource, ResourceExt as _};
 use serde::de::DeserializeOwned;
@@ -97,22 +97,9 @@ fn keep_ports(pod: &mut Pod) {
 }
 
 /// The waits of one watch, each twice the last.
-struct Waits(Duration);
-
-impl Iterator for Waits {
-    type Item = Duration;
-
-    fn next(&mut self) -> Option<Duration> {
-        let wait = self.0;
-        self.0 = (wait * 2).min(WATCH_AGAIN.1);
-        Some(wait)
-    }
-}
-
-impl Backoff for Waits {
-    fn reset(&mut self) {
-        self.0 = WATCH_AGAIN.0;
-    }
+fn waits() -> watcher::ExponentialBackoff {
+    let (first, longest) = WATCH_AGAIN;
+    ExponentialBuilder::default().with_min_delay(first).with_max_delay(longest).without_max_times().into()
 }
 
 struct Watch<'a> {
@@ -130,7 +117,7 @@ impl Watch<'_> {
     {
         let (store, writer) = store::<K>();
         let objects = Api::<K>::all(self.client.clone());
-        let events = watcher(objects, which).backoff(Waits(WATCH_AGAIN.0)).modify(move |object| {
+        let events = watcher(objects, which).backoff(waits()).modify(move |object| {
             object.managed_fields_mut().clear();
             strip(object);
         });

@@ -68,7 +68,7 @@ pub(crate) fn runtime_config(
         "root": {"path": "rootfs", "readonly": spec.read_only_root},
         "mounts": mounts(spec, groups),
         "process": {
-            "terminal": false,
+            "terminal": spec.terminal,
             "user": {"uid": user.uid, "gid": user.gid, "additionalGids": further},
             "args": spec.args,
             "env": environment(spec, user),
@@ -91,15 +91,19 @@ pub(crate) fn runtime_config(
     config
 }
 
-/// All that the kernel can give, as `CAP_NAME`.
+/// All that this process can give, as `CAP_NAME`: of what the kernel knows, a machine that is a guest may lack some.
 #[must_use]
 pub fn all_capabilities() -> Vec<String> {
-    rustix::thread::CapabilitySet::all().iter_names().map(|(name, _)| format!("CAP_{name}")).collect()
+    let own = rustix::thread::capabilities(None).ok().map(|sets| sets.permitted);
+    // One that has none runs no containers.
+    let own = own.filter(|own| !own.is_empty()).unwrap_or_else(rustix::thread::CapabilitySet::all);
+    own.iter_names().map(|(name, _)| format!("CAP_{name}")).collect()
 }
 
 fn environment(spec: &ContainerSpec, user: &User) -> Vec<String> {
     let mut env = vec![PATH.to_owned(), format!("HOME={}", user.home)];
     env.extend(spec.hostname.iter().map(|name| format!("HOSTNAME={name}")));
+    env.extend(spec.terminal.then(|| "TERM=xterm".to_owned()));
     for variable in &spec.env {
         let name = variable.split('=').next().unwrap_or_default();
         env.retain(|other| other.split('=').next() != Some(name));
@@ -260,5 +264,9 @@ mod tests {
         let spec =
             ContainerSpec { env: vec!["A=1".to_owned(), "PATH=/x".to_owned(), "A=2".to_owned()], ..spec() };
         assert_eq!(environment(&spec, &user()), ["HOME=/home/app", "PATH=/x", "A=2"]);
+        let on_terminal = ContainerSpec { terminal: true, ..spec.clone() };
+        assert!(environment(&on_terminal, &user()).contains(&"TERM=xterm".to_owned()));
+        let dumb = ContainerSpec { env: vec!["TERM=dumb".to_owned()], ..on_terminal };
+        assert_eq!(environment(&dumb, &user())[2..], ["TERM=dumb"]);
     }
 }

@@ -36,6 +36,14 @@ pub enum Error {
         /// What it is instead.
         state: &'static str,
     },
+    /// A container's streams are out of reach.
+    #[error(
+        "container {id} was begun by a version that lets nobody attach: look at its log, or begin it anew"
+    )]
+    NotAttachable {
+        /// The container.
+        id: String,
+    },
     /// The image cannot be used.
     #[error(transparent)]
     Image(#[from] xebec_oci::Error),

@@ -7,6 +7,7 @@
 //!
 //! The program that uses it must have a hidden subcommand that ends in [`monitor`].
 
+mod attachment;
 mod cgroup;
 mod config;
 mod entry;
@@ -29,6 +30,7 @@ mod tree;
 mod user;
 mod user_namespace;
 
+pub use attachment::{AttachedInput, AttachedOutput, Attachment, Streams};
 pub use cgroup::Usage;
 pub use config::{DEFAULT_CAPABILITIES, all_capabilities};
 pub use error::Error;
@@ -39,6 +41,6 @@ pub use network::{PodAddress, PodNetwork, Range};
 pub use privilege::{Privilege, check};
 pub use runtime::{Container, Image, MonitorCommand, Runtime, Status};
 pub use rustix::process::Signal;
-pub use spec::{ContainerId, ContainerSpec, Exit, Mount, Network, Resources};
+pub use spec::{ContainerId, ContainerSpec, Exit, Mount, Network, Resources, Stdin};
 pub use terminal::{Terminal, TerminalSize};
 pub use user_namespace::{IDENTITIES, UserNamespace};

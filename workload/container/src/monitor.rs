@@ -12,14 +12,21 @@
 //!                          ←   {"started": null} or {"failed": why}
 //!                              … exit.json, ends
 //! ```
+//!
+//! While the container runs, whoever is to see what its first process says, or to type what it reads, comes by a socket.
+
+mod audience;
+mod console;
+mod course;
+mod input;
 
 use std::{
     ffi::OsString,
     fs::{self, File},
     io::{self, BufRead as _, Read as _, Write as _},
     os::{
-        fd::{AsFd as _, OwnedFd},
-        unix::process::CommandExt as _,
+        fd::OwnedFd,
+        unix::{net::UnixListener, process::CommandExt as _},
     },
     path::{Path, PathBuf},
     process::ExitCode,
@@ -33,7 +40,6 @@ use libcontainer::{
     workload::{Executor, ExecutorError, ExecutorValidationError, default::get_executor},
 };
 use rustix::{
-    event::{PollFd, PollFlags, poll},
     fs::{OFlags, fcntl_setfl},
     pipe::{PipeFlags, pipe_with},
     process::{Pid, PidfdFlags, WaitOptions, pidfd_open, setsid, waitpid},
@@ -45,13 +51,17 @@ use crate::{
     config::runtime_config,
     entry,
     exec::EXEC,
-    log::{LONGEST, Lines, LogFile, Stream},
+    log::{LogFile, Stream},
     process::Process,
     rootfs::{Root, Rootfs, own_mounts},
-    spec::{ContainerId, ContainerSpec, Exit},
+    spec::{ContainerId, ContainerSpec, Exit, Stdin},
     stage, tree, user,
     user_namespace::{self, NAMESPACES},
 };
+use audience::Audience;
+use console::Console;
+use course::Course;
+use input::Input;
 
 pub(crate) const REQUEST: &str = "request.json";
 pub(crate) const EXIT: &str = "exit.json";
@@ -145,8 +155,14 @@ fn run(folder: &Path) -> Result<(), String> {
 struct Created {
     container: Container,
     first: Pid,
-    stdout: OwnedFd,
-    stderr: OwnedFd,
+    /// Its streams, and where those come who want some of them, until it is watched.
+    streams: Option<(UnixListener, Ends)>,
+}
+
+/// The near ends of the first process' streams.
+enum Ends {
+    Pipes { stdin: Option<OwnedFd>, stdout: OwnedFd, stderr: OwnedFd },
+    Terminal(OwnedFd),
 }
 
 impl Created {
@@ -181,23 +197,42 @@ impl Created {
         write_private(&folder.join("config.json"), config.to_string().as_bytes())
             .map_err(|error| format!("config.json: {error}"))?;
 
-        let pipe = || pipe_with(PipeFlags::CLOEXEC).map_err(|error| format!("a pipe: {error}"));
-        let ((stdout, stdout_end), (stderr, stderr_end)) = (pipe()?, pipe()?);
-        let nothing = File::open("/dev/null").map_err(|error| format!("/dev/null: {error}"))?;
-        let container = ContainerBuilder::new(request.id.to_string(), SyscallType::default())
+        let door = audience::door().map_err(|error| format!("a socket: {error}"))?;
+        let builder = ContainerBuilder::new(request.id.to_string(), SyscallType::default())
             .with_root_path(folder.join(STATE))
             .map_err(|error| whole(&error))?
-            .with_executor(PlainExecutor)
-            .with_stdin(nothing)
-            .with_stdout(stdout_end)
-            .with_stderr(stderr_end)
-            .as_init(&bundle)
-            .with_systemd(false)
-            .build()
-            .map_err(|error| whole(&error))?;
+            .with_executor(PlainExecutor);
+        let made = |builder: ContainerBuilder| {
+            let built = builder.as_init(&bundle).with_systemd(false).build();
+            built.map_err(|error| whole(&error))
+        };
+        let (container, ends) = if spec.terminal {
+            let failed = |error: io::Error| format!("a terminal: {error}");
+            let console = Console::open().map_err(failed)?;
+            let container = made(builder.with_console_socket(Some(Console::path(folder))))?;
+            // Users of a namespace of its own are others on the machine.
+            let first = spec.user_namespace.as_ref().map_or(0, |own| own.first);
+            let far = console.receive(first.saturating_add(user.uid)).map_err(failed)?;
+            (container, Ends::Terminal(far))
+        } else {
+            let pipe = || pipe_with(PipeFlags::CLOEXEC).map_err(|error| format!("a pipe: {error}"));
+            let ((stdout, stdout_end), (stderr, stderr_end)) = (pipe()?, pipe()?);
+            let (stdin_end, stdin) = match spec.stdin {
+                Stdin::Nothing => {
+                    let nothing = File::open("/dev/null").map_err(|error| format!("/dev/null: {error}"))?;
+                    (OwnedFd::from(nothing), None)
+                }
+                Stdin::Open | Stdin::Once => {
+                    let (stdin_end, stdin) = pipe()?;
+                    (stdin_end, Some(stdin))
+                }
+            };
+            let builder = builder.with_stdin(stdin_end).with_stdout(stdout_end).with_stderr(stderr_end);
+            (made(builder)?, Ends::Pipes { stdin, stdout, stderr })
+        };
         let pid = container.pid().map_or(0, |pid| pid.as_raw());
         let Some(first) = Pid::from_raw(pid) else { return Err("the container has no process".to_owned()) };
-        let created = Self { container, first, stdout, stderr };
+        let created = Self { container, first, streams: Some((door, ends)) };
         created.settle(folder, request, pid)?;
         Ok(created)
     }
@@ -225,38 +260,14 @@ impl Created {
         Ok(())
     }
 
-    /// Writes the log until the container has ended.
+    /// Carries what its first process says and reads until the container has ended.
     fn watch(&mut self, request: &Request) -> Result<Exit, String> {
         let spec = &request.spec;
-        let mut log = LogFile::open(&spec.log, spec.log_bytes)
+        let log = LogFile::open(&spec.log, spec.log_bytes)
             .map_err(|error| format!("{}: {error}", spec.log.display()))?;
         let handle = pidfd_open(self.first, PidfdFlags::empty()).map_err(|error| error.to_string())?;
-        let mut open = Vec::new();
-        for (pipe, stream) in [(&self.stdout, Stream::Stdout), (&self.stderr, Stream::Stderr)] {
-            // What is ready is read until nothing is, also after the end.
-            fcntl_setfl(pipe, OFlags::NONBLOCK).map_err(|error| error.to_string())?;
-            open.push((pipe, Lines::new(stream)));
-        }
-        let mut ended = false;
-        let mut buffer = vec![0; LONGEST];
-        while !ended {
-            let mut waits = vec![PollFd::new(&handle, PollFlags::IN)];
-            waits.extend(open.iter().map(|(pipe, _)| PollFd::from_borrowed_fd(pipe.as_fd(), PollFlags::IN)));
-            match poll(&mut waits, None) {
-                Err(rustix::io::Errno::INTR) => continue,
-                polled => polled.map_err(|error| error.to_string())?,
-            };
-            ended = !waits[0].revents().is_empty();
-            drop(waits);
-            let mut records = Vec::new();
-            open.retain_mut(|(pipe, lines)| drain(pipe, lines, &mut buffer, &mut records, &mut log));
-            if ended {
-                for (_, lines) in &mut open {
-                    lines.end(SystemTime::now(), &mut records);
-                }
-            }
-            write_log(&mut log, &mut records);
-        }
+        let Some((door, ends)) = self.streams.take() else { return Err("it was watched before".to_owned()) };
+        ends.course(door, spec, log).map_err(|error| format!("its streams: {error}"))?.run(&handle)?;
         let killed = cgroup::memory_kills(&request.cgroup) > 0;
         let (_, status) = waitpid(Some(self.first), WaitOptions::empty())
             .map_err(|error| format!("the container's end: {error}"))?
@@ -278,36 +289,26 @@ impl Created {
     }
 }
 
-/// Reads what is there into the log. False at the stream's end.
-fn drain(
-    pipe: &OwnedFd,
-    lines: &mut Lines,
-    buffer: &mut [u8],
-    records: &mut Vec<u8>,
-    log: &mut LogFile,
-) -> bool {
-    loop {
-        match rustix::io::read(pipe, &mut *buffer) {
-            Ok(0) => {
-                lines.end(SystemTime::now(), records);
-                return false;
+impl Ends {
+    /// What is done with them while the container runs.
+    fn course(self, door: UnixListener, spec: &ContainerSpec, log: LogFile) -> io::Result<Course> {
+        let near = |end: OwnedFd| -> io::Result<OwnedFd> {
+            fcntl_setfl(&end, OFlags::NONBLOCK)?;
+            Ok(end)
+        };
+        Ok(match self {
+            Self::Pipes { stdin, stdout, stderr } => {
+                let input = Input::new(stdin.map(near).transpose()?, spec.stdin, false);
+                let outputs = vec![(near(stdout)?, Stream::Stdout), (near(stderr)?, Stream::Stderr)];
+                Course::new(outputs, log, Audience::new(door, input, None))
             }
-            Ok(length) => lines.take(&buffer[..length], SystemTime::now(), records),
-            Err(rustix::io::Errno::INTR) => continue,
-            Err(rustix::io::Errno::AGAIN) => return true,
-            Err(_) => return false,
-        }
-        write_log(log, records);
-    }
-}
-
-/// A full disk must not stop the container: what cannot be written is lost, and said so.
-fn write_log(log: &mut LogFile, records: &mut Vec<u8>) {
-    if !records.is_empty() {
-        if let Err(error) = log.append(records) {
-            eprintln!("output is lost: {error}");
-        }
-        records.clear();
+            Self::Terminal(far) => {
+                let far = near(far)?;
+                let input = Input::new(Some(far.try_clone()?), spec.stdin, true);
+                let audience = Audience::new(door, input, Some(far.try_clone()?));
+                Course::new(vec![(far, Stream::Stdout)], log, audience)
+            }
+        })
     }
 }
 

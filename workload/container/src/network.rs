@@ -14,7 +14,7 @@ use std::{
     fmt,
     fs::{self, File},
     io,
-    net::{Ipv4Addr, TcpStream},
+    net::{Ipv4Addr, TcpListener, TcpStream},
     path::{Path, PathBuf},
     str::FromStr,
     sync::{Mutex, PoisonError},
@@ -246,6 +246,18 @@ impl PodNetwork {
     pub fn dial(&self, pod: &ContainerId, port: u16) -> io::Result<TcpStream> {
         let address = (Ipv4Addr::LOCALHOST, port).into();
         namespace::enter(&self.namespace(pod), move || TcpStream::connect_timeout(&address, ANSWER))
+    }
+
+    /// Listens on a port of a pod as its containers do, on all of its addresses. What it gives does not block.
+    ///
+    /// # Errors
+    /// When the port is taken, or the pod has no namespace.
+    pub fn listen(&self, pod: &ContainerId, port: u16) -> io::Result<TcpListener> {
+        namespace::enter(&self.namespace(pod), move || {
+            let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, port))?;
+            listener.set_nonblocking(true)?;
+            Ok(listener)
+        })
     }
 
     /// The range that pods get addresses from.

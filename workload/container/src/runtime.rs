@@ -7,6 +7,7 @@
 //!     processes.json         its monitor and first process, from when it is made
 //!     exit.json              how it ended, from when it has
 //!     rootfs upper work      its files
+//!     attach                 its monitor's socket, by which others see and type what its first process says and reads
 //!     monitor.log            what its monitor complains of
 //! ```
 
@@ -35,7 +36,7 @@ use xebec_oci::{
 };
 
 use crate::{
-    Error, Exec, Privilege, cgroup,
+    Attachment, Error, Exec, Privilege, Streams, cgroup,
     config::MAKE_DEVICES,
     error::at,
     monitor::{EXIT, PROCESSES, Processes, REQUEST, Report, Request, START, leave},
@@ -415,6 +416,15 @@ impl Container {
     /// When no process can be started, or it gets no terminal. A command that is not there ends with code 126 instead.
     pub async fn exec_on_terminal(&self, args: &[String], size: TerminalSize) -> Result<Exec, Error> {
         Exec::spawn_on_terminal(self, &self.program, args, size).await
+    }
+
+    /// Attaches to its first process: what that says from now on is heard, what it reads may be typed. Any number may be
+    /// attached at a time, within reason.
+    ///
+    /// # Errors
+    /// When it has ended, or an earlier version of this program began it.
+    pub async fn attach(&self, streams: Streams) -> Result<Attachment, Error> {
+        Attachment::join(&self.id, &self.folder, streams).await
     }
 
     pub(crate) fn folder(&self) -> &Path {

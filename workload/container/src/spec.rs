@@ -87,6 +87,12 @@ pub struct ContainerSpec {
     pub read_only_root: bool,
     /// Bounds.
     pub resources: Resources,
+    /// What its first process reads.
+    #[serde(default)]
+    pub stdin: Stdin,
+    /// Whether its first process has a terminal, which then is all that it reads and writes.
+    #[serde(default)]
+    pub terminal: bool,
     /// Where the output goes.
     pub log: PathBuf,
     /// Bytes of the log before it begins anew.
@@ -112,10 +118,24 @@ impl ContainerSpec {
             mounts: Vec::new(),
             read_only_root: false,
             resources: Resources::default(),
+            stdin: Stdin::Nothing,
+            terminal: false,
             log,
             log_bytes: 10 << 20,
         }
     }
+}
+
+/// What a container's first process reads.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Stdin {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// What those who are attached type. It waits for more while nobody is.
+    Open,
+    /// The same until the first of them leaves, or types no more: that is its end. (A terminal has no end.)
+    Once,
 }
 
 /// The network that a container sees.

@@ -4,7 +4,7 @@ use std::{
     io::{self, IoSliceMut},
     mem::MaybeUninit,
     os::{
-        fd::{AsFd as _, OwnedFd},
+        fd::{AsFd, OwnedFd},
         unix::net::UnixListener as StdListener,
     },
     path::Path,
@@ -122,17 +122,7 @@ pub(crate) async fn receive(listener: &UnixListener) -> io::Result<Terminal> {
     let (stream, _) = listener.accept().await?;
     loop {
         stream.readable().await?;
-        let received = stream.try_io(Interest::READABLE, || {
-            let (mut name, mut space) = ([0; 256], [MaybeUninit::uninit(); cmsg_space!(ScmRights(1))]);
-            let mut control = RecvAncillaryBuffer::new(&mut space);
-            let mut parts = [IoSliceMut::new(&mut name)];
-            recvmsg(stream.as_fd(), &mut parts, &mut control, RecvFlags::CMSG_CLOEXEC)?;
-            let mut sent = control.drain().filter_map(|message| match message {
-                RecvAncillaryMessage::ScmRights(mut descriptors) => descriptors.next(),
-                _ => None,
-            });
-            Ok(sent.next())
-        });
+        let received = stream.try_io(Interest::READABLE, || descriptor(&stream));
         match received {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(error) => return Err(error),
@@ -140,4 +130,17 @@ pub(crate) async fn receive(listener: &UnixListener) -> io::Result<Terminal> {
             Ok(Some(end)) => return Terminal::new(end),
         }
     }
+}
+
+/// The descriptor that comes with the next message.
+pub(crate) fn descriptor(stream: impl AsFd) -> io::Result<Option<OwnedFd>> {
+    let (mut name, mut space) = ([0; 256], [MaybeUninit::uninit(); cmsg_space!(ScmRights(1))]);
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let mut parts = [IoSliceMut::new(&mut name)];
+    recvmsg(stream, &mut parts, &mut control, RecvFlags::CMSG_CLOEXEC)?;
+    let mut sent = control.drain().filter_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(mut descriptors) => descriptors.next(),
+        _ => None,
+    });
+    Ok(sent.next())
 }

@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ContainerState, ContainerStatus, Pod};
 use xebec_container::{Container, ContainerId};
 
+use crate::agent::Options;
 use crate::state::{Phase, Progress};
 
 /// The parts of a container's name: its pod, its place in the pod, and how often it was started before.
@@ -95,7 +96,7 @@ impl Past {
         let left = std::mem::take(&mut *self.containers.lock().unwrap_or_else(PoisonError::into_inner));
         let old = std::mem::take(&mut *self.old.lock().unwrap_or_else(PoisonError::into_inner));
         for container in left.into_values().map(|(_, container)| container).chain(old) {
-            crate::agent::delete(container).await;
+            delete(container).await;
         }
     }
 
@@ -164,6 +165,52 @@ fn known_reason(text: &str) -> &'static str {
         .into_iter()
         .find(|known| *known == text)
         .unwrap_or("Error")
+}
+
+/// Takes away all containers with their networks and identities: none may outlive a node that ends itself.
+pub(crate) async fn clear(options: &Options) {
+    let left = leftovers(options).await.into_values().flatten();
+    futures::future::join_all(left.map(|(_, container)| delete(container))).await;
+    let Ok(containers) = &options.containers else { return };
+    let network = containers.network.clone();
+    let detached = tokio::task::spawn_blocking(move || {
+        network.pods().into_keys().filter_map(|pod| network.detach(&pod).err()).collect::<Vec<_>>()
+    });
+    for error in detached.await.unwrap_or_default() {
+        tracing::warn!(%error, "cannot take a pod's network away");
+    }
+    for pod in containers.runtime.user_namespaces() {
+        if let Err(error) = containers.runtime.remove_user_namespace(&pod).await {
+            tracing::warn!(pod = pod.as_str(), %error, "cannot let go of a pod's identities");
+        }
+    }
+}
+
+/// The containers that an earlier process left, by the pods' uids.
+pub(crate) async fn leftovers(options: &Options) -> HashMap<String, Vec<(Name, Container)>> {
+    let mut found: HashMap<String, Vec<(Name, Container)>> = HashMap::new();
+    let Ok(containers) = &options.containers else { return found };
+    let all = match containers.runtime.recover().await {
+        Ok(all) => all,
+        Err(error) => {
+            tracing::warn!(%error, "cannot look for containers of an earlier run");
+            return found;
+        }
+    };
+    for container in all {
+        match Name::parse(container.id()) {
+            Some(name) => found.entry(name.pod.clone()).or_default().push((name, container)),
+            None => delete(container).await,
+        }
+    }
+    found
+}
+
+pub(crate) async fn delete(container: Container) {
+    let id = container.id().to_string();
+    if let Err(error) = container.delete().await {
+        tracing::warn!(container = id, %error, "cannot clean up a container");
+    }
 }
 
 #[cfg(test)]

@@ -24,8 +24,9 @@ use crate::adoption::{Leftovers, Name};
 use crate::event::{Kind, Recorder, Source, pod_reference};
 use crate::pod::{Life, pod_id};
 use crate::pull::Pulls;
-use crate::scheduler::Load;
-use crate::{Error, heartbeat, litter, scheduler, security, taint, volumes};
+use crate::scheduler::{Load, Plan, Refusal, Storage};
+use crate::volumes::Holders;
+use crate::{Error, adoption, heartbeat, litter, scheduler, security, taint, volumes};
 
 /// What containers have to end in when the node ends; then they are killed.
 const SHUTDOWN: Duration = Duration::from_secs(5);
@@ -98,6 +99,8 @@ pub(crate) struct Node {
     pub(crate) events: Recorder,
     pub(crate) pulls: Pulls,
     addresses: Mutex<BTreeMap<u32, String>>,
+    /// Which pods have which persistent volumes.
+    pub(crate) holders: Holders,
 }
 
 impl Node {
@@ -134,6 +137,7 @@ impl Node {
 
     pub(crate) fn release(&self, pod: &Pod) {
         let uid = pod.uid().unwrap_or_default();
+        self.holders.release(&uid);
         self.addresses.lock().unwrap_or_else(PoisonError::into_inner).retain(|_, owner| *owner != uid);
     }
 
@@ -159,6 +163,8 @@ struct Agent {
     /// While all pods are listed: the uids of those that were seen.
     listing: Option<HashSet<String>>,
     is_listed: bool,
+    /// Pods that others put here, which cannot be judged before it is known what else is here.
+    early: Vec<Pod>,
     /// The node as the API has it.
     object: Option<NodeObject>,
     /// Pods that wait for a place, and those that have got one which the watch has not told of yet.
@@ -166,6 +172,8 @@ struct Agent {
     assumed: HashMap<String, Load>,
     /// When pods must leave the node because of its taints.
     evictions: HashMap<String, Instant>,
+    /// What is known of the volumes that pods wait for.
+    storage: Storage,
     /// What takes away the remains of an earlier run.
     cleaning: Option<AbortOnDropHandle<()>>,
 }
@@ -181,19 +189,23 @@ pub async fn run(client: Client, options: Options, shutdown: CancellationToken) 
         events,
         pulls: Pulls::default(),
         addresses: Mutex::default(),
+        holders: Holders::default(),
     });
+    let (storage, mut changes) = scheduler::watch(&client);
     let beating = AbortOnDropHandle::new(tokio::spawn(heartbeat::beat(node.clone())));
     let sweeping = AbortOnDropHandle::new(tokio::spawn(litter::sweep(node.clone())));
     let mut agent = Agent {
-        leftovers: leftovers(&node.options).await,
+        leftovers: adoption::leftovers(&node.options).await,
         node,
         lives: HashMap::new(),
         listing: None,
         is_listed: false,
+        early: Vec::new(),
         object: None,
         pending: BTreeMap::new(),
         assumed: HashMap::new(),
         evictions: HashMap::new(),
+        storage,
         cleaning: None,
     };
     let only = watcher::Config::default().fields(&format!("metadata.name={}", agent.node.options.name));
@@ -214,6 +226,7 @@ pub async fn run(client: Client, options: Options, shutdown: CancellationToken) 
                 Err(error) => tracing::warn!(%error, "lost sight of the node; looking again"),
                 Ok(object) => agent.node_changed(object),
             },
+            Some(()) = changes.next() => {}
             () = tokio::time::sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {
                 agent.evict().await;
             }
@@ -229,7 +242,10 @@ pub async fn run(client: Client, options: Options, shutdown: CancellationToken) 
 impl Agent {
     async fn take(&mut self, event: watcher::Event<Pod>) {
         match event {
-            watcher::Event::Init => self.listing = Some(HashSet::new()),
+            watcher::Event::Init => {
+                self.listing = Some(HashSet::new());
+                self.early.clear();
+            }
             watcher::Event::InitApply(pod) => {
                 if let (Some(seen), Some(uid)) = (&mut self.listing, pod.uid()) {
                     seen.insert(uid);
@@ -245,6 +261,9 @@ impl Agent {
                     running.life.end();
                 }
                 if !std::mem::replace(&mut self.is_listed, true) {
+                    for pod in std::mem::take(&mut self.early) {
+                        self.apply(pod).await;
+                    }
                     self.clear_leftovers(&there);
                 }
             }
@@ -301,6 +320,10 @@ impl Agent {
             let message = format!("forbidden sysctl: {name:?} not allowlisted");
             return scheduler::reject(&self.node, &pod, "SysctlForbidden", &message).await;
         }
+        if is_new && !self.is_listed {
+            self.early.push(pod);
+            return;
+        }
         if let Some(object) = self.object.as_ref().filter(|_| is_new && !is_ours)
             && let Err((reason, message)) = scheduler::admit(&pod, object, &self.load())
         {
@@ -335,7 +358,9 @@ impl Agent {
 
     /// Puts the pods that wait on this node, as far as it takes them, the most important first.
     async fn schedule(&mut self) {
-        let Some(object) = self.object.clone().filter(|_| !self.pending.is_empty()) else { return };
+        // Before all pods are listed, it is not known what room there is.
+        let is_due = self.is_listed && !self.pending.is_empty();
+        let Some(object) = self.object.clone().filter(|_| is_due) else { return };
         let mut load = self.load();
         let mut pending: Vec<(String, Pod)> = std::mem::take(&mut self.pending).into_iter().collect();
         pending.sort_by_key(|(_, pod)| {
@@ -348,8 +373,20 @@ impl Agent {
                 self.pending.insert(uid, pod);
                 continue;
             }
-            match scheduler::judge(&pod, &object, &load) {
-                Ok(()) => {
+            match self.plan(&pod, &object, &load) {
+                Ok(Plan::Refuse(reason)) => {
+                    self.refuse(&pod, &Refusal::of_node(&[reason], false)).await;
+                    self.pending.insert(uid, pod);
+                }
+                Ok(Plan::Wait(steps)) => {
+                    for step in steps {
+                        if let Err(error) = scheduler::take(&self.node, &step).await {
+                            tracing::warn!(pod = pod.name_any(), %error, "cannot get a pod its volumes");
+                        }
+                    }
+                    self.pending.insert(uid, pod);
+                }
+                Ok(Plan::Ready) => {
                     if scheduler::bind(&self.node, &pod).await {
                         load.add(&Load::of(&pod));
                         self.assumed.insert(uid, Load::of(&pod));
@@ -367,6 +404,13 @@ impl Agent {
                 }
             }
         }
+    }
+
+    /// What is to be done about a pod that waits.
+    fn plan(&self, pod: &Pod, object: &NodeObject, load: &Load) -> Result<Plan, Refusal> {
+        let Some(claims) = self.storage.claims(pod)? else { return Ok(Plan::Wait(Vec::new())) };
+        scheduler::judge(pod, object, load)?;
+        Ok(self.storage.plan(&claims, object, load))
     }
 
     /// Ends less important pods so that this one fits. Tells whether it will.
@@ -463,7 +507,7 @@ impl Agent {
             .collect();
         let node = self.node.clone();
         self.cleaning = Some(AbortOnDropHandle::new(tokio::spawn(async move {
-            futures::future::join_all(left.into_iter().map(delete)).await;
+            futures::future::join_all(left.into_iter().map(adoption::delete)).await;
             if let Ok(containers) = node.containers() {
                 let network = containers.network.clone();
                 let detached = tokio::task::spawn_blocking(move || {
@@ -525,52 +569,10 @@ impl Agent {
                 let _aborted = task.await;
             }
         }
-        clear(&self.node.options).await;
+        adoption::clear(&self.node.options).await;
     }
 }
 
-/// Takes away all containers with their networks and identities: none may outlive a node that ends itself.
-async fn clear(options: &Options) {
-    let left = leftovers(options).await.into_values().flatten();
-    futures::future::join_all(left.map(|(_, container)| delete(container))).await;
-    let Ok(containers) = &options.containers else { return };
-    let network = containers.network.clone();
-    let detached = tokio::task::spawn_blocking(move || {
-        network.pods().into_keys().filter_map(|pod| network.detach(&pod).err()).collect::<Vec<_>>()
-    });
-    for error in detached.await.unwrap_or_default() {
-        tracing::warn!(%error, "cannot take a pod's network away");
-    }
-    for pod in containers.runtime.user_namespaces() {
-        if let Err(error) = containers.runtime.remove_user_namespace(&pod).await {
-            tracing::warn!(pod = pod.as_str(), %error, "cannot let go of a pod's identities");
-        }
-    }
-}
-
-/// The containers that an earlier process left, by the pods' uids.
-async fn leftovers(options: &Options) -> HashMap<String, Vec<(Name, Container)>> {
-    let mut found: HashMap<String, Vec<(Name, Container)>> = HashMap::new();
-    let Ok(containers) = &options.containers else { return found };
-    let all = match containers.runtime.recover().await {
-        Ok(all) => all,
-        Err(error) => {
-            tracing::warn!(%error, "cannot look for containers of an earlier run");
-            return found;
-        }
-    };
-    for container in all {
-        match Name::parse(container.id()) {
-            Some(name) => found.entry(name.pod.clone()).or_default().push((name, container)),
-            None => delete(container).await,
-        }
-    }
-    found
-}
-
-pub(crate) async fn delete(container: Container) {
-    let id = container.id().to_string();
-    if let Err(error) = container.delete().await {
-        tracing::warn!(container = id, %error, "cannot clean up a container");
-    }
-}
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test that cannot go on ends here")]
+mod tests;

@@ -1,20 +1,23 @@
 //! A container that is a WebAssembly component, in this process.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::fd::AsRawFd as _;
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Container;
 use kube::ResourceExt as _;
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use xebec_wasm::{LEAST_MEMORY, LoopbackNetwork, Volume, WorkloadOptions};
+use xebec_container::Network;
+use xebec_wasm::{Found as Way, LEAST_MEMORY, LoopbackNetwork, Names, Volume, WorkloadOptions};
 
 use crate::environment::expand;
 use crate::event::Kind;
 use crate::image::Found;
 use crate::log_writer::Writer;
 use crate::place::Place;
+use crate::pod::pod_id;
 use crate::quantity::quantity;
 use crate::slot::{End, Slot};
 use crate::vigil::{Halt, Target};
@@ -22,6 +25,26 @@ use crate::{Error, logs, termination, wasm};
 
 /// The loopback addresses that the platform gives away to pods and Gateways; the machine's own services are in the other half.
 const PODS_AND_GATEWAYS: LoopbackNetwork = (Ipv4Addr::new(127, 128, 0, 0), 9);
+
+/// The port of a component whose container names none.
+const PORT: u16 = 8080;
+
+/// The names that a component knows: what `localhost` is to it are the other containers of its pod.
+struct InPod {
+    address: IpAddr,
+    others: Option<Arc<dyn Names>>,
+}
+
+impl Names for InPod {
+    fn find(&self, host: &str, port: u16) -> Way {
+        let is_here = host.eq_ignore_ascii_case("localhost")
+            || host.parse::<IpAddr>().is_ok_and(|address| address == Ipv4Addr::LOCALHOST);
+        if is_here {
+            return Way::At(vec![SocketAddr::new(self.address, port)]);
+        }
+        self.others.as_ref().map_or(Way::Unknown, |others| others.find(host, port))
+    }
+}
 
 /// The command line. An image of WebAssembly names no program, so it is the container's name unless the pod says otherwise.
 fn args(container: &Container, env: &BTreeMap<String, String>) -> Vec<String> {
@@ -57,10 +80,10 @@ impl Slot {
         env: BTreeMap<String, String>,
     ) -> Result<End, Error> {
         let life = &self.life;
-        let ports = self.container.ports.iter().flatten();
-        let ports: Vec<u16> = ports.filter_map(|port| u16::try_from(port.container_port).ok()).collect();
         let options = &life.node.options;
-        let ready = wasm::prepare(&options.host, &options.store, found, place.address, &ports).await?;
+        let compiled = wasm::compile(&options.host, &options.store, found).await?;
+        let listeners = if compiled.kind().is_http() { self.listeners(place).await? } else { Vec::new() };
+        let ready = wasm::Ready::new(compiled, listeners);
         self.note(Kind::Normal, "Created", "Container created".to_owned());
         let args = args(&self.container, &env);
         // Held until the component has ended: each instance opens them anew.
@@ -78,7 +101,7 @@ impl Slot {
             env: env.into_iter().collect(),
             outbound_http: true,
             loopback: Arc::new([PODS_AND_GATEWAYS]),
-            names: options.names.as_ref().map(|of| of(&life.pod.namespace().unwrap_or_default())),
+            names: self.names(place),
             memory_limit: memory_limit(&self.container, options.host.max_memory()),
             // A request has an end in sight; a command may take what it takes, as any container does.
             time_limit: if ready.is_command() { None } else { WorkloadOptions::default().time_limit },
@@ -98,6 +121,40 @@ impl Slot {
         drop(mounts);
         end.message = termination::message(&self.container, &none, &self.log(), code).await;
         Ok(end)
+    }
+
+    /// Takes the component's ports: at the pod's address, or in the network that it shares with containers.
+    async fn listeners(&self, place: &Place) -> Result<Vec<TcpListener>, Error> {
+        let ports = self.container.ports.iter().flatten();
+        let mut ports: Vec<u16> = ports.filter_map(|port| u16::try_from(port.container_port).ok()).collect();
+        if ports.is_empty() {
+            ports.push(PORT);
+        }
+        let mut listeners = Vec::new();
+        for port in ports {
+            let address = SocketAddr::new(place.address, port);
+            let listener = match &place.network {
+                Network::Namespace(_) => {
+                    let network = self.life.node.containers()?.network.clone();
+                    let pod = pod_id(&self.life.pod)?;
+                    let bound = tokio::task::spawn_blocking(move || network.listen(&pod, port)).await?;
+                    bound.and_then(TcpListener::from_std)
+                }
+                _ => TcpListener::bind(address).await,
+            };
+            listeners.push(listener.map_err(|source| Error::Listen { address, source })?);
+        }
+        Ok(listeners)
+    }
+
+    fn names(&self, place: &Place) -> Option<Arc<dyn Names>> {
+        let life = &self.life;
+        let others = life.node.options.names.as_ref();
+        let others = others.map(|of| of(&life.pod.namespace().unwrap_or_default()));
+        if life.spec().is_some_and(|spec| spec.host_network == Some(true)) {
+            return others;
+        }
+        Some(Arc::new(InPod { address: place.address, others }))
     }
 }
 

@@ -1,12 +1,12 @@
-//! Commands in running containers, and a look at what their own processes say: what `kubectl exec` and `kubectl attach`
-//! carry over the network.
+//! Commands in running containers, and their own processes' streams: what `kubectl exec` and `kubectl attach` carry over
+//! the network.
 
 use std::fmt;
 
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 use kube::ResourceExt as _;
 use tokio::io::{AsyncRead, AsyncWrite};
-use xebec_container::{Exec, Terminal, TerminalSize};
+use xebec_container::{Attachment, Exec, Streams, Terminal, TerminalSize};
 
 use crate::adoption::Name;
 use crate::agent::Containers;
@@ -107,6 +107,19 @@ pub async fn exec(
     };
     let stderr = exec.stderr.take().map(|stderr| Box::new(stderr) as Output);
     Ok(ExecSession { exec, terminal, stdin, stdout, stderr })
+}
+
+/// Attaches to a container's own process. The pod is as the API has it now.
+///
+/// # Errors
+/// When there is no such container, or it does not run, or it is a component.
+pub async fn attach(
+    containers: &Containers,
+    pod: &Pod,
+    container: &str,
+    streams: Streams,
+) -> Result<Attachment, ExecError> {
+    Ok(running(containers, pod, Some(container))?.attach(streams).await?)
 }
 
 impl ExecSession {

@@ -16,9 +16,9 @@ use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use crate::duration::{go, seconds};
+use crate::grpc_health;
 use crate::probe::Timing;
 use crate::vigil::Target;
-use crate::{grpc_health, tls};
 
 /// Bytes of a command's output that are kept.
 const MOST_OUTPUT: u64 = 10 << 10;
@@ -164,7 +164,7 @@ async fn http(get: &HTTPGetAction, target: &Target<'_>, limit: Duration) -> Resu
         let stream = connect(&host, port, limit).await.map_err(failed)?;
         let authority = format!("{host}:{port}");
         if is_secure {
-            let stream = tls::secure(stream, &host).await.map_err(failed)?;
+            let stream = xebec_tls::secure(stream, &host).await.map_err(failed)?;
             return ask(stream, get, &authority, path).await.map_err(failed);
         }
         ask(stream, get, &authority, path).await.map_err(failed)

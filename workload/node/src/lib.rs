@@ -3,8 +3,8 @@
 //! What comes in: Pods, by a `kube::Client`, and images, from the built-in registry. What goes out: running containers and
 //! WebAssembly components, and the Pods' status as the kubelet writes it. A pod whose images are all WebAssembly runs in
 //! this process at an address of its own on the loopback interface; any other pod runs as containers in a network
-//! namespace of its own, where the machine gives the privilege for that. This crate knows no store and no other
-//! controller; that a pod belongs to a ReplicaSet is nothing to it.
+//! namespace of its own, where the machine gives the privilege for that, and its components, if it has any, listen there.
+//! This crate knows no store and no other controller; that a pod belongs to a ReplicaSet is nothing to it.
 
 mod adoption;
 mod agent;
@@ -38,7 +38,6 @@ mod slot;
 mod state;
 mod taint;
 mod termination;
-mod tls;
 mod vigil;
 mod volumes;
 mod wasm;

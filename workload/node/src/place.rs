@@ -13,7 +13,7 @@ use xebec_container::{Network, UserNamespace};
 use crate::event::Kind;
 use crate::pod::{Life, pod_id};
 use crate::slot::{BackOff, Slot};
-use crate::volumes::{self, Volumes};
+use crate::volumes::{self, Claims, Volumes};
 use crate::{Error, security};
 
 /// The first and the longest pause before a place is looked for again.
@@ -40,6 +40,7 @@ impl Place {
                     life.change(|state| state.address = Some(place.address.to_string()));
                     return Some(place);
                 }
+                Err(_) if life.halt.is_cancelled() => return None,
                 Err((reason, error)) => life.note(None, Kind::Warning, reason, error.to_string()),
             }
             tokio::select! {
@@ -50,10 +51,11 @@ impl Place {
     }
 
     async fn prepare(life: &Arc<Life>, is_wasm: bool) -> Result<Self, (&'static str, Error)> {
-        let network = network(life, is_wasm).await;
+        let claims = volumes::find(life).await.map_err(|error| ("FailedMount", error))?;
+        let network = network(life, is_wasm, &claims).await;
         let (address, network, users) = network.map_err(|error| ("FailedCreatePodSandBox", error))?;
         life.change(|state| state.address = Some(address.to_string()));
-        let volumes = volumes::prepare(life, &address.to_string()).await;
+        let volumes = volumes::prepare(life, &address.to_string(), &claims).await;
         let volumes = volumes.map_err(|error| ("FailedMount", error))?;
         Ok(Self { address, network, users, volumes: Arc::new(volumes) })
     }
@@ -73,7 +75,11 @@ async fn is_wasm(slots: &[Slot]) -> Option<bool> {
 }
 
 /// The pod's address, what network it sees, and its own identities.
-async fn network(life: &Life, is_wasm: bool) -> Result<(IpAddr, Network, Option<UserNamespace>), Error> {
+async fn network(
+    life: &Life,
+    is_wasm: bool,
+    claims: &Claims,
+) -> Result<(IpAddr, Network, Option<UserNamespace>), Error> {
     if life.spec().is_some_and(|spec| spec.host_network == Some(true)) {
         return Ok((IpAddr::V4(life.node.options.address), Network::Host, None));
     }
@@ -81,7 +87,7 @@ async fn network(life: &Life, is_wasm: bool) -> Result<(IpAddr, Network, Option<
         return Ok((IpAddr::V4(life.node.loopback(&life.pod)), Network::Host, None));
     }
     // The network belongs to the user namespace, so that one comes first.
-    let users = users(life).await?;
+    let users = users(life, claims).await?;
     let containers = life.node.containers()?;
     let (network, id) = (containers.network.clone(), pod_id(&life.pod)?);
     let place = tokio::task::spawn_blocking(move || network.attach(&id)).await??;
@@ -89,13 +95,17 @@ async fn network(life: &Life, is_wasm: bool) -> Result<(IpAddr, Network, Option<
 }
 
 /// Gives the pod identities of its own (KEP-127), where it asks for them, or where it says nothing and they are to be had.
-async fn users(life: &Life) -> Result<Option<UserNamespace>, Error> {
+async fn users(life: &Life, claims: &Claims) -> Result<Option<UserNamespace>, Error> {
     let containers = life.node.containers()?;
     let id = pod_id(&life.pod)?;
     let wanted = life.spec().and_then(|spec| spec.host_users);
     // A pod that an earlier process began stays as it was.
     let has_own = containers.runtime.user_namespaces().contains(&id);
-    let may = if life.past.is_whole { has_own } else { wanted == Some(false) || fits(life) };
+    let may = if life.past.is_whole {
+        has_own
+    } else {
+        wanted == Some(false) || fits(life) && volumes::fit(claims, &life.node.options.folder).await?
+    };
     if wanted == Some(true) || !may {
         return Ok(None);
     }

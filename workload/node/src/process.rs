@@ -5,9 +5,9 @@ use std::convert::Infallible;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::ResourceRequirements;
+use k8s_openapi::api::core::v1::{Container, ResourceRequirements};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
-use xebec_container::{ContainerId, ContainerSpec, Image, Mount, Network, Resources, Signal};
+use xebec_container::{ContainerId, ContainerSpec, Image, Mount, Network, Resources, Signal, Stdin};
 use xebec_oci::image::{Content, ImageConfig};
 
 use crate::adoption::Name;
@@ -84,7 +84,7 @@ impl Slot {
         });
         if let Err(error) = process.start().await {
             // It exists all the same, and nobody else knows of it.
-            crate::agent::delete(process).await;
+            crate::adoption::delete(process).await;
             return Err(error.into());
         }
         self.note(Kind::Normal, "Started", "Container started".to_owned());
@@ -148,6 +148,8 @@ impl Slot {
         spec.hostname = (!host_network).then(|| called.host.clone());
         spec.network = place.network.clone();
         spec.user_namespace = place.users.clone();
+        spec.stdin = stdin(&self.container);
+        spec.terminal = self.container.tty == Some(true);
         for mounted in self.mounts(place, env).await? {
             spec.mounts.push(Mount {
                 source: mounted.source,
@@ -229,6 +231,15 @@ impl Slot {
                 else => std::future::pending().await,
             }
         }
+    }
+}
+
+/// What the container's process reads.
+fn stdin(container: &Container) -> Stdin {
+    match (container.stdin, container.stdin_once) {
+        (Some(true), Some(true)) => Stdin::Once,
+        (Some(true), _) => Stdin::Open,
+        _ => Stdin::Nothing,
     }
 }
 

@@ -1,7 +1,8 @@
 //! Which pods run here. There is one node, so the question is only whether it takes a pod: its cordon and taints, the labels
-//! that the pod asks for, and room. The words are those of Kubernetes' own scheduler.
+//! that the pod asks for, room, and the volumes of its claims. The words are those of Kubernetes' own scheduler.
 
 mod affinity;
+mod claims;
 mod load;
 mod preemption;
 
@@ -15,6 +16,8 @@ use crate::agent::Node;
 use crate::event::{Kind, Source, pod_reference};
 use crate::taint::{NO_EXECUTE, NO_SCHEDULE, UNSCHEDULABLE, is_tolerated};
 
+pub(crate) use affinity::admits;
+pub(crate) use claims::{Plan, Storage, take, watch};
 pub(crate) use load::Load;
 pub(crate) use preemption::{PREEMPTION, is_making_room, may_preempt, priority, victims};
 
@@ -27,6 +30,30 @@ pub(crate) struct Refusal {
     pub(crate) message: String,
     /// Whether it would if other pods went.
     pub(crate) is_full: bool,
+}
+
+impl Refusal {
+    /// What speaks against the pod, whatever the node.
+    pub(crate) fn of_pod(reason: &str) -> Self {
+        Self::new(reason, false)
+    }
+
+    /// What speaks against the node.
+    pub(crate) fn of_node(reasons: &[impl AsRef<str>], is_full: bool) -> Self {
+        let reasons: Vec<String> = reasons.iter().map(|reason| format!("1 {}", reason.as_ref())).collect();
+        Self::new(&reasons.join(", "), is_full)
+    }
+
+    fn new(reasons: &str, is_full: bool) -> Self {
+        let preemption = if is_full {
+            "1 No preemption victims found for incoming pod."
+        } else {
+            "1 Preemption is not helpful for scheduling."
+        };
+        let message =
+            format!("0/1 nodes are available: {reasons}. preemption: 0/1 nodes are available: {preemption}");
+        Self { message, is_full }
+    }
 }
 
 /// Whether the node takes a pod beside what it has.
@@ -59,17 +86,7 @@ pub(crate) fn judge(pod: &Pod, node: &NodeObject, load: &Load) -> Result<(), Ref
     if reasons.is_empty() {
         return Ok(());
     }
-    let reasons: Vec<String> = reasons.into_iter().map(|reason| format!("1 {reason}")).collect();
-    let preemption = if is_full {
-        "1 No preemption victims found for incoming pod."
-    } else {
-        "1 Preemption is not helpful for scheduling."
-    };
-    let message = format!(
-        "0/1 nodes are available: {}. preemption: 0/1 nodes are available: {preemption}",
-        reasons.join(", ")
-    );
-    Err(Refusal { message, is_full })
+    Err(Refusal::of_node(&reasons, is_full))
 }
 
 /// Why the node's own agent does not run a pod that was put here by others: the reason and the words.

@@ -36,7 +36,9 @@ pub(crate) fn apply(pod: &Pod, container: &Container, spec: &mut ContainerSpec) 
     }
     spec.read_only_root = own.and_then(|own| own.read_only_root_filesystem) == Some(true);
     spec.no_new_privileges = own.and_then(|own| own.allow_privilege_escalation) == Some(false);
-    if let Some(change) = own.and_then(|own| own.capabilities.as_ref()) {
+    if own.and_then(|own| own.privileged) == Some(true) {
+        spec.capabilities = Some(xebec_container::all_capabilities());
+    } else if let Some(change) = own.and_then(|own| own.capabilities.as_ref()) {
         let (add, drop) = (change.add.as_deref(), change.drop.as_deref());
         spec.capabilities = Some(capabilities(add.unwrap_or_default(), drop.unwrap_or_default()));
     }
@@ -203,6 +205,17 @@ mod tests {
         assert_eq!(held(&[], &["chown"]).len(), DEFAULT_CAPABILITIES.len() - 1);
         assert!(held(&["ALL"], &["CAP_SYS_ADMIN"]).len() > 30);
         assert!(!held(&["ALL"], &["CAP_SYS_ADMIN"]).contains(&"CAP_SYS_ADMIN".to_owned()));
+    }
+
+    #[test]
+    fn a_privileged_container_has_all_capabilities_whatever_it_drops() {
+        let own = json!({"privileged": true, "capabilities": {"drop": ["ALL"]}});
+        let given = applied(json!({}), own, "").map(|spec| spec.capabilities.unwrap_or_default());
+        assert_eq!(given, Ok(xebec_container::all_capabilities()));
+        assert_eq!(
+            applied(json!({}), json!({"privileged": false}), "").map(|spec| spec.capabilities),
+            Ok(None)
+        );
     }
 
     #[test]

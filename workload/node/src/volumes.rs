@@ -1,17 +1,19 @@
-//! A pod's volumes: directories of its own, files out of other objects that follow those objects' changes, and places of the
-//! machine.
+//! A pod's volumes: directories of its own, files out of other objects that follow those objects' changes, places of the
+//! machine, and the volumes of its claims.
 
 pub(crate) mod atomic;
+mod claim;
 mod host_path;
 mod image;
 mod limit;
+mod ownership;
 mod payload;
 mod refresh;
 mod sub_path;
 
 use std::collections::BTreeMap;
 use std::io;
-use std::os::unix::fs::{PermissionsExt as _, chown};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -20,11 +22,13 @@ use rustix::mount::{MountFlags, UnmountFlags};
 
 use crate::Error;
 use crate::environment::expand;
+use crate::event::Kind;
 use crate::place::{Mounted, Place};
 use crate::pod::Life;
 use crate::quantity::quantity;
 use crate::slot::Slot;
 
+pub(crate) use claim::{Claimed, Claims, Holders, find, fit};
 pub(crate) use limit::overflow;
 
 /// One volume, ready to be mounted.
@@ -42,8 +46,8 @@ pub(crate) struct Volumes {
     tokens: payload::Tokens,
 }
 
-/// Makes a pod's volumes.
-pub(crate) async fn prepare(life: &Arc<Life>, address: &str) -> Result<Volumes, Error> {
+/// Makes a pod's volumes; those of its claims were found before.
+pub(crate) async fn prepare(life: &Arc<Life>, address: &str, claims: &Claims) -> Result<Volumes, Error> {
     let mut volumes = Volumes::default();
     let folder = life.folder.join("volumes");
     let group = fs_group(life);
@@ -53,6 +57,12 @@ pub(crate) async fn prepare(life: &Arc<Life>, address: &str) -> Result<Volumes, 
             let (path, kind) = (PathBuf::from(&host.path), host.type_.clone().unwrap_or_default());
             volumes.made.insert(volume.name.clone(), Made { path: path.clone(), is_read_only: false });
             blocking(move || host_path::check(&path, &kind)).await?.map_err(refused)?;
+            continue;
+        }
+        if let Some(claimed) = claims.get(&volume.name) {
+            give(life, claimed, group).await?.map_err(|error| refused(error.to_string()))?;
+            let made = Made { path: claimed.path.clone(), is_read_only: claimed.is_read_only };
+            volumes.made.insert(volume.name.clone(), made);
             continue;
         }
         let path = folder.join(&volume.name);
@@ -87,8 +97,37 @@ pub(crate) async fn prepare(life: &Arc<Life>, address: &str) -> Result<Volumes, 
 }
 
 fn unserved(_volume: &Volume) -> String {
-    "its kind is not served here: use emptyDir, configMap, secret, projected, downwardAPI, hostPath or image"
+    "its kind is not served here: use emptyDir, configMap, secret, projected, downwardAPI, hostPath, image, \
+     persistentVolumeClaim or ephemeral"
         .to_owned()
+}
+
+/// Makes the volume of a claim the pod's group's, unless other pods have it already.
+async fn give(life: &Life, claimed: &Claimed, group: Option<u32>) -> Result<io::Result<()>, Error> {
+    let is_first = claimed.hold(life);
+    let Some(group) = group.filter(|_| claimed.is_given) else { return Ok(Ok(())) };
+    let path = claimed.path.clone();
+    if !is_first {
+        let found = blocking(move || std::fs::metadata(&path)).await?.map(|about| about.gid());
+        if let Ok(there) = found
+            && there != group
+        {
+            let message = format!(
+                "The requested fsGroup is {group}, but the volume {} has GID {there}. The volume may not be shareable.",
+                claimed.name
+            );
+            life.note(None, Kind::Warning, "AlreadyMountedVolume", message);
+        }
+        return Ok(Ok(()));
+    }
+    // Containers of an earlier process may be at work in it.
+    if claimed.is_read_only || life.past.has_containers() {
+        return Ok(Ok(()));
+    }
+    let context = life.spec().and_then(|spec| spec.security_context.as_ref());
+    let policy = context.and_then(|context| context.fs_group_change_policy.as_deref());
+    let only_first = policy == Some("OnRootMismatch");
+    blocking(move || ownership::give(&path, group, only_first)).await
 }
 
 /// Whose the files of a pod's volumes are to be.

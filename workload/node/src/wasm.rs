@@ -1,7 +1,6 @@
 //! Containers that are WebAssembly components.
 
 use std::io::Read as _;
-use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use tokio::net::TcpListener;
@@ -13,9 +12,6 @@ use xebec_wasm::{Compiled, Exit, Host, LogSink, Stream, WorkloadOptions};
 use crate::Error;
 use crate::image::Found;
 use crate::log_writer::Lines;
-
-/// The port of a component whose container names none.
-const PORT: u16 = 8080;
 
 impl LogSink for Lines {
     fn line(&self, stream: Stream, line: &str) {
@@ -33,28 +29,8 @@ pub(crate) struct Ready {
     listeners: Vec<TcpListener>,
 }
 
-/// Compiles a component and takes its addresses, so that who connects from here on is answered.
-pub(crate) async fn prepare(
-    host: &Host,
-    store: &Arc<Store>,
-    found: &Found,
-    address: IpAddr,
-    ports: &[u16],
-) -> Result<Ready, Error> {
-    let compiled = compile(host, store, found).await?;
-    let mut listeners = Vec::new();
-    if compiled.kind().is_http() {
-        let ports = if ports.is_empty() { &[PORT][..] } else { ports };
-        for port in ports {
-            let address = SocketAddr::new(address, *port);
-            let bound = TcpListener::bind(address).await;
-            listeners.push(bound.map_err(|source| Error::Listen { address, source })?);
-        }
-    }
-    Ok(Ready { compiled, listeners })
-}
-
-async fn compile(host: &Host, store: &Arc<Store>, found: &Found) -> Result<Compiled, Error> {
+/// The component of an image, compiled now or before.
+pub(crate) async fn compile(host: &Host, store: &Arc<Store>, found: &Found) -> Result<Compiled, Error> {
     let Content::Wasm(layer) = &found.resolved.content else {
         return Err(Error::Config("the image is not WebAssembly".to_owned()));
     };
@@ -85,6 +61,11 @@ fn read(store: &Store, name: &RepositoryName, digest: Digest, most: usize) -> Re
 }
 
 impl Ready {
+    /// A component and, where it serves, its listeners: who connects from here on is answered.
+    pub(crate) fn new(compiled: Compiled, listeners: Vec<TcpListener>) -> Self {
+        Self { compiled, listeners }
+    }
+
     /// Whether it runs to an end of its own, and does not serve.
     pub(crate) fn is_command(&self) -> bool {
         self.compiled.kind().is_command()

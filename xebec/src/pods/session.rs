@@ -1,9 +1,9 @@
-//! Sessions with containers: a further command, or the output of the one that runs.
+//! Sessions with containers: a further command, or the streams of the one that runs.
 
-use std::path::Path;
+use std::path::PathBuf;
 use std::time::Duration;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use futures::StreamExt as _;
 use k8s_openapi::api::core::v1::Pod;
 use serde_json::Value;
@@ -11,11 +11,12 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use xebec_apiserver::pods::{Run, SessionRequest};
-use xebec_container::TerminalSize;
+use xebec_container::{AttachedInput, Attachment, Error, Stream, Streams, TerminalSize};
 use xebec_machinery::status::Status;
-use xebec_node::exec::{ExecError, ExecRequest, ExecSession, exec};
+use xebec_node::Containers;
+use xebec_node::exec::{ExecError, ExecRequest, ExecSession, attach, exec};
 use xebec_node::logs::{LogOptions, read};
-use xebec_streams::{Input, Output, Session, Size, Sizes};
+use xebec_streams::{Input, Output, Session, Size, Sizes, Wants};
 
 use super::{LocalPods, until_gone};
 
@@ -39,25 +40,19 @@ pub(super) async fn begin(
     if running.is_none() {
         return Err(Status::bad_request(format!("container not running ({container} of pod {name})")));
     }
+    let typed = serde_json::from_value::<Pod>(pod.clone())
+        .map_err(|error| Status::internal(&format!("pod {name} cannot be read: {error}")))?;
     let Some(command) = asked.command else {
         let uid = pod["metadata"]["uid"].as_str().unwrap_or_default();
         let path = pods.folder.join(uid).join(format!("{container}.log"));
-        let (client, pod) = (pods.client.get().cloned(), pod.clone());
-        return Ok(Box::new(move |session: Session| {
-            Box::pin(async move {
-                let gone = session.gone.clone();
-                tokio::select! {
-                    () = show(session, &path, gone.child_token(), until_gone(client, pod, path.clone())) => {}
-                    () = gone.cancelled() => {}
-                }
-            })
-        }));
+        let log = Log { path, client: pods.client.get().cloned(), pod: pod.clone() };
+        let target = Target { containers: pods.containers.get().cloned(), pod: typed, log };
+        let (container, wants) = (container.to_owned(), asked.wants);
+        return Ok(Box::new(move |session| Box::pin(target.join(session, container, wants))));
     };
     let Some(containers) = pods.containers.get() else {
         return Err(Status::bad_request("no containers run on this machine, and components run no commands"));
     };
-    let typed = serde_json::from_value::<Pod>(pod.clone())
-        .map_err(|error| Status::internal(&format!("pod {name} cannot be read: {error}")))?;
     let terminal = asked.wants.tty.then(TerminalSize::default);
     let request = ExecRequest { container: Some(container.to_owned()), command, terminal };
     let begun = exec(containers, &typed, &request).await;
@@ -133,27 +128,128 @@ async fn tell(near: Option<impl AsyncRead + Unpin>, output: Option<Output>) {
     }
 }
 
-/// Shows what the container writes from now on. Its input is not held open, so nothing can be typed.
-async fn show(session: Session, path: &Path, ended: CancellationToken, end: impl Future<Output = ()>) {
-    let Session { stdout, outcome, .. } = session;
-    let options = LogOptions { follow: true, tail: Some(0), ..LogOptions::default() };
-    let lines = match read(path, options, ended.clone()).await {
-        Ok(lines) => lines,
-        Err(error) => return outcome.failed(&error.to_string()).await,
-    };
+/// What a client attaches to.
+struct Target {
+    containers: Option<Containers>,
+    pod: Pod,
+    log: Log,
+}
+
+/// A container's log, and what tells when it ends.
+struct Log {
+    path: PathBuf,
+    client: Option<kube::Client>,
+    pod: Value,
+}
+
+impl Target {
+    /// Attaches the client for as long as it stays or the container runs.
+    async fn join(self, session: Session, container: String, wants: Wants) {
+        let streams =
+            Streams { stdin: wants.stdin, stdout: wants.stdout, stderr: wants.stderr && !wants.tty };
+        let joined = match &self.containers {
+            Some(containers) => attach(containers, &self.pod, &container, streams).await,
+            None => Err(ExecError::Component { container }),
+        };
+        match joined {
+            Ok(attachment) => carry_attached(session, attachment).await,
+            // Such a one has no streams but its log.
+            Err(ExecError::Component { .. } | ExecError::Container(Error::NotAttachable { .. })) => {
+                let gone = session.gone.clone();
+                tokio::select! {
+                    () = self.log.show(session, gone.child_token()) => {}
+                    () = gone.cancelled() => {}
+                }
+            }
+            Err(error) => session.outcome.failed(&error.to_string()).await,
+        }
+    }
+}
+
+/// Carries the streams of a container's own process until it has ended, or until the client has typed all it wants to
+/// where that is the end.
+async fn carry_attached(session: Session, attachment: Attachment) {
+    let Session { stdin, stdout, stderr, sizes, outcome, gone } = session;
+    let Attachment { input, mut output } = attachment;
+    let typing = AbortOnDropHandle::new(tokio::spawn(pass_on(stdin, sizes, input)));
     let telling = async {
-        let mut lines = std::pin::pin!(lines);
-        while let Some(line) = lines.next().await {
-            if let Some(stdout) = &stdout
-                && stdout.write(line).await.is_err()
+        while let Some((stream, said)) = output.next().await? {
+            let output = if stream == Stream::Stdout { &stdout } else { &stderr };
+            if let Some(output) = output
+                && output.write(said.into()).await.is_err()
             {
-                return;
+                return Ok(false);
             }
         }
+        std::io::Result::Ok(true)
     };
-    tokio::join!(telling, async {
-        end.await;
-        ended.cancel();
-    });
-    outcome.exited(0).await;
+    let told = tokio::select! {
+        told = telling => told,
+        () = gone.cancelled() => Ok(false),
+    };
+    drop(typing);
+    match told {
+        Ok(true) => outcome.exited(0).await,
+        // Nobody is left to be told.
+        Ok(false) => {}
+        Err(error) => outcome.failed(&error.to_string()).await,
+    }
+}
+
+/// Passes on what the client types and how large its terminal is, and stays until it is ended: the container takes the end
+/// for a departure.
+async fn pass_on(mut stdin: Option<Input>, mut sizes: Option<Sizes>, mut input: AttachedInput) {
+    loop {
+        let passed = tokio::select! {
+            data = typed(&mut stdin) => match data {
+                Some(data) => input.write(&data).await,
+                None => {
+                    stdin = None;
+                    input.end().await
+                }
+            },
+            Some(size) = next(&mut sizes) => {
+                input.resize(TerminalSize { rows: size.height, columns: size.width }).await
+            }
+        };
+        if passed.is_err() {
+            // Its output says that it has ended.
+            return;
+        }
+    }
+}
+
+/// What is typed next; nothing once there is no more, and for ever nothing where nothing is typed.
+async fn typed(stdin: &mut Option<Input>) -> Option<Bytes> {
+    match stdin {
+        Some(stdin) => stdin.recv().await,
+        None => std::future::pending().await,
+    }
+}
+
+impl Log {
+    /// Shows what the container writes from now on.
+    async fn show(self, session: Session, ended: CancellationToken) {
+        let Session { stdout, outcome, .. } = session;
+        let options = LogOptions { follow: true, tail: Some(0), ..LogOptions::default() };
+        let lines = match read(&self.path, options, ended.clone()).await {
+            Ok(lines) => lines,
+            Err(error) => return outcome.failed(&error.to_string()).await,
+        };
+        let telling = async {
+            let mut lines = std::pin::pin!(lines);
+            while let Some(line) = lines.next().await {
+                if let Some(stdout) = &stdout
+                    && stdout.write(line).await.is_err()
+                {
+                    return;
+                }
+            }
+        };
+        tokio::join!(telling, async {
+            until_gone(self.client, self.pod, self.path).await;
+            ended.cancel();
+        });
+        outcome.exited(0).await;
+    }
 }

@@ -94,6 +94,21 @@ impl Cluster {
         self.start_again(&["up"]);
     }
 
+    /// Kills the process, and others on the same data before they are ready, after these times; then starts one that may
+    /// live.
+    pub(crate) fn restart_after_kills(&mut self, times: &[Duration]) {
+        self.end_with("KILL");
+        for time in times {
+            let mut command = with_api(&["up"], &self.api, self.data.path());
+            let mut child =
+                command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("the binary starts");
+            thread::sleep(*time);
+            child.kill().expect("it can be killed");
+            child.wait().expect("it has ended");
+        }
+        self.start_again(&["up"]);
+    }
+
     /// Asks the process to end and gives its exit code.
     pub(crate) fn terminate(mut self) -> Option<i32> {
         self.end_with("TERM").0.code()

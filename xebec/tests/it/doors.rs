@@ -25,7 +25,7 @@ const BELOW: &[(&str, &str)] = &[("machinery", "expressions")];
 const KUBERNETES: &[&str] = &["kube", "kube-client", "kube-core", "kube-runtime", "k8s-openapi"];
 
 /// Crates whose tenants are controllers: they meet in objects and never call each other.
-const CONTROLLERS: &[&str] = &["controllers", "gateway", "services", "node", "mesh"];
+const CONTROLLERS: &[&str] = &["controllers", "gateway", "services", "node", "local-path", "mesh"];
 
 /// Package name -> names of the packages that it depends on outside its tests.
 struct Graph(BTreeMap<String, BTreeSet<String>>);

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use crate::cluster::{Cluster, ask, name, until};
 
 mod admission;
+mod attachments;
 mod objects;
 mod streams;
 

@@ -1,5 +1,6 @@
 //! The program from outside: the house's rules, and the built binary driven as its users drive it.
 
+mod busybox;
 mod client;
 mod cluster;
 mod console;
@@ -9,9 +10,14 @@ mod demo;
 mod doors;
 mod figures;
 mod gateways;
+#[allow(dead_code, reason = "the tests that are alone use the rest")]
+mod hooks;
 mod images;
+mod kills;
 mod kubectl;
+#[allow(dead_code, reason = "the tests that are alone use the rest")]
 mod running;
 mod services;
 mod starts;
 mod up;
+mod volumes;

@@ -74,6 +74,22 @@ impl Running {
             .sum()
     }
 
+    /// A limit that the system sets to it: what holds, and up to what it may raise that.
+    pub(crate) fn limit(&self, name: &str) -> [String; 2] {
+        let limits = fs::read_to_string(format!("/proc/{}/limits", self.child.id())).expect("it runs");
+        let line = limits.lines().find_map(|line| line.strip_prefix(name)).expect("there is such a limit");
+        let mut values = line.split_whitespace().map(str::to_owned);
+        [values.next(), values.next()].map(|value| value.expect("a limit has two values"))
+    }
+
+    /// The most memory that it has had so far, in KiB.
+    pub(crate) fn peak_memory(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("it runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let size = line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok());
+        size.expect("the system tells how much")
+    }
+
     /// Sends a signal by name and waits for the end.
     pub(crate) fn end_with(self, signal: &str) -> ExitStatus {
         self.end_and_log(signal).0

@@ -1,12 +1,12 @@
 //! Services as pods see them: by name and by address, from containers and from components.
 
 use std::fs;
-use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::Command;
 
+use crate::busybox;
 use crate::cluster::{Cluster, until};
-use crate::running::{installed, xebec};
+use crate::running::installed;
 
 const APPLETS: [&str; 7] = ["sh", "wget", "nslookup", "httpd", "sleep", "hostname", "cat"];
 
@@ -72,6 +72,27 @@ spec:
   - {name: hello, image: demo/hello:v1, ports: [{containerPort: 8080}]}
 ---
 apiVersion: v1
+kind: Pod
+metadata: {name: mixed, labels: {app: mixed}}
+spec:
+  terminationGracePeriodSeconds: 0
+  containers:
+  - name: hello
+    image: demo/hello:v1
+    ports: [{containerPort: 8080}]
+    readinessProbe: {httpGet: {port: 8080}, periodSeconds: 1}
+  - name: box
+    image: localhost/tools/busybox:1
+    command: [sh, -c, "echo a neighbour > /www/index.html; exec httpd -f -p 8081 -h /www"]
+---
+apiVersion: v1
+kind: Service
+metadata: {name: mixed}
+spec:
+  selector: {app: mixed}
+  ports: [{port: 80, targetPort: 8080}]
+---
+apiVersion: v1
 kind: Service
 metadata: {name: component}
 spec:
@@ -88,15 +109,7 @@ spec:
 "#;
 
 fn fill(root: &Path) {
-    for folder in ["bin", "www", "tmp"] {
-        fs::create_dir(root.join(folder)).expect("a new folder");
-    }
-    let path = Command::new("sh").args(["-c", "command -v busybox"]).output().expect("a shell");
-    let path = String::from_utf8(path.stdout).expect("a path is text");
-    fs::copy(path.trim(), root.join("bin/busybox")).expect("BusyBox is copied");
-    for applet in APPLETS {
-        symlink("busybox", root.join("bin").join(applet)).expect("a link");
-    }
+    busybox::fill(root, &APPLETS);
     for (folder, library) in FOLDERS.iter().flat_map(|folder| LIBRARIES.map(|library| (folder, library))) {
         let from = Path::new("/").join(folder).join(library);
         if from.exists() {
@@ -108,9 +121,7 @@ fn fill(root: &Path) {
 
 /// A cluster with all of it ready, or nothing where something is missing.
 fn with_services(test: &str) -> Option<Cluster> {
-    // Its word for a version is that of no applet.
-    if !Command::new("busybox").arg("--help").output().is_ok_and(|output| output.status.success()) {
-        println!("skipped: {test}: busybox is not installed");
+    if !installed("busybox") {
         return None;
     }
     if let Err(why) = xebec_container::check(&std::env::temp_dir()) {
@@ -124,14 +135,7 @@ fn with_services(test: &str) -> Option<Cluster> {
     let cluster = Cluster::start()?;
     let root = tempfile::tempdir().expect("a temporary directory");
     fill(root.path());
-    let built = xebec()
-        .args(["image", "build", "--tag", "tools/busybox:1", "--rootfs"])
-        .arg(root.path())
-        .arg("--data")
-        .arg(cluster.data())
-        .output()
-        .expect("the binary starts");
-    assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+    busybox::build(&cluster, root.path());
     cluster.apply(OBJECTS);
     cluster.kubectl("rollout status deployment/web --timeout=120s");
     cluster.kubectl("wait --for=condition=Ready pod --all --timeout=120s");
@@ -173,6 +177,13 @@ fn one_pod_reaches_anothers_service_by_name() {
     // Components answer under services' addresses, and reach services by name.
     sees(&cluster, "component", |text| text.contains("hello from wasm"));
     sees(&cluster, "component/fetch?authority=web", |text| names.iter().any(|name| text.contains(name)));
+    // In one pod, a component and a container are neighbours.
+    let seen = cluster.kubectl("exec mixed -c box -- wget -q -O - http://localhost:8080");
+    assert!(seen.contains("hello from wasm"), "{seen}");
+    sees(&cluster, "mixed", |text| text.contains("hello from wasm"));
+    for neighbour in ["localhost:8081", "127.0.0.1:8081"] {
+        sees(&cluster, &format!("mixed/fetch?authority={neighbour}"), |text| text.contains("a neighbour"));
+    }
     // The machine has ports of theirs.
     let port = cluster.get("service web")["spec"]["ports"][0]["nodePort"].as_u64().expect("a port");
     let node = cluster.get("nodes")["items"][0]["status"]["addresses"][0]["address"].clone();

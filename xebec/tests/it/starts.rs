@@ -163,11 +163,14 @@ fn a_disk_that_fills_refuses_writes_keeps_what_it_took_and_goes_on_when_there_is
     });
     assert!(complaint.contains("No space left on device") && complaint.contains("free space"), "{complaint}");
     assert_eq!(cluster.get("configmap kept")["data"]["colour"], "red");
+    let is_ready = |cluster: &Cluster| cluster.run("get --raw /readyz", "").status.success();
+    until("readiness to end", || (!is_ready(&cluster)).then_some(()));
     drop(file);
     fs::remove_file(&filler).unwrap();
     until("a write that finds room", || {
         cluster.run("create configmap more --from-literal=colour=blue", "").status.success().then_some(())
     });
+    until("readiness to come back", || is_ready(&cluster).then_some(()));
     cluster.restart_after("KILL");
     for (name, colour) in [("kept", "red"), ("more", "blue")] {
         assert_eq!(cluster.get(&format!("configmap {name}"))["data"]["colour"], colour);

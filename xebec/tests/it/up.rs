@@ -1,12 +1,12 @@
 //! The contract of `xebec up`: ready line, endpoints, one holder a data directory, clean end.
 
 use std::net::TcpStream;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::running::{Running, output_of, xebec};
+use crate::running::{Running, on_free_ports, output_of, xebec};
 
 #[test]
 fn ready_means_that_every_address_in_endpoints_json_answers() {
@@ -52,6 +52,17 @@ fn an_instance_with_nothing_to_do_rests() {
     std::thread::sleep(Duration::from_secs(5));
     let wakeups = running.wakeups() - before;
     assert!(wakeups < 1000, "its threads were woken {wakeups} times in 5 seconds");
+}
+
+#[test]
+fn as_many_files_as_the_system_allows_may_be_open() {
+    let data = tempfile::tempdir().unwrap();
+    let up = on_free_ports(&["up"], data.path());
+    let mut command = Command::new("sh");
+    command.args(["-c", "ulimit -S -n 256 && exec \"$@\"", "sh"]).arg(up.get_program()).args(up.get_args());
+    let running = Running::start_with(command, data.path());
+    let limits = running.limit("Max open files");
+    assert!(limits[0] == limits[1] && limits[0] != "256", "{limits:?}");
 }
 
 #[test]

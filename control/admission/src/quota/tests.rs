@@ -24,7 +24,7 @@ async fn charged(
     let stage = ResourceQuota::default();
     let case = Case { old, ..sample.case(request) };
     stage.validate(case, new).await.map_err(|status| status.message)?;
-    Ok(sample.companions.objects().into_iter().map(|one| one.object["status"]["used"].clone()).collect())
+    Ok(sample.companions.objects().into_iter().map(|one| one.object()["status"]["used"].clone()).collect())
 }
 
 #[tokio::test]
@@ -40,7 +40,7 @@ async fn what_is_asked_for_is_charged_with_the_write() {
     let used = charged(&sample, &request, None, &pod).await.unwrap();
     assert_eq!(used, [json!({"pods": "2", "requests.cpu": "750m"})]);
     let with = &sample.companions.objects()[0];
-    assert_eq!(with.object["metadata"]["resourceVersion"], "7", "it must still be what was judged");
+    assert_eq!(with.object()["metadata"]["resourceVersion"], "7", "it must still be what was judged");
 }
 
 #[tokio::test]

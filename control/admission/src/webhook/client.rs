@@ -23,8 +23,6 @@ use tokio_rustls::TlsConnector;
 use crate::object;
 use crate::world::World;
 
-/// The largest answer that is read; a page of converted objects is the largest that is asked for.
-const LARGEST: usize = 64 << 20;
 /// How much is shown of an answer that is an error.
 const SHOWN: usize = 1024;
 /// Where systems keep the authorities that they trust.
@@ -35,6 +33,7 @@ const SYSTEM_BUNDLES: [&str; 3] =
 pub struct Client {
     target: Target,
     tls: Arc<ClientConfig>,
+    largest: usize,
 }
 
 enum Target {
@@ -43,11 +42,11 @@ enum Target {
 }
 
 impl Client {
-    /// The client that a `clientConfig` speaks of.
+    /// The client that a `clientConfig` speaks of, which reads answers of at most `largest` bytes.
     ///
     /// # Errors
     /// Why there can be none.
-    pub fn of(config: &Value) -> Result<Self, String> {
+    pub fn of(config: &Value, largest: usize) -> Result<Self, String> {
         let target = match (object::at(config, &["service"]), object::text(config, &["url"])) {
             (Some(service), _) => Target::Service {
                 namespace: object::text(service, &["namespace"]).to_owned(),
@@ -65,7 +64,7 @@ impl Client {
                 Target::Url { host, port: uri.port_u16().unwrap_or(443), path: uri.path().to_owned() }
             }
         };
-        Ok(Self { target, tls: tls(object::text(config, &["caBundle"]))? })
+        Ok(Self { target, tls: tls(object::text(config, &["caBundle"]))?, largest })
     }
 
     /// Sends a review and gives the answer's body.
@@ -138,7 +137,7 @@ impl Client {
             let response =
                 sender.send_request(request).await.map_err(|error| Failure::Transport(of_http(&error)))?;
             let status = response.status();
-            let collected = Limited::new(response.into_body(), LARGEST).collect().await;
+            let collected = Limited::new(response.into_body(), self.largest).collect().await;
             let bytes = collected.map_err(|error| Failure::Answer(innermost(error.as_ref())))?.to_bytes();
             if status.is_success() {
                 Ok(bytes.to_vec())
@@ -161,21 +160,29 @@ enum Failure {
     Answer(String),
 }
 
-/// Trust in a bundle of certificates, or in those of the system where there is none.
-fn tls(bundle: &str) -> Result<Arc<ClientConfig>, String> {
-    let mut roots = RootCertStore::empty();
+/// The authorities of a bundle of certificates as an object has it, or those of the system where there is none.
+///
+/// # Errors
+/// Why it holds none.
+pub fn roots(bundle: &str) -> Result<RootCertStore, String> {
     if bundle.is_empty() {
-        roots = system_roots().clone();
-    } else {
-        let bytes = STANDARD.decode(bundle).map_err(|error| format!("caBundle is no base64: {error}"))?;
-        for certificate in CertificateDer::pem_slice_iter(&bytes) {
-            let certificate = certificate.map_err(|error| format!("caBundle is no PEM: {error}"))?;
-            roots.add(certificate).map_err(|error| format!("unable to load root certificates: {error}"))?;
-        }
-        if roots.is_empty() {
-            return Err("unable to load root certificates: unable to parse bytes as PEM block".to_owned());
-        }
+        return Ok(system_roots().clone());
     }
+    let mut roots = RootCertStore::empty();
+    let bytes = STANDARD.decode(bundle).map_err(|error| format!("caBundle is no base64: {error}"))?;
+    for certificate in CertificateDer::pem_slice_iter(&bytes) {
+        let certificate = certificate.map_err(|error| format!("caBundle is no PEM: {error}"))?;
+        roots.add(certificate).map_err(|error| format!("unable to load root certificates: {error}"))?;
+    }
+    if roots.is_empty() {
+        return Err("unable to load root certificates: unable to parse bytes as PEM block".to_owned());
+    }
+    Ok(roots)
+}
+
+/// Trust in a bundle of certificates.
+fn tls(bundle: &str) -> Result<Arc<ClientConfig>, String> {
+    let roots = roots(bundle)?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()

@@ -20,6 +20,9 @@ use crate::stage::Case;
 /// How long a hook that says nothing may take.
 const USUAL_TIMEOUT: u64 = 10;
 
+/// The largest answer to a review: a patch that writes an object of the largest size anew, in base64, and some more.
+const LARGEST: usize = 8 << 20;
+
 /// A webhook, ready to be called.
 pub(super) struct Hook {
     pub(super) name: String,
@@ -88,7 +91,7 @@ impl Hook {
             side_effects: object::text(hook, &["sideEffects"]).to_owned(),
             timeout: Duration::from_secs(seconds.unwrap_or(USUAL_TIMEOUT).clamp(1, 30)),
             version: versions.iter().filter_map(Value::as_str).find_map(Version::parse),
-            client: Client::of(object::at(hook, &["clientConfig"]).unwrap_or(&Value::Null)),
+            client: Client::of(object::at(hook, &["clientConfig"]).unwrap_or(&Value::Null), LARGEST),
             name,
         }
     }

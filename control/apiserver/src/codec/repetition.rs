@@ -4,12 +4,11 @@ use std::collections::HashSet;
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
-use serde_saphyr::{DuplicateKeyPolicy, Spanned};
+use serde_saphyr::Spanned;
 
 /// What is said of each, in the words of Go's reader; nothing where a line is not to be found out.
 pub(super) fn lines(bytes: &[u8]) -> Option<Vec<String>> {
-    let options = serde_saphyr::options! { duplicate_keys: DuplicateKeyPolicy::LastWins };
-    let mut found = Vec::new();
+    let (options, mut found) = (super::document::options(), Vec::new());
     let read = serde_saphyr::with_deserializer_from_slice_with_options(bytes, options, |reader| {
         Walk(&mut found).deserialize(reader)
     });

@@ -48,6 +48,7 @@ fn the_verb_follows_method_name_and_watch() {
         ("PATCH", "/api/v1/namespaces/a/pods/b", Verb::Patch),
         ("DELETE", "/api/v1/namespaces/a/pods/b", Verb::Delete),
         ("DELETE", "/api/v1/namespaces/a/pods", Verb::DeleteCollection),
+        ("OPTIONS", "/api/v1/namespaces/a/pods/b/proxy/x?watch=1", Verb::Unnamed),
     ] {
         assert_eq!(object(method, uri).verb, verb, "{method} {uri}");
     }
@@ -55,8 +56,12 @@ fn the_verb_follows_method_name_and_watch() {
 
 #[test]
 fn a_method_that_means_nothing_is_refused() {
-    for (method, uri) in [("POST", "/api"), ("PUT", "/api/v1/pods"), ("POST", "/api/v1/namespaces/a/pods/b")]
-    {
+    for (method, uri) in [
+        ("POST", "/api"),
+        ("PUT", "/api/v1/pods"),
+        ("POST", "/api/v1/namespaces/a/pods/b"),
+        ("OPTIONS", "/api/v1/namespaces/a/pods/b"),
+    ] {
         assert!(matches!(ask(method, uri), Err(Error::Method { .. })), "{method} {uri}");
     }
 }
@@ -110,4 +115,19 @@ fn one_object_is_read_also_where_its_query_asks_for_a_watch() {
 fn an_overlong_url_is_refused() {
     let uri = format!("/api/v1/pods?labelSelector={}", "a".repeat(URL_LIMIT));
     assert!(matches!(ask("GET", &uri), Err(Error::UrlTooLong { .. })));
+}
+
+#[test]
+fn what_another_server_has_is_read_no_further_than_its_place() {
+    let uri: Uri = "/apis/a.example/v1/namespaces/shop/things/x/files/a%2Fb/c?limit=many".parse().unwrap();
+    assert!(parse(&Method::GET, &uri).is_err());
+    let Target::Resource(read) = parse_passed_on(&Method::GET, &uri).unwrap() else {
+        panic!("it is a resource")
+    };
+    assert_eq!((read.namespace.as_deref(), &*read.resource), (Some("shop"), "things"));
+    assert_eq!((read.name.as_deref(), read.subresource.as_deref()), (Some("x"), Some("files")));
+    assert_eq!(group_version(uri.path()), Some(("a.example", "v1")));
+    assert_eq!(group_version("/api/v1/pods"), Some(("", "v1")));
+    assert_eq!(group_version("/apis/a.example"), None);
+    assert_eq!(group_version("/version/x/y"), None);
 }

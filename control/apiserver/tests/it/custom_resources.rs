@@ -310,7 +310,7 @@ async fn a_definition_goes_after_its_objects_and_takes_no_new_ones_meanwhile() {
     let patch = json!({"metadata": {"finalizers": null}});
     assert_eq!(server.send(Method::PATCH, &one, "application/merge-patch+json", &patch).await.0, 200);
     gone(&server, &first).await;
-    assert_eq!(server.get(CRONTABS).await.0, 404);
+    gone(&server, CRONTABS).await;
 
     // A definition of the same name begins anew, with no object of the one before.
     define(&server).await;

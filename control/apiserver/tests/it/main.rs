@@ -3,12 +3,18 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, also in the functions beside it")]
 
 mod admission;
+mod aggregation;
+mod at_rest;
 mod bad_input;
+mod bodies;
 mod certificates;
 mod conversion;
 mod custom_resources;
 mod definitions;
+mod encodings;
 mod evictions;
+mod extension;
+mod flow_control;
 mod gateway;
 mod hook;
 mod identity;
@@ -21,7 +27,9 @@ mod rules;
 mod server;
 mod service;
 mod service_accounts;
+mod service_ranges;
 mod services;
 mod sockets;
+mod transcription;
 mod verbs;
 mod webhooks;

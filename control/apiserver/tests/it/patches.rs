@@ -1,5 +1,7 @@
 //! What a patch may make of an object, and what is said where it may not.
 
+use std::sync::Arc;
+
 use http::Method;
 use serde_json::{Value, json};
 
@@ -124,4 +126,24 @@ async fn a_generation_is_the_clients_where_nobody_counts() {
     assert_eq!(made("/api/v1/namespaces/default/resourcequotas", json!({})).await, 7);
     let class = json!({"value": 1});
     assert_eq!(made("/apis/scheduling.k8s.io/v1/priorityclasses", class).await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn patches_that_name_no_revision_all_come_through_however_many_meet() {
+    let server = Arc::new(with_web().await);
+    let patches: Vec<_> = (0..128)
+        .map(|number| {
+            let server = server.clone();
+            tokio::spawn(async move {
+                let patch = json!({"metadata": {"annotations": {format!("from-{number}"): "it"}}});
+                server.send(Method::PATCH, WEB, MERGE, &patch).await
+            })
+        })
+        .collect();
+    for patch in patches {
+        let (code, answer) = patch.await.unwrap();
+        assert_eq!(code, 200, "{answer}");
+    }
+    let (_, web) = server.get(WEB).await;
+    assert_eq!(web["metadata"]["annotations"].as_object().map(serde_json::Map::len), Some(128));
 }

@@ -8,9 +8,9 @@ use serde_json::{Value, json};
 
 use crate::server::{DEFINITIONS, Server};
 
-const THINGS: &str = "/apis/example.com/v1/namespaces/default/things";
+pub(crate) const THINGS: &str = "/apis/example.com/v1/namespaces/default/things";
 
-fn definition(spec: &Value) -> Value {
+pub(crate) fn definition(spec: &Value) -> Value {
     let schema = json!({"type": "object", "properties": {
         "spec": spec,
         "status": {
@@ -54,7 +54,7 @@ fn sized() -> Value {
     })
 }
 
-fn thing(spec: Value) -> Value {
+pub(crate) fn thing(spec: Value) -> Value {
     json!({"apiVersion": "example.com/v1", "kind": "Thing", "metadata": {"name": "a"}, "spec": spec})
 }
 
@@ -163,6 +163,8 @@ async fn every_write_is_held_to_the_rules() {
     let text = "some validation rules were not checked because the object was invalid; correct the existing errors to \
                 complete validation";
     assert!(answer["message"].as_str().unwrap().contains(text), "{answer}");
+    let fields = answer["details"]["causes"].as_array().unwrap().iter().map(|cause| &cause["field"]);
+    assert_eq!(fields.collect::<Vec<_>>(), ["status.seen", ".status.seen", "<nil>"]);
 }
 
 #[tokio::test]

@@ -11,11 +11,13 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use tower::Service as _;
 use xebec_admission::Chain;
+use xebec_apiserver::aggregation::Trust;
 use xebec_apiserver::api::Api;
 use xebec_apiserver::authenticate::Tokens;
 use xebec_apiserver::catalog::Catalog;
 use xebec_apiserver::cluster_ip::{ClusterIps, Range};
 use xebec_apiserver::jwt::Signer;
+use xebec_apiserver::pki::Authority;
 use xebec_apiserver::pods::NoPods;
 use xebec_apiserver::service::{ResponseBody, Service};
 use xebec_apiserver::storage::Storage;
@@ -56,6 +58,11 @@ impl Server {
         // Nobody makes the accounts of namespaces here.
         let chain = Chain::standard().without(&["ServiceAccount"]);
         let api = Api::new(Storage::new(store.clone()), catalog, ClusterIps::new(range), chain, stop.clone());
+        let (clients, proxies) =
+            (Authority::open(&data.path().join("clients")), Authority::open(&data.path().join("proxies")));
+        let (clients, proxies) = (clients.unwrap(), proxies.unwrap());
+        let proxy = proxies.lone_client(Trust::PROXY).unwrap();
+        api.set_trust(Trust::new(clients.certificate(), proxies.certificate(), proxy));
         api.prepare(6443).await.unwrap();
         let mut tokens = Tokens::default();
         tokens.add("s3cret", User::new("robot", ["robots"]));
@@ -66,7 +73,10 @@ impl Server {
                 api.serve_definitions(),
                 api.serve_roles(),
                 api.serve_policies(),
-                api.serve_service(6443)
+                api.serve_flow_control(),
+                api.serve_aggregation(),
+                api.serve_service(6443),
+                api.serve_ranges()
             );
         });
         Self { service, store, stop, upkeep: upkeep.into(), _data: data }

@@ -31,15 +31,32 @@ async fn text(response: Response<ResponseBody>) -> (u16, String) {
     (code, String::from_utf8(bytes.to_vec()).unwrap())
 }
 
+/// Users who may do everything, and wait for their turn all the same.
+async fn let_crowd_in(server: &Server) {
+    let binding = json!({
+        "metadata": {"name": "crowd"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"},
+        "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": "crowd"}],
+    });
+    let (code, made) =
+        server.create("/apis/rbac.authorization.k8s.io/v1/clusterrolebindings", &binding).await;
+    assert_eq!(code, 201, "{made}");
+}
+
+fn of_crowd(name: &str) -> User {
+    User::new(name, ["crowd", AUTHENTICATED])
+}
+
 #[tokio::test]
 async fn one_who_floods_is_told_to_come_back_and_another_is_served() {
     let server = Server::start().await;
+    let_crowd_in(&server).await;
     let create = |number: usize, user: &str| {
         let body = json!({"metadata": {"name": format!("{user}-{number}")}}).to_string();
         let request =
             Request::builder().method(Method::POST).uri(MAPS).header("content-type", "application/json");
         let mut request = request.body(Full::new(Bytes::from(body))).unwrap();
-        request.extensions_mut().insert(User::new(user, [ADMINISTRATORS, AUTHENTICATED]));
+        request.extensions_mut().insert(of_crowd(user));
         server.call(request)
     };
     let mut flood: FuturesUnordered<_> = (0..1_500).map(|number| create(number, "flood")).collect();
@@ -51,33 +68,37 @@ async fn one_who_floods_is_told_to_come_back_and_another_is_served() {
     while let Some(response) = flood.next().await {
         codes.push(response.status().as_u16());
         if response.status() == 429 {
-            assert_eq!(response.headers()["retry-after"], "1");
+            let seconds: u32 = response.headers()["retry-after"].to_str().unwrap().parse().unwrap();
+            assert!((1..=32).contains(&seconds), "{seconds}");
         }
     }
     let count = |code: u16| codes.iter().filter(|own| **own == code).count();
-    assert!(count(429) > 500 && count(201) >= 600, "{} made, {} refused", count(201), count(429));
+    assert!(count(429) > 500 && count(201) >= 300, "{} made, {} refused", count(201), count(429));
     assert_eq!(count(201) + count(429), 1_500);
 }
 
 #[tokio::test]
 async fn the_platform_itself_goes_on_when_all_seats_are_taken() {
     let server = Server::start().await;
+    let_crowd_in(&server).await;
     let create = |number: usize, exempt: bool| {
         let body = json!({"metadata": {"name": format!("map-{number}")}}).to_string();
         let request = Request::post(MAPS).header("content-type", "application/json");
         let mut request = request.body(Full::new(Bytes::from(body))).unwrap();
         if exempt {
             request.extensions_mut().insert(Exempt);
+        } else {
+            request.extensions_mut().insert(of_crowd(&format!("user-{}", number % 10)));
         }
         server.call(request)
     };
     // They have their seats, and nobody lets them go on.
-    let mut held: Vec<_> = (0..200).map(|number| Box::pin(create(number, false))).collect();
+    let mut held: Vec<_> = (0..1_000).map(|number| Box::pin(create(number, false))).collect();
     let waiting = held.iter_mut().filter_map(|one| one.now_or_never().is_none().then_some(())).count();
-    assert!(waiting > 128, "{waiting} of them wait");
+    assert!(waiting > 600, "{waiting} of them wait");
     let soon = std::time::Duration::from_millis(300);
-    assert!(tokio::time::timeout(soon, create(200, false)).await.is_err(), "a user waits behind them");
-    let own = tokio::time::timeout(std::time::Duration::from_secs(5), create(201, true)).await;
+    assert!(tokio::time::timeout(soon, create(1_000, false)).await.is_err(), "a user waits behind them");
+    let own = tokio::time::timeout(std::time::Duration::from_secs(5), create(1_001, true)).await;
     assert_eq!(own.expect("no seat is needed").status(), 201);
 }
 

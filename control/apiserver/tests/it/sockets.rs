@@ -44,15 +44,7 @@ impl Socket {
         let address = listener.local_addr().unwrap();
         let stop = CancellationToken::new();
         tokio::spawn(serve_within(listener, config, server.service.clone(), stop.clone(), limits));
-        let mut roots = rustls::RootCertStore::empty();
-        roots.add(CertificateDer::from_pem_slice(authority.certificate().as_bytes()).unwrap()).unwrap();
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let config = rustls::ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        Self { address, connector: TlsConnector::from(Arc::new(config)), stop, _server: server, _data: data }
+        Self { address, connector: connector(&authority), stop, _server: server, _data: data }
     }
 
     async fn connect(&self) -> TlsStream<TcpStream> {
@@ -60,6 +52,31 @@ impl Socket {
         let name = ServerName::try_from("localhost").unwrap();
         self.connector.connect(name, stream).await.unwrap()
     }
+}
+
+/// A connection to a server, which lasts as long as that.
+pub(crate) async fn connect_to(server: &Server) -> TlsStream<TcpStream> {
+    let data = tempfile::tempdir().unwrap();
+    let authority = Authority::open(data.path()).unwrap();
+    let config = tls(&authority.server(&["localhost"]).unwrap(), authority.certificate()).unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+    let service = server.service.clone();
+    tokio::spawn(serve_within(listener, config, service, server.stop.clone(), Limits::default()));
+    let name = ServerName::try_from("localhost").unwrap();
+    connector(&authority).connect(name, stream).await.unwrap()
+}
+
+fn connector(authority: &Authority) -> TlsConnector {
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_slice(authority.certificate().as_bytes()).unwrap()).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    TlsConnector::from(Arc::new(config))
 }
 
 /// Asks for the version, and gives the first line of the answer.
@@ -106,6 +123,31 @@ async fn strangers_that_hold_their_connections_lock_nobody_out() {
     assert_eq!(ask(&mut another, TOKEN).await.unwrap(), "HTTP/1.1 200 OK");
     assert_eq!(ask(&mut known, TOKEN).await.unwrap(), "HTTP/1.1 200 OK", "who is known gives way to nobody");
     assert!(closed(&mut strangers[0]).await, "the oldest stranger gave way");
+}
+
+#[tokio::test]
+async fn a_client_that_is_known_and_holds_all_connections_locks_nobody_out() {
+    let limits = Limits { anonymous: 4, connections: 8, ..Limits::default() };
+    let socket = Socket::open(limits).await;
+    let mut greedy = Vec::new();
+    for _ in 0..8 {
+        let mut held = socket.connect().await;
+        assert_eq!(ask(&mut held, TOKEN).await.unwrap(), "HTTP/1.1 200 OK");
+        greedy.push(held);
+    }
+    // The first of them is used again, and so has been idle for less time than the others.
+    assert_eq!(ask(&mut greedy[0], TOKEN).await.unwrap(), "HTTP/1.1 200 OK");
+    for _ in 0..3 {
+        let mut another = socket.connect().await;
+        assert_eq!(ask(&mut another, TOKEN).await.unwrap(), "HTTP/1.1 200 OK");
+        greedy.push(another);
+    }
+    for idle in &mut greedy[1..4] {
+        assert!(closed(idle).await, "it was idle the longest");
+    }
+    for place in [0, 4, 10] {
+        assert_eq!(ask(&mut greedy[place], TOKEN).await.unwrap(), "HTTP/1.1 200 OK", "{place}");
+    }
 }
 
 #[tokio::test]

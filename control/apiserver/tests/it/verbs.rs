@@ -249,3 +249,74 @@ async fn parts_of_a_pod_are_written_by_their_own_subresources_alone() {
     let none = json!({"containers": [{"name": "a", "resources": {"requests": null}}]});
     assert_eq!(patch("resize", none).await.0, 422, "the class of a pod stays");
 }
+
+#[tokio::test]
+async fn some_kinds_are_made_by_a_replacement_of_what_is_not_there() {
+    let server = Server::start().await;
+    let lease = "/apis/coordination.k8s.io/v1/namespaces/default/leases/mine";
+    let body = json!({
+        "metadata": {"name": "mine", "namespace": "default", "resourceVersion": "1"},
+        "spec": {"holderIdentity": "me"},
+    });
+    let mut known = body.clone();
+    known["metadata"]["uid"] = json!("8a4f5a4e-0f5e-4b43-8f0b-6a9c8b9a7f11");
+    let (code, refused) = server.send(Method::PUT, lease, JSON, &known).await;
+    assert_eq!((code, &refused["reason"]), (409, &json!("Conflict")), "{refused}");
+    let (code, made) = server.send(Method::PUT, lease, "application/json", &body).await;
+    assert_eq!((code, &made["spec"]["holderIdentity"]), (201, &json!("me")), "{made}");
+    let (code, refused) = server.send(Method::PUT, lease, "application/json", &body).await;
+    assert_eq!(code, 409, "it is there now, of another version: {refused}");
+    let (code, replaced) = server.send(Method::PUT, lease, "application/json", &made).await;
+    assert_eq!(code, 200, "{replaced}");
+
+    let map = json!({"metadata": {"name": "mine"}});
+    let path = "/api/v1/namespaces/default/configmaps/mine";
+    let (code, refused) = server.send(Method::PUT, path, "application/json", &map).await;
+    assert_eq!(code, 404, "others are not: {refused}");
+}
+
+#[tokio::test]
+async fn a_pod_is_bound_only_as_the_one_that_was_meant() {
+    let server = Server::start().await;
+    let pods = "/api/v1/namespaces/default/pods";
+    let pod = |name: &str, more: Value| {
+        let mut spec = json!({"containers": [{"name": "a", "image": "a:1"}]});
+        spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        json!({"metadata": {"name": name, "finalizers": ["example.com/stay"]}, "spec": spec})
+    };
+    for (name, more) in
+        [("a", json!({})), ("gated", json!({"schedulingGates": [{"name": "example.com/wait"}]}))]
+    {
+        let (code, made) = server.create(pods, &pod(name, more)).await;
+        assert_eq!(code, 201, "{made}");
+    }
+    let bind = async |name: &str, meta: Value| {
+        let mut binding = json!({"metadata": {"name": name}, "target": {"kind": "Node", "name": "n"}});
+        binding["metadata"].as_object_mut().unwrap().extend(meta.as_object().unwrap().clone());
+        server.create(&format!("{pods}/{name}/binding"), &binding).await
+    };
+    let (code, refused) = bind("a", json!({"uid": "8a4f5a4e-0f5e-4b43-8f0b-6a9c8b9a7f11"})).await;
+    assert_eq!(code, 409, "{refused}");
+    assert!(refused["message"].as_str().unwrap().contains("UID in precondition"), "{refused}");
+    let (code, refused) = bind("a", json!({"resourceVersion": "1"})).await;
+    assert_eq!(code, 409, "{refused}");
+    let (code, refused) = bind("gated", json!({})).await;
+    assert_eq!(code, 409, "{refused}");
+    assert!(refused["message"].as_str().unwrap().ends_with("pod gated has non-empty .spec.schedulingGates"));
+
+    let there = server.get(&format!("{pods}/a")).await.1;
+    let meta = json!({"uid": there["metadata"]["uid"], "annotations": {"example.com/why": "room"}});
+    assert_eq!(bind("a", meta).await.0, 201);
+    let bound = server.get(&format!("{pods}/a")).await.1;
+    assert_eq!(bound["spec"]["nodeName"], "n");
+    assert_eq!(bound["metadata"]["annotations"]["example.com/why"], "room");
+    let (_, refused) = bind("a", json!({})).await;
+    assert!(
+        refused["message"].as_str().unwrap().ends_with("pod a is already assigned to node \"n\""),
+        "{refused}"
+    );
+    server.send(Method::DELETE, &format!("{pods}/gated"), "application/json", &json!({})).await;
+    let (_, refused) = bind("gated", json!({})).await;
+    let why = "pod gated is being deleted, cannot be assigned to a host";
+    assert!(refused["message"].as_str().unwrap().ends_with(why), "{refused}");
+}

@@ -243,7 +243,9 @@ async fn a_service_is_reached_at_its_endpoints_under_its_name() {
     );
     let slice = json!({
         "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
-        "metadata": {"name": "hook-1", "labels": {"kubernetes.io/service-name": "hook"}},
+        "metadata": {
+            "name": "hook-1", "namespace": "default", "labels": {"kubernetes.io/service-name": "hook"},
+        },
         "endpoints": [{"addresses": ["127.0.0.1"]}], "ports": [{"name": "https", "port": hook.port()}],
     });
     // The API lets no endpoints in that lie on this machine alone.

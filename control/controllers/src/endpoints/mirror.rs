@@ -5,7 +5,7 @@ use k8s_openapi::api::discovery::v1::{Endpoint, EndpointConditions, EndpointPort
 use kube::ResourceExt as _;
 use kube::api::ObjectMeta;
 
-use super::{MANAGED_BY, SERVICE};
+use super::{MANAGED_BY, SERVICE, slice_name};
 use crate::owner::controller_reference;
 
 /// Who keeps the slices of Endpoints.
@@ -28,7 +28,7 @@ pub fn slices(endpoints: &Endpoints) -> Vec<EndpointSlice> {
         for family in ["IPv4", "IPv6"] {
             let found = members(subset, family);
             if !found.is_empty() {
-                let name = format!("{}-mirror-{}", endpoints.name_any(), slices.len());
+                let name = slice_name(endpoints, MANAGER, slices.len());
                 slices.push(one(endpoints, name, family, subset, found));
             }
         }

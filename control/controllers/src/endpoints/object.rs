@@ -22,6 +22,11 @@ type Addresses = Vec<(String, bool, EndpointAddress)>;
 /// Name, number, protocol, application protocol.
 type Ports = Vec<(Option<String>, i32, String, Option<String>)>;
 
+/// Whether an object is kept here, and by nobody else.
+pub(crate) fn is_own(object: &Endpoints) -> bool {
+    object.labels().get(MANAGED_BY).is_some_and(|manager| manager == MANAGER)
+}
+
 /// The object of a Service with these pods. It is owned by nobody: it goes by the Service's name, as users expect.
 pub fn endpoints(service: &Service, pods: &[Pod]) -> Endpoints {
     let publish = service.spec.as_ref().and_then(|spec| spec.publish_not_ready_addresses).unwrap_or(false);

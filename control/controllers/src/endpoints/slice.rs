@@ -7,7 +7,7 @@ use k8s_openapi::api::discovery::v1::{Endpoint, EndpointConditions, EndpointPort
 use kube::ResourceExt as _;
 use kube::api::ObjectMeta;
 
-use super::{HEADLESS, MANAGED_BY, SERVICE, hostname, is_headless, target};
+use super::{HEADLESS, MANAGED_BY, SERVICE, hostname, is_headless, slice_name, target};
 use crate::owner::controller_reference;
 use crate::pod::{has_ended, is_ready};
 
@@ -56,9 +56,6 @@ fn one(
     ports: &[(String, i32, String, Option<String>)],
     endpoints: Vec<Endpoint>,
 ) -> EndpointSlice {
-    let name = service.name_any();
-    // The same slices for the same pods, so that a repeated write makes none twice.
-    let name = if at == 0 { name } else { format!("{name}-{at}") };
     let mut labels = service.metadata.labels.clone().unwrap_or_default();
     labels.insert(SERVICE.to_owned(), service.name_any());
     labels.insert(MANAGED_BY.to_owned(), MANAGER.to_owned());
@@ -73,7 +70,7 @@ fn one(
     });
     EndpointSlice {
         metadata: ObjectMeta {
-            name: Some(name),
+            name: Some(slice_name(service, MANAGER, at)),
             namespace: service.namespace(),
             labels: Some(labels),
             owner_references: Some(vec![controller_reference(service)]),
@@ -120,6 +117,8 @@ pub(super) fn reference(pod: &Pod) -> ObjectReference {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test that cannot go on ends here")]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
     use serde_json::json;
 
@@ -176,8 +175,14 @@ mod tests {
         let found = slices(&service(), &pods);
         let sizes: Vec<usize> = found.iter().map(|slice| slice.endpoints.as_ref().unwrap().len()).collect();
         assert_eq!(sizes, [100, 50, 1]);
-        let names: Vec<String> = found.iter().map(EndpointSlice::name_any).collect();
-        assert_eq!(names, ["web", "web-1", "web-2"]);
+        let names = |service: &Service| -> BTreeSet<String> {
+            slices(service, &pods).iter().map(EndpointSlice::name_any).collect()
+        };
+        let mut other = service();
+        (other.metadata.name, other.metadata.uid) = (Some("web-1".to_owned()), Some("2".to_owned()));
+        assert_eq!(names(&service()).union(&names(&other)).count(), 6, "no two slices have the same name");
+        assert_eq!(names(&service()), names(&service()));
+        assert!(names(&service()).iter().all(|name| name.starts_with("web-")));
         assert_eq!(found[2].ports.as_ref().unwrap()[0].port, Some(9090));
     }
 }

@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 
 use futures::StreamExt as _;
 use kube::api::{DeleteParams, ListParams};
-use kube::core::PartialObjectMeta;
-use kube::core::{ApiResource, DynamicObject};
-use kube::discovery::{Scope, verbs};
+use kube::core::{DynamicObject, PartialObjectMeta};
+use kube::discovery::verbs;
 use kube::{Api, Client, ResourceExt as _};
 
 use crate::Error;
-use crate::served::{self, qualified};
+use crate::owner::unless_gone;
+use crate::served::{Kind, Served};
 
 /// How many kinds are emptied at a time.
 const AT_ONCE: usize = 8;
@@ -26,8 +26,8 @@ pub(super) struct Remaining {
     pub(super) discovery: Option<String>,
     /// Why objects could not be deleted.
     pub(super) failures: Vec<String>,
-    /// The resources that are to be looked at again.
-    pub(super) resources: Vec<ApiResource>,
+    /// The kinds that are to be looked at again.
+    pub(super) kinds: Vec<Kind>,
 }
 
 impl Remaining {
@@ -40,18 +40,13 @@ impl Remaining {
 /// Deletes everything in a namespace, the pods before all else: until they are gone, they have what they run with (KEP-5080).
 /// Tells what is left.
 pub(super) async fn empty(client: &Client, namespace: &str) -> Remaining {
-    let mut resources = match served::resources(client).await {
-        Ok(resources) => resources,
+    let Served { mut kinds, stale } = match Served::look(client).await {
+        Ok(served) => served,
         Err(error) => return Remaining { discovery: Some(error.text()), ..Remaining::default() },
     };
-    resources.retain(|(_, capabilities)| {
-        capabilities.scope == Scope::Namespaced
-            && capabilities.supports_operation(verbs::LIST)
-            && capabilities.supports_operation(verbs::DELETE_COLLECTION)
-    });
-    let is_pods = |resource: &ApiResource| resource.group.is_empty() && resource.plural == "pods";
-    let (pods, others): (Vec<_>, Vec<_>) =
-        resources.into_iter().map(|(resource, _)| resource).partition(is_pods);
+    kinds.retain(|kind| kind.is_namespaced && kind.can(verbs::LIST) && kind.can(verbs::DELETE));
+    let is_pods = |kind: &Kind| kind.resource.group.is_empty() && kind.resource.plural == "pods";
+    let (pods, others): (Vec<_>, Vec<_>) = kinds.into_iter().partition(is_pods);
     let remaining = empty_all_of(client, namespace, pods).await;
     if !remaining.objects.is_empty() {
         return remaining;
@@ -59,21 +54,27 @@ pub(super) async fn empty(client: &Client, namespace: &str) -> Remaining {
     let failures = remaining.failures;
     let mut remaining = empty_all_of(client, namespace, others).await;
     remaining.failures.extend(failures);
+    // A server that does not say what it has may have something here.
+    remaining.discovery = (!stale.is_empty()).then(|| {
+        let told: Vec<String> =
+            stale.iter().map(|own| format!("{own}: stale GroupVersion discovery: {own}")).collect();
+        format!("unable to retrieve the complete list of server APIs: {}", told.join(", "))
+    });
     remaining
 }
 
-/// Deletes all objects of these resources; tells what is left. What fails for one does not hold up the others.
-pub(super) async fn empty_all_of(client: &Client, namespace: &str, resources: Vec<ApiResource>) -> Remaining {
-    let emptied = futures::stream::iter(resources)
-        .map(|resource| async move {
-            let outcome = empty_of(client, namespace, &resource).await;
-            (resource, outcome)
+/// Deletes all objects of these kinds; tells what is left. What fails for one does not hold up the others.
+pub(super) async fn empty_all_of(client: &Client, namespace: &str, kinds: Vec<Kind>) -> Remaining {
+    let emptied = futures::stream::iter(kinds)
+        .map(|kind| async move {
+            let outcome = empty_of(client, namespace, &kind).await;
+            (kind, outcome)
         })
         .buffered(AT_ONCE);
     let outcomes: Vec<_> = emptied.collect().await;
     let mut remaining = Remaining::default();
-    for (resource, outcome) in outcomes {
-        let name = qualified(&resource);
+    for (kind, outcome) in outcomes {
+        let name = kind.qualified();
         match outcome {
             Ok(left) if left.is_empty() => continue,
             Ok(left) => {
@@ -84,23 +85,34 @@ pub(super) async fn empty_all_of(client: &Client, namespace: &str, resources: Ve
             }
             Err(error) => remaining.failures.push(format!("{name}: {}", error.text())),
         }
-        remaining.resources.push(resource);
+        remaining.kinds.push(kind);
     }
     remaining.failures.sort();
     remaining
 }
 
-/// Deletes all objects of one resource; gives those that were there before.
+/// Deletes all objects of one kind, all together where the API does that; gives those that are left.
 async fn empty_of(
     client: &Client,
     namespace: &str,
-    resource: &ApiResource,
+    kind: &Kind,
 ) -> Result<Vec<PartialObjectMeta<DynamicObject>>, Error> {
-    let objects: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, resource);
+    let objects: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &kind.resource);
     let there = objects.list_metadata(&ListParams::default()).await?.items;
-    if there.iter().any(|object| object.metadata.deletion_timestamp.is_none()) {
-        objects.delete_collection(&DeleteParams::background(), &ListParams::default()).await?;
-        return Ok(objects.list_metadata(&ListParams::default()).await?.items);
+    let stays = |object: &&PartialObjectMeta<DynamicObject>| object.metadata.deletion_timestamp.is_none();
+    if !there.iter().any(|object| stays(&object)) {
+        return Ok(there);
     }
-    Ok(there)
+    if kind.can(verbs::DELETE_COLLECTION) {
+        objects.delete_collection(&DeleteParams::background(), &ListParams::default()).await?;
+    } else {
+        for object in there.iter().filter(stays) {
+            unless_gone(objects.delete(&object.name_any(), &DeleteParams::background()).await)?;
+        }
+    }
+    Ok(objects.list_metadata(&ListParams::default()).await?.items)
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test that cannot go on ends here")]
+mod tests;

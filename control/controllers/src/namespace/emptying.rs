@@ -3,9 +3,8 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use kube::core::ApiResource;
-
 use super::contents::Remaining;
+use crate::served::Kind;
 
 /// How soon a namespace is looked at again while its contents go.
 const FIRST: Duration = Duration::from_millis(200);
@@ -19,9 +18,9 @@ const REMEMBERED: usize = 10_000;
 pub(super) struct Emptying(HashMap<String, (Remaining, Duration)>);
 
 impl Emptying {
-    /// The resources of which a namespace had objects when it was last looked at.
-    pub(super) fn left(&self, uid: &str) -> Vec<ApiResource> {
-        self.0.get(uid).map(|(remaining, _)| remaining.resources.clone()).unwrap_or_default()
+    /// The kinds of which a namespace had objects when it was last looked at.
+    pub(super) fn left(&self, uid: &str) -> Vec<Kind> {
+        self.0.get(uid).map(|(remaining, _)| remaining.kinds.clone()).unwrap_or_default()
     }
 
     /// Notes what is left; says when to look again: soon while something changes, later each time while nothing does.

@@ -5,16 +5,15 @@ use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::future::join_all;
+use futures::StreamExt as _;
 use futures::stream::{BoxStream, select_all};
-use futures::{FutureExt as _, StreamExt as _};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{
     PersistentVolumeClaim, Pod, ResourceQuota, ResourceQuotaStatus, Secret, Service,
 };
 use kube::api::ListParams;
 use kube::core::DynamicObject;
-use kube::discovery::{Scope, verbs};
+use kube::discovery::verbs;
 use kube::runtime::controller::Action;
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Api, Client, Resource, ResourceExt as _};
@@ -27,7 +26,7 @@ use crate::informer::Informer;
 use crate::owner::{is_ending, write_status};
 use crate::rights::{MIND, READ, Right};
 use crate::run::World;
-use crate::served::{self, qualified};
+use crate::served::Served;
 
 /// How often it is counted anew, for what is not watched.
 const RECOUNT: Duration = Duration::from_secs(10);
@@ -36,22 +35,17 @@ const RECOUNT: Duration = Duration::from_secs(10);
 pub(crate) const RIGHTS: &[Right] = &[
     Right::to(READ, "", &["resourcequotas"]),
     Right::to(&["patch"], "", &["resourcequotas/status"]),
-    Right::to(MIND, "", &["persistentvolumeclaims", "secrets"]),
+    Right::to(MIND, "", &["secrets"]),
     // Any resource may be counted.
     Right::to(&["list"], "*", &["*"]),
 ];
 
 /// Runs until the world ends.
 pub(crate) async fn run(world: Arc<World>) {
-    let claims = Informer::<PersistentVolumeClaim>::new();
     let secrets = Informer::<Secret>::new();
-    let client = world.client.clone();
-    let following =
-        join_all([claims.clone().follow(client.clone()).boxed(), secrets.clone().follow(client).boxed()]);
-    let following = world.clone().until_end(async {
-        following.await;
-    });
+    let following = world.clone().until_end(secrets.clone().follow(world.client.clone()));
     let (pods, maps, services) = (world.pods.clone(), world.maps.clone(), world.services.clone());
+    let claims = world.claims.clone();
     let quotas = drive(
         world,
         move |quotas: Store<ResourceQuota>| {
@@ -124,11 +118,10 @@ async fn count(
     if resources.is_empty() {
         return Ok(counts);
     }
-    for (resource, capabilities) in served::resources(client).await? {
-        let listed = capabilities.scope == Scope::Namespaced && capabilities.supports_operation(verbs::LIST);
-        let name = qualified(&resource);
-        if listed && resources.contains(&name) {
-            let objects: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &resource);
+    for kind in Served::look(client).await?.kinds {
+        let name = kind.qualified();
+        if kind.is_namespaced && kind.can(verbs::LIST) && resources.contains(&name) {
+            let objects: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &kind.resource);
             counts.insert(name, objects.list_metadata(&ListParams::default()).await?.items.len());
         }
     }

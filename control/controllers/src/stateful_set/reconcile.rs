@@ -203,7 +203,7 @@ async fn make_claims(
 /// Lets the claims of a pod that is scaled away go with it.
 async fn hand_over(claims: &Api<PersistentVolumeClaim>, set: &StatefulSet, pod: &Pod) -> Result<(), Error> {
     let Some(ordinal) = ordinal(set, pod) else { return Ok(()) };
-    let owner = OwnerReference { controller: None, block_owner_deletion: None, ..controller_reference(pod) };
+    let owner = controller_reference(pod);
     for claim in identity::claims(set, ordinal) {
         if let Some(there) = claims.get_opt(&claim.name_any()).await? {
             set_owners(claims, &there, &owners(&there, set, &pod.name_any(), Some(owner.clone()))).await?;
@@ -233,23 +233,28 @@ async fn keep_claims(
 /// The set as the owner of its claims, if they go with it.
 fn owner_of_claims(set: &StatefulSet, spec: &StatefulSetSpec) -> Option<OwnerReference> {
     let with_set = retention(spec, |policy| policy.when_deleted.as_deref()) == Some("Delete");
-    with_set.then(|| OwnerReference {
-        controller: None,
-        block_owner_deletion: None,
-        ..controller_reference(set)
-    })
+    with_set.then(|| controller_reference(set))
 }
 
-/// The owners of a claim with this one in place of the set and its pod. Those that others gave it stay.
+/// The owners of a claim with this one in place of the set and its pod. Those that others gave it stay, and one that another
+/// controls gets no second controller. What a set of the same name left is not touched.
 fn owners(
     claim: &PersistentVolumeClaim,
     set: &StatefulSet,
     pod: &str,
     own: Option<OwnerReference>,
 ) -> Vec<OwnerReference> {
-    let uid = set.uid().unwrap_or_default();
+    let (uid, name) = (set.uid().unwrap_or_default(), set.name_any());
+    let is_before =
+        |owner: &OwnerReference| owner.kind == "StatefulSet" && owner.name == name && owner.uid != uid;
+    if claim.owner_references().iter().any(is_before) {
+        return claim.owner_references().to_vec();
+    }
     let ours = |owner: &&OwnerReference| owner.uid == uid || owner.kind == "Pod" && owner.name == pod;
-    claim.owner_references().iter().filter(|owner| !ours(owner)).cloned().chain(own).collect()
+    let others = claim.owner_references().iter().filter(|owner| !ours(owner)).cloned();
+    let others: Vec<OwnerReference> = others.collect();
+    let is_free = others.iter().all(|owner| owner.controller != Some(true));
+    others.into_iter().chain(own.filter(|_| is_free)).collect()
 }
 
 async fn set_owners(
@@ -265,4 +270,39 @@ async fn set_owners(
     }});
     claims.patch(&claim.name_any(), &changing(), &Patch::Merge(patch)).await?;
     Ok(())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test that cannot go on ends here")]
+mod tests {
+    use super::*;
+    use serde_json::Value;
+
+    #[test]
+    fn a_claim_goes_with_its_set_unless_another_controls_it() {
+        let set: StatefulSet = serde_json::from_value(json!({
+            "metadata": {"name": "db", "namespace": "a", "uid": "s"},
+            "spec": {"selector": {}, "template": {}},
+        }))
+        .unwrap();
+        let owner = |kind: &str, name: &str, uid: &str, controller: bool| json!({"apiVersion": "v1", "kind": kind, "name": name, "uid": uid, "controller": controller});
+        let after = |before: Value| -> Vec<String> {
+            let claim =
+                json!({"metadata": {"name": "data-db-0", "namespace": "a", "ownerReferences": before}});
+            let claim: PersistentVolumeClaim = serde_json::from_value(claim).unwrap();
+            let owners = owners(&claim, &set, "db-0", Some(controller_reference(&set)));
+            owners
+                .into_iter()
+                .map(|owner| format!("{}:{}", owner.uid, owner.controller == Some(true)))
+                .collect()
+        };
+        assert_eq!(after(json!([])), ["s:true"]);
+        assert_eq!(after(json!([owner("StatefulSet", "db", "s", false)])), ["s:true"]);
+        assert_eq!(after(json!([owner("Pod", "db-0", "p", true)])), ["s:true"]);
+        assert_eq!(after(json!([owner("ConfigMap", "c", "c", false)])), ["c:false", "s:true"]);
+        assert_eq!(after(json!([owner("StatefulSet", "other", "o", true)])), ["o:true"]);
+        let both = json!([owner("StatefulSet", "other", "o", true), owner("StatefulSet", "db", "s", false)]);
+        assert_eq!(after(both), ["o:true"]);
+        assert_eq!(after(json!([owner("StatefulSet", "db", "before", false)])), ["before:false"]);
+    }
 }

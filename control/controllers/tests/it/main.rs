@@ -20,6 +20,7 @@ mod policies;
 mod services;
 mod stateful_set;
 mod transport;
+mod volumes;
 
 /// The seeds that a test runs with: one of the environment's choice, or a few.
 fn seeds() -> Vec<u64> {

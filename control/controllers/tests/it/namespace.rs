@@ -167,3 +167,37 @@ async fn kinds_that_the_preferred_version_of_their_group_leaves_out_are_counted_
     eventually("the namespace gone", async || namespaces.get_opt("shop").await.unwrap().is_none()).await;
     assert!(grants.get_opt("free").await.unwrap().is_none(), "a grant outlived its namespace");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_namespace_stays_while_a_server_does_not_say_what_it_has_in_it() {
+    let mut cluster = Cluster::quiet().await;
+    let kind = GroupVersionKind::gvk("apiregistration.k8s.io", "v1", "APIService");
+    let services: Api<DynamicObject> = Api::all_with(cluster.client.clone(), &ApiResource::from_gvk(&kind));
+    let name = "v1.far.example";
+    let service = json!({
+        "apiVersion": "apiregistration.k8s.io/v1", "kind": "APIService", "metadata": {"name": name},
+        "spec": {
+            "group": "far.example", "version": "v1", "groupPriorityMinimum": 10, "versionPriority": 10,
+            "service": {"namespace": "default", "name": "gone"},
+        },
+    });
+    services.create(&PostParams::default(), &serde_json::from_value(service).unwrap()).await.unwrap();
+    cluster.start_controllers();
+    let namespaces = cluster.all::<Namespace>();
+    let space = serde_json::from_value(json!({"metadata": {"name": "shop"}})).unwrap();
+    namespaces.create(&PostParams::default(), &space).await.unwrap();
+    namespaces.delete("shop", &DeleteParams::default()).await.unwrap();
+    eventually("the reason", async || {
+        let namespace = namespaces.get("shop").await.unwrap();
+        let conditions = namespace.status.and_then(|status| status.conditions).unwrap_or_default();
+        let told = "unable to retrieve the complete list of server APIs: far.example/v1: stale GroupVersion discovery";
+        let is = |own: &&k8s_openapi::api::core::v1::NamespaceCondition| {
+            own.type_ == "NamespaceDeletionDiscoveryFailure" && own.status == "True"
+        };
+        let message = conditions.iter().find(is).and_then(|own| own.message.clone()).unwrap_or_default();
+        message.contains(told)
+    })
+    .await;
+    services.delete(name, &DeleteParams::default()).await.unwrap();
+    eventually("the namespace gone", async || namespaces.get_opt("shop").await.unwrap().is_none()).await;
+}

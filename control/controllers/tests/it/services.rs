@@ -5,7 +5,7 @@ use k8s_openapi::api::core::v1::{Endpoints, Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::ResourceExt as _;
 use kube::api::DeleteParams;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::cluster::Cluster;
 use crate::deployment::template;
@@ -53,6 +53,7 @@ async fn a_slice_follows_the_ready_pods_and_goes_with_its_service() {
                 slices.iter().all(|slice| !slice.name_any().starts_with("web"))
             })
             .await;
+        cluster.until_all::<Endpoints>(|all| all.iter().all(|endpoints| endpoints.name_any() != "web")).await;
     }
 }
 
@@ -101,9 +102,56 @@ async fn the_older_object_stands_beside_the_slices_and_what_users_write_is_mirro
         };
         cluster.until_all::<EndpointSlice>(|slices| of_db(slices) == ["192.0.2.7"]).await;
         let moved = json!({"subsets": [{"addresses": [{"ip": "192.0.2.8"}], "ports": [{"port": 5432}]}]});
-        cluster.change::<Endpoints>("db", moved).await;
+        cluster.change::<Endpoints>("db", moved.clone()).await;
+        cluster.until_all::<EndpointSlice>(|slices| of_db(slices) == ["192.0.2.8"]).await;
+        // With a selector it leads to pods alone, and without it again to what the user wrote.
+        let chosen = |labels: Value| json!({"spec": {"selector": labels}});
+        cluster.change::<Service>("db", chosen(json!({"app": "nobody"}))).await;
+        cluster.until_all::<EndpointSlice>(|slices| of_db(slices).is_empty()).await;
+        cluster.change::<Service>("db", chosen(json!({"app": null}))).await;
+        cluster.change::<Endpoints>("db", moved.clone()).await;
         cluster.until_all::<EndpointSlice>(|slices| of_db(slices) == ["192.0.2.8"]).await;
         cluster.api::<Endpoints>().delete("db", &DeleteParams::default()).await.unwrap();
         cluster.until_all::<EndpointSlice>(|slices| of_db(slices).is_empty()).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn services_whose_names_are_alike_have_slices_of_their_own() {
+    for seed in seeds() {
+        let cluster = Cluster::in_storm(seed, STORM).await;
+        for name in ["web", "web-1"] {
+            cluster
+                .create::<Service>(json!({
+                    "metadata": {"name": name},
+                    "spec": {"selector": {"app": name}, "ports": [{"port": 80, "targetPort": "http"}]},
+                }))
+                .await;
+        }
+        // While a rollout changes the number of a port, its Service has two slices.
+        for (name, app, port) in [("old", "web", 8080), ("new", "web", 9090), ("other", "web-1", 8080)] {
+            let ports = json!([{"name": "http", "containerPort": port}]);
+            cluster
+                .create::<Pod>(json!({
+                    "metadata": {"name": name, "labels": {"app": app}},
+                    "spec": {"containers": [{"name": "web", "image": "shop:1", "ports": ports}]},
+                }))
+                .await;
+        }
+        let of = |slices: &[EndpointSlice], service: &str| -> Vec<EndpointSlice> {
+            let is_its =
+                |slice: &&EndpointSlice| slice.labels().get(SERVICE).is_some_and(|own| own == service);
+            slices.iter().filter(is_its).cloned().collect()
+        };
+        let are_apart = |slices: &[EndpointSlice]| {
+            let (web, other) = (of(slices, "web"), of(slices, "web-1"));
+            web.len() == 2 && names(&web) == ["new", "old"] && other.len() == 1 && names(&other) == ["other"]
+        };
+        cluster.until_all::<EndpointSlice>(are_apart).await;
+        for _ in 0..20 {
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+            let now = cluster.api::<EndpointSlice>().list(&Default::default()).await.unwrap().items;
+            assert!(are_apart(&now), "{now:#?}");
+        }
     }
 }

@@ -56,6 +56,7 @@ fn row(group: &str, version: &str, line: &str) -> Result<Resource, String> {
     for word in words {
         match word.split_once('=') {
             None if word == "status" => described.status = true,
+            None if word == "made-by-put" => resource.made_by_put = true,
             None if word == "conditional" => resource.unconditional = false,
             Some(("short", names)) => resource.short_names = list(names),
             Some(("in", names)) => resource.categories = list(names),

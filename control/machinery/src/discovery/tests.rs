@@ -94,7 +94,7 @@ fn the_groups_of_kubernetes_come_first_and_the_others_by_name() {
     let expected = ["apps", "autoscaling", "batch", "art.example", "zoo.example"];
     assert_eq!(groups(&resources, Root::Named), expected);
     assert_eq!(groups(&resources, Root::Core), [""]);
-    let list = group_list(&resources);
+    let list = Directory::new(&resources).group_list();
     let names: Vec<_> =
         list["groups"].as_array().unwrap().iter().map(|group| group["name"].clone()).collect();
     assert_eq!(names, expected);
@@ -115,8 +115,8 @@ fn a_group_names_the_version_it_prefers() {
             {"groupVersion": "autoscaling/v2", "version": "v2"}, {"groupVersion": "autoscaling/v1", "version": "v1"},
         ],
     });
-    assert_eq!(group(&resources, "autoscaling"), Some(expected));
-    assert_eq!(group(&resources, "nothing.example"), None);
+    assert_eq!(Directory::new(&resources).group("autoscaling"), Some(expected));
+    assert_eq!(Directory::new(&resources).group("nothing.example"), None);
     assert_eq!(versions(&resources, "zoo.example"), ["v1", "v2beta1", "v1alpha1", "barn"]);
 }
 
@@ -126,7 +126,7 @@ fn the_core_group_tells_its_versions_and_the_address() {
         "kind": "APIVersions", "versions": ["v1"],
         "serverAddressByClientCIDRs": [{"clientCIDR": "0.0.0.0/0", "serverAddress": "127.0.0.1:6443"}],
     });
-    assert_eq!(api_versions(&served(), "127.0.0.1:6443"), expected);
+    assert_eq!(Directory::new(&served()).api_versions("127.0.0.1:6443"), expected);
 }
 
 #[test]
@@ -160,7 +160,7 @@ fn a_group_version_lists_resources_and_their_subresources() {
 #[test]
 fn aggregated_discovery_holds_every_group_of_its_root() {
     let resources = served();
-    let core = aggregated(&resources, Root::Core, DiscoveryVersion::V2);
+    let core = Directory::new(&resources).aggregated(Root::Core, DiscoveryVersion::V2);
     assert_eq!(core["apiVersion"], "apidiscovery.k8s.io/v2");
     assert_eq!(core["items"][0]["metadata"], json!({}));
     let pods = json!({
@@ -176,7 +176,7 @@ fn aggregated_discovery_holds_every_group_of_its_root() {
         ],
     });
     assert_eq!(core["items"][0]["versions"][0]["resources"][1], pods);
-    let named = aggregated(&resources, Root::Named, DiscoveryVersion::V2Beta1);
+    let named = Directory::new(&resources).aggregated(Root::Named, DiscoveryVersion::V2Beta1);
     assert_eq!(named["apiVersion"], "apidiscovery.k8s.io/v2beta1");
     let names: Vec<_> =
         named["items"].as_array().unwrap().iter().map(|item| item["metadata"]["name"].clone()).collect();
@@ -201,4 +201,36 @@ fn what_rests_in_one_place_has_one_hash_in_all_its_versions() {
     assert_eq!(hash("", "v1", "events"), hash("events.k8s.io", "v1", "events"));
     assert_eq!(hash("", "v1", "bindings"), None, "nothing of it rests anywhere");
     assert_eq!(hash("", "v1", "componentstatuses"), None);
+}
+
+#[test]
+fn another_servers_version_stands_where_its_priority_says_and_before_an_own_one() {
+    let resources = served();
+    let foreign = |group: &str, version: &str, priority: (i64, i64), is_fresh| Foreign {
+        group: group.into(),
+        version: version.into(),
+        priority: Priority::of(priority.0, priority.1),
+        resources: Vec::new(),
+        is_fresh,
+    };
+    let others = [
+        foreign("far.example", "v1", (2_000, 10), true),
+        foreign("zoo.example", "v1", (500, 200), false),
+        foreign("last.example", "v1", (1, 1), true),
+    ];
+    let directory = Directory::new(&resources).with(&others);
+    let named = directory.groups(Root::Named);
+    let expected =
+        ["apps", "autoscaling", "batch", "far.example", "art.example", "zoo.example", "last.example"];
+    assert_eq!(named, expected);
+    assert_eq!(directory.versions("zoo.example"), ["v1", "v2beta1", "v1alpha1", "barn"]);
+    let document = directory.aggregated(Root::Named, DiscoveryVersion::V2);
+    let zoo = &document["items"][5]["versions"];
+    assert_eq!(zoo[0], json!({"version": "v1", "freshness": "Stale"}));
+    assert_eq!(zoo[1]["resources"][0]["resource"], "cows");
+    assert_eq!(directory.group("far.example").unwrap()["preferredVersion"]["groupVersion"], "far.example/v1");
+    let index = directory.index();
+    for path in ["/api/v1", "/apis/far.example/v1", "/apis/zoo.example", "/version"] {
+        assert!(index["paths"].as_array().unwrap().iter().any(|own| own == path), "{path}");
+    }
 }

@@ -1,5 +1,6 @@
 //! What names may look like. Each rule gives the words that Kubernetes has for it; none of them means that all is well.
 
+use crate::address;
 use crate::label;
 
 /// The longest DNS label.
@@ -14,7 +15,9 @@ pub enum NameRule {
     Label,
     /// One lower-case label that begins with a letter.
     Label1035,
-    /// Anything that can be a part of a URL, as roles have.
+    /// An address of the Internet Protocol, as IPAddresses have.
+    Address,
+    /// Anything that can be a part of a URL, as roles and API services have.
     Segment,
     /// Anything at all, as requests for certificates have.
     Anything,
@@ -25,7 +28,8 @@ impl NameRule {
     pub fn of(group: &str, plural: &str) -> Self {
         match (group, plural) {
             ("", "namespaces" | "services") => Self::Label,
-            ("rbac.authorization.k8s.io", _) => Self::Segment,
+            ("networking.k8s.io", "ipaddresses") => Self::Address,
+            ("rbac.authorization.k8s.io" | "apiregistration.k8s.io", _) => Self::Segment,
             ("certificates.k8s.io", _) => Self::Anything,
             _ => Self::Subdomain,
         }
@@ -46,6 +50,7 @@ impl NameRule {
             Self::Subdomain => dns_subdomain(&whole),
             Self::Label => dns_label(&whole),
             Self::Label1035 => dns_label_1035(&whole),
+            Self::Address => address::ip_problems(&whole),
             Self::Segment => path_segment(&whole, prefix),
             Self::Anything => Vec::new(),
         }
@@ -173,6 +178,7 @@ mod tests {
         let cases: &[(NameRule, &[&str], &[&str])] = &[
             (NameRule::Subdomain, &["a", "a.b-c.1", &long], &["", "A", "a.", "-a", "a_b", "a..b", "é"]),
             (NameRule::Label, &["a", "1-a"], &["a.b", "", "a-", &long]),
+            (NameRule::Address, &["10.0.0.1", "fe80::1"], &["a", "10.0.0.01", "FE80::1"]),
             (NameRule::Label1035, &["a-1"], &["1-a", "", "a.b"]),
             (NameRule::Segment, &["system:node", "A_b", "..."], &[".", "..", "a/b", "a%b"]),
         ];

@@ -45,6 +45,7 @@ fn custom(node: Node) -> Arc<Resource> {
         custom: true,
         conversion: crate::crd::Conversion::None,
         unconditional: false,
+        made_by_put: false,
     })
 }
 

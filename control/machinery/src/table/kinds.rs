@@ -1,6 +1,6 @@
 //! Which columns belong to which built-in kind.
 
-use super::{Heading, Kind, Row, cluster, network, pods, storage, workloads};
+use super::{Heading, Kind, Row, cluster, flow, network, pods, storage, workloads};
 
 const fn kind(
     group: &'static str,
@@ -100,6 +100,8 @@ static KINDS: &[Kind] = &[
         cluster::WEBHOOKS,
         cluster::webhooks,
     ),
+    kind("flowcontrol.apiserver.k8s.io", "FlowSchema", flow::SCHEMA, flow::schema),
+    kind("flowcontrol.apiserver.k8s.io", "PriorityLevelConfiguration", flow::LEVEL, flow::level),
     kind("apiregistration.k8s.io", "APIService", cluster::API_SERVICE, cluster::api_service),
 ];
 

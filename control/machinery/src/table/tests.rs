@@ -369,6 +369,49 @@ fn the_cluster_shows_its_nodes_volumes_and_rights() {
 }
 
 #[test]
+fn flow_schemas_are_listed_in_the_order_in_which_they_are_tried() {
+    let schema = |name: &str, precedence: u32| {
+        json!({
+            "metadata": {"name": name},
+            "spec": {
+                "matchingPrecedence": precedence,
+                "priorityLevelConfiguration": {"name": "system"},
+                "distinguisherMethod": {"type": "ByUser"},
+            },
+            "status": {"conditions": [{"type": "Dangling", "status": "False"}]},
+        })
+    };
+    let group = "flowcontrol.apiserver.k8s.io";
+    shows(
+        group,
+        "flowschemas",
+        schema("x", 7),
+        json!({"PriorityLevel": "system", "MatchingPrecedence": 7, "DistinguisherMethod": "ByUser", "MissingPL": "False"}),
+    );
+    shows(group, "flowschemas", json!({}), json!({"DistinguisherMethod": "<none>", "MissingPL": "?"}));
+    let printer = Printer::new(crate::builtin::find(group, "flowschemas").unwrap(), "v1");
+    let schemas = [schema("c", 9), schema("b", 7), schema("a", 9)];
+    let table = printer.list(&json!({}), &schemas, &options());
+    let names: Vec<_> = table["rows"].as_array().unwrap().iter().map(|row| row["cells"][0].clone()).collect();
+    assert_eq!(names, ["b", "a", "c"]);
+    shows(
+        group,
+        "prioritylevelconfigurations",
+        json!({"spec": {"type": "Limited", "limited": {
+            "nominalConcurrencyShares": 30,
+            "limitResponse": {"type": "Queue", "queuing": {"queues": 64, "handSize": 6, "queueLengthLimit": 50}},
+        }}}),
+        json!({"Type": "Limited", "NominalConcurrencyShares": 30, "Queues": 64, "HandSize": 6, "QueueLengthLimit": 50}),
+    );
+    shows(
+        group,
+        "prioritylevelconfigurations",
+        json!({"spec": {"type": "Exempt", "exempt": {"nominalConcurrencyShares": 0}}}),
+        json!({"Type": "Exempt", "NominalConcurrencyShares": "<none>", "Queues": "<none>"}),
+    );
+}
+
+#[test]
 fn an_event_reads_the_same_in_both_of_its_groups() {
     let expected = json!({
         "Last Seen": "60s", "Type": "Warning", "Reason": "BackOff", "Object": "pod/web", "Subobject": "spec.containers{a}",
@@ -424,6 +467,7 @@ fn custom(columns: &[(&str, &str, &str)]) -> Resource {
         custom: true,
         conversion: crate::crd::Conversion::None,
         unconditional: false,
+        made_by_put: false,
     }
 }
 

@@ -2,44 +2,33 @@
 
 use serde_json::Value;
 
-use super::{IMMUTABLE, given, invalid, list, names, number, one_of, resources, selector, text};
+use super::{IMMUTABLE, given, invalid, names, number, one_of, resources, selector, storage, text};
 use crate::field::{FieldError, Path};
 use crate::quantity::Quantity;
 
-const MODES: [&str; 4] = ["ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod"];
 const FIXED: &str = "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound \
                      claims";
 /// Above this, priorities are the platform's own.
 const PRIORITY_MAX: i64 = 1_000_000_000;
 
-fn storage(claim: &Value) -> Option<&Value> {
-    claim.get("spec")?.get("resources")?.get("requests")?.get("storage")
+fn size(spec: &Value) -> Option<&Value> {
+    spec.get("resources")?.get("requests")?.get("storage")
 }
 
 /// A PersistentVolumeClaim.
 pub(super) fn claim(claim: &Value, errors: &mut Vec<FieldError>) {
-    let spec = claim.get("spec").unwrap_or(&Value::Null);
-    let path = Path::ROOT.child("spec");
-    let modes = list(spec, "accessModes");
-    let inner = path.child("accessModes");
-    if modes.is_empty() {
-        errors.push(FieldError::required(&inner, "at least 1 access mode is required"));
-    }
-    for mode in modes.iter().filter_map(Value::as_str).filter(|mode| !MODES.contains(mode)) {
-        errors.push(FieldError::not_supported(&inner, mode, &MODES));
-    }
-    let alone = |mode: &&Value| **mode == "ReadWriteOncePod";
-    let known = |mode: &&Value| mode.as_str().is_some_and(|mode| MODES.contains(&mode));
-    if modes.iter().any(|mode| alone(&mode)) && modes.iter().filter(known).any(|mode| !alone(&mode)) {
-        let why = "may not use ReadWriteOncePod with other access modes";
-        errors.push(FieldError::forbidden(&inner, why));
-    }
+    spec(claim.get("spec").unwrap_or(&Value::Null), &Path::ROOT.child("spec"), errors);
+}
+
+/// What a claim asks for.
+pub(super) fn spec(spec: &Value, path: &Path<'_>, errors: &mut Vec<FieldError>) {
+    storage::access_modes(spec, "at least 1 access mode is required", path, errors);
     if let Some(of) = given(spec, "selector") {
         selector::selector(of, &path.child("selector"), errors);
     }
     let inner = path.child("resources");
     let inner = inner.key("storage");
-    match storage(claim) {
+    match size(spec) {
         None => errors.push(FieldError::required(&inner, "")),
         Some(value) => {
             let amount = value.as_str().and_then(|text| Quantity::parse(text).ok());
@@ -54,7 +43,7 @@ pub(super) fn claim(claim: &Value, errors: &mut Vec<FieldError>) {
     if !class.is_empty() {
         invalid(&path.child("storageClassName"), class, names::subdomain(class), errors);
     }
-    one_of(spec, "volumeMode", &["Block", "Filesystem"], &path, errors);
+    one_of(spec, "volumeMode", &["Block", "Filesystem"], path, errors);
 }
 
 /// What may change of a claim: the volume and the class, once; and how much, once it is bound.
@@ -91,7 +80,8 @@ pub(super) fn update(old: &Value, new: &Value, errors: &mut Vec<FieldError>) {
             .map_or(0, |amount| amount.nanos())
     };
     let has = old.get("status").and_then(|status| status.get("capacity")?.get("storage"));
-    if nanos(storage(new)) < nanos(storage(old)) && nanos(storage(new)) <= nanos(has) {
+    let asked = |claim: &Value| nanos(claim.get("spec").and_then(size));
+    if asked(new) < asked(old) && asked(new) <= nanos(has) {
         let path = path.child("resources");
         let path = path.child("requests");
         errors.push(FieldError::forbidden(

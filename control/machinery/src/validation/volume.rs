@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use serde_json::Value;
 
 use super::container::{no_back_steps, relative};
-use super::{environment, given, invalid, list, names, number, one_of, required, text};
+use super::{claim, environment, given, invalid, list, names, number, one_of, required, text};
 use crate::field::{FieldError, Path};
 use crate::quantity::Quantity;
 
@@ -98,8 +98,14 @@ fn check(kind: &str, source: &Value, path: &Path<'_>, errors: &mut Vec<FieldErro
         "csi" => {
             required(source, "driver", path, errors);
         }
-        "ephemeral" if given(source, "volumeClaimTemplate").is_none() => {
-            errors.push(FieldError::required(&path.child("volumeClaimTemplate"), ""));
+        "ephemeral" => {
+            let path = path.child("volumeClaimTemplate");
+            match given(source, "volumeClaimTemplate") {
+                None => errors.push(FieldError::required(&path, "")),
+                Some(template) => {
+                    claim::spec(template.get("spec").unwrap_or(&Value::Null), &path.child("spec"), errors);
+                }
+            }
         }
         _ => {}
     }

@@ -1,4 +1,4 @@
-//! What is made from chance: bytes that are broken, and objects that are odd.
+//! What is made from chance: objects that are odd.
 
 use serde_json::{Map, Value, json};
 use xebec_dice::Dice;
@@ -6,9 +6,6 @@ use xebec_machinery::schema::{Node, Shape};
 
 /// What the dice make.
 pub(crate) trait Odd {
-    /// The bytes with some of them changed, doubled, moved or cut off.
-    fn mutated(&mut self, bytes: Vec<u8>) -> Vec<u8>;
-
     /// A value that is seldom what a field wants.
     fn odd(&mut self) -> Value;
 
@@ -17,26 +14,6 @@ pub(crate) trait Odd {
 }
 
 impl Odd for Dice {
-    fn mutated(&mut self, mut bytes: Vec<u8>) -> Vec<u8> {
-        for _ in 0..=self.below(4) {
-            let at = self.below(bytes.len().max(1));
-            match self.below(6) {
-                _ if bytes.is_empty() => bytes = self.bytes(8),
-                0 => bytes[at] = self.number().to_le_bytes()[3],
-                1 => bytes[at] ^= 1 << self.below(8),
-                2 => bytes.truncate(at),
-                3 => drop(bytes.splice(at..at, self.bytes(6))),
-                4 => {
-                    let end = (at + self.below(12)).min(bytes.len());
-                    let copy = bytes[at..end].to_vec();
-                    drop(bytes.splice(at..at, copy));
-                }
-                _ => bytes[at] = *self.pick(&[0, 0x7f, 0x80, 0xff, b'"', b'{', b'[', b'\\', b'~', b'/']),
-            }
-        }
-        bytes
-    }
-
     fn odd(&mut self) -> Value {
         match self.below(12) {
             0 => Value::Null,

@@ -1,6 +1,6 @@
 //! The patch engine and server-side apply.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use xebec_dice::{Dice, rounds};
 use xebec_machinery::apply::{ApplyRequest, Context, FieldSet, UpdateRequest, apply, update};
 use xebec_machinery::resource::Resource;
@@ -75,6 +75,64 @@ fn fuzz_merge_patch() {
             patch::merge(&mut target, change).unwrap();
             assert_eq!(target, once, "merging twice is merging once");
         }
+    });
+}
+
+/// The merge patch that makes one value of another, neither of which holds a null.
+fn difference(from: &Value, to: &Value) -> Value {
+    let (Value::Object(from), Value::Object(to)) = (from, to) else { return to.clone() };
+    let mut patch = Map::new();
+    for (key, value) in to {
+        match from.get(key) {
+            Some(old) if old == value => {}
+            Some(old) if old.is_object() && value.is_object() => {
+                patch.insert(key.clone(), difference(old, value));
+            }
+            _ => {
+                patch.insert(key.clone(), value.clone());
+            }
+        }
+    }
+    let gone = from.keys().filter(|key| !to.contains_key(*key));
+    patch.extend(gone.map(|key| (key.clone(), Value::Null)));
+    Value::Object(patch)
+}
+
+/// The value without nulls in its objects.
+fn without_nulls(value: Value) -> Value {
+    match value {
+        Value::Object(map) => {
+            let kept = map.into_iter().filter(|(_, value)| !value.is_null());
+            Value::Object(kept.map(|(key, value)| (key, without_nulls(value))).collect())
+        }
+        other => other,
+    }
+}
+
+#[test]
+fn fuzz_patches_there_and_back() {
+    rounds("patches_there_and_back", |dice| {
+        let (_, node) = kind(dice);
+        let [from, to] = [0, 1].map(|_| without_nulls(dice.object(node, 0)));
+        if !from.is_object() || !to.is_object() {
+            return;
+        }
+        for (from, to) in [(&from, &to), (&to, &from)] {
+            let mut merged = from.clone();
+            patch::merge(&mut merged, difference(from, to)).unwrap();
+            assert_eq!(&merged, to, "a merge patch of the difference");
+            let replaced = json!([
+                {"op": "test", "path": "", "value": from},
+                {"op": "add", "path": "/before", "value": from},
+                {"op": "move", "path": "/after", "from": "/before"},
+                {"op": "test", "path": "/after", "value": from},
+                {"op": "replace", "path": "", "value": to},
+            ]);
+            let replaced = patch::json(from, replaced.to_string().as_bytes()).unwrap();
+            assert_eq!(&replaced, to, "a JSON patch of it all");
+        }
+        let same = patch::strategic(from.clone(), json!({}), node).unwrap();
+        assert_eq!(same, from, "a strategic patch of nothing");
     });
 }
 

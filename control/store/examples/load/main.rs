@@ -95,7 +95,7 @@ async fn main() -> Result<()> {
     };
     let target = Arc::new(target);
     let value = Bytes::from(vec![b'x'; VALUE_BYTES]);
-    for writers in [1, 16, 256] {
+    for writers in [1, 16, 64, 256] {
         durable_writes(&target, &value, writers).await?;
     }
     for number in 0..ENTRIES / 100 {

@@ -1,6 +1,7 @@
-//! Whether a node has the labels that a pod asks for: `nodeSelector` and required node affinity.
+//! Whether a node has the labels that a pod asks for: `nodeSelector` and required node affinity; and whether a volume can be
+//! reached from there.
 
-use k8s_openapi::api::core::v1::{Node, NodeSelectorRequirement, NodeSelectorTerm, Pod};
+use k8s_openapi::api::core::v1::{Node, NodeSelectorRequirement, NodeSelectorTerm, PersistentVolume, Pod};
 use kube::ResourceExt as _;
 
 pub(super) fn matches(pod: &Pod, node: &Node) -> bool {
@@ -12,6 +13,13 @@ pub(super) fn matches(pod: &Pod, node: &Node) -> bool {
     let affinity = spec.affinity.as_ref().and_then(|affinity| affinity.node_affinity.as_ref());
     let required =
         affinity.and_then(|affinity| affinity.required_during_scheduling_ignored_during_execution.as_ref());
+    required.is_none_or(|selector| selector.node_selector_terms.iter().any(|term| fits(term, node)))
+}
+
+/// Whether a volume can be reached from a node.
+pub(crate) fn admits(volume: &PersistentVolume, node: &Node) -> bool {
+    let affinity = volume.spec.as_ref().and_then(|spec| spec.node_affinity.as_ref());
+    let required = affinity.and_then(|affinity| affinity.required.as_ref());
     required.is_none_or(|selector| selector.node_selector_terms.iter().any(|term| fits(term, node)))
 }
 

@@ -1,8 +1,8 @@
-//! What pods ask of a node: amounts, and ports of its own.
+//! What pods ask of a node: amounts, ports of its own, and claims.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use k8s_openapi::api::core::v1::{Container, Pod};
+use k8s_openapi::api::core::v1::{Container, PersistentVolumeClaim, Pod};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
 use crate::quantity::quantity;
@@ -31,6 +31,8 @@ pub(crate) struct Load {
     pods: f64,
     amounts: BTreeMap<String, f64>,
     ports: Vec<HostPort>,
+    /// The claims that they use, by namespace and name.
+    claims: BTreeSet<(String, String)>,
 }
 
 type Amounts = BTreeMap<String, Quantity>;
@@ -77,7 +79,9 @@ impl Load {
         });
         let ports = ports.collect();
         let amounts = names.into_iter().map(|name| (name.clone(), whole(name))).collect();
-        Self { pods: 1.0, amounts, ports }
+        let namespace = pod.metadata.namespace.clone().unwrap_or_default();
+        let claims = xebec_claims::pod::claims(pod).map(|(name, _)| (namespace.clone(), name)).collect();
+        Self { pods: 1.0, amounts, ports, claims }
     }
 
     pub(crate) fn add(&mut self, other: &Self) {
@@ -86,6 +90,13 @@ impl Load {
             *self.amounts.entry(name.clone()).or_default() += amount;
         }
         self.ports.extend(other.ports.iter().cloned());
+        self.claims.extend(other.claims.iter().cloned());
+    }
+
+    /// Whether a claim is in use.
+    pub(crate) fn has_claim(&self, claim: &PersistentVolumeClaim) -> bool {
+        let text = |text: &Option<String>| text.clone().unwrap_or_default();
+        self.claims.contains(&(text(&claim.metadata.namespace), text(&claim.metadata.name)))
     }
 
     /// Whether a pod that asks for `other` wants a port that is taken.

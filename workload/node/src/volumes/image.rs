@@ -31,7 +31,14 @@ pub(super) async fn prepare(
         ..Container::default()
     };
     let slot = Slot::new(life.clone(), Role::Volume, 0, wanted, life.halt.clone());
-    let (_, found) = slot.try_image(&reference).await?;
+    let pulled = tokio::select! {
+        // A pod that is to end does not wait for it.
+        () = life.halt.cancelled() => {
+            return Err(Error::Image { image: reference, detail: "the pod is to end".to_owned() });
+        }
+        pulled = slot.try_image(&reference) => pulled,
+    };
+    let (_, found) = pulled?;
     let Content::Container(config) = found.resolved.content.clone() else {
         return Err(Error::Config(format!("image {reference:?} has no files: name a container image")));
     };

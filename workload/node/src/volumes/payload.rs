@@ -24,11 +24,15 @@ const MODE: u32 = 0o644;
 const TOKEN_SECONDS: i64 = 3600;
 const LONGEST_PATH: usize = 4096;
 
-/// A token, and when it is to be replaced.
+/// For how long a token that could not be replaced is used before another is asked for again, in seconds.
+const TOKEN_AGAIN: i64 = 30;
+
+/// A token, when it is to be replaced, and until when it serves.
 #[derive(Debug, Clone)]
 struct Token {
     text: String,
     renew: Timestamp,
+    expires: Timestamp,
 }
 
 /// The tokens of a pod's volumes, by volume and path.
@@ -48,8 +52,25 @@ impl Tokens {
         tokens.get(key).filter(|token| token.renew > Timestamp::now()).map(|token| token.text.clone())
     }
 
-    fn keep(&self, key: (String, String), token: Token) {
-        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).insert(key, token);
+    /// The token after another was asked for: that one, or while none is to be had the old one for as long as it serves.
+    fn settle(&self, key: (String, String), asked: Result<Token, Error>) -> Result<String, Error> {
+        let mut tokens = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let error = match asked {
+            Ok(token) => {
+                let text = token.text.clone();
+                tokens.insert(key, token);
+                return Ok(text);
+            }
+            Err(error) => error,
+        };
+        let now = Timestamp::now();
+        let Some(old) = tokens.get_mut(&key).filter(|old| old.expires > now) else {
+            tokens.remove(&key);
+            return Err(error);
+        };
+        tracing::warn!(volume = key.0, path = key.1, %error, "a token is not renewed yet; the old one still serves");
+        old.renew = Timestamp::from_second(now.as_second() + TOKEN_AGAIN).unwrap_or(now);
+        Ok(old.text.clone())
     }
 }
 
@@ -128,11 +149,7 @@ async fn projection(
         let key = (volume.to_owned(), own.path.clone());
         let text = match tokens.get(&key) {
             Some(text) => text,
-            None => {
-                let token = ask_token(life, own).await?;
-                tokens.keep(key, token.clone());
-                token.text
-            }
+            None => tokens.settle(key, ask_token(life, own).await)?,
         };
         let path = checked(&own.path)?;
         return Ok(Payload::from([(path, File { content: text.into_bytes(), mode })]));
@@ -174,7 +191,7 @@ async fn ask_token(life: &Life, wanted: &ServiceAccountTokenProjection) -> Resul
     let life = expires.duration_since(now).as_secs().max(10);
     // At four fifths of its life, as the kubelet does.
     let renew = Timestamp::from_second(now.as_second() + life / 5 * 4).unwrap_or(now);
-    Ok(Token { text: status.token.unwrap_or_default(), renew })
+    Ok(Token { text: status.token.unwrap_or_default(), renew, expires })
 }
 
 fn downward(
@@ -247,6 +264,28 @@ mod tests {
 
     fn item(key: &str, path: &str, mode: Option<i32>) -> KeyToPath {
         KeyToPath { key: key.to_owned(), path: path.to_owned(), mode, ..KeyToPath::default() }
+    }
+
+    #[test]
+    fn a_token_that_cannot_be_renewed_serves_until_it_expires_and_is_then_forgotten() {
+        let tokens = Tokens::default();
+        let key = || ("all".to_owned(), "token".to_owned());
+        let at = |seconds: i64| Timestamp::from_second(Timestamp::now().as_second() + seconds).unwrap();
+        let token = |renew: i64, expires: i64| Token {
+            text: expires.to_string(),
+            renew: at(renew),
+            expires: at(expires),
+        };
+        let refused = || Err(Error::Config("failed to fetch token".to_owned()));
+        assert!(tokens.settle(key(), refused()).is_err());
+        assert_eq!(tokens.settle(key(), Ok(token(-1, 100))).unwrap(), "100");
+        assert_eq!((tokens.get(&key()), tokens.due()), (None, Some(Duration::ZERO)));
+        assert_eq!(tokens.settle(key(), refused()).unwrap(), "100");
+        assert_eq!(tokens.get(&key()).as_deref(), Some("100"), "no other is asked for at once");
+        assert!(tokens.due() > Some(Duration::from_secs(10)));
+        assert_eq!(tokens.settle(key(), Ok(token(-9, -1))).unwrap(), "-1");
+        assert!(tokens.settle(key(), refused()).is_err());
+        assert_eq!(tokens.due(), None);
     }
 
     #[test]

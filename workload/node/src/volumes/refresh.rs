@@ -17,9 +17,10 @@ use tokio::task::JoinSet;
 use super::{atomic, blocking, fs_group, payload};
 use crate::place::Place;
 use crate::pod::Life;
+use crate::slot::BackOff;
 
-/// The pause before a volume is tried again that could not be brought up to date.
-const AGAIN: Duration = Duration::from_secs(10);
+/// The first and the longest pause before volumes are tried again that could not be brought up to date.
+const AGAIN: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(120));
 
 /// The tasks that do it; they end with this.
 #[derive(Debug, Default)]
@@ -82,16 +83,15 @@ where
 async fn follow(life: Arc<Life>, place: Place, volumes: Vec<Volume>, changed: Arc<Notify>) {
     let mut pod = life.latest.subscribe();
     let (address, group) = (place.address.to_string(), fs_group(&life));
-    let mut is_behind = false;
+    let mut pace = Pace::default();
     loop {
-        let due = place.volumes.tokens.due();
-        let due = if is_behind { Some(due.unwrap_or(AGAIN).min(AGAIN)) } else { due };
+        let due = pace.pause(place.volumes.tokens.due());
         tokio::select! {
             () = changed.notified() => {}
             Ok(()) = pod.changed() => {}
             () = tokio::time::sleep(due.unwrap_or_default()), if due.is_some() => {}
         }
-        is_behind = false;
+        let mut is_behind = false;
         for volume in &volumes {
             let Some(made) = place.volumes.made.get(&volume.name) else { continue };
             let fresh = payload::of(&life, volume, &address, &place.volumes.tokens).await;
@@ -110,5 +110,56 @@ async fn follow(life: Arc<Life>, place: Place, volumes: Vec<Volume>, changed: Ar
             }
             is_behind = true;
         }
+        pace.note(is_behind);
+    }
+}
+
+/// When volumes are looked at though nobody told of a change.
+#[derive(Debug)]
+struct Pace {
+    back_off: BackOff,
+    /// The pause after a round that left some behind.
+    behind: Option<Duration>,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self { back_off: BackOff::new(AGAIN), behind: None }
+    }
+}
+
+impl Pace {
+    /// How a round went.
+    fn note(&mut self, is_behind: bool) {
+        if !is_behind {
+            self.back_off.reset();
+        }
+        self.behind = is_behind.then(|| self.back_off.pause());
+    }
+
+    /// How long until the next round, if it need not wait for a change. `due` is when a token is to be replaced: after a round
+    /// that failed it may stay due for as long as it likes.
+    fn pause(&self, due: Option<Duration>) -> Option<Duration> {
+        self.behind.or(due)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_fails_is_tried_again_after_a_pause_however_long_it_has_been_due() {
+        let mut pace = Pace::default();
+        let seconds = |seconds| Some(Duration::from_secs(seconds));
+        assert_eq!((pace.pause(None), pace.pause(seconds(7))), (None, seconds(7)));
+        for wait in [10, 20, 40, 80, 120, 120] {
+            pace.note(true);
+            assert_eq!(pace.pause(Some(Duration::ZERO)), seconds(wait));
+        }
+        pace.note(false);
+        assert_eq!(pace.pause(seconds(7)), seconds(7));
+        pace.note(true);
+        assert_eq!(pace.pause(None), seconds(10), "the pauses begin anew");
     }
 }

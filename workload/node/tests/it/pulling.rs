@@ -157,3 +157,25 @@ async fn what_cannot_be_pulled_says_why() {
         cluster.delete(pod).await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pod_that_waits_for_the_image_of_a_volume_can_be_deleted() {
+    let Some(cluster) = Cluster::start("a_pod_that_waits_for_the_image_of_a_volume_can_be_deleted").await
+    else {
+        return;
+    };
+    // It takes connections and never says a word.
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let image = format!("{}/far/files:v1", silent.local_addr().unwrap());
+    let spec = json!({
+        "containers": [{"name": "main", "args": ["polite"]}],
+        "volumes": [{"name": "files", "image": {"reference": image}}],
+    });
+    cluster.run("waits", spec).await;
+    cluster.event("waits", "Pulling").await;
+    let (_connection, _) = silent.accept().await.unwrap();
+    let deleted = tokio::time::timeout(std::time::Duration::from_secs(15), cluster.delete("waits")).await;
+    assert!(deleted.is_ok(), "the pod waits for the registry");
+    let events = cluster.events("waits").await;
+    assert!(events.iter().all(|own| own.reason.as_deref() != Some("FailedMount")), "{events:#?}");
+}

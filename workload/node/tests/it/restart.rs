@@ -1,6 +1,8 @@
 use std::time::Duration;
 
 use serde_json::json;
+use xebec_container::Streams;
+use xebec_node::exec::{ExecError, attach};
 
 use crate::cluster::{Cluster, is_ready, phase, status};
 
@@ -135,4 +137,45 @@ async fn a_node_that_ends_itself_kills_what_does_not_end() {
     assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
     assert_eq!(cluster.containers(), [""; 0]);
     assert!(cluster.parts().network.pods().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_attaches_finds_the_streams_again_after_a_restart() {
+    let Some(mut cluster) = Cluster::start("who_attaches_finds_the_streams_again_after_a_restart").await
+    else {
+        return;
+    };
+    let spec = json!({"containers": [
+        {"name": "plain", "args": ["repeat"], "stdin": true},
+        {"name": "terminal", "args": ["repeat"], "stdin": true, "stdinOnce": true, "tty": true},
+    ]});
+    cluster.run("web", spec).await;
+    let runs = |pod: &k8s_openapi::api::core::v1::Pod| {
+        ["plain", "terminal"].iter().all(|name| status(pod, name).ready)
+    };
+    let pod = cluster.until("web", "both containers", runs).await;
+    let all = Streams { stdin: true, stdout: true, stderr: true };
+    for word in ["first", "second"] {
+        for (container, end) in [("plain", "\n"), ("terminal", "\r\n")] {
+            let mut attached = attach(&cluster.parts(), &pod, container, all).await.unwrap();
+            attached.input.write(format!("{word}\n").as_bytes()).await.unwrap();
+            let (mut said, expected) = (String::new(), format!("out {word}{end}"));
+            while !said.contains(&expected) {
+                let next = tokio::time::timeout(Duration::from_secs(60), attached.output.next()).await;
+                said.push_str(&String::from_utf8(next.unwrap().unwrap().unwrap().1).unwrap());
+            }
+        }
+        if word == "first" {
+            cluster.kill_node();
+            cluster.start_node();
+            cluster.until("web", "the same pod", runs).await;
+        }
+    }
+    let after = cluster.until("web", "the same pod", runs).await;
+    assert!(["plain", "terminal"].iter().all(|name| status(&after, name).restart_count == 0));
+    let missing = attach(&cluster.parts(), &pod, "other", all).await.unwrap_err();
+    assert!(matches!(missing, ExecError::UnknownContainer { .. }), "{missing}");
+    cluster.delete("web").await;
+    let gone = attach(&cluster.parts(), &pod, "plain", all).await;
+    assert!(matches!(gone, Err(ExecError::NotRunning { .. })), "{gone:?}");
 }

@@ -201,3 +201,25 @@ fn a_watch_sees_every_change() {
     watch.wait().unwrap();
     assert_eq!(reader.join().unwrap(), Ok(()));
 }
+
+#[test]
+fn the_parts_that_run_are_well_and_the_others_are_not() {
+    let Some(cluster) = Cluster::start() else { return };
+    let told = |cluster: &Cluster| -> Vec<(String, String)> {
+        let told = cluster.kubectl("get componentstatuses --no-headers");
+        let fields = told.lines().map(|line| line.split_whitespace().take(2).map(str::to_owned));
+        fields.filter_map(|mut fields| Some((fields.next()?, fields.next()?))).collect()
+    };
+    let all = |manager: &str, scheduler: &str| {
+        [("controller-manager", manager), ("scheduler", scheduler), ("etcd-0", "Healthy")]
+            .map(|(name, is)| (name.to_owned(), is.to_owned()))
+    };
+    assert_eq!(told(&cluster), all("Healthy", "Healthy"));
+    drop(cluster);
+    for (without, [manager, scheduler]) in
+        [("controllers", ["Unhealthy", "Healthy"]), ("node", ["Healthy", "Unhealthy"])]
+    {
+        let cluster = Cluster::started(&["up", "--without", without]);
+        assert_eq!(told(&cluster), all(manager, scheduler), "--without {without}");
+    }
+}

@@ -2,12 +2,12 @@
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
+use crate::busybox;
 use crate::cluster::{Cluster, until};
-use crate::running::{installed, xebec};
+use crate::running::installed;
 
 const APPLETS: [&str; 9] = ["sh", "cat", "echo", "httpd", "id", "sleep", "stty", "tar", "tty"];
 
@@ -25,7 +25,7 @@ spec:
 "#;
 
 /// kubectl, ended with the value.
-struct Background(Child);
+pub(super) struct Background(pub(super) Child);
 
 impl Drop for Background {
     fn drop(&mut self) {
@@ -43,14 +43,7 @@ fn with_box() -> Option<Cluster> {
     let cluster = Cluster::start()?;
     let root = tempfile::tempdir().expect("a temporary directory");
     fill(root.path());
-    let built = xebec()
-        .args(["image", "build", "--tag", "tools/busybox:1", "--rootfs"])
-        .arg(root.path())
-        .arg("--data")
-        .arg(cluster.data())
-        .output()
-        .expect("the binary starts");
-    assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+    busybox::build(&cluster, root.path());
     cluster.apply(BOX);
     let phase = until("the pod to run, or to be refused", || {
         let pod = cluster.get("pod box");
@@ -67,15 +60,7 @@ fn with_box() -> Option<Cluster> {
 }
 
 fn fill(root: &Path) {
-    for folder in ["bin", "www", "tmp"] {
-        fs::create_dir(root.join(folder)).expect("a new folder");
-    }
-    let path = Command::new("sh").args(["-c", "command -v busybox"]).output().expect("a shell");
-    let path = String::from_utf8(path.stdout).expect("a path is text");
-    fs::copy(path.trim(), root.join("bin/busybox")).expect("BusyBox is copied");
-    for applet in APPLETS {
-        symlink("busybox", root.join("bin").join(applet)).expect("a link");
-    }
+    busybox::fill(root, &APPLETS);
     fs::write(root.join("www/page"), "served from within\n").expect("a file is written");
 }
 

@@ -1,5 +1,9 @@
-//! TLS to containers, for probes alone: nobody vouches for a container's certificate, and none is asked to, as the kubelet
-//! does. The handshake's signatures are checked all the same.
+//! TLS to those for whom nobody vouches, such as containers that are probed or that the API passes requests on to: whatever
+//! certificate they show is taken, as the kubelet and the API server of Kubernetes do. The handshake's signatures are checked
+//! all the same.
+//!
+//! Comes in: a connection, and the name to ask for. Goes out: the same connection secured. [`anyone`] is for those whose
+//! connections have more to them.
 
 use std::sync::{Arc, LazyLock};
 
@@ -15,15 +19,24 @@ static CONFIG: LazyLock<Result<Arc<ClientConfig>, Error>> = LazyLock::new(|| {
     let provider = Arc::new(ring::default_provider());
     let config =
         ClientConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions()?;
-    let anyone = Arc::new(Anyone(provider));
-    Ok(Arc::new(config.dangerous().with_custom_certificate_verifier(anyone).with_no_client_auth()))
+    let config = config.dangerous().with_custom_certificate_verifier(anyone(provider));
+    Ok(Arc::new(config.with_no_client_auth()))
 });
 
-/// Takes a connection into TLS. The refusal is for people.
-pub(crate) async fn secure(stream: TcpStream, host: &str) -> Result<TlsStream<TcpStream>, String> {
+/// Takes a connection into TLS, to `host`, a name or an address.
+///
+/// # Errors
+/// What went wrong, for people: `host` is neither, or the handshake failed.
+pub async fn secure(stream: TcpStream, host: &str) -> Result<TlsStream<TcpStream>, String> {
     let config = CONFIG.as_ref().map_err(ToString::to_string)?;
     let name = ServerName::try_from(host.to_owned()).map_err(|error| format!("{host}: {error}"))?;
     TlsConnector::from(config.clone()).connect(name, stream).await.map_err(|error| format!("tls: {error}"))
+}
+
+/// Takes any server for the right one; `provider` checks that it holds the key of what it shows.
+#[must_use]
+pub fn anyone(provider: Arc<CryptoProvider>) -> Arc<dyn ServerCertVerifier> {
+    Arc::new(Anyone(provider))
 }
 
 #[derive(Debug)]

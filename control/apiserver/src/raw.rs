@@ -1,0 +1,209 @@
+//! Objects as they rest, shown without being read: their bytes are what clients get, but for the few fields in which the two
+//! differ. A large list takes neither the time nor the memory of its objects.
+//!
+//! Stored bytes are of our own making: JSON without white space. Whatever looks otherwise is left to those who read it.
+
+use std::io::Write as _;
+use std::ops::Range;
+
+use serde_json::Value;
+use xebec_store::{Entry, Revision};
+
+use crate::call::Call;
+use crate::{components, convert, usage};
+
+/// What an object takes beyond what it takes at rest, mostly: its revision, its kind, and what stands around it.
+pub(crate) const ROOM: usize = 192;
+
+/// What an object says of its kind, as a member of JSON with the comma behind it: `kind` first, as Go has it. Items of lists
+/// say nothing.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Head(String);
+
+impl Head {
+    /// That of the objects of a call.
+    pub(crate) fn of(call: &Call) -> Self {
+        Self(format!(r#""kind":"{}","apiVersion":"{}","#, call.resource.kind, call.api_version()))
+    }
+}
+
+/// Whether objects of a call go out as they rest: in the version in which they are stored, and with nothing to be defaulted.
+pub(crate) fn is_at_rest(call: &Call) -> bool {
+    let resource = &call.resource;
+    !resource.custom
+        && call.version().name == resource.storage
+        && convert::home(resource) == (&*resource.group, &*resource.plural)
+        && !usage::is_usage(call)
+        && !components::is_component(call)
+}
+
+/// What stands before the items of a list.
+pub(crate) fn list_head(call: &Call, metadata: &Value) -> String {
+    let (kind, version) = (&call.resource.list_kind, call.api_version());
+    format!(r#"{{"kind":"{kind}","apiVersion":"{version}","metadata":{metadata},"items":["#)
+}
+
+/// Writes an entry's object at a revision behind what is there, in the order that Go has it in. `None`, with nothing written, where the bytes do not look like
+/// an object with metadata.
+#[must_use]
+pub(crate) fn show(entry: &Entry, head: &Head, revision: Revision, out: &mut Vec<u8>) -> Option<()> {
+    let text = &*entry.value;
+    let mut members = Vec::with_capacity(8);
+    for member in Members::of(text)? {
+        let (name, value) = member?;
+        members.push((&text[name.clone()], &text[value.clone()], &text[name.start..value.end]));
+    }
+    let (_, metadata, _) = members.iter().find(|(name, ..)| *name == br#""metadata""#)?;
+    let fields = metadata.strip_prefix(b"{").filter(|fields| fields.starts_with(b"\""))?;
+    out.push(b'{');
+    out.extend_from_slice(head.0.as_bytes());
+    // A vector takes everything.
+    let _ = write!(out, r#""metadata":{{"resourceVersion":"{revision}","#);
+    out.extend_from_slice(fields);
+    let known: [&[u8]; 3] = [br#""kind""#, br#""apiVersion""#, br#""metadata""#];
+    for (_, _, member) in members.iter().filter(|(name, ..)| !known.contains(name)) {
+        out.push(b',');
+        out.extend_from_slice(member);
+    }
+    out.push(b'}');
+    Some(())
+}
+
+/// The members of an object: where their names and values stand. `None` is what is no member.
+struct Members<'a> {
+    text: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Members<'a> {
+    fn of(text: &'a [u8]) -> Option<Self> {
+        (text.first() == Some(&b'{')).then_some(Self { text, at: 1 })
+    }
+
+    fn member(&mut self) -> Option<(Range<usize>, Range<usize>)> {
+        let name = self.at..string_end(self.text, self.at)?;
+        (self.text.get(name.end) == Some(&b':')).then_some(())?;
+        let value = name.end + 1..value_end(self.text, name.end + 1)?;
+        self.at = match self.text.get(value.end)? {
+            b',' => value.end + 1,
+            b'}' => self.text.len(),
+            _ => return None,
+        };
+        Some((name, value))
+    }
+}
+
+impl Iterator for Members<'_> {
+    type Item = Option<(Range<usize>, Range<usize>)>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.at >= self.text.len() || self.text[self.at..] == *b"}" {
+            return None;
+        }
+        let member = self.member();
+        if member.is_none() {
+            self.at = self.text.len();
+        }
+        Some(member)
+    }
+}
+
+/// Behind the value that begins here.
+fn value_end(text: &[u8], at: usize) -> Option<usize> {
+    match text.get(at)? {
+        b'"' => string_end(text, at),
+        b'{' | b'[' => {
+            let (mut depth, mut at) = (0_usize, at);
+            loop {
+                match text.get(at)? {
+                    b'"' => {
+                        at = string_end(text, at)?;
+                        continue;
+                    }
+                    b'{' | b'[' => depth += 1,
+                    b'}' | b']' => depth -= 1,
+                    _ => {}
+                }
+                at += 1;
+                if depth == 0 {
+                    return Some(at);
+                }
+            }
+        }
+        _ => text[at..].iter().position(|byte| matches!(byte, b',' | b'}')).map(|length| at + length),
+    }
+}
+
+/// Behind the string that begins here.
+fn string_end(text: &[u8], at: usize) -> Option<usize> {
+    (text.get(at) == Some(&b'"')).then_some(())?;
+    let mut at = at + 1;
+    loop {
+        match text.get(at)? {
+            b'"' => return Some(at + 1),
+            b'\\' => at += 2,
+            _ => at += 1,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn entry(bytes: impl Into<bytes::Bytes>) -> Entry {
+        let (created, modified) = (Revision(3), Revision(7));
+        Entry { key: "a".into(), value: bytes.into(), created, modified, version: 1 }
+    }
+
+    fn head() -> Head {
+        Head(r#""kind":"ConfigMap","apiVersion":"v1","#.to_owned())
+    }
+
+    #[test]
+    fn what_is_shown_is_what_reading_and_writing_would_have_shown() {
+        let odd = json!({
+            "apiVersion": "v1", "kind": "ConfigMap", "zero": 0, "none": null, "list": [[], {}, [{"a": ["]}"]}]],
+            "metadata": {"name": "a", "labels": {"kind": "\"}\\", "ä": "\u{1F680}"}},
+            "data": {"metadata": "{\"name\":\"b\"}", "kind": "Pod", "": "\\\\\""}, "flag": true,
+        });
+        let mut out = b"before".to_vec();
+        show(&entry(odd.to_string()), &head(), Revision(7), &mut out).unwrap();
+        assert!(out.starts_with(br#"before{"kind":"ConfigMap","apiVersion":"v1","#));
+        let shown: Value = serde_json::from_slice(&out["before".len()..]).unwrap();
+        let mut wanted = odd.clone();
+        wanted["metadata"]["resourceVersion"] = json!("7");
+        assert_eq!(shown, wanted);
+
+        let mut item = Vec::new();
+        show(&entry(odd.to_string()), &Head::default(), Revision(9), &mut item).unwrap();
+        let text = String::from_utf8(item).unwrap();
+        assert!(
+            !text.contains(r#""kind":"ConfigMap""#) && text.contains(r#""resourceVersion":"9""#),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn what_does_not_look_like_an_object_is_not_shown() {
+        for odd in [
+            "",
+            "[]",
+            "{",
+            "{}",
+            "nothing",
+            r#"{"metadata":{}}"#,
+            r#"{"metadata":[]}"#,
+            r#"{"metadata":{"name":"a"}"#,
+            r#"{"metadata":{"name":"a"}x"#,
+            r#"{"a":1,"metadata":{"name":"\"#,
+            r#"{ "metadata": {"name":"a"}}"#,
+        ] {
+            let mut out = b"before".to_vec();
+            assert_eq!(show(&entry(odd), &head(), Revision(1), &mut out), None, "{odd}");
+            assert_eq!(out, b"before", "{odd}");
+        }
+    }
+}
