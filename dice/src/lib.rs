@@ -93,14 +93,16 @@ pub struct Rounds {
 }
 
 impl Rounds {
-    /// Begins to try, and prints the seed by which the run is repeated.
+    /// Begins to try, and prints the seed by which the run is repeated: the one of `XEBEC_FUZZ_SEED`, a new one where
+    /// `XEBEC_FUZZ_SECONDS` asks for a search, and else always the same, that a change fails for what it changed.
     pub fn begin(name: &str) -> (Self, Dice) {
         let number = |name| std::env::var(name).ok().and_then(|text: String| text.parse::<u64>().ok());
-        let clock = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let seconds = number("XEBEC_FUZZ_SECONDS");
         // Its lowest digits change from run to run.
-        let seed = number("XEBEC_FUZZ_SEED").unwrap_or(clock.as_nanos() as u64);
+        let clock = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos() as u64;
+        let seed = number("XEBEC_FUZZ_SEED").unwrap_or_else(|| seconds.map_or(1, |_| clock()));
         println!("{name}: XEBEC_FUZZ_SEED={seed}");
-        let length = Duration::from_secs(number("XEBEC_FUZZ_SECONDS").unwrap_or(1));
+        let length = Duration::from_secs(seconds.unwrap_or(1));
         let now = Instant::now();
         (Self { end: now + length, last: now + length * PATIENCE, begun: 0 }, Dice::new(seed))
     }

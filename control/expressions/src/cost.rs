@@ -173,7 +173,7 @@ pub(crate) fn before(cost: Cost, args: &[Option<&Value<'_>>]) -> i64 {
                 Some(Some(Value::Int(depth))) => *depth as f64,
                 _ => 1.0,
             };
-            (sized(0) * depth) as i64 + 11
+            ((sized(0) * depth) as i64).saturating_add(11)
         }
         Cost::Pairwise(place) => pairwise(args.get(usize::from(place)).copied().flatten()),
     }

@@ -44,9 +44,11 @@ struct Run<'p, 'b, 'a> {
 }
 
 impl<'p, 'a> Run<'p, '_, 'a> {
+    /// Upstream counts without a sign: a sum below nothing, as `flatten` of a negative level makes it, is above
+    /// every limit.
     fn charge(&mut self, cost: i64) -> Evaluated<()> {
         self.cost = self.cost.saturating_add(cost);
-        if self.cost > self.limit { Err(EvaluationError::over_limit()) } else { Ok(()) }
+        if (0..=self.limit).contains(&self.cost) { Ok(()) } else { Err(EvaluationError::over_limit()) }
     }
 
     fn eval(&mut self, node: &'p Node) -> Evaluated<Value<'a>> {
