@@ -22,7 +22,7 @@ use crate::backoff::Backoff;
 use crate::call::{Call, timestamp};
 use crate::catalog::Origin;
 use crate::follow::Followed;
-use crate::storage::{self, Stored, is_conflict};
+use crate::storage::{self, Stored};
 use crate::{key, object};
 
 const GROUP: &str = "apiextensions.k8s.io";
@@ -296,10 +296,7 @@ impl Keeper {
 
     /// Stores what changed about a definition.
     async fn store(&self, stored: &Stored, new: Value) -> Result<(), Status> {
-        if new == stored.object {
-            return Ok(());
-        }
-        superseded(self.api.storage().update(&self.resource, new, stored.revision).await.map(drop))
+        self.api.storage().settle(&self.resource, stored, new).await.map(drop)
     }
 
     /// Has the objects of a definition deleted that goes, unless somebody does that already.
@@ -321,13 +318,5 @@ async fn sleep_until(due: Option<Instant>) {
     match due {
         Some(due) => tokio::time::sleep_until(due).await,
         None => std::future::pending().await,
-    }
-}
-
-/// A write that came too late is made up for when the newer state is seen.
-fn superseded(written: Result<(), Status>) -> Result<(), Status> {
-    match written {
-        Err(status) if is_conflict(&status) || status.code() == 404 => Ok(()),
-        outcome => outcome,
     }
 }

@@ -10,7 +10,7 @@ use xebec_store::{EventKind, ListRequest};
 use crate::api::Api;
 use crate::backoff::Backoff;
 use crate::follow::Followed;
-use crate::storage::{self, Stored, is_conflict};
+use crate::storage::{self, Stored};
 use crate::{key, object};
 
 const GROUP: &str = "admissionregistration.k8s.io";
@@ -64,11 +64,7 @@ impl Api {
         let status = object::section_mut(&mut new, "status");
         status.insert("observedGeneration".to_owned(), wanted.into());
         status.insert("typeChecking".to_owned(), checked);
-        match self.storage().update(policies, new, stored.revision).await {
-            // Someone wrote it in between: that change is seen next.
-            Err(status) if is_conflict(&status) || status.code() == 404 => Ok(()),
-            outcome => outcome.map(drop),
-        }
+        self.storage().settle(policies, stored, new).await.map(drop)
     }
 
     /// The schema of a kind, as it is published, with all that it refers to in its place.

@@ -43,8 +43,8 @@ pub(crate) fn list_head(call: &Call, metadata: &Value) -> String {
     format!(r#"{{"kind":"{kind}","apiVersion":"{version}","metadata":{metadata},"items":["#)
 }
 
-/// Writes an entry's object at a revision behind what is there, in the order that Go has it in. `None`, with nothing written, where the bytes do not look like
-/// an object with metadata.
+/// Writes an entry's object at a revision behind what is there, in the order that Go has it in. `None`, with nothing
+/// written, where the bytes do not look like an object with metadata.
 #[must_use]
 pub(crate) fn show(entry: &Entry, head: &Head, revision: Revision, out: &mut Vec<u8>) -> Option<()> {
     let text = &*entry.value;

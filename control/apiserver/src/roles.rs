@@ -11,7 +11,7 @@ use crate::api::Api;
 use crate::backoff::Backoff;
 use crate::follow::Followed;
 use crate::rbac::{self, Rule, bootstrap};
-use crate::storage::{self, is_conflict};
+use crate::storage;
 use crate::{key, object};
 
 const PLURAL: &str = "clusterroles";
@@ -69,11 +69,7 @@ impl Api {
             return self.ensure(&call, wanted).await;
         };
         let Some(restored) = restored(&found.object, &wanted) else { return Ok(()) };
-        let written = self.storage().update(&call.resource, restored, found.revision).await;
-        match written {
-            Err(status) if is_conflict(&status) => Ok(()),
-            outcome => outcome.map(drop),
-        }
+        self.storage().settle(&call.resource, &found, restored).await.map(drop)
     }
 
     /// Keeps the rules of roles that gather them in step with the roles that they gather from, until the API stops.
@@ -88,22 +84,20 @@ impl Api {
         let list = ListRequest { prefix: &prefix, ..ListRequest::default() };
         for entry in self.storage().list(roles, &list)?.items {
             let stored = storage::decode(&entry)?;
-            let mut role = stored.object;
+            let role = &stored.object;
             if role.get("aggregationRule").is_none_or(Value::is_null) {
                 continue;
             }
-            let rules: Value = self.policy().gathered(&role)?.iter().map(Rule::write).collect();
+            let rules: Value = self.policy().gathered(role)?.iter().map(Rule::write).collect();
             if role.get("rules") == Some(&rules) {
                 continue;
             }
-            role["rules"] = rules;
-            let name = object::name(&role).to_owned();
-            match self.storage().update(roles, role, stored.revision).await {
-                // Someone wrote it in between: that change is seen next.
-                Err(status) if is_conflict(&status) || status.code() == 404 => {}
-                // The others do not wait for this one.
-                Err(error) => tracing::warn!(name, %error, "a role did not get the rules that it gathers"),
-                Ok(_) => {}
+            let mut new = role.clone();
+            new["rules"] = rules;
+            // The others do not wait for this one.
+            if let Err(error) = self.storage().settle(roles, &stored, new).await {
+                let name = object::name(role);
+                tracing::warn!(name, %error, "a role did not get the rules that it gathers");
             }
         }
         Ok(())

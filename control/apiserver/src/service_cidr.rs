@@ -15,8 +15,8 @@ use crate::backoff::Backoff;
 use crate::call::timestamp;
 use crate::cluster_ip::Range;
 use crate::follow::Followed;
-use crate::storage::{self, Stored, is_conflict};
-use crate::{key, object, strategy};
+use crate::storage::{self, Stored};
+use crate::{key, object};
 
 const GROUP: &str = "networking.k8s.io";
 const PLURAL: &str = "servicecidrs";
@@ -93,19 +93,7 @@ impl Api {
                 let kept: Vec<String> = kept.map(str::to_owned).collect();
                 object::set_meta(&mut new, "finalizers", kept);
             }
-            if new == stored.object {
-                continue;
-            }
-            let written = if strategy::finished_deleting(&new) {
-                self.storage().delete(resource, new, stored.revision).await
-            } else {
-                self.storage().update(resource, new, stored.revision).await
-            };
-            match written {
-                // Somebody wrote it in between: that change is seen next.
-                Err(status) if is_conflict(&status) || status.code() == 404 => {}
-                outcome => drop(outcome?),
-            }
+            self.storage().settle(resource, &stored, new).await?;
         }
         Ok(is_waiting)
     }

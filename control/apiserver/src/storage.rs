@@ -7,7 +7,7 @@ use xebec_machinery::resource::Resource;
 use xebec_machinery::status::{Qualified, Reason, Status};
 use xebec_store::{Entry, Error, ListRequest, Op, Page, Revision, Store, Watch};
 
-use crate::{convert, key, object};
+use crate::{convert, key, object, strategy};
 
 /// An object as it rests in the store.
 #[derive(Debug, Clone)]
@@ -111,6 +111,22 @@ impl Storage {
         self.commit(resource, &name, Op::Update { key, value, expected }, with)
             .await
             .map(|revision| at_revision(new, revision))
+    }
+
+    /// Writes what the API itself changed about a stored object, or takes it away where nothing holds it any more. Whether
+    /// that stands: where somebody wrote in between, their change is seen next.
+    pub async fn settle(&self, resource: &Resource, stored: &Stored, new: Value) -> Result<bool, Status> {
+        let written = if strategy::finished_deleting(&new) {
+            self.delete(resource, new, stored.revision).await
+        } else if new == stored.object {
+            return Ok(true);
+        } else {
+            self.update(resource, new, stored.revision).await
+        };
+        match written {
+            Err(status) if is_conflict(&status) || status.code() == 404 => Ok(false),
+            outcome => outcome.map(|_| true),
+        }
     }
 
     async fn commit(

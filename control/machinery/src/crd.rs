@@ -65,7 +65,7 @@ fn resource(spec: &Value, structural: &BTreeMap<Box<str>, Arc<Structural>>) -> R
         .iter()
         .filter_map(|version| {
             let schema = structural.get(text(version, "name"))?;
-            let mut version = self::version(version, Ref::Inline(Arc::clone(schema.node())), group, kind);
+            let mut version = self::version(version, Ref::Custom(Arc::clone(schema)), group, kind);
             version.structural = Some(Arc::clone(schema));
             Some(version)
         })

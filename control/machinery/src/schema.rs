@@ -5,6 +5,8 @@
 
 use std::sync::Arc;
 
+use crate::structural::Structural;
+
 /// How two values of a list are merged (`x-kubernetes-list-type`).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ListType {
@@ -98,6 +100,8 @@ pub enum Ref {
     Inline(Arc<Node>),
     /// A named built-in type.
     Builtin(&'static std::sync::OnceLock<Node>),
+    /// The whole object of a custom resource.
+    Custom(Arc<Structural>),
 }
 
 /// The node that says nothing.
@@ -109,6 +113,7 @@ impl Ref {
         match self {
             Self::Inline(node) => node,
             Self::Builtin(cell) => cell.get().unwrap_or(&ANY),
+            Self::Custom(structural) => structural.node(),
         }
     }
 }

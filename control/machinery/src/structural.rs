@@ -3,6 +3,9 @@
 //! [`compile`] checks a schema by the rules of Kubernetes and turns it into a [`Structural`], its rules in CEL with it; that
 //! judges, defaults and prunes objects, and gives the merge model ([`Node`]) that patches and server-side apply walk. Every walk goes down the
 //! schema, whose depth is limited, so an object can not make it recurse further than its schema.
+//!
+//! The compiled form is some forty times as large as the text. Most definitions of a cluster have no objects, so one that is
+//! stored ([`compile_stored`]) keeps its text alone until the first object asks.
 
 mod compile;
 mod correlation;
@@ -15,13 +18,14 @@ mod merge_model;
 mod pattern;
 mod prune;
 mod scale;
+mod source;
 mod validate;
 
 #[cfg(test)]
 mod tests;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use serde_json::{Number, Value};
 use xebec_expressions::rules::RuleSet;
@@ -35,28 +39,34 @@ pub use judgement::{Change, Verdict};
 pub use merge_model::object_meta;
 pub use pattern::{Pattern, compile as compile_pattern};
 
-/// A compiled structural schema.
-#[derive(Debug, Clone)]
+/// A structural schema that compiles.
+#[derive(Debug)]
 pub struct Structural {
-    root: Arc<Schema>,
-    node: Arc<Node>,
-    rules: Option<Arc<RuleSet>>,
+    parts: LazyLock<Parts, Box<dyn FnOnce() -> Parts + Send + Sync>>,
+}
+
+/// What a schema is compiled to.
+#[derive(Debug)]
+struct Parts {
+    root: Schema,
+    node: Node,
+    rules: Option<RuleSet>,
 }
 
 impl Structural {
     /// The compiled schema of the whole object.
     pub fn root(&self) -> &Schema {
-        &self.root
+        &self.parts.root
     }
 
     /// The merge model.
-    pub fn node(&self) -> &Arc<Node> {
-        &self.node
+    pub fn node(&self) -> &Node {
+        &self.parts.node
     }
 
     /// The rules in CEL (`x-kubernetes-validations`), if there are any.
     pub fn rules(&self) -> Option<&RuleSet> {
-        self.rules.as_deref()
+        self.parts.rules.as_ref()
     }
 
     /// Everything that is wrong with a new `object`, as Kubernetes words it; its own metadata is left to
@@ -79,19 +89,20 @@ impl Structural {
 
     /// Fills in what the object leaves out and the schema has a default for, and drops nulls where none may be.
     pub fn default(&self, object: &mut Value) {
-        default::default(&self.root, object);
+        default::default(self.root(), object);
     }
 
     /// The same for an object that was defaulted when it was stored, by a schema that may have had fewer defaults.
     pub fn default_stored(&self, object: &mut Value) {
-        if self.root.fills {
-            default::default(&self.root, object);
+        let root = self.root();
+        if root.fills {
+            default::default(root, object);
         }
     }
 
     /// Removes the fields that the schema does not know and tells their paths.
     pub fn prune(&self, object: &mut Value) -> Vec<String> {
-        prune::prune(&self.root, object, true)
+        prune::prune(self.root(), object, true)
     }
 
     /// The paths of the fields that the schema does not know.

@@ -212,7 +212,10 @@ pub async fn run(client: Client, options: Options, shutdown: CancellationToken) 
     let nodes: Api<NodeObject> = Api::all(client.clone());
     let mut objects = Box::pin(watcher::watcher(nodes, only).default_backoff().applied_objects());
     let pods: Api<Pod> = Api::all(client);
-    let mut events = Box::pin(watcher::watcher(pods, watcher::Config::default()).default_backoff());
+    // Who owns which field is none of the node's business.
+    let lean = |pod: &mut Pod| pod.metadata.managed_fields = None;
+    let events = watcher::watcher(pods, watcher::Config::default()).default_backoff().modify(lean);
+    let mut events = Box::pin(events);
     loop {
         let due = agent.evictions.values().min().copied();
         tokio::select! {

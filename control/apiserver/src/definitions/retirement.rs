@@ -15,8 +15,8 @@ use crate::backoff::Backoff;
 use crate::call::{Call, timestamp};
 use crate::delete::{DeleteOptions, Deleted};
 use crate::request::Verb;
-use crate::storage::{self, is_conflict};
-use crate::{key, object, strategy};
+use crate::storage;
+use crate::{key, object};
 
 /// How many objects are looked at and deleted at a time, so that they share their way to the disk.
 const STRIDE: usize = 500;
@@ -154,16 +154,8 @@ impl Retirement {
             };
             let mut new = stored.object.clone();
             change(&mut new);
-            let written = if strategy::finished_deleting(&new) {
-                self.api.storage().delete(&self.definitions, new, stored.revision).await
-            } else if new == stored.object {
+            if self.api.storage().settle(&self.definitions, &stored, new).await? {
                 return Ok(true);
-            } else {
-                self.api.storage().update(&self.definitions, new, stored.revision).await
-            };
-            match written {
-                Err(status) if is_conflict(&status) || status.code() == 404 => {}
-                outcome => return outcome.map(|_| true),
             }
         }
     }

@@ -1,12 +1,15 @@
 //! From `openAPIV3Schema` to a compiled schema, or everything that keeps it from being one.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use serde_json::{Map, Number, Value};
 use xebec_expressions::rules::{Problem, Reason, RuleSet};
 
-use super::{Additional, Checks, Pattern, Schema, Structural, Type, junctor, merge_model, prune, validate};
+use super::source::Source;
+use super::{
+    Additional, Checks, Parts, Pattern, Schema, Structural, Type, junctor, merge_model, prune, validate,
+};
 use crate::field::{ErrorType, FieldError, Path};
 use crate::schema::ListType;
 
@@ -34,34 +37,50 @@ pub fn compile(schema: &Value) -> Result<Structural, Vec<FieldError>> {
 /// # Errors
 /// Everything that keeps the schema from being structural.
 pub fn compile_at(schema: &Value, path: &Path<'_>) -> Result<Structural, Vec<FieldError>> {
-    let (structural, problems) = build(schema, path)?;
-    if problems.is_empty() { Ok(structural) } else { Err(problems) }
+    let (parts, problems) = build(schema, path, &path.to_string())?;
+    if problems.is_empty() { Ok(Structural::from(parts)) } else { Err(problems) }
 }
 
-/// Compiles a schema whose rules in CEL were judged before.
+/// A schema whose rules in CEL were judged before. It takes little memory until it is asked something, for it is then that
+/// it is compiled to stay.
 ///
 /// # Errors
 /// Everything that keeps the schema from being structural.
 pub fn compile_stored(schema: &Value, path: &Path<'_>) -> Result<Structural, Vec<FieldError>> {
-    build(schema, path).map(|(structural, _)| structural)
+    structure(schema, path)?;
+    let source = Source::of(schema, path);
+    Ok(Structural { parts: LazyLock::new(Box::new(move || source.parts())) })
 }
 
-/// The second is what is wrong with the rules.
-fn build(schema: &Value, path: &Path<'_>) -> Result<(Structural, Vec<FieldError>), Vec<FieldError>> {
+impl From<Parts> for Structural {
+    fn from(parts: Parts) -> Self {
+        Self { parts: LazyLock::new(Box::new(move || parts)) }
+    }
+}
+
+/// Compiles a schema at `path`. `told` is where the problems of its rules are said to be; the second is what is wrong with
+/// those.
+pub(super) fn build(
+    schema: &Value,
+    path: &Path<'_>,
+    told: &str,
+) -> Result<(Parts, Vec<FieldError>), Vec<FieldError>> {
+    let root = structure(schema, path)?;
+    // Rules are about values whose structure is known.
+    let (rules, problems) = RuleSet::compile(schema, told);
+    let rules = (!rules.is_empty()).then_some(rules);
+    let node = merge_model::node(&root, true);
+    let problems = problems.into_iter().take(MAX_ERRORS).map(problem).collect();
+    Ok((Parts { root, node, rules }, problems))
+}
+
+fn structure(schema: &Value, path: &Path<'_>) -> Result<Schema, Vec<FieldError>> {
     let mut compiler = Compiler::default();
     let root = compiler.schema(schema, path, 0, Place::Root);
     if compiler.errors.is_empty() {
         compiler.defaults(&root, path);
     }
-    if !compiler.errors.is_empty() {
-        return Err(compiler.errors);
-    }
-    // Rules are about values whose structure is known.
-    let (rules, problems) = RuleSet::compile(schema, &path.to_string());
-    let rules = (!rules.is_empty()).then(|| Arc::new(rules));
-    let node = Arc::new(merge_model::node(&root, true));
-    let problems = problems.into_iter().take(MAX_ERRORS).map(problem).collect();
-    Ok((Structural { root: Arc::new(root), node, rules }, problems))
+    if compiler.errors.is_empty() { Ok(root) } else { Err(compiler.errors) }
 }
 
 /// What is wrong with a rule, as an error.

@@ -4,6 +4,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::field::Path;
 use crate::schema::Shape;
 
 fn object(properties: Value) -> Value {
@@ -438,9 +439,15 @@ fn every_schema_of_the_gateway_api_compiles() {
             .filter(|document| document["kind"] == "CustomResourceDefinition")
             .flat_map(|document| document["spec"]["versions"].as_array().unwrap());
         for version in versions {
-            let structural = compile(&version["schema"]["openAPIV3Schema"])
-                .unwrap_or_else(|errors| panic!("{}: {errors:#?}", file.display()));
+            let schema = &version["schema"]["openAPIV3Schema"];
+            let structural =
+                compile(schema).unwrap_or_else(|errors| panic!("{}: {errors:#?}", file.display()));
             assert!(structural.node().field("metadata").is_some(), "{}", file.display());
+            let stored = compile_stored(schema, &Path::ROOT).unwrap();
+            let told = |schema: &Structural| {
+                format!("{:?} {:?} {:?}", schema.root(), schema.node(), schema.rules())
+            };
+            assert!(told(&stored) == told(&structural), "what {} keeps is less", file.display());
             schemas += 1;
         }
     }

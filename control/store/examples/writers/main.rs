@@ -1,4 +1,4 @@
-//! Measures a store or an etcd under the same load: `load store DIRECTORY` or `load etcd HOST:PORT`.
+//! Measures a store or an etcd under the same load: `writers store DIRECTORY` or `writers etcd HOST:PORT`.
 //!
 //! Prints one line a figure: its name, its value, its unit. The store is called in process, which is how the platform
 //! uses it; etcd is called over its gRPC API, which is how a cluster uses it.
@@ -91,7 +91,7 @@ async fn main() -> Result<()> {
     let target = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["store", directory] => Target::Store(Store::open(directory, &Options::default())?),
         ["etcd", address] => Target::Etcd(etcd::Etcd::connect(address, 10).await?),
-        _ => bail!("say `load store DIRECTORY` or `load etcd HOST:PORT`"),
+        _ => bail!("say `writers store DIRECTORY` or `writers etcd HOST:PORT`"),
     };
     let target = Arc::new(target);
     let value = Bytes::from(vec![b'x'; VALUE_BYTES]);

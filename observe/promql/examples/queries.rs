@@ -1,4 +1,4 @@
-//! Times queries over made-up node metrics: `cargo run --release -p xebec-promql --example timing [SERIES]`. It prints a
+//! Times queries over made-up node metrics: `cargo run --release -p xebec-promql --example queries [SERIES]`. It prints a
 //! line for each query: the median of its runs in milliseconds, how many series come out, and the query.
 
 use std::time::Instant;
