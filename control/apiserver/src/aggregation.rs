@@ -45,6 +45,11 @@ impl Backend {
     fn host(&self) -> String {
         format!("{}.{}.svc", self.name, self.namespace)
     }
+
+    /// The same with its port.
+    fn authority(&self) -> String {
+        format!("{}:{}", self.host(), self.port)
+    }
 }
 
 impl std::fmt::Display for Backend {

@@ -11,10 +11,6 @@ use xebec_machinery::status::Status;
 use crate::jwt::Signer;
 use crate::user::{AUTHENTICATED, User};
 
-/// Marks the answer to a request of somebody who is known, for whoever holds the connection.
-#[derive(Debug, Clone, Copy)]
-pub struct Authenticated;
-
 /// Tokens that are told apart by their digests, so that no token is kept in memory and comparing takes no secret time.
 #[derive(Clone, Default)]
 pub struct Tokens {

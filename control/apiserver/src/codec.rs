@@ -4,9 +4,11 @@ mod document;
 mod repetition;
 
 use std::io::Read;
+use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http_body::Body;
@@ -15,6 +17,7 @@ use serde_json::Value;
 use xebec_machinery::status::Status;
 use xebec_machinery::{decoding, protobuf};
 
+use crate::bodies::{Bodies, Room, SMALL};
 use crate::intake;
 
 /// The most bytes of a request body, as sent and when decompressed.
@@ -70,28 +73,53 @@ pub fn in_yaml(doubled: &[String]) -> String {
     format!("yaml: unmarshal errors:\n  {}", doubled.join("\n  "))
 }
 
-/// Reads a body whole, decompressed if need be.
-pub async fn read<B>(headers: &HeaderMap, body: B) -> Result<Bytes, Status>
+/// Reads a body whole, decompressed if need be. For one that is large, a user needs `bodies` to have room, which is to be
+/// held for as long as the bytes are.
+pub(crate) async fn read<B>(
+    headers: &HeaderMap,
+    body: B,
+    (bodies, user): (&Arc<Bodies>, &str),
+) -> Result<(Bytes, Option<Room>), Status>
 where
     B: Body<Data = Bytes>,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let read = tokio::time::timeout(BODY_TIME, Limited::new(body, BODY_LIMIT).collect()).await;
+    let is_packed = match headers.get(CONTENT_ENCODING).map(|encoding| encoding.as_bytes()) {
+        None | Some(b"" | b"identity") => false,
+        Some(b"gzip") => true,
+        Some(_) => {
+            return Err(Status::bad_request(
+                "the body's Content-Encoding is not understood; use gzip or none",
+            ));
+        }
+    };
+    let read = async {
+        // What is not told beforehand may be as much as there may be.
+        let told = body.size_hint().upper().and_then(|most| usize::try_from(most).ok());
+        let most = told.filter(|_| !is_packed).unwrap_or(BODY_LIMIT).min(BODY_LIMIT);
+        let mut body = pin!(Limited::new(body, BODY_LIMIT));
+        let (mut room, mut bytes) = (None, BytesMut::new());
+        if told.is_some_and(|told| told > SMALL) || is_packed {
+            room = Some(bodies.room(user, most).await);
+        }
+        while let Some(frame) = body.frame().await {
+            let Ok(piece) = frame?.into_data() else { continue };
+            if room.is_none() && bytes.len() + piece.len() > SMALL {
+                room = Some(bodies.room(user, most).await);
+            }
+            bytes.extend_from_slice(&piece);
+        }
+        Ok::<_, Box<dyn std::error::Error + Send + Sync>>((bytes.freeze(), room))
+    };
+    let read = tokio::time::timeout(BODY_TIME, read).await;
     let read = read.map_err(|_| Status::timeout("request did not complete within the allotted timeout"))?;
-    let read = read.map_err(|error| {
+    let (bytes, room) = read.map_err(|error| {
         if error.is::<http_body_util::LengthLimitError>() {
             return Status::too_large(BODY_LIMIT);
         }
         Status::bad_request(format!("the request's body could not be read whole: {error}; send it again"))
     })?;
-    let bytes = read.to_bytes();
-    match headers.get(CONTENT_ENCODING).map(|encoding| encoding.as_bytes()) {
-        None | Some(b"" | b"identity") => Ok(bytes),
-        Some(b"gzip") => inflate(&bytes),
-        Some(_) => {
-            Err(Status::bad_request("the body's Content-Encoding is not understood; use gzip or none"))
-        }
-    }
+    Ok((if is_packed { inflate(&bytes)? } else { bytes }, room))
 }
 
 fn inflate(bytes: &[u8]) -> Result<Bytes, Status> {
@@ -248,10 +276,11 @@ mod tests {
         packer.write_all(&plain).unwrap();
         let packed = packer.finish().unwrap();
         let body = |bytes: Vec<u8>| http_body_util::Full::new(Bytes::from(bytes));
-        let status = read(&HeaderMap::new(), body(plain)).await.unwrap_err();
+        let bodies = Arc::default();
+        let status = read(&HeaderMap::new(), body(plain), (&bodies, "a")).await.unwrap_err();
         assert_eq!(status.code(), 413);
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_ENCODING, "gzip".parse().unwrap());
-        assert_eq!(read(&headers, body(packed)).await.unwrap_err().code(), 413);
+        assert_eq!(read(&headers, body(packed), (&bodies, "a")).await.unwrap_err().code(), 413);
     }
 }

@@ -8,6 +8,7 @@ use xebec_machinery::status::{Reason, Status};
 
 use crate::api::Api;
 use crate::audit::{Audit, Event, Stage};
+use crate::bodies::Room;
 use crate::fairness::{Exempt, Place, Seat};
 use crate::transcription::Form;
 
@@ -22,8 +23,10 @@ pub(crate) struct Course {
     pub(crate) form: Form,
     /// Which requests it is one of; nothing where it goes without a seat.
     pub(crate) place: Option<Place>,
-    /// Held until the answer is written down.
+    /// Held until the answer is made, and if that is large, until it is sent.
     pub(crate) seat: Option<Seat>,
+    /// Where its body is held.
+    pub(crate) room: Option<Room>,
     /// Whether another server answers it, at once.
     pub(crate) is_passed_on: bool,
     /// Whether it goes without a seat.
@@ -44,6 +47,7 @@ impl Course {
             form,
             place: None,
             seat: None,
+            room: None,
             is_passed_on: false,
             is_exempt,
             log,

@@ -70,6 +70,8 @@ pub(crate) struct Fairness {
 
 struct Hall {
     levels: BTreeMap<Arc<str>, Level<Ticket>>,
+    /// How many there are for all levels.
+    seats: u32,
     /// The part of what they would do with that levels got when seats were last dealt out.
     fraction: f64,
 }
@@ -155,6 +157,7 @@ impl Drop for Wait {
                 tally.waiting = tally.waiting.saturating_sub(1);
                 *tally.refused.entry(self.why).or_default() += 1;
             }
+            hall.reap(&self.level, now);
             // Who waited behind a wide one may fit now.
             self.of.seat_the_next(&mut hall, &self.level);
         }
@@ -162,18 +165,24 @@ impl Drop for Wait {
 }
 
 /// How many seats a request takes: looking through a collection is more work than one object.
-pub(crate) fn width(request: &ResourceRequest) -> u32 {
-    match (request.verb, request.options.limit) {
-        (Verb::List, Some(limit)) if limit <= 500 => 4,
-        (Verb::List | Verb::DeleteCollection, _) => 16,
-        _ => 1,
+///
+/// `count` tells how many objects there are to look through, of which it need not count more than it is told.
+pub(crate) fn width(request: &ResourceRequest, count: impl FnOnce(usize) -> usize) -> u32 {
+    if !matches!(request.verb, Verb::List | Verb::DeleteCollection) {
+        return 1;
     }
+    let most = (WIDEST * A_SEATFUL).min(request.options.limit.unwrap_or(usize::MAX));
+    count(most).div_ceil(A_SEATFUL).clamp(1, WIDEST) as u32
 }
+
+/// How many objects are looked through in one seat, and the most seats that one request takes.
+const A_SEATFUL: usize = 100;
+const WIDEST: usize = 10;
 
 impl Fairness {
     /// With the levels and schemas that there always are.
     pub(crate) fn new(limits: Limits) -> Arc<Self> {
-        let hall = Hall { levels: BTreeMap::new(), fraction: 0.0 };
+        let hall = Hall { levels: BTreeMap::new(), seats: limits.seats, fraction: 0.0 };
         let fairness = Arc::new(Self { limits, flows: RwLock::new(Arc::from([])), hall: Mutex::new(hall) });
         fairness.configure(&[], &[]);
         fairness
@@ -207,7 +216,7 @@ impl Fairness {
         hall.take_over(settings, &names, now);
         // What was wanted of late counts until the next turn, whatever else is said of schemas.
         if is_new {
-            hall.share_out(self.limits.seats, now);
+            hall.share_out(now);
         }
         // While the hall is locked, so that nobody is sent to a level that is not there yet.
         *self.flows.write().unwrap_or_else(PoisonError::into_inner) =
@@ -376,10 +385,10 @@ impl Hall {
     }
 
     /// Gives each level its share of all seats.
-    fn share_out(&mut self, seats: u32, now: Instant) {
+    fn share_out(&mut self, now: Instant) {
         let shares = self.levels.values().map(|level| u64::from(level.settings.part.shares)).sum();
         for level in self.levels.values_mut() {
-            level.bounds = level.settings.part.bounds(seats, shares);
+            level.bounds = level.settings.part.bounds(self.seats, shares);
         }
         self.lend(now);
     }
@@ -438,8 +447,14 @@ impl Hall {
         let tally = level.tally(&flow.name);
         tally.executing = tally.executing.saturating_sub(1);
         tally.seats = tally.seats.saturating_sub(grant.width);
-        if level.is_leaving && level.queues.is_idle() {
+        self.reap(name, now);
+    }
+
+    /// Lets a level go that was only waiting to be idle, and the others have its seats.
+    fn reap(&mut self, name: &Arc<str>, now: Instant) {
+        if self.levels.get(name).is_some_and(|level| level.is_leaving && level.queues.is_idle()) {
             self.levels.remove(name);
+            self.share_out(now);
         }
     }
 

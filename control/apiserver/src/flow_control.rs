@@ -69,6 +69,8 @@ impl Followed for Flows<'_> {
                 if looked.elapsed() >= LOOK_AGAIN {
                     looked = Instant::now();
                     api.prepare_flow_control().await?;
+                    // What was held back is told now.
+                    break;
                 }
             }
         }

@@ -17,6 +17,7 @@ pub mod audit;
 pub mod authenticate;
 pub mod authorizer;
 mod backoff;
+mod bodies;
 mod bootstrap;
 pub mod call;
 pub mod catalog;

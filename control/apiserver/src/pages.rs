@@ -12,6 +12,7 @@ use xebec_store::{Entry, ListRequest, Revision};
 use crate::api::Api;
 use crate::call::Call;
 use crate::options::VersionMatch;
+use crate::select::Selection;
 
 /// How many entries are looked through at a time.
 pub(crate) const STRIDE: usize = 500;
@@ -105,23 +106,25 @@ pub(crate) struct Pages<'a> {
     api: &'a Api,
     call: &'a Call,
     prefix: String,
+    /// What stands before the part of a key that tokens tell.
+    home: String,
     token: Option<Token>,
     at: Revision,
     after: Option<String>,
     /// How many objects the client wants at most, and has so far.
     limit: usize,
     taken: usize,
-    /// Whether what remains is counted.
-    count: bool,
+    /// Whether all that is read is selected, so that no more is read than is wanted, and what remains is counted.
+    everything: bool,
     remaining: Option<u64>,
     more: bool,
 }
 
 impl<'a> Pages<'a> {
-    /// What a call lists. What remains can be told where it selects `everything`.
-    pub(crate) fn of(api: &'a Api, call: &'a Call, everything: bool) -> Result<Self, Status> {
+    /// What a call lists. What remains can be told where it selects everything.
+    pub(crate) fn of(api: &'a Api, call: &'a Call, selection: &Selection) -> Result<Self, Status> {
         let options = call.options();
-        let prefix = api.prefix(call);
+        let home = api.prefix(call);
         let token = options.continue_token.as_deref().map(Token::read).transpose()?;
         if token.is_some() && options.resource_version.is_some_and(|version| version != 0) {
             let why = "specifying resource version is not allowed when using continue";
@@ -130,7 +133,8 @@ impl<'a> Pages<'a> {
         let at = match (&token, options.version_match, options.resource_version) {
             (Some(token), _, _) => u64::try_from(token.revision).ok().map(Revision),
             (None, Some(VersionMatch::Exact), Some(exact)) => Some(Revision(exact)),
-            // A page that was cut from an exact revision before `resourceVersionMatch` was known means that revision.
+            // Before `resourceVersionMatch` was known, a page of a revision meant exactly that.
+            (None, None, Some(exact)) if exact != 0 && options.limit.is_some() => Some(Revision(exact)),
             _ => {
                 api.reached(call)?;
                 None
@@ -138,15 +142,16 @@ impl<'a> Pages<'a> {
         };
         Ok(Self {
             at: at.unwrap_or_else(|| api.storage().revision()),
-            after: token.as_ref().map(|token| format!("{prefix}{}", token.after)),
+            after: token.as_ref().map(|token| format!("{home}{}", token.after)),
             limit: options.limit.unwrap_or(usize::MAX),
-            count: options.limit.is_some() && everything,
+            everything: selection.is_everything(),
             taken: 0,
             remaining: None,
             more: true,
             api,
             call,
-            prefix,
+            prefix: api.narrow_prefix(call, selection),
+            home,
             token,
         })
     }
@@ -159,12 +164,14 @@ impl<'a> Pages<'a> {
         if self.after.is_some() {
             tokio::task::yield_now().await;
         }
+        let wanted = self.limit - self.taken;
         let request = ListRequest {
             prefix: &self.prefix,
             after: self.after.as_deref(),
-            limit: Some((self.limit - self.taken).clamp(1, STRIDE)),
+            limit: Some(if self.everything { wanted.clamp(1, STRIDE) } else { STRIDE }),
             at: Some(self.at),
-            count: self.count,
+            // Of the last that are read.
+            count: self.everything && wanted <= STRIDE,
         };
         let page = self
             .api
@@ -176,16 +183,25 @@ impl<'a> Pages<'a> {
         Ok(Some(page.items))
     }
 
-    /// So many objects of what was read are in the list.
-    pub(crate) fn take(&mut self, count: usize) {
-        self.taken += count;
+    /// One more of what was read last is in the list. Whether there is room for another; where there is none, what was read
+    /// behind it is for the next list.
+    pub(crate) fn take(&mut self, entry: &Entry) -> bool {
+        self.taken += 1;
+        if self.taken < self.limit {
+            return true;
+        }
+        if self.after.as_deref() != Some(&*entry.key) {
+            self.after = Some(entry.key.to_string());
+            self.more = true;
+        }
+        false
     }
 
     /// The list's metadata.
     pub(crate) fn metadata(&self) -> Value {
         let mut metadata = json!({"resourceVersion": self.at.to_string()});
         let more = self.after.as_deref().filter(|_| self.more);
-        if let Some(after) = more.and_then(|after| after.strip_prefix(&self.prefix)) {
+        if let Some(after) = more.and_then(|after| after.strip_prefix(&self.home)) {
             let revision = i64::try_from(self.at.0).unwrap_or(NEWEST);
             let token = Token { form: FORM.to_owned(), revision, after: after.to_owned() };
             metadata["continue"] = token.write().into();

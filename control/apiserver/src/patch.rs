@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 use xebec_machinery::field::{FieldError, Path};
-use xebec_machinery::status::{Qualified, Status};
+use xebec_machinery::status::{Qualified, Reason, Status};
 use xebec_machinery::{decoding, go_text, patch};
 
 use crate::api::Api;
@@ -85,33 +85,46 @@ impl Api {
         let warnings = check_applied(call, decoded.doubled)?;
         intake::check_type(call, &mut applied)?;
         intake::check_place(call, &mut applied, Some(call.name()))?;
-        let there = self.is_there(call)?;
-        if !there && part == Part::Main {
-            if !object::meta(&applied, "uid").is_empty() {
-                let uid = object::meta(&applied, "uid");
-                let why = format!(
-                    "uid mismatch: the provided object specified uid {uid}, and no existing object was found"
-                );
-                return Err(Status::conflict(call.qualified(), call.name(), &why));
+        let apply =
+            |old: Option<&Value>, applied: &Value| strategy::server_side_apply(call, old, applied, part);
+        for _ in 0..ROUNDS {
+            if part == Part::Main && !self.is_there(call)? {
+                check_absent(call, &applied)?;
+                // Of an object that is not there, every version is as good.
+                let mut absent = applied.clone();
+                object::meta_mut(&mut absent).remove("resourceVersion");
+                self.check_creation(call)?;
+                let new = self.labour().done(call.weight, || apply(None, &absent)).await?;
+                match self.create_prepared(call, new, Books::Closed).await {
+                    // Someone made it in between: apply to that.
+                    Err(status) if status.reason == Reason::AlreadyExists => {}
+                    outcome => return Ok(Written { warnings, ..outcome? }),
+                }
             }
-            // Of an object that is not there, every version is as good.
-            object::meta_mut(&mut applied).remove("resourceVersion");
-            self.check_creation(call)?;
-            let apply = || strategy::server_side_apply(call, None, &applied, part);
-            let new = self.labour().done(call.weight, apply).await?;
-            match self.create_prepared(call, new, Books::Closed).await {
-                // Someone made it in between: apply to that.
-                Err(status) if status.code() == 409 => {}
-                outcome => return Ok(Written { warnings, ..outcome? }),
+            let changed = self.change(call, part, Books::Closed, |old| apply(Some(old), &applied)).await;
+            let is_missing = changed.as_ref().is_err_and(|status| status.reason == Reason::NotFound);
+            // Someone took it away in between: make it.
+            if !(is_missing && part == Part::Main && !self.is_there(call)?) {
+                return Ok(changed?.after(warnings));
             }
         }
-        let changed = self
-            .change(call, part, Books::Closed, |old| {
-                strategy::server_side_apply(call, Some(old), &applied, part)
-            })
-            .await?;
-        Ok(changed.after(warnings))
+        let why = "it is made and deleted again and again while it is applied; try again";
+        Err(Status::conflict(call.qualified(), call.name(), why))
     }
+}
+
+/// How often what others make or take away in between is applied to.
+const ROUNDS: usize = 8;
+
+/// Refuses to apply to an object of a certain identity that is not there.
+fn check_absent(call: &Call, applied: &Value) -> Result<(), Status> {
+    let uid = object::meta(applied, "uid");
+    if uid.is_empty() {
+        return Ok(());
+    }
+    let why =
+        format!("uid mismatch: the provided object specified uid {uid}, and no existing object was found");
+    Err(Status::conflict(call.qualified(), call.name(), &why))
 }
 
 /// Only who applies may take fields from others.

@@ -63,15 +63,20 @@ impl Api {
     /// A page of the objects that the call selects, in the order of namespace and name.
     pub async fn list(&self, call: &Call) -> Result<Listed, Status> {
         let selection = Selection::of(call)?;
-        let mut pages = Pages::of(self, call, selection.is_everything())?;
+        let mut pages = Pages::of(self, call, &selection)?;
         let mut items = Vec::new();
-        while let Some(entries) = pages.next().await? {
+        while let Some(mut entries) = pages.next().await? {
+            entries.retain(|entry| selection.may_match(&entry.key));
             let stored = entries.iter().map(|entry| Ok(storage::decode(entry)?.object));
             let mut shown = stored.collect::<Result<Vec<_>, Status>>()?;
             self.present_list(call, &mut shown).await?;
-            let before = items.len();
-            items.extend(shown.into_iter().filter(|object| selection.matches(object)));
-            pages.take(items.len() - before);
+            let meant = shown.into_iter().zip(&entries).filter(|(object, _)| selection.matches(object));
+            for (object, entry) in meant {
+                items.push(object);
+                if !pages.take(entry) {
+                    break;
+                }
+            }
         }
         Ok(Listed { items, metadata: pages.metadata() })
     }
@@ -91,13 +96,14 @@ impl Api {
 
     /// The answer to [`Self::list`] in JSON, where all objects are selected and go out as they rest.
     pub(crate) async fn list_raw(&self, call: &Call) -> Result<Option<Bytes>, Status> {
-        if !raw::is_at_rest(call) || !Selection::of(call)?.is_everything() {
+        let selection = Selection::of(call)?;
+        if !raw::is_at_rest(call) || !selection.is_everything() {
             return Ok(None);
         }
-        let mut pages = Pages::of(self, call, true)?;
+        let mut pages = Pages::of(self, call, &selection)?;
         let mut entries = Vec::new();
         while let Some(mut page) = pages.next().await? {
-            pages.take(page.len());
+            let _has_room = page.iter().all(|entry| pages.take(entry));
             entries.append(&mut page);
         }
         let mut text = raw::list_head(call, &pages.metadata()).into_bytes();
@@ -118,9 +124,21 @@ impl Api {
         Ok(Some(text.into()))
     }
 
+    /// How many objects the call may look through, up to `most`.
+    pub(crate) fn count(&self, call: &Call, most: usize) -> usize {
+        self.storage().count(&self.prefix(call), most)
+    }
+
     /// The prefix of the keys that the call may see.
     pub(crate) fn prefix(&self, call: &Call) -> String {
         let (group, plural) = crate::convert::home(&call.resource);
         key::prefix(group, plural, call.namespace())
+    }
+
+    /// The prefix of the keys under which there may be what the call selects: where that is one name, its own key, and
+    /// those that begin so.
+    pub(crate) fn narrow_prefix(&self, call: &Call, selection: &Selection) -> String {
+        let is_whole = call.namespace().is_some() || !call.resource.namespaced();
+        format!("{}{}", self.prefix(call), selection.name().filter(|_| is_whole).unwrap_or_default())
     }
 }

@@ -10,6 +10,7 @@ use http::{HeaderMap, Request, Response, StatusCode, Uri};
 use http_body::Body;
 use http_body_util::BodyExt as _;
 use hyper::client::conn::http1;
+use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -212,13 +213,7 @@ impl Api {
         let mut response = sender.send_request(Request::from_parts(head, body.boxed_unsync())).await?;
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             let answered = hyper::upgrade::on(&mut response);
-            self.serve_stream(async move {
-                let (Ok(client), Ok(pod)) = tokio::join!(upgraded, answered) else { return };
-                let (mut client, mut pod) = (TokioIo::new(client), TokioIo::new(pod));
-                if let Err(error) = tokio::io::copy_bidirectional(&mut client, &mut pod).await {
-                    tracing::debug!(%error, "a proxied connection broke");
-                }
-            });
+            self.carry(upgraded, answered);
             return Ok(response.map(|_| whole(Bytes::new())));
         }
         strip(response.headers_mut());
@@ -226,6 +221,17 @@ impl Api {
         let is_page = links.lead(response.headers_mut());
         let response = response.map(|body| body.map_err(io::Error::other));
         Ok(response.map(|body| if is_page { links.page(body) } else { body.boxed_unsync() }))
+    }
+
+    /// Carries what both sides say once they have changed the protocol, for as long as both are there.
+    pub(crate) fn carry(&self, client: OnUpgrade, server: OnUpgrade) {
+        self.serve_stream(async move {
+            let (Ok(client), Ok(server)) = tokio::join!(client, server) else { return };
+            let (mut client, mut server) = (TokioIo::new(client), TokioIo::new(server));
+            if let Err(error) = tokio::io::copy_bidirectional(&mut client, &mut server).await {
+                tracing::debug!(%error, "a connection that was passed on broke");
+            }
+        });
     }
 
     /// Speaks HTTP over a connection to a pod.

@@ -1,9 +1,14 @@
 //! Answers as HTTP has them: bodies that are there already, and what stands in the heads beside them.
 
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue, WARNING};
 use http::{HeaderMap, Response, StatusCode};
-use http_body_util::{BodyExt as _, Full};
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::BodyExt as _;
 use serde_json::Value;
 
 use crate::compression;
@@ -33,7 +38,66 @@ pub(crate) fn plain_text(text: String) -> Response<ResponseBody> {
 
 /// A body that is there already.
 pub(crate) fn whole(bytes: impl Into<Bytes>) -> ResponseBody {
-    Full::new(bytes.into()).map_err(|never| match never {}).boxed_unsync()
+    Pieces(bytes.into()).boxed_unsync()
+}
+
+/// How much is handed on at a time.
+const PIECE: usize = 128 << 10;
+
+/// Bytes that go out piece by piece, each once there is room for it: the body lasts for as long as it is being sent.
+struct Pieces(Bytes);
+
+impl Body for Pieces {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        let length = self.0.len().min(PIECE);
+        Poll::Ready((length > 0).then(|| Ok(Frame::data(self.0.split_to(length)))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.0.len() as u64)
+    }
+}
+
+/// Whether so much is to be sent that a client who does not read keeps much of it here.
+pub(crate) fn is_large(response: &Response<ResponseBody>) -> bool {
+    response.body().size_hint().exact().is_some_and(|size| size > PIECE as u64)
+}
+
+/// A body, and what is kept for as long as it is being sent.
+pub(crate) fn with<T: Send + Unpin + 'static>(body: ResponseBody, kept: T) -> ResponseBody {
+    With { body, _kept: kept }.boxed_unsync()
+}
+
+struct With<T> {
+    body: ResponseBody,
+    _kept: T,
+}
+
+impl<T: Unpin> Body for With<T> {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
 }
 
 /// A warning as a header. It may have letters of any script, and no line ends.

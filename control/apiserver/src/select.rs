@@ -36,6 +36,16 @@ impl Selection {
         self.labels.is_everything() && self.fields.is_everything()
     }
 
+    /// The one name that is meant, where no other can be.
+    pub fn name(&self) -> Option<&str> {
+        self.fields.exact("metadata.name")
+    }
+
+    /// Whether what rests under a key may be meant, as far as its name tells.
+    pub fn may_match(&self, key: &str) -> bool {
+        self.name().is_none_or(|name| key.rsplit('/').next() == Some(name))
+    }
+
     /// Whether the object is meant.
     pub fn matches(&self, object: &Value) -> bool {
         let labels = match object::labels(object) {

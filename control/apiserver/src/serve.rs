@@ -1,19 +1,15 @@
 //! TLS sockets in front of the service.
 
+mod answers;
 mod idlers;
 mod strangers;
 
 use std::convert::Infallible;
-use std::io;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::{Request, Response};
-use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
@@ -22,23 +18,33 @@ use rustls::ServerConfig;
 use rustls::server::WebPkiClientVerifier;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::audit::Peer;
-use crate::authenticate::{Authenticated, certificate_user};
+use crate::authenticate::certificate_user;
 use crate::pki::Credential;
+use crate::reply;
+use crate::request::URL_LIMIT;
 use crate::service::ResponseBody;
+use answers::{Open, Requests};
 use idlers::Idlers;
 use strangers::{Stranger, Strangers};
 
 /// How much of a request without TLS is read, and for how long, so that its answer arrives.
 const PLAIN_REST: u64 = 64 * 1024;
 const PLAIN_PATIENCE: Duration = Duration::from_secs(1);
+/// How many bytes the heads of a request may have in HTTP/2: the longest URL and as much for all else.
+const HEADS: u32 = 2 * URL_LIMIT as u32;
+/// How long a connection may be silent before its client is asked for a sign, and between further questions, as upstream has it.
+const KEEPALIVE: Duration = Duration::from_secs(15);
+/// How often it is looked whether answers are still being taken.
+const LOOK: Duration = Duration::from_secs(5);
 
 /// How many clients may be connected, and how long they may keep the server waiting.
 #[derive(Debug, Clone)]
@@ -57,6 +63,8 @@ pub struct Limits {
     pub anonymous_idle: Duration,
     /// How often a client that speaks HTTP/2 is asked whether it is still there, and how long it may take to say so.
     pub ping: (Duration, Duration),
+    /// How long a client may take nothing of a large answer.
+    pub stalled: Duration,
     /// How long open connections may go on after the server was told to stop.
     pub drain: Duration,
 }
@@ -71,6 +79,7 @@ impl Default for Limits {
             idle: Duration::from_secs(90),
             anonymous_idle: Duration::from_secs(10),
             ping: (Duration::from_secs(30), Duration::from_secs(15)),
+            stalled: Duration::from_secs(60),
             drain: Duration::from_secs(5),
         }
     }
@@ -163,7 +172,7 @@ pub async fn serve_within<S>(
             limits: limits.clone(),
             stranger: strangers.enter(),
             idlers: idlers.clone(),
-            requests: Arc::new(watch::Sender::new(0)),
+            requests: Arc::default(),
             shutdown: shutdown.clone(),
         };
         let (acceptor, service, room) = (acceptor.clone(), service.clone(), room.clone());
@@ -191,8 +200,7 @@ struct Client {
     limits: Arc<Limits>,
     stranger: Arc<Stranger>,
     idlers: Idlers,
-    /// How many requests are being answered.
-    requests: Arc<watch::Sender<usize>>,
+    requests: Arc<Requests>,
     shutdown: CancellationToken,
 }
 
@@ -220,8 +228,12 @@ impl Client {
         S::Future: Send + 'static,
     {
         let (peer, limits) = (self.peer, self.limits.clone());
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%peer, %error, "cannot turn off delays");
+        // Who vanishes without a word from a connection that nobody writes to is found out by the kernel.
+        let keepalive = TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE);
+        let set =
+            stream.set_nodelay(true).and_then(|()| SockRef::from(&stream).set_tcp_keepalive(&keepalive));
+        if let Err(error) = set {
+            tracing::debug!(%peer, %error, "cannot set up a connection");
         }
         let agreeing = async {
             let mut first = [0];
@@ -248,14 +260,13 @@ impl Client {
                 request.extensions_mut().insert(user.clone());
             }
             request.extensions_mut().insert(Peer(peer));
+            request.extensions_mut().insert(Introduction(stranger.clone()));
             let open = Open::new(&requests);
-            let (mut service, stranger) = (service.clone(), stranger.clone());
+            let mut service = service.clone();
             async move {
                 let response = service.call(request).await?;
-                if response.extensions().get::<Authenticated>().is_some() {
-                    stranger.introduce();
-                }
-                Ok::<_, Infallible>(response.map(|body| Tracked { body, _open: open }))
+                let is_large = reply::is_large(&response);
+                Ok::<_, Infallible>(response.map(|body| open.track(body, is_large)))
             }
         });
         let mut builder = Builder::new(TokioExecutor::new());
@@ -264,6 +275,7 @@ impl Client {
             .http2()
             .timer(TokioTimer::new())
             .max_concurrent_streams(250)
+            .max_header_list_size(HEADS)
             .keep_alive_interval(limits.ping.0)
             .keep_alive_timeout(limits.ping.1);
         let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), handler);
@@ -293,19 +305,23 @@ impl Client {
 
     /// Waits until there was no request for too long, or another client needs the room more.
     async fn idle(&self) -> Rest {
-        let mut requests = self.requests.subscribe();
+        let mut requests = self.requests.open.subscribe();
         loop {
             let open = *requests.borrow_and_update();
             let known = self.stranger.is_known();
             let limit = if known { self.limits.idle } else { self.limits.anonymous_idle };
             let changed = requests.changed();
             if open > 0 {
-                // The sender lives as long as this.
-                let _changed = changed.await;
+                // The sender lives as long as this: what ends early is a change.
+                let _is_time = tokio::time::timeout(LOOK.min(self.limits.stalled), changed).await;
+                if self.requests.are_stalled(self.limits.stalled) {
+                    return Rest::TooLong;
+                }
                 continue;
             }
             let idler = self.idlers.enter();
             tokio::select! {
+                biased;
                 changed = tokio::time::timeout(limit, changed) => {
                     if changed.is_err() {
                         return Rest::TooLong;
@@ -324,45 +340,14 @@ enum Rest {
     GivesWay,
 }
 
-/// A request that is being answered.
-struct Open(Arc<watch::Sender<usize>>);
+/// The client at the other end of a connection, of whom it becomes known who that is.
+#[derive(Clone)]
+pub(crate) struct Introduction(Arc<Stranger>);
 
-impl Open {
-    fn new(requests: &Arc<watch::Sender<usize>>) -> Self {
-        requests.send_modify(|count| *count += 1);
-        Self(requests.clone())
-    }
-}
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        self.0.send_modify(|count| *count -= 1);
-    }
-}
-
-/// The body of an answer, which is being given until it is dropped.
-struct Tracked {
-    body: ResponseBody,
-    _open: Open,
-}
-
-impl Body for Tracked {
-    type Data = Bytes;
-    type Error = io::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
-        Pin::new(&mut self.body).poll_frame(context)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+impl Introduction {
+    /// The client has shown who it is.
+    pub(crate) fn introduce(&self) {
+        self.0.introduce();
     }
 }
 

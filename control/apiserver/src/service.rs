@@ -25,8 +25,9 @@ use xebec_streams::asks_for_websocket;
 
 use crate::api::Api;
 use crate::audit::{Audit, Stage};
-use crate::authenticate::{Authenticated, Tokens};
+use crate::authenticate::Tokens;
 use crate::authorizer::Asked;
+use crate::bodies::Bodies;
 use crate::call::Call;
 use crate::codec::{self, Decoded};
 use crate::compression;
@@ -41,9 +42,10 @@ use crate::openapi::OpenApi;
 use crate::pods::Pods;
 use crate::read::Listed;
 use crate::release;
-use crate::reply::{document_response, finished, plain_text, warn, written};
+use crate::reply::{self, document_response, finished, plain_text, warn, written};
 use crate::request::{Target, Verb, group_version, parse, parse_passed_on};
 use crate::review;
+use crate::serve::Introduction;
 use crate::service_account;
 use crate::strategy::Part;
 use crate::streams::{self, Stream};
@@ -70,6 +72,7 @@ struct Parts {
     openapi: OpenApi,
     audit: Arc<OnceLock<Audit>>,
     metrics: OnceLock<Metrics>,
+    bodies: Arc<Bodies>,
 }
 
 /// Tells everything that is counted.
@@ -97,8 +100,8 @@ impl Service {
     /// The API, who may come in by token, who knows the pods' output, and the address that clients are told.
     pub fn new(api: Api, tokens: Tokens, pods: Arc<dyn Pods>, address: String) -> Self {
         let openapi = OpenApi::default();
-        let (audit, metrics) = (Arc::default(), OnceLock::new());
-        Self { parts: Arc::new(Parts { api, tokens, pods, address, openapi, audit, metrics }) }
+        let (audit, metrics, bodies) = (Arc::default(), OnceLock::new(), Arc::default());
+        Self { parts: Arc::new(Parts { api, tokens, pods, address, openapi, audit, metrics, bodies }) }
     }
 
     /// From now on, `/metrics` tells this. It may block.
@@ -156,14 +159,15 @@ impl Service {
         if gzip {
             response = compression::packed(response).await;
         }
-        if course.event.user.as_ref().is_some_and(|user| user.name != ANONYMOUS) {
-            response.extensions_mut().insert(Authenticated);
-        }
         if let Some(place) = &course.place {
             place.tell(response.headers_mut());
         }
         let stage = if is_stream { Stage::Started } else { Stage::Complete };
         course.tell(stage, response.status().as_u16(), failure.as_ref()).await;
+        if let Some(seat) = course.seat.take().filter(|_| reply::is_large(&response)) {
+            // Others may not have as many of its kind held in memory before its client has taken this one.
+            response = response.map(|body| reply::with(body, seat));
+        }
         response
     }
 
@@ -176,6 +180,10 @@ impl Service {
         let own = [service_account::ISSUER.to_owned()];
         let signed = |token: &str| self.bearer(token, &own).map(|(user, _)| user);
         let user = self.parts.tokens.user(request.headers(), certificate, signed)?;
+        if let Some(stranger) = request.extensions().get::<Introduction>().filter(|_| user.name != ANONYMOUS)
+        {
+            stranger.introduce();
+        }
         course.event.user = Some(user.clone());
         let policy = self.api().policy();
         let user = impersonation::acting(user, request.headers(), |user, asked| policy.decide(user, asked))?;
@@ -334,9 +342,9 @@ impl Service {
         let include = parameter(head.uri.query().unwrap_or_default(), "includeObject");
         let api = self.api();
         if call.request.subresource.is_some() {
-            let bytes = codec::read(&head.headers, body).await?;
+            let bytes = self.body(&call, &head.headers, body, course).await?;
             call.weight = bytes.len();
-            self.seat(fairness::width(&call.request), course).await?;
+            self.seat(1, course).await?;
             let view = |scale: bool| View::subresource(&call, &accept, &include, scale);
             return self.subresource(&call, &head.headers, &bytes, head.uri.query(), view).await;
         }
@@ -347,10 +355,10 @@ impl Service {
         // Whoever is slow to send keeps no seat from others.
         let bytes = match verb {
             Verb::Get | Verb::List | Verb::Watch => Bytes::new(),
-            _ => codec::read(&head.headers, body).await?,
+            _ => self.body(&call, &head.headers, body, course).await?,
         };
         call.weight = bytes.len();
-        self.seat(fairness::width(&call.request), course).await?;
+        self.seat(fairness::width(&call.request, |most| api.count(&call, most)), course).await?;
         match verb {
             Verb::Get => {
                 let mut view = View::negotiate(&call, &accept, &include, Endpoint::Object)?;
@@ -410,6 +418,22 @@ impl Service {
             // The verbs of a resource were looked at above, and nobody has this one.
             Verb::Unnamed => Err(Status::method_not_allowed(call.qualified(), head.method.as_str())),
         }
+    }
+
+    async fn body<B>(
+        &self,
+        call: &Call,
+        headers: &HeaderMap,
+        body: B,
+        course: &mut Course,
+    ) -> Result<Bytes, Status>
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let (bytes, room) = codec::read(headers, body, (&self.parts.bodies, &call.user.name)).await?;
+        course.room = room;
+        Ok(bytes)
     }
 
     async fn decoded(&self, headers: &HeaderMap, bytes: &Bytes, kind: &str) -> Result<Decoded, Status> {

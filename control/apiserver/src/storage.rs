@@ -113,6 +113,11 @@ impl Storage {
             .map(|revision| at_revision(new, revision))
     }
 
+    /// How many objects there are under a prefix, up to `most`.
+    pub fn count(&self, prefix: &str, most: usize) -> usize {
+        self.store.count(prefix, most)
+    }
+
     /// Writes what the API itself changed about a stored object, or takes it away where nothing holds it any more. Whether
     /// that stands: where somebody wrote in between, their change is seen next.
     pub async fn settle(&self, resource: &Resource, stored: &Stored, new: Value) -> Result<bool, Status> {

@@ -5,9 +5,9 @@
 //! negotiates, before anything is changed.
 
 use bytes::Bytes;
-use http::header::{ACCEPT, CONTENT_TYPE};
+use http::header::{ACCEPT, CONTENT_TYPE, USER_AGENT};
 use http::request::Parts;
-use http::{HeaderValue, Response};
+use http::{HeaderMap, HeaderValue, Response};
 use http_body_util::BodyExt as _;
 use serde_json::Value;
 use xebec_machinery::negotiation::{Endpoint, Media, negotiate};
@@ -45,7 +45,7 @@ impl Form {
                 head.headers.insert(ACCEPT, accept);
                 Self::Protobuf
             }
-            None if query.split('&').any(|pair| pair == "pretty=true") => Self::Page,
+            None if wants_page(query, &head.headers) => Self::Page,
             None => Self::Line,
         }
     }
@@ -83,6 +83,17 @@ impl Form {
         response.headers_mut().insert(CONTENT_TYPE, STREAM);
         response
     }
+}
+
+/// Whether somebody means to read the answer: they say so, or ask with what people ask with.
+fn wants_page(query: &str, headers: &HeaderMap) -> bool {
+    let pretty = query.split('&').find_map(|pair| pair.strip_prefix("pretty="));
+    if let Some(pretty) = pretty.filter(|value| !value.is_empty()) {
+        // Go's notion of what is true.
+        return ["1", "t", "T", "TRUE", "true", "True"].contains(&pretty);
+    }
+    let agent = headers.get(USER_AGENT).map(HeaderValue::as_bytes).unwrap_or_default();
+    ["curl", "Wget", "Mozilla/5.0"].iter().any(|tool| agent.starts_with(tool.as_bytes()))
 }
 
 /// The `Accept` header in terms of JSON, of a request that takes protobuf alone and is about objects that have it.
@@ -146,6 +157,21 @@ mod tests {
             assert_eq!(Form::asked(&mut head) == Form::Protobuf, wanted, "{accept} of {path}");
             let left = head.headers[ACCEPT].to_str().unwrap();
             assert_eq!(left.contains("protobuf"), !wanted && accept.contains("protobuf"), "{left}");
+        }
+    }
+
+    #[test]
+    fn people_get_pages_and_programs_lines() {
+        for (query, agent, wanted) in [
+            ("", "curl/8.5.0", true),
+            ("", "Mozilla/5.0 (X11)", true),
+            ("?pretty=false", "curl/8.5.0", false),
+            ("?pretty=1", "kubectl/v1.36.0", true),
+            ("?limit=5", "kubectl/v1.36.0", false),
+        ] {
+            let request = Request::builder().uri(format!("/api/v1/pods{query}")).header(USER_AGENT, agent);
+            let (mut head, ()) = request.body(()).unwrap().into_parts();
+            assert_eq!(Form::asked(&mut head) == Form::Page, wanted, "{agent} {query}");
         }
     }
 }

@@ -6,19 +6,23 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures::{Stream, StreamExt as _, stream};
 use serde_json::{Value, json};
+use tokio::sync::watch;
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 use xebec_machinery::crd::Conversion;
+use xebec_machinery::resource::Resource;
 use xebec_machinery::status::{Reason, Status};
 use xebec_store::{Entry, Error, Event, EventKind, ListRequest, Revision};
 
 use crate::api::Api;
 use crate::call::Call;
+use crate::catalog::Served;
 use crate::field_order::{Ordered, OrderedEvent};
 use crate::raw::{self, Head};
 use crate::select::Selection;
@@ -43,6 +47,8 @@ struct Watching {
     /// How objects begin, where all of them go out as they rest.
     raw: Option<Head>,
     changes: xebec_store::Watch,
+    /// What custom resources are served.
+    definition: Option<watch::Receiver<Arc<Served>>>,
     initial: Option<Initial>,
     ready: VecDeque<Bytes>,
     bookmarks: Option<Interval>,
@@ -71,7 +77,7 @@ impl Api {
     ) -> Result<impl Stream<Item = Result<Bytes, io::Error>> + Send + use<>, Status> {
         let options = call.options();
         let selection = Selection::of(call)?;
-        let prefix = self.prefix(call);
+        let prefix = self.narrow_prefix(call, &selection);
         let asked = options.resource_version.unwrap_or(0);
         if asked > self.storage().revision().0 {
             return Err(Status::too_large_revision(asked, self.storage().revision().0));
@@ -110,6 +116,7 @@ impl Api {
             view,
             selection,
             changes,
+            definition: call.resource.custom.then(|| self.catalog().changes()),
             initial,
             ready: VecDeque::new(),
             bookmarks,
@@ -127,7 +134,7 @@ impl Api {
 
 /// What a watch waits for.
 enum Wake {
-    Change(Result<std::sync::Arc<Event>, Error>),
+    Change(Result<Arc<Event>, Error>),
     Bookmark,
     End,
 }
@@ -175,21 +182,33 @@ impl Watching {
         tokio::select! {
             biased;
             () = self.shutdown.cancelled() => Wake::End,
+            () = redefined(&mut self.definition, &self.call.resource) => Wake::End,
             () = tokio::time::sleep_until(self.deadline) => Wake::End,
             change = self.changes.next() => Wake::Change(change),
             _ = bookmark => Wake::Bookmark,
         }
     }
 
+    /// Whether the definition of what is watched has changed, or is gone.
+    fn is_redefined(&self) -> bool {
+        let served = self.definition.as_ref().map(|definition| definition.borrow());
+        served.is_some_and(|served| !is_served(&served, &self.call.resource))
+    }
+
     /// Shows some of what exists. One object at a time, since a slow client is to keep little in memory; but as many
     /// together as were read where a webhook is asked to convert them.
     async fn show_more(&mut self) -> Result<(), Status> {
         let Some(mut initial) = self.initial.take() else { return Ok(()) };
+        if self.is_redefined() {
+            self.over = true;
+            return Ok(());
+        }
         let together =
             if matches!(self.call.resource.conversion, Conversion::Webhook(_)) { STRIDE } else { 1 };
-        let entries: Vec<Entry> = initial.page.by_ref().take(together).collect();
+        let mut entries: Vec<Entry> = initial.page.by_ref().take(together).collect();
         if let Some(last) = entries.last() {
             initial.after = Some(last.key.to_string());
+            entries.retain(|entry| self.selection.may_match(&entry.key));
             self.initial = Some(initial);
             if let [entry] = &entries[..]
                 && let Some(line) = self.raw_line("ADDED", entry, entry.modified)
@@ -233,6 +252,9 @@ impl Watching {
         };
         if let Some(line) = self.raw_line(kind, entry, event.revision) {
             self.ready.push_back(line);
+            return Ok(());
+        }
+        if !self.selection.may_match(&entry.key) {
             return Ok(());
         }
         let everything = self.selection.is_everything();
@@ -310,6 +332,21 @@ impl Watching {
     fn line(&mut self, kind: &str, object: &Value) {
         self.ready.push_back(line(kind, object));
     }
+}
+
+/// Waits until a custom resource is served as another definition has it, or no longer. What is stored from then on may be
+/// nothing that the old one could show; clients begin anew.
+async fn redefined(definition: &mut Option<watch::Receiver<Arc<Served>>>, resource: &Arc<Resource>) {
+    match definition {
+        // The catalog stays for as long as the API does.
+        Some(definition) => drop(definition.wait_for(|served| !is_served(served, resource)).await),
+        None => std::future::pending().await,
+    }
+}
+
+fn is_served(served: &Served, resource: &Arc<Resource>) -> bool {
+    let now = served.find(&resource.group, &resource.plural);
+    now.is_some_and(|now| Arc::ptr_eq(now, resource))
 }
 
 fn line(kind: &str, object: &Value) -> Bytes {

@@ -1,9 +1,9 @@
 //! PersistentVolumes and the claims on them: who gets which, who is asked to make one, and what becomes of a volume whose
 //! claim is gone.
 //!
-//! [`claim`] and [`volume`] say what is to be done about one object as functions of what there is, and the loops do it: the volume is written first, so that whatever a crash leaves behind is
-//! a volume that says whose it is. Whoever makes volumes is told by annotations of the claim and answers with a volume;
-//! nothing here knows a disk.
+//! [`claim`] and [`volume`] say what is to be done about one object as functions of what there is, and the loops do it: the
+//! volume is written first, so that whatever a crash leaves behind is a volume that says whose it is. Whoever makes volumes
+//! is told by annotations of the claim and answers with a volume; nothing here knows a disk.
 
 pub mod claim;
 mod reconcile;

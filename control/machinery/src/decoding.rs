@@ -18,6 +18,7 @@ use serde_json::{Map, Number, Value};
 
 use crate::builtin;
 use crate::builtin::types::{Element, Many, Row, Types};
+use crate::findings::Findings;
 use crate::quantity::Quantity;
 use crate::status::Status;
 use crate::timestamp::Timestamp;
@@ -69,9 +70,9 @@ fn read(text: &str) -> Result<(Value, Vec<String>), serde_json::Error> {
 ///
 /// Those of the format.
 pub fn value<'de, D: Deserializer<'de>>(deserializer: D) -> Result<(Value, Vec<String>), D::Error> {
-    let mut doubled = Vec::new();
+    let mut doubled = Findings::new(FINDINGS_MAX);
     let value = Reader { path: Path::ROOT, doubled: &mut doubled }.deserialize(deserializer)?;
-    Ok((value, doubled))
+    Ok((value, doubled.into_vec()))
 }
 
 /// A path as Go's decoder writes it.
@@ -134,7 +135,7 @@ impl fmt::Display for Path<'_> {
 /// Reads one value at a path.
 struct Reader<'a> {
     path: Path<'a>,
-    doubled: &'a mut Vec<String>,
+    doubled: &'a mut Findings,
 }
 
 impl<'de> DeserializeSeed<'de> for Reader<'_> {
@@ -208,8 +209,8 @@ impl<'de> Visitor<'de> for Reader<'_> {
                 _ => return Err(A::Error::custom("the keys of an object must be strings")),
             };
             let path = self.path.key(&key);
-            if map.contains_key(&key) && self.doubled.len() < FINDINGS_MAX {
-                self.doubled.push(format!("duplicate field \"{path}\""));
+            if map.contains_key(&key) {
+                self.doubled.tell(format_args!("duplicate field \"{path}\""));
             }
             let value = entries.next_value_seed(Reader { path, doubled: &mut *self.doubled })?;
             map.insert(key, value);
@@ -226,12 +227,12 @@ impl<'de> Visitor<'de> for Reader<'_> {
 /// What Go's decoder says of the first value that has the wrong type.
 pub fn check(group: &str, version: &str, kind: &str, object: &Value) -> Result<Vec<String>, String> {
     let types = builtin::types();
-    let mut unknown = Vec::new();
+    let mut unknown = Findings::new(FINDINGS_MAX);
     if let Some(at) = types.object(group, version, kind) {
         let mut check = Check { types, unknown: &mut unknown };
         check.value(Element::Message(at), &Path::ROOT, None, object)?;
     }
-    Ok(unknown)
+    Ok(unknown.into_vec())
 }
 
 /// [`check`] for the `metadata` of any object, which is all that is known of the types of a custom resource.
@@ -241,13 +242,13 @@ pub fn check(group: &str, version: &str, kind: &str, object: &Value) -> Result<V
 /// What Go's decoder says of the first value that has the wrong type.
 pub fn check_metadata(object: &Value) -> Result<Vec<String>, String> {
     let types = builtin::types();
-    let mut unknown = Vec::new();
+    let mut unknown = Findings::new(FINDINGS_MAX);
     if let (Some(at), Some(metadata)) = (types.object_meta(), object.get("metadata")) {
         let mut check = Check { types, unknown: &mut unknown };
         let name = &types.messages[at].name;
         check.value(Element::Message(at), &Path::ROOT.key("metadata"), Some(name), metadata)?;
     }
-    Ok(unknown)
+    Ok(unknown.into_vec())
 }
 
 /// The answer to a body that is no object of its kind: `Pod in version "v1" cannot be handled as a Pod: why`.
@@ -262,7 +263,7 @@ pub fn not_strict(version: &str, kind: &str, findings: &[String]) -> Status {
 
 struct Check<'a> {
     types: &'static Types,
-    unknown: &'a mut Vec<String>,
+    unknown: &'a mut Findings,
 }
 
 impl Check<'_> {
@@ -275,10 +276,7 @@ impl Check<'_> {
                 None if message.object && matches!(key.as_str(), "apiVersion" | "kind") => {
                     self.value(Element::String, &inner, Some("TypeMeta"), value)?;
                 }
-                None if self.unknown.len() < FINDINGS_MAX => {
-                    self.unknown.push(format!("unknown field \"{inner}\""))
-                }
-                None => {}
+                None => self.unknown.tell(format_args!("unknown field \"{inner}\"")),
             }
         }
         Ok(())

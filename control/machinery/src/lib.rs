@@ -13,6 +13,7 @@ pub mod decoding;
 pub mod defaults;
 pub mod discovery;
 pub mod field;
+mod findings;
 pub mod flow;
 pub mod go_text;
 pub mod label;

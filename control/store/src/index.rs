@@ -92,6 +92,13 @@ impl Index {
         Ok(Page { items, revision, more: live.next().is_some(), remaining: None })
     }
 
+    /// How many keys are live under a prefix, up to `most`.
+    pub(crate) fn count(&self, prefix: &str, most: usize) -> usize {
+        let range = self.chains.range::<str, _>((Bound::Included(prefix), Bound::Unbounded));
+        let under = range.take_while(|(key, _)| key.starts_with(prefix));
+        under.filter(|(_, chain)| chain.last().is_some_and(|last| last.live().is_some())).take(most).count()
+    }
+
     /// The events after `from` under a prefix.
     pub(crate) fn events_after(&self, from: Revision, prefix: &str) -> Result<VecDeque<Arc<Event>>, Error> {
         self.check(from)?;

@@ -139,6 +139,11 @@ impl Store {
         self.inner.shared.index().list(request)
     }
 
+    /// How many keys there are under a prefix now, up to `most`.
+    pub fn count(&self, prefix: &str, most: usize) -> usize {
+        self.inner.shared.index().count(prefix, most)
+    }
+
     /// Whether anything under a prefix was changed after a revision.
     ///
     /// # Errors

@@ -1,3 +1,5 @@
+//! Why a volume is not made or removed.
+
 use std::path::PathBuf;
 
 /// Why a volume is not made or removed. It is tried again.

@@ -159,22 +159,18 @@ impl World {
         }
     }
 
-    /// Removes the directory of a volume, and then the volume. Each pass takes the steps that are left.
+    /// Deletes a volume as it was seen, which nobody can call back then.
+    async fn delete(&self, volume: &PersistentVolume) -> Result<(), Error> {
+        let preconditions = Preconditions { uid: volume.uid(), resource_version: volume.resource_version() };
+        let parameters = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
+        unless_gone(self.volumes().delete(&volume.name_any(), &parameters).await)
+    }
+
+    /// Removes the directory of a volume that was deleted, and lets the volume go.
     async fn remove(&self, volume: &PersistentVolume, own: String) -> Result<(), Error> {
         let options = self.options.clone();
         blocking(move || folder::remove(&options.folder, &own)).await?;
-        let volumes = self.volumes();
-        let name = volume.name_any();
-        if volume.metadata.deletion_timestamp.is_none() {
-            let preconditions = Preconditions { uid: volume.uid(), resource_version: None };
-            let parameters = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
-            unless_gone(volumes.delete(&name, &parameters).await)?;
-        }
-        let Some(volume) = volumes.get_opt(&name).await? else { return Ok(()) };
-        if volume.metadata.deletion_timestamp.is_some() {
-            self.hold(&volume, false).await?;
-        }
-        Ok(())
+        self.hold(volume, false).await
     }
 
     /// Gives or takes the finalizer of a volume that is as it was seen.
@@ -263,6 +259,10 @@ async fn tend_volume(volume: Arc<PersistentVolume>, world: Arc<World>) -> Result
             world.hold(&volume, is_held).await?;
             return Ok(Action::await_change());
         }
+        Step::Delete => match world.delete(&volume).await {
+            Ok(()) => return Ok(Action::await_change()),
+            Err(error) => error,
+        },
         Step::Remove(own) => match world.remove(&volume, own).await {
             Ok(()) => return Ok(Action::await_change()),
             Err(error) => error,

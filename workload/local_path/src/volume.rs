@@ -110,7 +110,9 @@ pub(crate) enum Step {
     Leave,
     /// Its directory is to go with it from now on, or no longer.
     Hold(bool),
-    /// Its directory goes, and then it goes itself.
+    /// Nobody needs it: it is deleted. Its directory stays until it is, since that alone cannot be taken back.
+    Delete,
+    /// It was deleted: its directory goes, and then it does.
     Remove(String),
     /// It is to go, and where it is is no place of ours.
     Refuse(String),
@@ -140,7 +142,12 @@ pub(crate) fn decide(volume: &PersistentVolume, folder: &Path, node: &str) -> St
     let is_made_here = volume.name_any() == name(claim.uid.as_deref().unwrap_or_default())
         && !own.contains('/')
         && Path::new(&path) == folder.join(&own);
-    if is_made_here { Step::Remove(own) } else { Step::Refuse(path) }
+    match (is_made_here, is_held, is_ending) {
+        (false, ..) => Step::Refuse(path),
+        (true, _, true) => Step::Remove(own),
+        (true, false, false) => Step::Hold(true),
+        (true, true, false) => Step::Delete,
+    }
 }
 
 fn is_on(spec: &PersistentVolumeSpec, node: &str) -> bool {
@@ -222,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn a_volume_is_removed_when_it_is_released_or_deleted_and_only_by_its_own_place() {
+    fn a_volume_that_is_released_is_deleted_and_one_that_is_deleted_removed_and_only_from_its_own_place() {
         let folder = Path::new("/v");
         let step = |change: &dyn Fn(&mut Value)| {
             let mut value = serde_json::to_value(made("Delete")).unwrap();
@@ -235,7 +242,12 @@ mod tests {
         };
         let remove = Step::Remove("pvc-1_a_data".to_owned());
         assert_eq!(step(&phase("Bound")), Step::Leave);
-        assert_eq!(step(&phase("Released")), remove);
+        assert_eq!(step(&phase("Released")), Step::Delete);
+        let unheld = |value: &mut Value| {
+            value["status"] = json!({"phase": "Released"});
+            value["metadata"]["finalizers"] = json!([]);
+        };
+        assert_eq!(step(&unheld), Step::Hold(true), "or its directory would stay");
         let ending = |phase: &'static str| {
             move |value: &mut Value| {
                 value["status"] = json!({"phase": phase});

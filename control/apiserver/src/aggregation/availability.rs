@@ -223,7 +223,9 @@ impl Api {
         let mut last = String::new();
         for _ in 0..ATTEMPTS {
             let address = self.address_of(extension)?;
-            let url = format!("https://{address}{path}");
+            // Not the address, which changes from one look to the next where there are several.
+            let authority = extension.backend.authority();
+            let url = format!("https://{authority}{path}");
             match self.question(extension, &address, &path, "application/json").await {
                 Ok(answer) if answer.code.is_success() => return Ok(()),
                 Ok(answer) => {
@@ -237,6 +239,7 @@ impl Api {
                     }
                 }
                 Err(why) => {
+                    let why = why.replace(&*address, &authority);
                     last = format!("failing or missing response from {url}: Get {url:?}: {why}");
                 }
             }

@@ -1,8 +1,9 @@
 //! Connections to a server behind this one: TLS that checks whom it reaches, and shows who this server is.
 //!
-//! A server that speaks HTTP/2 is asked everything over one connection, which is kept. What is upgraded, and all that goes
-//! to servers that speak HTTP/1.1 alone, has a connection of its own.
+//! A server that speaks HTTP/2 is asked everything over one connection to each of its addresses, which is kept. What is
+//! upgraded, and all that goes to servers that speak HTTP/1.1 alone, has a connection of its own.
 
+use std::collections::BTreeMap;
 use std::error::Error as StdError;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
@@ -42,8 +43,8 @@ pub(super) struct Channel {
     bundle: Box<str>,
     insecure: bool,
     tls: OnceLock<Result<Tls, String>>,
-    /// The connection that everything goes over, and where it goes.
-    shared: Mutex<Option<(Box<str>, Sender)>>,
+    /// The connections that everything goes over, by where they go.
+    shared: Mutex<BTreeMap<Box<str>, Sender>>,
 }
 
 /// With both versions of HTTP, and for what can be upgraded.
@@ -80,7 +81,7 @@ impl Channel {
         mut request: Request<Outgoing>,
         upgrades: bool,
     ) -> Result<Response<Incoming>, String> {
-        let authority = format!("{}:{}", self.backend.host(), self.backend.port);
+        let authority = self.backend.authority();
         let kept = self.kept(address).filter(|_| !upgrades);
         if let Some(mut sender) = kept
             && sender.ready().await.is_ok()
@@ -107,21 +108,19 @@ impl Channel {
                 tracing::debug!(%error, "a connection to an extension server broke");
             }
         });
-        *self.lock() = Some((address.into(), sender.clone()));
+        self.lock().insert(address.into(), sender.clone());
         sender.send_request(as_http2(request, &authority)?).await.map_err(|error| innermost(&error))
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Option<(Box<str>, Sender)>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<Box<str>, Sender>> {
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn kept(&self, address: &str) -> Option<Sender> {
         let mut shared = self.lock();
-        let usable = |kept: &(Box<str>, Sender)| *kept.0 == *address && !kept.1.is_closed();
-        if !shared.as_ref().is_some_and(usable) {
-            *shared = None;
-        }
-        shared.as_ref().map(|(_, sender)| sender.clone())
+        // Those of replicas that are gone, too.
+        shared.retain(|_, sender| !sender.is_closed());
+        shared.get(address).cloned()
     }
 
     async fn connect(

@@ -32,6 +32,11 @@ pub(super) struct Answer {
 }
 
 impl Answer {
+    /// How many bytes there are to read.
+    pub(super) fn size(&self) -> usize {
+        self.bytes.len()
+    }
+
     /// What it says as JSON.
     pub(super) fn json(&self) -> Result<Value, String> {
         serde_json::from_slice(&self.bytes).map_err(|error| format!("it is no JSON: {error}"))

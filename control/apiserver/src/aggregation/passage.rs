@@ -10,7 +10,6 @@ use http::header::{CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, LOCATION, 
 use http::{HeaderMap, Request, Response, StatusCode};
 use http_body::Body;
 use http_body_util::BodyExt as _;
-use hyper_util::rt::TokioIo;
 
 use super::Extension;
 use crate::api::Api;
@@ -105,13 +104,7 @@ impl Api {
             timeout.unwrap_or_else(|_| Err("net/http: timeout awaiting response headers".to_owned()))?;
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             let answered = hyper::upgrade::on(&mut response);
-            self.serve_stream(async move {
-                let (Ok(client), Ok(server)) = tokio::join!(upgraded, answered) else { return };
-                let (mut client, mut server) = (TokioIo::new(client), TokioIo::new(server));
-                if let Err(error) = tokio::io::copy_bidirectional(&mut client, &mut server).await {
-                    tracing::debug!(%error, "a connection through an extension server broke");
-                }
-            });
+            self.carry(upgraded, answered);
             return Ok(response.map(|_| whole(Bytes::new())));
         }
         // Whoever follows it would show this server's clients' credentials to somebody else.

@@ -91,10 +91,14 @@ impl Api {
         match self.question(extension, address, "/openapi/v2", "application/json").await {
             Ok(answer) if answer.code == StatusCode::OK => {
                 let root = extension.root();
-                let part = answer.json().and_then(|document| extract(document, &root));
-                match part {
-                    Ok(part) => spec.v2 = Some((fingerprint(part.to_string().as_bytes()), Arc::new(part))),
-                    Err(why) => {
+                // Some hundred milliseconds for the largest.
+                let read = || {
+                    let part = extract(answer.json()?, &root)?;
+                    Ok((fingerprint(part.to_string().as_bytes()), Arc::new(part)))
+                };
+                match self.labour().done(answer.size(), read).await {
+                    Ok(part) => spec.v2 = Some(part),
+                    Err::<_, String>(why) => {
                         tracing::warn!(api_service = %extension.name, why, "an OpenAPI document is refused");
                         spec.v2 = None;
                     }

@@ -6,6 +6,9 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::Spanned;
 
+/// How many are told, as of all findings.
+const MOST: usize = 100;
+
 /// What is said of each, in the words of Go's reader; nothing where a line is not to be found out.
 pub(super) fn lines(bytes: &[u8]) -> Option<Vec<String>> {
     let (options, mut found) = (super::document::options(), Vec::new());
@@ -72,7 +75,7 @@ impl<'de> Visitor<'de> for Walk<'_> {
             entries.next_value_seed(Walk(&mut *self.0))?;
             let (line, key) = (key.referenced.line(), key.value);
             let told = format!("line {line}: key {key:?} already set in map");
-            if !keys.insert(key) {
+            if !keys.insert(key) && self.0.len() < MOST {
                 self.0.push(told);
             }
         }

@@ -143,7 +143,7 @@ async fn each_step_on_the_way_to_a_server_has_its_reason() {
     let ready = json!({"endpoints": [{"addresses": [ADDRESS]}]});
     assert_eq!(server.send(Method::PATCH, &format!("{SLICES}/sample"), MERGE, &ready).await.0, 200);
     let message = until_reason(&server, "FailedDiscoveryCheck").await;
-    let url = format!("https://{ADDRESS}:{}{ROOT}", extension.port);
+    let url = format!("https://sample.default.svc:7443{ROOT}");
     assert!(
         message.starts_with(&format!("failing or missing response from {url}: Get \"{url}\": tls: ")),
         "{message}"

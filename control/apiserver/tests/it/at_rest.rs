@@ -75,3 +75,66 @@ async fn lists_objects_and_watches_show_the_same_at_rest_and_read() {
         assert!(raw.iter().all(|event| event["object"]["kind"] == "ConfigMap"));
     }
 }
+
+#[tokio::test]
+async fn pages_of_what_is_selected_leave_nothing_out() {
+    let server = Server::start().await;
+    for (name, odd) in [("a", "yes"), ("ab", "no"), ("abc", "yes"), ("b", "no"), ("c", "yes")] {
+        let body = json!({"metadata": {"name": name, "labels": {"odd": odd}}});
+        assert_eq!(server.create(MAPS, &body).await.0, 201);
+    }
+    let names = |list: &Value| -> Vec<String> {
+        let items = list["items"].as_array().unwrap();
+        items.iter().map(|item| item["metadata"]["name"].as_str().unwrap().to_owned()).collect()
+    };
+    for (selector, wanted) in [
+        ("labelSelector=odd=yes", &["a", "abc", "c"][..]),
+        ("labelSelector=odd=no", &["ab", "b"]),
+        ("fieldSelector=metadata.name%3Da", &["a"]),
+        ("fieldSelector=metadata.name%3Dab", &["ab"]),
+        ("fieldSelector=metadata.name%3Dnone", &[]),
+        ("fieldSelector=metadata.name!%3Da", &["ab", "abc", "b", "c"]),
+    ] {
+        for path in [MAPS, "/api/v1/configmaps"] {
+            let mut found = Vec::new();
+            let mut next = String::new();
+            loop {
+                let (code, page) = server.get(&format!("{path}?limit=1&{selector}{next}")).await;
+                assert_eq!(code, 200, "{page}");
+                assert!(names(&page).len() <= 1);
+                found.extend(names(&page));
+                let Some(token) = page["metadata"]["continue"].as_str().filter(|token| !token.is_empty())
+                else {
+                    break;
+                };
+                next = format!("&continue={token}");
+            }
+            assert_eq!(found, wanted, "{path} {selector}");
+            assert_eq!(
+                names(&server.get(&format!("{path}?{selector}")).await.1),
+                wanted,
+                "{path} {selector}"
+            );
+        }
+    }
+    for path in [MAPS, "/api/v1/configmaps"] {
+        let shown = lines(&server, &format!("{path}?watch=1&fieldSelector=metadata.name%3Dab"), 1).await;
+        assert_eq!(shown[0]["object"]["metadata"]["name"], "ab");
+    }
+}
+
+/// Before there was `resourceVersionMatch`, a page of a revision was of exactly that.
+#[tokio::test]
+async fn a_page_of_a_revision_is_of_that_revision() {
+    let server = Server::start().await;
+    let (_, made) = server.create(MAPS, &json!({"metadata": {"name": "a"}})).await;
+    let at = made["metadata"]["resourceVersion"].as_str().unwrap();
+    assert_eq!(server.create(MAPS, &json!({"metadata": {"name": "b"}})).await.0, 201);
+    let count = async |query: String| {
+        let (_, list) = server.get(&format!("{MAPS}?{query}")).await;
+        list["items"].as_array().unwrap().len()
+    };
+    assert_eq!(count(format!("limit=5&resourceVersion={at}")).await, 1);
+    assert_eq!(count(format!("resourceVersion={at}")).await, 2, "no older than that");
+    assert_eq!(count("limit=5&resourceVersion=0".to_owned()).await, 2);
+}

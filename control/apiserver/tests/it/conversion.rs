@@ -241,6 +241,26 @@ async fn a_watch_is_of_its_version_and_its_selected_fields() {
     }
 }
 
+/// What a definition makes of its objects from now on, a watch that began before cannot show.
+#[tokio::test]
+async fn a_watch_ends_when_its_definition_changes() {
+    let server = Server::start().await;
+    let mut definition = definition(&json!({"strategy": "None"}));
+    server.define(&definition).await;
+    let request = Request::builder().uri(format!("{}?watch=true", path("v1")));
+    let mut body = server.call(request.body(Full::new(Bytes::new())).unwrap()).await.into_body();
+    assert_eq!(server.create(&path("v1"), &thing("v1", "a", json!({"size": 1}))).await.0, 201);
+    let event = tokio::time::timeout(Duration::from_secs(5), body.frame()).await.unwrap();
+    assert!(event.is_some_and(|event| event.is_ok()), "the object is shown");
+    definition["spec"]["versions"][0]["additionalPrinterColumns"] =
+        json!([{"name": "Size", "type": "integer", "jsonPath": ".spec.size"}]);
+    let path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/things.example.com";
+    let patch = json!({"spec": {"versions": definition["spec"]["versions"]}});
+    assert_eq!(server.send(Method::PATCH, path, "application/merge-patch+json", &patch).await.0, 200);
+    let ended = tokio::time::timeout(Duration::from_secs(5), body.frame()).await.unwrap();
+    assert!(ended.is_none(), "it goes on with {ended:?}");
+}
+
 #[tokio::test]
 async fn a_webhook_that_fails_or_lies_is_named_with_what_it_did() {
     let of = "conversion webhook for example.com/v1, Kind=Thing";

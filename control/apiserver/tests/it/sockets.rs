@@ -10,6 +10,7 @@ use http::{Method, Request};
 use http_body_util::StreamBody;
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, ServerName};
+use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsConnector;
@@ -89,6 +90,7 @@ async fn ask(stream: &mut TlsStream<TcpStream>, token: &str) -> io::Result<Strin
     Ok(text.lines().next().unwrap_or_default().to_owned())
 }
 
+const MAPS: &str = "/api/v1/namespaces/default/configmaps";
 const TOKEN: &str = "authorization: Bearer s3cret\r\n";
 
 /// Whether the server has closed the connection, or does so soon.
@@ -165,4 +167,45 @@ async fn a_body_that_never_ends_is_not_waited_for() {
     let (code, answer) = object(server.call(request).await).await;
     assert_eq!((code, answer["reason"].as_str()), (504, Some("Timeout")), "{answer}");
     assert!(before.elapsed() < Duration::from_secs(120));
+}
+
+/// An answer that is larger than all buffers on its way.
+async fn large_answer(socket: &Socket) -> TlsStream<TcpStream> {
+    let server = &socket._server;
+    for number in 0..16 {
+        let map =
+            json!({"metadata": {"name": format!("large-{number}")}, "data": {"a": "x".repeat(1_000_000)}});
+        assert_eq!(server.create(MAPS, &map).await.0, 201);
+    }
+    let mut stream = socket.connect().await;
+    let head = format!("GET {MAPS} HTTP/1.1\r\nhost: localhost\r\n{TOKEN}\r\n");
+    stream.write_all(head.as_bytes()).await.unwrap();
+    stream
+}
+
+#[tokio::test]
+async fn a_large_answer_is_no_idleness_however_slowly_it_is_read() {
+    let idle = Duration::from_millis(300);
+    let socket = Socket::open(Limits { idle, anonymous_idle: idle, drain: idle, ..Limits::default() }).await;
+    let mut stream = large_answer(&socket).await;
+    let (mut read, mut bytes) = (0, vec![0; 1 << 20]);
+    while read < 16_000_000 {
+        let length = stream.read(&mut bytes).await.unwrap();
+        assert!(length > 0, "cut off after {read} bytes");
+        read += length;
+        // Of sixteen megabytes and ten milliseconds each is far more than a second.
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_takes_nothing_of_a_large_answer_is_cut_off() {
+    let stalled = Duration::from_millis(300);
+    let socket = Socket::open(Limits { stalled, drain: stalled, ..Limits::default() }).await;
+    let mut stream = large_answer(&socket).await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let mut rest = Vec::new();
+    // What was on its way arrives, and no more.
+    let _end = tokio::time::timeout(Duration::from_secs(5), stream.read_to_end(&mut rest)).await.unwrap();
+    assert!(rest.len() < 15_000_000, "{} bytes came", rest.len());
 }

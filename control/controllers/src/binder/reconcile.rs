@@ -47,7 +47,7 @@ pub(crate) const RIGHTS: &[Right] = &[
 ];
 
 /// When a claim is looked at again that came before all volumes and classes were listed.
-const SOON: Duration = Duration::from_millis(50);
+const SOON: Duration = Duration::from_secs(1);
 
 /// What claims are decided by. It may be behind: what is written by it names the state that was seen, and else is refused.
 struct Storage {
@@ -162,6 +162,9 @@ async fn tend_claim(
 ) -> Result<Action, Error> {
     let namespace =
         claim.namespace().ok_or(Error::Incomplete { kind: "PersistentVolumeClaim", field: "namespace" })?;
+    if !storage.is_ready() {
+        return Ok(Action::requeue(SOON));
+    }
     let claims: Api<PersistentVolumeClaim> = Api::namespaced(world.client.clone(), &namespace);
     let Some(claim) = claims.get_opt(&claim.name_any()).await? else { return Ok(Action::await_change()) };
     if is_ending(&claim) && is_open(&claim) {
@@ -171,9 +174,6 @@ async fn tend_claim(
     let named = claim.spec.as_ref().and_then(|spec| spec.volume_name.as_deref()).unwrap_or_default();
     let (mut own, mut known, mut classes, mut pods) = (None, Vec::new(), Vec::new(), Vec::new());
     if named.is_empty() {
-        if !storage.is_ready() {
-            return Ok(Action::requeue(SOON));
-        }
         known = storage.volumes.state();
         classes = storage.classes.state().iter().map(|class| StorageClass::clone(class)).collect();
         if claim::is_unwanted(&claim, &classes) {

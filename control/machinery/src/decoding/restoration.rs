@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 use super::{Check, FINDINGS_MAX, Path};
 use crate::builtin;
 use crate::builtin::types::{Element, Many, Types};
+use crate::findings::Findings;
 use crate::go_text;
 
 /// Checks an object of a built-in kind, and finds its unknown fields, as `unknown field "spec.foo"`, by name. Objects of
@@ -16,17 +17,18 @@ use crate::go_text;
 /// What upstream's converter says of the first value that has the wrong type.
 pub fn restore(group: &str, version: &str, kind: &str, object: &Value) -> Result<Vec<String>, String> {
     let types = builtin::types();
-    let mut restoration = Restoration { types, unknown: Vec::new() };
+    let mut restoration = Restoration { types, unknown: Findings::new(FINDINGS_MAX) };
     if let Some(at) = types.object(group, version, kind) {
         restoration.value(Element::Message(at), &Path::ROOT, object)?;
     }
-    restoration.unknown.sort_unstable();
-    Ok(restoration.unknown)
+    let mut unknown = restoration.unknown.into_vec();
+    unknown.sort_unstable();
+    Ok(unknown)
 }
 
 struct Restoration {
     types: &'static Types,
-    unknown: Vec<String>,
+    unknown: Findings,
 }
 
 impl Restoration {
@@ -40,8 +42,8 @@ impl Restoration {
         self.fields(at, path, map)?;
         for key in map.keys() {
             let own = message.object && matches!(key.as_str(), "apiVersion" | "kind");
-            if !own && self.types.field(at, key).is_none() && self.unknown.len() < FINDINGS_MAX {
-                self.unknown.push(format!("unknown field \"{}\"", path.key(key)));
+            if !own && self.types.field(at, key).is_none() {
+                self.unknown.tell(format_args!("unknown field \"{}\"", path.key(key)));
             }
         }
         Ok(())

@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::{Additional, Schema, object_meta};
 use crate::field::Path;
+use crate::findings::Findings;
 use crate::schema::{Node, Shape};
 
 /// Paths told; the fields beyond are pruned in silence.
@@ -12,12 +13,12 @@ const MAX_TOLD: usize = 1_000;
 /// Prunes `value` and tells what went. A `whole` object keeps its `apiVersion` and `kind`, and of its `metadata` what every
 /// object has, whatever the schema says.
 pub(super) fn prune(schema: &Schema, value: &mut Value, whole: bool) -> Vec<String> {
-    let mut told = Vec::new();
+    let mut told = Findings::new(MAX_TOLD);
     walk(schema, value, &Path::ROOT, whole, &mut told);
-    told
+    told.into_vec()
 }
 
-fn walk(schema: &Schema, value: &mut Value, path: &Path<'_>, whole: bool, told: &mut Vec<String>) {
+fn walk(schema: &Schema, value: &mut Value, path: &Path<'_>, whole: bool, told: &mut Findings) {
     match value {
         Value::Object(map) => {
             let whole = whole || schema.embedded;
@@ -43,8 +44,8 @@ fn walk(schema: &Schema, value: &mut Value, path: &Path<'_>, whole: bool, told: 
                     Additional::Any => true,
                     Additional::None => schema.preserve_unknown,
                 };
-                if !kept && told.len() < MAX_TOLD {
-                    told.push(at.to_string());
+                if !kept {
+                    told.tell(at);
                 }
                 kept
             });
@@ -61,7 +62,7 @@ fn walk(schema: &Schema, value: &mut Value, path: &Path<'_>, whole: bool, told: 
 }
 
 /// The same by a merge model, which is how the metadata of every object is known.
-fn walk_node(node: &Node, value: &mut Value, path: &Path<'_>, told: &mut Vec<String>) {
+fn walk_node(node: &Node, value: &mut Value, path: &Path<'_>, told: &mut Findings) {
     match (&node.shape, value) {
         (Shape::Struct { fields, preserve_unknown, .. }, Value::Object(map)) => {
             map.retain(|name, inner| {
@@ -70,8 +71,8 @@ fn walk_node(node: &Node, value: &mut Value, path: &Path<'_>, told: &mut Vec<Str
                     walk_node(field.node.node(), inner, &at, told);
                     return true;
                 }
-                if !preserve_unknown && told.len() < MAX_TOLD {
-                    told.push(at.to_string());
+                if !preserve_unknown {
+                    told.tell(at);
                 }
                 *preserve_unknown
             });

@@ -444,9 +444,8 @@ fn every_schema_of_the_gateway_api_compiles() {
                 compile(schema).unwrap_or_else(|errors| panic!("{}: {errors:#?}", file.display()));
             assert!(structural.node().field("metadata").is_some(), "{}", file.display());
             let stored = compile_stored(schema, &Path::ROOT).unwrap();
-            let told = |schema: &Structural| {
-                format!("{:?} {:?} {:?}", schema.root(), schema.node(), schema.rules())
-            };
+            let told =
+                |schema: &Structural| format!("{:?} {:?} {:?}", schema.root(), schema.node(), schema.rules());
             assert!(told(&stored) == told(&structural), "what {} keeps is less", file.display());
             schemas += 1;
         }

@@ -32,7 +32,7 @@ impl Input {
         Self { end, is_once, closes: false, waiting: VecDeque::new(), taken: 0, given: 0 }
     }
 
-    /// Whether anything that is typed gets anywhere, or did once.
+    /// Whether more of what is typed may be taken in.
     pub(crate) fn has_room(&self) -> bool {
         self.waiting.len() < MOST
     }
