@@ -80,7 +80,7 @@ async fn lists_objects_and_watches_show_the_same_at_rest_and_read() {
 async fn pages_of_what_is_selected_leave_nothing_out() {
     let server = Server::start().await;
     for (name, odd) in [("a", "yes"), ("ab", "no"), ("abc", "yes"), ("b", "no"), ("c", "yes")] {
-        let body = json!({"metadata": {"name": name, "labels": {"odd": odd}}});
+        let body = json!({"metadata": {"name": name, "labels": {"odd": odd, "own": "yes"}}});
         assert_eq!(server.create(MAPS, &body).await.0, 201);
     }
     let names = |list: &Value| -> Vec<String> {
@@ -93,7 +93,7 @@ async fn pages_of_what_is_selected_leave_nothing_out() {
         ("fieldSelector=metadata.name%3Da", &["a"]),
         ("fieldSelector=metadata.name%3Dab", &["ab"]),
         ("fieldSelector=metadata.name%3Dnone", &[]),
-        ("fieldSelector=metadata.name!%3Da", &["ab", "abc", "b", "c"]),
+        ("labelSelector=own=yes&fieldSelector=metadata.name!%3Da", &["ab", "abc", "b", "c"]),
     ] {
         for path in [MAPS, "/api/v1/configmaps"] {
             let mut found = Vec::new();

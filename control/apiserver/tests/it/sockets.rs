@@ -25,7 +25,7 @@ struct Socket {
     address: SocketAddr,
     connector: TlsConnector,
     stop: CancellationToken,
-    _server: Server,
+    server: Server,
     _data: tempfile::TempDir,
 }
 
@@ -45,7 +45,7 @@ impl Socket {
         let address = listener.local_addr().unwrap();
         let stop = CancellationToken::new();
         tokio::spawn(serve_within(listener, config, server.service.clone(), stop.clone(), limits));
-        Self { address, connector: connector(&authority), stop, _server: server, _data: data }
+        Self { address, connector: connector(&authority), stop, server, _data: data }
     }
 
     async fn connect(&self) -> TlsStream<TcpStream> {
@@ -171,7 +171,14 @@ async fn a_body_that_never_ends_is_not_waited_for() {
 
 /// An answer that is larger than all buffers on its way.
 async fn large_answer(socket: &Socket) -> TlsStream<TcpStream> {
-    let server = &socket._server;
+    let server = &socket.server;
+    let binding = json!({
+        "metadata": {"name": "robots"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "view"},
+        "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": "robots"}],
+    });
+    let bindings = "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings";
+    assert_eq!(server.create(bindings, &binding).await.0, 201);
     for number in 0..16 {
         let map =
             json!({"metadata": {"name": format!("large-{number}")}, "data": {"a": "x".repeat(1_000_000)}});
