@@ -8,7 +8,7 @@ use xebec_machinery::status::Status;
 
 use crate::api::Api;
 use crate::call::Call;
-use crate::codec::{Decoded, Form};
+use crate::codec::Decoded;
 use crate::request::Verb;
 use crate::strategy::Part;
 
@@ -71,9 +71,7 @@ impl Api {
             return Ok(());
         }
         let changing = Call::own(making.resource.clone(), Verb::Update, Some(PLACE.0), PLACE.1);
-        self.update(&changing, Part::Main, Decoded { object: wanted, doubled: Vec::new(), form: Form::Other })
-            .await
-            .map(drop)
+        self.update(&changing, Part::Main, Decoded::own(wanted)).await.map(drop)
     }
 }
 

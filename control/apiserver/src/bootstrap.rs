@@ -6,7 +6,7 @@ use xebec_machinery::status::Status;
 use crate::api::Api;
 use crate::backoff::Backoff;
 use crate::call::Call;
-use crate::codec::{Decoded, Form};
+use crate::codec::Decoded;
 use crate::follow::Followed;
 use crate::key;
 use crate::options::Options;
@@ -139,7 +139,7 @@ impl Api {
 
     /// Makes an object that may be there already.
     pub(crate) async fn ensure(&self, call: &Call, object: Value) -> Result<(), Status> {
-        match self.create(call, Decoded { object, doubled: Vec::new(), form: Form::Other }).await {
+        match self.create(call, Decoded::own(object)).await {
             Err(status) if status.code() == 409 => Ok(()),
             outcome => outcome.map(drop),
         }

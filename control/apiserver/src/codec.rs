@@ -43,6 +43,13 @@ pub struct Decoded {
     pub form: Form,
 }
 
+impl Decoded {
+    /// An object that the API itself has made.
+    pub fn own(object: Value) -> Self {
+        Self { object, doubled: Vec::new(), form: Form::Other }
+    }
+}
+
 /// How an object was sent, which decides how what is odd about it is told.
 #[derive(Debug, Default)]
 pub enum Form {
@@ -166,7 +173,7 @@ pub fn decode(media: &str, bytes: &Bytes, kind: &str) -> Result<Decoded, Status>
                 }
                 error => unrecognized(error.to_string()),
             })?;
-            Ok(Decoded { object, doubled: Vec::new(), form: Form::Other })
+            Ok(Decoded::own(object))
         }
         _ => Err(Status::unsupported_media_type(&UNDERSTOOD)),
     }

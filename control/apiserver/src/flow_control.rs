@@ -14,11 +14,10 @@ use xebec_store::ListRequest;
 use crate::api::Api;
 use crate::backoff::Backoff;
 use crate::call::Call;
-use crate::codec::{Decoded, Form};
+use crate::codec::Decoded;
 use crate::delete::DeleteOptions;
 use crate::follow::Followed;
 use crate::request::Verb;
-use crate::storage::is_conflict;
 use crate::strategy::Part;
 use crate::{key, object, storage};
 
@@ -125,7 +124,7 @@ impl Api {
         let Some(object) = revised(&found.object, &wanted, standing) else { return Ok(()) };
         let mut call = Call::own(call.resource, Verb::Update, None, name);
         PRODUCER.clone_into(&mut call.manager);
-        settled(self.update(&call, Part::Main, decoded(object)).await)
+        storage::unless_late(self.update(&call, Part::Main, Decoded::own(object)).await).map(drop)
     }
 
     /// Takes away what an earlier version of this program made, and this one does not.
@@ -138,7 +137,7 @@ impl Api {
                 continue;
             }
             let call = Call::own(resource.clone(), Verb::Delete, None, name);
-            settled(self.delete(&call, &DeleteOptions::default()).await)?;
+            storage::unless_late(self.delete(&call, &DeleteOptions::default()).await)?;
         }
         Ok(())
     }
@@ -195,20 +194,8 @@ impl Api {
         CONSUMER.clone_into(&mut call.manager);
         let mut new = schema.clone();
         object::set_condition(&mut new, condition, &call.timestamp());
-        settled(self.update(&call, Part::Status, decoded(new)).await)
+        storage::unless_late(self.update(&call, Part::Status, Decoded::own(new)).await).map(drop)
     }
-}
-
-/// A write that came too late is seen again.
-fn settled<T>(outcome: Result<T, Status>) -> Result<(), Status> {
-    match outcome {
-        Err(status) if is_conflict(&status) || status.code() == 404 => Ok(()),
-        outcome => outcome.map(drop),
-    }
-}
-
-fn decoded(object: Value) -> Decoded {
-    Decoded { object, doubled: Vec::new(), form: Form::Other }
 }
 
 /// What an object's annotation says of whether the API keeps its spec.

@@ -128,10 +128,7 @@ impl Storage {
         } else {
             self.update(resource, new, stored.revision).await
         };
-        match written {
-            Err(status) if is_conflict(&status) || status.code() == 404 => Ok(false),
-            outcome => outcome.map(|_| true),
-        }
+        unless_late(written).map(|written| written.is_some())
     }
 
     async fn commit(
@@ -252,6 +249,14 @@ fn moved_companion(companion: &Companion) -> Status {
         details.retry_after_seconds = 1;
     }
     status
+}
+
+/// What was written, or nothing where somebody wrote or deleted the object in between: that change is seen next.
+pub fn unless_late<T>(outcome: Result<T, Status>) -> Result<Option<T>, Status> {
+    match outcome {
+        Err(status) if is_conflict(&status) || status.code() == 404 => Ok(None),
+        outcome => outcome.map(Some),
+    }
 }
 
 /// Whether a write failed since something that goes with it was changed: it may be tried again with that as it is now.

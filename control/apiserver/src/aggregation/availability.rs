@@ -18,10 +18,9 @@ use super::{Extension, GROUP, PLURAL};
 use crate::api::Api;
 use crate::backoff::Backoff;
 use crate::call::Call;
-use crate::codec::{Decoded, Form};
+use crate::codec::Decoded;
 use crate::follow::Followed;
 use crate::request::Verb;
-use crate::storage::is_conflict;
 use crate::strategy::Part;
 use crate::{key, object, storage};
 
@@ -285,12 +284,7 @@ impl Api {
         if new == found.object {
             return Ok(());
         }
-        let decoded = Decoded { object: new, doubled: Vec::new(), form: Form::Other };
-        match self.update(&call, Part::Status, decoded).await {
-            // Someone wrote it in between: that change is seen next.
-            Err(status) if is_conflict(&status) || status.code() == 404 => Ok(()),
-            outcome => outcome.map(drop),
-        }
+        storage::unless_late(self.update(&call, Part::Status, Decoded::own(new)).await).map(drop)
     }
 
     /// Asks those that are there what they have; whether all of them have told.

@@ -14,11 +14,10 @@ use crate::api::Api;
 use crate::backoff::Backoff;
 use crate::call::Call;
 use crate::catalog::Served;
-use crate::codec::{Decoded, Form};
+use crate::codec::Decoded;
 use crate::delete::DeleteOptions;
 use crate::follow::Followed;
 use crate::request::Verb;
-use crate::storage::is_conflict;
 use crate::strategy::Part;
 use crate::{key, object, storage};
 
@@ -97,10 +96,7 @@ impl Api {
                 continue;
             }
             let call = Call::own(resource.clone(), Verb::Delete, None, name);
-            match self.delete(&call, &DeleteOptions::default()).await {
-                Err(status) if is_conflict(&status) || status.code() == 404 => {}
-                outcome => drop(outcome?),
-            }
+            storage::unless_late(self.delete(&call, &DeleteOptions::default()).await)?;
         }
         Ok(())
     }
@@ -119,11 +115,7 @@ impl Api {
         object["spec"] = wanted["spec"].clone();
         let mut call = Call::own(call.resource, Verb::Update, None, &name);
         "kube-apiserver".clone_into(&mut call.manager);
-        let decoded = Decoded { object, doubled: Vec::new(), form: Form::Other };
-        match self.update(&call, Part::Main, decoded).await {
-            Err(status) if is_conflict(&status) || status.code() == 404 => Ok(()),
-            outcome => outcome.map(drop),
-        }
+        storage::unless_late(self.update(&call, Part::Main, Decoded::own(object)).await).map(drop)
     }
 }
 

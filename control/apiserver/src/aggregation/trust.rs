@@ -6,12 +6,12 @@ use xebec_machinery::status::Status;
 use crate::api::Api;
 use crate::backoff::Backoff;
 use crate::call::Call;
-use crate::codec::{Decoded, Form};
+use crate::codec::Decoded;
 use crate::follow::Followed;
 use crate::key;
 use crate::pki::Credential;
 use crate::request::Verb;
-use crate::storage::is_conflict;
+use crate::storage;
 use crate::strategy::Part;
 
 const NAMESPACE: &str = "kube-system";
@@ -111,10 +111,6 @@ impl Api {
         }
         wanted["metadata"] = found.object["metadata"].clone();
         let call = Call::own(making.resource, Verb::Update, Some(NAMESPACE), NAME);
-        let decoded = Decoded { object: wanted, doubled: Vec::new(), form: Form::Other };
-        match self.update(&call, Part::Main, decoded).await {
-            Err(status) if is_conflict(&status) || status.code() == 404 => Ok(()),
-            outcome => outcome.map(drop),
-        }
+        storage::unless_late(self.update(&call, Part::Main, Decoded::own(wanted)).await).map(drop)
     }
 }
