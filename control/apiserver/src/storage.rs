@@ -205,7 +205,8 @@ impl Storage {
 fn encode(object: &mut Value) -> Result<Bytes, Status> {
     object::meta_mut(object).remove("resourceVersion");
     let bytes = serde_json::to_vec(object).map_err(|error| Status::internal(&error.to_string()))?;
-    Ok(bytes.into())
+    // A vector keeps up to as much room again, and this stays in memory.
+    Ok(bytes.into_boxed_slice().into())
 }
 
 /// The object of an entry, with its `resourceVersion`.
