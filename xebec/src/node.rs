@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result};
 use tokio_util::sync::CancellationToken;
 use xebec_container::{MonitorCommand, Runtime};
-use xebec_datapath::{Place, Subnet, Table};
+use xebec_datapath::{Bridge, Filter, Place, Subnet, Table};
 use xebec_dns::{Limits, Resolvers, Scope, Server};
 use xebec_node::meter::Meter;
 use xebec_node::{ClusterDns, Containers, Options};
@@ -33,6 +33,8 @@ pub(crate) struct Node {
     berth: Arc<Berth>,
     meter: Arc<Meter>,
     services: xebec_services::Options,
+    /// What enforces NetworkPolicies, or why nothing does.
+    isolation: Result<xebec_isolation::Options, String>,
     volumes: xebec_local_path::Options,
     /// Whether the kernel translates the addresses of services for pods, or why it does not.
     translates: Result<(), String>,
@@ -57,7 +59,7 @@ pub(crate) async fn prepare(
         let containers = containers(&folder, &berth);
         // Where pods have a network of their own, the machine is reached from there as from here by the bridge's address.
         let address = containers.as_ref().map_or(Ipv4Addr::LOCALHOST, |own| own.network.range().gateway());
-        let options = Options {
+        let mut options = Options {
             name: name(),
             address,
             loopback: berth.loopback(),
@@ -69,6 +71,7 @@ pub(crate) async fn prepare(
             containers,
             dns: None,
             names: Some(names_of(directory.clone())),
+            covers: None,
             hurry,
         };
         let runtime = options.containers.as_ref().ok().map(|own| own.runtime.clone());
@@ -81,12 +84,14 @@ pub(crate) async fn prepare(
             Err(why) => (None, Err(why)),
         };
         let services = services(&berth, &options.name, api, table, directory)?;
+        let isolation = isolation(&berth, &mut options);
         let volumes = xebec_local_path::Options { node: options.name.clone(), folder: root.join("volumes") };
         Ok::<_, anyhow::Error>(Node {
             options,
             berth,
             meter: Arc::new(Meter::new(runtime)),
             services,
+            isolation,
             volumes,
             translates,
         })
@@ -114,6 +119,27 @@ fn table(berth: &Berth) -> Result<Table, String> {
     let (pods, services) = ranges(berth).map_err(|error| error.to_string())?;
     let place = Place { table: berth.bridge(), bridge: berth.bridge(), pods, services };
     Table::new(place).map_err(|error| error.to_string())
+}
+
+/// What enforces NetworkPolicies here, to whom pods are announced before they start, or why nothing can.
+fn isolation(berth: &Berth, options: &mut Options) -> Result<xebec_isolation::Options, String> {
+    let Ok(Containers { network, .. }) = &options.containers else {
+        return Err("no pod has a network of its own".to_owned());
+    };
+    if !network.carries() {
+        return Err("pods reach each other without the machine: mount /proc/sys for writing".to_owned());
+    }
+    Filter::probe().map_err(|error| error.to_string())?;
+    let name = berth.bridge();
+    let table = format!("{name}-policies");
+    let bridge = Bridge { name, hardware: network.hardware(), group: network.group() };
+    let filter = Filter::new(&table, bridge).map_err(|error| error.to_string())?;
+    let (arrivals, expected) = xebec_isolation::arrivals();
+    options.covers = Some(Arc::new(move |pod, address| {
+        let arrivals = arrivals.clone();
+        Box::pin(async move { arrivals.cover(pod, address).await })
+    }));
+    Ok(xebec_isolation::Options { node: options.name.clone(), filter, expected })
 }
 
 /// The addresses of pods and of services.
@@ -202,6 +228,19 @@ impl Node {
         }
     }
 
+    /// Whether NetworkPolicies are enforced, in words.
+    pub(crate) fn policies(&self) -> String {
+        match &self.isolation {
+            Ok(own) => {
+                format!(
+                    "on: pods are isolated as NetworkPolicies say (nftables: tables {})",
+                    own.filter.table()
+                )
+            }
+            Err(why) => format!("off: {why}; NetworkPolicies are kept and not enforced"),
+        }
+    }
+
     /// Where pods ask for names, in words.
     pub(crate) fn dns(&self) -> String {
         match (&self.options.dns, &self.services.names.server) {
@@ -267,12 +306,17 @@ impl Node {
         let services = async {
             xebec_services::run(client.clone(), self.services, last.clone()).await;
         };
+        let isolation = async {
+            if let Ok(options) = self.isolation {
+                xebec_isolation::run(client.clone(), options, last.clone()).await;
+            }
+        };
         let pods = async {
             xebec_node::run(client.clone(), self.options, stop.clone()).await;
             last.cancel();
         };
         let volumes = xebec_local_path::run(client.clone(), self.volumes, stop.clone());
-        tokio::join!(self.meter.run(stop.clone()), pods, services, volumes);
+        tokio::join!(self.meter.run(stop.clone()), pods, services, isolation, volumes);
         if let Some(network) = network {
             self.berth.leave(network).await;
         }

@@ -159,6 +159,7 @@ async fn serve(
                 }
                 notes.push(format!("containers  {}", node.containers()));
                 notes.push(format!("services    {}", node.services()));
+                notes.push(format!("policies    {}", node.policies()));
                 notes.push(format!("dns         {}", node.dns()));
                 let stop = parts.clients.stop();
                 if let Some(api) = &served {

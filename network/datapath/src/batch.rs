@@ -8,8 +8,17 @@ use crate::expression::{Expression, Verdict};
 const SUBSYSTEM: u16 = 10;
 const BATCH_BEGIN: u16 = 16;
 const BATCH_END: u16 = 17;
-/// The family of a table that sees IPv4 (NFPROTO_IPV4).
-const IPV4: u8 = 2;
+
+/// What a table sees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Family {
+    /// Packets of IPv4 (NFPROTO_IPV4).
+    Ip = 2,
+    /// What bridges carry (NFPROTO_BRIDGE).
+    Bridge = 7,
+}
+
 /// So many bytes of elements go into one message: the length of an attribute has sixteen bits.
 const ELEMENTS: usize = 32 << 10;
 pub(crate) const NESTED: u16 = 1 << 15;
@@ -83,6 +92,7 @@ pub(crate) struct Hook {
 
 /// Requests that the kernel takes together.
 pub(crate) struct Batch {
+    family: Family,
     table: String,
     bytes: Vec<u8>,
     sequence: u32,
@@ -95,8 +105,9 @@ pub(crate) struct Batch {
 
 impl Batch {
     /// A batch about a table, whose messages are numbered from `sequence` on.
-    pub(crate) fn new(table: &str, sequence: u32) -> Self {
+    pub(crate) fn new(family: Family, table: &str, sequence: u32) -> Self {
         let mut batch = Self {
+            family,
             table: table.to_owned(),
             bytes: Vec::new(),
             sequence,
@@ -133,7 +144,7 @@ impl Batch {
         self.bytes.extend((NLM_F_REQUEST | flags).to_ne_bytes());
         self.bytes.extend(self.sequence.to_ne_bytes());
         self.bytes.extend([0; 4]);
-        let family = if kind < SUBSYSTEM << 8 { 0 } else { IPV4 };
+        let family = if kind < SUBSYSTEM << 8 { 0 } else { self.family as u8 };
         self.bytes.extend([family, 0]);
         self.bytes.extend(resource.to_be_bytes());
         self.sequence = self.sequence.wrapping_add(1);
@@ -383,7 +394,7 @@ mod tests {
     fn many_elements_take_many_messages_and_each_has_a_length_that_fits() {
         let elements: Vec<Element> =
             (0..10_000u32).map(|key| (key.to_be_bytes().to_vec(), Value::None)).collect();
-        let mut batch = Batch::new("t", 1);
+        let mut batch = Batch::new(Family::Ip, "t", 1);
         batch.add_elements("s", &elements);
         let (bytes, numbers, asked) = batch.finish();
         assert_eq!(asked.len(), numbers.count());

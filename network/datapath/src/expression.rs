@@ -16,7 +16,11 @@ impl Register {
 /// Where a packet goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
+    /// On to the next chain of another priority.
+    Accept,
     Drop,
+    /// To a chain, and back at its end.
+    Jump(String),
     /// To a chain, and not back.
     Goto(String),
 }
@@ -25,8 +29,12 @@ impl Verdict {
     pub(crate) fn write(&self, data: &mut Attributes<'_>) {
         data.nested(2, |verdict| {
             match self {
+                // NF_ACCEPT
+                Self::Accept => verdict.number(1, 1),
                 // NF_DROP
                 Self::Drop => verdict.number(1, 0),
+                // NFT_JUMP
+                Self::Jump(chain) => verdict.number(1, (-3i32).cast_unsigned()).text(2, chain),
                 // NFT_GOTO
                 Self::Goto(chain) => verdict.number(1, (-4i32).cast_unsigned()).text(2, chain),
             };
@@ -41,6 +49,8 @@ pub(crate) enum Meta {
     InputName = 6,
     OutputName = 7,
     Protocol = 16,
+    /// The group of interfaces that the one is of by which it came.
+    InputGroup = 21,
 }
 
 /// A part of the packet: the header, the first byte in it, and how many.
@@ -52,6 +62,9 @@ pub(crate) struct Part {
 }
 
 impl Part {
+    pub(crate) const HARDWARE_DESTINATION: Self = Self { header: 0, offset: 0, length: 6 };
+    /// What a frame has in it.
+    pub(crate) const CONTENT: Self = Self { header: 0, offset: 12, length: 2 };
     pub(crate) const SOURCE: Self = Self { header: 1, offset: 12, length: 4 };
     pub(crate) const DESTINATION: Self = Self { header: 1, offset: 16, length: 4 };
     pub(crate) const DESTINATION_PORT: Self = Self { header: 2, offset: 2, length: 2 };
@@ -63,6 +76,8 @@ impl Part {
 pub(crate) enum Expression {
     Load(Part, Register),
     LoadMeta(Meta, Register),
+    /// One bit: whether the packet begins a connection, belongs to one, or is about one (`NF_CT_STATE_BIT`).
+    LoadState(Register),
     /// Bits of the connection's state (`enum ip_conntrack_status`).
     LoadStatus(Register),
     /// The kind of route to the packet's source or destination (RTN_LOCAL and the others).
@@ -84,6 +99,12 @@ pub(crate) enum Expression {
         at: Register,
         equal: bool,
         with: Vec<u8>,
+    },
+    /// What is in the register is neither below the first nor above the last.
+    Between {
+        at: Register,
+        first: Vec<u8>,
+        last: Vec<u8>,
     },
     /// What is in the registers is an element. A map's element is then obeyed, or put into registers.
     Lookup {
@@ -122,12 +143,13 @@ impl Expression {
         match self {
             Self::Load(..) => "payload",
             Self::LoadMeta(..) => "meta",
-            Self::LoadStatus(_) => "ct",
+            Self::LoadState(_) | Self::LoadStatus(_) => "ct",
             Self::LoadRouteKind { .. } => "fib",
             Self::LoadChance { .. } => "numgen",
             Self::LoadValue(..) | Self::Verdict(_) => "immediate",
             Self::Mask { .. } => "bitwise",
             Self::Compare { .. } => "cmp",
+            Self::Between { .. } => "range",
             Self::Lookup { .. } => "lookup",
             Self::Remember { .. } => "dynset",
             Self::Translate { .. } => "nat",
@@ -149,6 +171,10 @@ impl Expression {
             }
             Self::LoadMeta(meta, to) => {
                 data.number(1, to.number()).number(2, *meta as u32);
+            }
+            Self::LoadState(to) => {
+                // NFT_CT_STATE
+                data.number(1, to.number()).number(2, 0);
             }
             Self::LoadStatus(to) => {
                 // NFT_CT_STATUS
@@ -180,6 +206,11 @@ impl Expression {
             Self::Compare { at, equal, with } => {
                 data.number(1, at.number()).number(2, u32::from(!*equal));
                 data.value(3, with);
+            }
+            Self::Between { at, first, last } => {
+                // NFT_RANGE_EQ
+                data.number(1, at.number()).number(2, 0);
+                data.value(3, first).value(4, last);
             }
             Self::Lookup { set, number, key, to } => {
                 data.text(1, set).number(2, key.number());

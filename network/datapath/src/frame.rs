@@ -151,7 +151,8 @@ pub(crate) fn from(interface: &str, equal: bool) -> Vec<Expression> {
     named(Meta::InputName, interface, equal)
 }
 
-fn leaving_by(interface: &str, equal: bool) -> Vec<Expression> {
+/// What goes out by an interface, or by another.
+pub(crate) fn leaving_by(interface: &str, equal: bool) -> Vec<Expression> {
     named(Meta::OutputName, interface, equal)
 }
 
@@ -199,6 +200,7 @@ fn load_door() -> Vec<Expression> {
     vec![Expression::LoadMeta(Meta::Protocol, FIRST), Expression::Load(Part::DESTINATION_PORT, Register(1))]
 }
 
-fn obey(map: &str) -> Vec<Expression> {
+/// What a map says of what the registers hold.
+pub(crate) fn obey(map: &str) -> Vec<Expression> {
     vec![Expression::Lookup { set: map.to_owned(), number: None, key: FIRST, to: Some(Found::Verdict) }]
 }

@@ -6,13 +6,18 @@
 //! addresses, policies of internal and external traffic, affinity by client, endpoints that end. A packet finds its service
 //! in one hash lookup however many there are, and a change of one service touches that one's elements only.
 //!
+//! Beside it, a [`Filter`] lets between pods pass what a [plan](xebec_policy) allows: a table of its own, which is there only
+//! while a pod is isolated.
+//!
 //! The crate knows no Kubernetes client, no pods as objects and no containers.
 
 mod batch;
 mod error;
 mod expression;
+mod filter;
 mod flow;
 mod frame;
+mod held;
 mod kernel;
 mod plan;
 mod service;
@@ -21,6 +26,7 @@ mod socket;
 mod translation;
 
 pub use error::Error;
+pub use filter::{Bridge, Filter};
 pub use kernel::{Place, Table, probe};
 pub use service::{Endpoint, HostPort, Name, Policy, Protocol, Service, ServicePort, Stage, Subnet};
 pub use translation::{Closed, Door, Front, Reason, Refusal, Target, Translation, Transport, translate};

@@ -92,6 +92,13 @@ impl Netlink {
         self.tell(RouteNetlinkMessage::NewLink(port), 0)
     }
 
+    /// Puts an interface into a group of interfaces.
+    pub(crate) fn set_group(&mut self, index: u32, group: u32) -> io::Result<()> {
+        let mut grouped = numbered(index);
+        grouped.attributes.push(LinkAttribute::Group(group));
+        self.tell(RouteNetlinkMessage::SetLink(grouped), 0)
+    }
+
     pub(crate) fn set_up(&mut self, index: u32) -> io::Result<()> {
         let mut up = numbered(index);
         up.header.flags = LinkFlags::Up;

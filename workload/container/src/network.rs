@@ -194,6 +194,7 @@ impl PodNetwork {
             netlink.add_pair(&name, INTERFACE, hardware(address), std::os::fd::AsFd::as_fd(&file))?;
         }
         let (index, bridge) = (netlink.existing(&name)?, netlink.existing(&self.bridge)?);
+        netlink.set_group(index, self.group())?;
         netlink.set_bridge(index, bridge)?;
         netlink.set_up(index)?;
         let (range, carries) = (self.range, self.carries);
@@ -258,6 +259,24 @@ impl PodNetwork {
             listener.set_nonblocking(true)?;
             Ok(listener)
         })
+    }
+
+    /// Whether the machine carries all that pods send to each other, so that it can be filtered.
+    #[must_use]
+    pub fn carries(&self) -> bool {
+        self.carries
+    }
+
+    /// The bridge's hardware address, to which pods send everything where the machine carries it.
+    #[must_use]
+    pub fn hardware(&self) -> [u8; 6] {
+        hardware(self.range.gateway())
+    }
+
+    /// The group of the pods' interfaces on the machine, of which no others are.
+    #[must_use]
+    pub fn group(&self) -> u32 {
+        self.range.gateway().into()
     }
 
     /// The range that pods get addresses from.

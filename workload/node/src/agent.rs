@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use futures::StreamExt as _;
+use futures::future::BoxFuture;
 use k8s_openapi::api::core::v1::{Node as NodeObject, Pod};
 use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, Client, ResourceExt as _};
@@ -61,6 +62,9 @@ pub struct ClusterDns {
 /// Gives the names that components of a namespace know beside the machine's.
 pub type NamesOf = Arc<dyn Fn(&str) -> Arc<dyn Names> + Send + Sync>;
 
+/// Comes back once what a pod of this address sends and gets is filtered as it has to be. Pods start after that.
+pub type Covers = Arc<dyn Fn(Pod, Ipv4Addr) -> BoxFuture<'static, ()> + Send + Sync>;
+
 /// What the node is made of.
 pub struct Options {
     /// The node's name.
@@ -85,6 +89,8 @@ pub struct Options {
     pub dns: Option<ClusterDns>,
     /// The names of services, for components, which have no network of their own.
     pub names: Option<NamesOf>,
+    /// Who filters what pods send and get, if anybody does.
+    pub covers: Option<Covers>,
     /// Given when the node that ends is to end at once, with no more time for its pods.
     pub hurry: CancellationToken,
 }

@@ -42,5 +42,5 @@ mod vigil;
 mod volumes;
 mod wasm;
 
-pub use agent::{ClusterDns, Containers, NamesOf, Options, run};
+pub use agent::{ClusterDns, Containers, Covers, NamesOf, Options, run};
 pub use error::Error;

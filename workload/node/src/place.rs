@@ -55,6 +55,7 @@ impl Place {
         let network = network(life, is_wasm, &claims).await;
         let (address, network, users) = network.map_err(|error| ("FailedCreatePodSandBox", error))?;
         life.change(|state| state.address = Some(address.to_string()));
+        cover(life, address).await;
         let volumes = volumes::prepare(life, &address.to_string(), &claims).await;
         let volumes = volumes.map_err(|error| ("FailedMount", error))?;
         Ok(Self { address, network, users, volumes: Arc::new(volumes) })
@@ -92,6 +93,14 @@ async fn network(
     let (network, id) = (containers.network.clone(), pod_id(&life.pod)?);
     let place = tokio::task::spawn_blocking(move || network.attach(&id)).await??;
     Ok((IpAddr::V4(place.address), Network::Namespace(place.namespace), users))
+}
+
+/// Waits until the pod's address is filtered, where it has one of its own.
+async fn cover(life: &Life, address: IpAddr) {
+    let is_own = life.spec().is_some_and(|spec| spec.host_network != Some(true));
+    if let (Some(covers), IpAddr::V4(address), true) = (&life.node.options.covers, address, is_own) {
+        covers(life.pod.clone(), address).await;
+    }
 }
 
 /// Gives the pod identities of its own (KEP-127), where it asks for them, or where it says nothing and they are to be had.

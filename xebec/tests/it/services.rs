@@ -8,7 +8,7 @@ use crate::busybox;
 use crate::cluster::{Cluster, until};
 use crate::running::installed;
 
-const APPLETS: [&str; 7] = ["sh", "wget", "nslookup", "httpd", "sleep", "hostname", "cat"];
+const APPLETS: [&str; 8] = ["sh", "timeout", "wget", "nslookup", "httpd", "sleep", "hostname", "cat"];
 
 /// What BusyBox, where it is linked with glibc, looks names up with.
 const LIBRARIES: [&str; 5] =
@@ -108,7 +108,8 @@ spec:
   - {name: box, image: localhost/tools/busybox:1, command: [sleep, "100000"]}
 "#;
 
-fn fill(root: &Path) {
+/// A root with these and what they look names up with.
+pub(crate) fn fill(root: &Path) {
     busybox::fill(root, &APPLETS);
     for (folder, library) in FOLDERS.iter().flat_map(|folder| LIBRARIES.map(|library| (folder, library))) {
         let from = Path::new("/").join(folder).join(library);

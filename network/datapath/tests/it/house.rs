@@ -140,6 +140,26 @@ pub(crate) fn ask_by_datagram(namespace: Option<&PathBuf>, address: &str) -> std
     })
 }
 
+/// How long somebody who is let through may take to answer; what is dropped takes that long.
+const PROBE: Duration = Duration::from_millis(300);
+
+/// Whether somebody answers over TCP.
+pub(crate) fn reaches(namespace: Option<&PathBuf>, address: &str) -> bool {
+    let address: SocketAddrV4 = address.parse().expect("an address");
+    within(namespace, move || TcpStream::connect_timeout(&address.into(), PROBE).is_ok())
+}
+
+/// Whether somebody answers over UDP.
+pub(crate) fn reaches_by_datagram(namespace: Option<&PathBuf>, address: &str) -> bool {
+    let address: SocketAddrV4 = address.parse().expect("an address");
+    within(namespace, move || {
+        let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).expect("a port");
+        socket.set_read_timeout(Some(PROBE)).expect("a timeout");
+        socket.connect(address).expect("a way there");
+        socket.send(b"hello").is_ok() && socket.recv(&mut [0; 100]).is_ok()
+    })
+}
+
 /// A service at 10.96.0.20:80, of both protocols.
 pub(crate) fn service(name: &str, endpoints: &[SocketAddrV4]) -> Service {
     let endpoints: Vec<Endpoint> = endpoints

@@ -42,6 +42,7 @@ async fn agent(folder: &Path) -> (Agent, Asked) {
         containers: Err("this is a test".to_owned()),
         dns: None,
         names: None,
+        covers: None,
         hurry: CancellationToken::new(),
     };
     let node = Arc::new(Node {

@@ -113,6 +113,7 @@ impl Cluster {
             containers: Ok(self.parts()),
             dns: None,
             names: None,
+            covers: None,
             hurry: self.hurry.clone(),
         }
     }
