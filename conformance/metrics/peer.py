@@ -84,7 +84,7 @@ def corpus():
                      "{} >= bool 3", "{} * 2 ^ 2 % 7", "1 / {}", "vector(scalar({}))", "{} and on (instance) build_info",
                      "{} unless on (instance) node_load1", "{} or build_info",
                      "{} * on (instance) group_left (version) build_info", 'label_replace({}, "x", "$1-y", "instance", "(.*)")',
-                     'label_join({}, "x", "/", "instance", "job")', "{} atan2 {}"):
+                     'label_join({}, "x", "/", "instance", "job")'):
             yield name.replace("{}", selector)
         for name, window in itertools.product(
                 ("avg min max sum count last stddev stdvar present absent").split(), ["1m", "7m", "1h"]):
@@ -177,7 +177,8 @@ def main():
     log = open(os.path.join(work, "log"), "w", encoding="utf-8")
     try:
         # Whole blocks of the past, evaluated between samples: later versions count the ends of ranges in another way.
-        begin = (int(time.time()) // 7200) * 7200 - SPAN - 7200
+        # The second is for subqueries, whose steps are whole minutes.
+        begin = (int(time.time()) // 7200) * 7200 - SPAN - 7200 + 1
         data = os.path.join(work, "data.om")
         with open(data, "w", encoding="utf-8") as file:
             file.write(samples(begin))

@@ -18,6 +18,8 @@ const INTERVAL: &str = "__scrape_interval__";
 const TIMEOUT: &str = "__scrape_timeout__";
 const PARAM: &str = "__param_";
 const META: &str = "__meta_";
+/// What a target's families say is kept of so many: one that invents names takes no more room than this.
+const MOST_FAMILIES: usize = 20_000;
 
 /// Who is asked.
 #[derive(Debug, Clone)]
@@ -138,8 +140,10 @@ impl TargetStatus {
     /// Changes what a family says of itself, where it says something else.
     pub(super) fn learn(&self, name: &str, change: impl FnOnce(&mut FamilyMetadata)) {
         let mut families = self.families.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_full = families.len() >= MOST_FAMILIES;
         match families.get_mut(name) {
             Some(family) => change(family),
+            None if is_full => {}
             None => change(families.entry(name.into()).or_default()),
         }
     }
