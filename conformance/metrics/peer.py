@@ -114,7 +114,10 @@ def ask(base, path, params):
         with urllib.request.urlopen(url, timeout=30) as answer:
             return answer.status, json.load(answer)
     except urllib.error.HTTPError as error:
-        return error.code, json.loads(error.read() or b"{}")
+        try:
+            return error.code, json.loads(error.read())
+        except ValueError:
+            return error.code, {}
 
 
 def near(one, two):
