@@ -10,7 +10,7 @@ use clap_complete::Shell;
 use crate::controllers::{self, ControllersArgs};
 use crate::demo::Demo;
 use crate::output::{self, OutputArgs};
-use crate::{image, pull, push, status, up, why};
+use crate::{image, pull, push, query, status, up, why};
 
 /// The cloud-native platform in one program.
 #[derive(Debug, Parser)]
@@ -35,6 +35,8 @@ enum Command {
     Status(StatusArgs),
     /// Say what the gateway would do with a request: its listener, route, filters and backend, and what other routes lack.
     Why(why::WhyArgs),
+    /// Ask the metrics of a running instance in Prometheus' language.
+    Query(query::QueryArgs),
     /// Make images and bring them into a registry.
     #[command(subcommand)]
     Image(image::ImageCommand),
@@ -61,7 +63,7 @@ pub(crate) struct UpArgs {
     /// Where the image registry listens; port 0 picks a free one.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:5000", value_parser = address)]
     pub(crate) registry: SocketAddr,
-    /// Where metrics and health are served; port 0 picks a free one.
+    /// Where metrics and health are served, and Prometheus' HTTP API below /api/v1; port 0 picks a free one.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9080", value_parser = address)]
     pub(crate) console: SocketAddr,
     /// A file to which each request to the API is told, one line of JSON each (audit.k8s.io/v1, level Metadata); `-` is
@@ -74,6 +76,9 @@ pub(crate) struct UpArgs {
     /// Where the gateway tells each request as a line of JSON: a file that lines are added to, or - for stdout.
     #[arg(long, value_name = "FILE")]
     pub(crate) access_log: Option<PathBuf>,
+    /// A prometheus.yml whose targets are scraped too. It is read anew when it changes.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) metrics_config: Option<PathBuf>,
     /// The parts to run, all others being left out.
     #[arg(long, value_name = "LIST", value_delimiter = ',', conflicts_with = "without")]
     pub(crate) only: Vec<Part>,
@@ -113,6 +118,8 @@ pub(crate) enum Part {
     Controllers,
     /// Gateways and routes of the Gateway API; needs the API.
     Gateway,
+    /// Scraped metrics and queries over them; run with the console unless they are left out.
+    Metrics,
     /// Pods on this machine; needs the API and the registry.
     Node,
     /// The image registry.
@@ -121,8 +128,15 @@ pub(crate) enum Part {
 
 impl Part {
     /// Every part, in the order in which they start.
-    pub(crate) const ALL: &[Self] =
-        &[Self::Console, Self::Registry, Self::Api, Self::Controllers, Self::Gateway, Self::Node];
+    pub(crate) const ALL: &[Self] = &[
+        Self::Console,
+        Self::Registry,
+        Self::Api,
+        Self::Controllers,
+        Self::Gateway,
+        Self::Node,
+        Self::Metrics,
+    ];
 
     /// The part's name in `endpoints.json`.
     pub(crate) fn name(self) -> &'static str {
@@ -131,6 +145,7 @@ impl Part {
             Self::Console => "console",
             Self::Controllers => "controllers",
             Self::Gateway => "gateway",
+            Self::Metrics => "prometheus",
             Self::Node => "node",
             Self::Registry => "registry",
         }
@@ -148,9 +163,12 @@ impl UpArgs {
         let asked =
             |part: &Part| (self.only.is_empty() || self.only.contains(part)) && !self.without.contains(part);
         let wanted = |part: &&Part| match part {
-            // They go with the API, where nothing is said of them.
+            // They go with the API and the console, where nothing is said of them.
             Part::Controllers if !self.only.contains(part) => {
                 asked(&Part::Api) && !self.without.contains(part)
+            }
+            Part::Metrics if !self.only.contains(part) => {
+                asked(&Part::Console) && !self.without.contains(part)
             }
             part => asked(part),
         };
@@ -167,6 +185,7 @@ impl Cli {
             Command::Controllers(args) => controllers::run(args).await,
             Command::Status(args) => status::run(&args).await,
             Command::Why(args) => why::run(&args).await,
+            Command::Query(args) => query::run(&args).await,
             Command::Image(command) => image::run(command).await,
             Command::Push(args) => push::run(args).await,
             Command::Pull(args) => pull::run(args).await,

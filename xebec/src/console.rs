@@ -1,4 +1,4 @@
-//! The console's address as a part of `up`: metrics and health over plain HTTP.
+//! The console's address as a part of `up`: metrics, health and queries over plain HTTP.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -14,6 +14,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
+use xebec_metrics::api::Api as Queries;
 
 use crate::metrics::Metrics;
 use crate::why;
@@ -59,6 +60,11 @@ async fn connection(stream: TcpStream, metrics: Arc<Metrics>) {
             if request.uri().path() == why::PATH {
                 return Ok(why::answer(request, &metrics).await);
             }
+            if Queries::serves(request.uri().path())
+                && let Some(queries) = metrics.queries()
+            {
+                return Ok(queries.answer(request).await);
+            }
             let answering = move || answer(request.method(), request.uri().path(), &metrics);
             // The store is asked for what it holds, which no task of the runtime should wait for.
             let answer = tokio::task::spawn_blocking(answering).await;
@@ -90,7 +96,10 @@ fn answer(method: &Method, path: &str, metrics: &Metrics) -> Response<Full<Bytes
             Ok(()) => text(StatusCode::OK, "ok\n".to_owned()),
             Err(why) => text(StatusCode::SERVICE_UNAVAILABLE, why + "\n"),
         },
-        _ => text(StatusCode::NOT_FOUND, "there are /metrics, /livez, /readyz and /gateway/why\n".to_owned()),
+        _ => text(
+            StatusCode::NOT_FOUND,
+            "there are /metrics, /livez, /readyz, /gateway/why and /api/v1\n".to_owned(),
+        ),
     }
 }
 

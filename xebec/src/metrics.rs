@@ -20,6 +20,7 @@ use xebec_apiserver::api::Api;
 use xebec_apiserver::key;
 use xebec_apiserver::request::{Target, Verb, parse};
 use xebec_apiserver::service::ResponseBody;
+use xebec_metrics::api::Api as Queries;
 use xebec_proxy::access::AccessLog;
 use xebec_proxy::explain::Explainer;
 use xebec_proxy::proxy::Proxy;
@@ -41,6 +42,7 @@ pub(crate) struct Metrics {
     watches: AtomicI64,
     requests: Mutex<Requests>,
     gateway: OnceLock<Gateway>,
+    queries: OnceLock<Queries>,
 }
 
 /// What is asked of the gateway's engine.
@@ -85,6 +87,7 @@ impl Metrics {
             watches: AtomicI64::new(0),
             requests: Mutex::default(),
             gateway: OnceLock::new(),
+            queries: OnceLock::new(),
         })
     }
 
@@ -113,6 +116,17 @@ impl Metrics {
         let (traffic, explainer) = (engine.traffic().clone(), engine.explainer().clone());
         // There is one engine in a process.
         let _first_stays = self.gateway.set(Gateway { traffic, explainer, log });
+    }
+
+    /// Answers queries over what was scraped.
+    pub(crate) fn serve(&self, queries: Queries) {
+        // There is one database in a process.
+        let _first_stays = self.queries.set(queries);
+    }
+
+    /// Who answers queries, if metrics are kept.
+    pub(crate) fn queries(&self) -> Option<&Queries> {
+        self.queries.get()
     }
 
     /// Who says what would become of a request, if there is a gateway.

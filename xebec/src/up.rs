@@ -21,7 +21,7 @@ use crate::metrics::Metrics;
 use crate::node;
 use crate::parts::{Parts, Stage};
 use crate::pods::LocalPods;
-use crate::{access_log, api, console, gateway, output, shutdown};
+use crate::{access_log, api, console, gateway, output, prometheus, shutdown};
 
 /// How often `endpoints.json` is looked at at the most while Gateways change, or while it cannot be written.
 const ENTRANCES_AGAIN: Duration = Duration::from_millis(500);
@@ -67,7 +67,7 @@ async fn serve(
     if wanted.is_empty() {
         bail!("nothing is left to run: --only and --without exclude every part");
     }
-    let lacks = |part: &&Part| !wanted.contains(part) && **part != Part::Console;
+    let lacks = |part: &&Part| !wanted.contains(part) && !matches!(part, Part::Console | Part::Metrics);
     if let (Some(_), Some(part)) = (&demo, Part::ALL.iter().find(lacks)) {
         bail!("the demo needs the part {}: add it to --only, or take it out of --without", part.name());
     }
@@ -168,6 +168,19 @@ async fn serve(
                 }
                 parts.clients.spawn("node", node.run(client, stop));
                 continue;
+            }
+            Part::Metrics => {
+                let Some(console) = endpoints.get(Part::Console.name()).copied() else {
+                    bail!(
+                        "metrics are served below the console's address: add the console to --only, or leave the \
+                         metrics out too"
+                    );
+                };
+                let own = prometheus::prepare(data.path(), args.metrics_config.as_deref(), console).await?;
+                metrics.serve(own.api.clone());
+                let stop = parts.clients.stop();
+                parts.clients.spawn("metrics", own.run(client.clone(), stop));
+                console
             }
         };
         endpoints.insert(part.name().to_owned(), address);

@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HeaderName, HeaderValue, WARNING};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, WARNING};
 use http::{HeaderMap, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt as _;
@@ -63,6 +63,16 @@ impl Body for Pieces {
     fn size_hint(&self) -> SizeHint {
         SizeHint::with_exact(self.0.len() as u64)
     }
+}
+
+/// The answer to a HEAD: all but the body.
+pub(crate) fn headed(response: Response<ResponseBody>) -> Response<ResponseBody> {
+    let size = response.body().size_hint().exact();
+    let mut response = response.map(|_| whole(Bytes::new()));
+    if let Some(size) = size {
+        response.headers_mut().insert(CONTENT_LENGTH, size.into());
+    }
+    response
 }
 
 /// Whether so much is to be sent that a client who does not read keeps much of it here.

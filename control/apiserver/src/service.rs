@@ -12,7 +12,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use futures::StreamExt;
 use http::header::{ACCEPT, CONTENT_TYPE, HeaderValue, USER_AGENT};
-use http::{HeaderMap, Request, Response};
+use http::{HeaderMap, Method, Request, Response};
 use http_body::{Body, Frame};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, StreamBody};
@@ -129,7 +129,7 @@ impl Service {
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        let gzip = compression::accepted(request.headers());
+        let (gzip, is_head) = (compression::accepted(request.headers()), request.method() == Method::HEAD);
         let (mut head, body) = request.into_parts();
         let mut course = Course::begin(&mut head, self.parts.audit.clone(), self.parts.api.clone());
         let answer = self.route(Request::from_parts(head, body), &mut course).await;
@@ -158,6 +158,9 @@ impl Service {
         };
         if gzip {
             response = compression::packed(response).await;
+        }
+        if is_head {
+            response = reply::headed(response);
         }
         if let Some(place) = &course.place {
             place.tell(response.headers_mut());

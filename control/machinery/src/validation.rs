@@ -41,6 +41,9 @@ use names::Faults;
 pub fn validate_create(group: &str, version: &str, kind: &str, object: &Value) -> Vec<FieldError> {
     let mut errors = Vec::new();
     validate(group, version, kind, object, &mut errors);
+    if (group, kind) == ("", "Pod") {
+        pod::create(object, &mut errors);
+    }
     errors
 }
 

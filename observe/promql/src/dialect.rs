@@ -7,7 +7,7 @@ use regex::{Captures, Regex, RegexBuilder};
 const SIZE_LIMIT: usize = 4 << 20;
 
 /// Compiles an expression that must match the whole text, in which `.` also matches line breaks.
-pub(crate) fn anchored(pattern: &str) -> Result<Regex, String> {
+pub fn anchored(pattern: &str) -> Result<Regex, String> {
     if let Some(group) = unknown_group(pattern) {
         return Err(format!("error parsing regexp: invalid or unsupported Perl syntax: `{group}`"));
     }
@@ -108,7 +108,8 @@ fn reason(error: &regex::Error, pattern: &str) -> String {
     }
 }
 
-fn translate(pattern: &str) -> String {
+/// The expression as the engine here reads it. It must be one that [`anchored`] compiles.
+pub fn translate(pattern: &str) -> String {
     let mut out = String::with_capacity(pattern.len() + 8);
     let mut rest = pattern;
     let mut class_depth = 0usize;
@@ -206,7 +207,7 @@ fn closes_repetition(written: &str) -> bool {
 }
 
 /// Fills `$1`, `$name` and `${name}` in `template` from a match; `$$` is a dollar.
-pub(crate) fn expand(template: &str, captures: &Captures<'_>) -> String {
+pub fn expand(template: &str, captures: &Captures<'_>) -> String {
     let mut out = String::new();
     let mut rest = template;
     while let Some(dollar) = rest.find('$') {

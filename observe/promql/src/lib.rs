@@ -8,6 +8,7 @@
 
 pub mod annotations;
 pub mod ast;
+pub mod dialect;
 pub mod duration;
 pub mod engine;
 pub mod functions;
@@ -24,9 +25,9 @@ pub mod storage;
 pub mod value;
 
 mod date;
-mod dialect;
 mod error;
 mod lexer;
+mod pretty;
 mod printer;
 mod token;
 

@@ -71,14 +71,24 @@ impl Display for Names<'_> {
     }
 }
 
+/// An aggregation up to what is aggregated.
+pub(crate) struct Grouping<'a>(pub(crate) &'a Aggregate);
+
+impl Display for Grouping<'_> {
+    fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
+        let Self(aggregate) = self;
+        out.write_str(aggregate.op.name())?;
+        match (aggregate.without, aggregate.grouping.is_empty()) {
+            (true, _) => write!(out, " without {} ", Names(&aggregate.grouping)),
+            (false, false) => write!(out, " by {} ", Names(&aggregate.grouping)),
+            (false, true) => Ok(()),
+        }
+    }
+}
+
 impl Display for Aggregate {
     fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
-        out.write_str(self.op.name())?;
-        match (self.without, self.grouping.is_empty()) {
-            (true, _) => write!(out, " without {} ", Names(&self.grouping))?,
-            (false, false) => write!(out, " by {} ", Names(&self.grouping))?,
-            (false, true) => {}
-        }
+        Grouping(self).fmt(out)?;
         match &self.param {
             Some(param) => write!(out, "({param}, {})", self.expr),
             None => write!(out, "({})", self.expr),
@@ -86,16 +96,23 @@ impl Display for Aggregate {
     }
 }
 
-impl Display for Binary {
+/// A binary operator with what it matches by, between its operands.
+pub(crate) struct Operator<'a>(pub(crate) &'a Binary);
+
+impl Display for Operator<'_> {
     fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
-        write!(out, "{} {}", self.left, self.op.symbol())?;
-        if self.return_bool {
+        let Self(binary) = self;
+        out.write_str(binary.op.symbol())?;
+        if binary.return_bool {
             out.write_str(" bool")?;
         }
-        if let Some(matching) = &self.matching {
-            matching.fmt(out)?;
-        }
-        write!(out, " {}", self.right)
+        binary.matching.as_ref().map_or(Ok(()), |matching| matching.fmt(out))
+    }
+}
+
+impl Display for Binary {
+    fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
+        write!(out, "{} {} {}", self.left, Operator(self), self.right)
     }
 }
 
@@ -200,15 +217,25 @@ impl Display for MatrixSelector {
     }
 }
 
-impl Display for Subquery {
+/// A subquery behind its expression.
+pub(crate) struct SubqueryRange<'a>(pub(crate) &'a Subquery);
+
+impl Display for SubqueryRange<'_> {
     fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
-        write!(out, "{}[{}:", self.expr, Span(self.range, &self.range_expr))?;
-        if !self.step.is_zero() || self.step_expr.is_some() {
-            Span(self.step, &self.step_expr).fmt(out)?;
+        let Self(subquery) = self;
+        write!(out, "[{}:", Span(subquery.range, &subquery.range_expr))?;
+        if !subquery.step.is_zero() || subquery.step_expr.is_some() {
+            Span(subquery.step, &subquery.step_expr).fmt(out)?;
         }
         out.write_str("]")?;
-        self.shift.write_at(out)?;
-        self.shift.write_offset(out)
+        subquery.shift.write_at(out)?;
+        subquery.shift.write_offset(out)
+    }
+}
+
+impl Display for Subquery {
+    fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
+        write!(out, "{}{}", self.expr, SubqueryRange(self))
     }
 }
 

@@ -130,6 +130,19 @@ fn controllers_never_call_each_other_and_never_reach_the_store() {
 }
 
 #[test]
+fn metrics_know_no_kubernetes_and_their_engines_not_them() {
+    let graph = Graph::read();
+    let reach = graph.reach("xebec-metrics");
+    assert!(reach.contains("xebec-promql") && reach.contains("xebec-tsdb"), "{reach:?}");
+    for forbidden in KUBERNETES {
+        assert!(
+            !reach.contains(*forbidden),
+            "xebec-metrics is given its targets and must not reach {forbidden}"
+        );
+    }
+}
+
+#[test]
 fn only_the_binary_knows_everyone() {
     let graph = Graph::read();
     let rooms: Vec<String> = graph.rooms().map(str::to_owned).collect();

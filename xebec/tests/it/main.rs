@@ -15,6 +15,7 @@ mod hooks;
 mod images;
 mod kills;
 mod kubectl;
+mod metrics;
 mod policies;
 #[allow(dead_code, reason = "the tests that are alone use the rest")]
 mod running;

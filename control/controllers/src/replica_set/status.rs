@@ -59,13 +59,16 @@ fn conditions(
     let told = before.clone().find(|condition| condition.type_.as_deref() == Some(REPLICA_FAILURE));
     let mut conditions: Vec<_> =
         before.filter(|other| other.type_.as_deref() != Some(REPLICA_FAILURE)).cloned().collect();
-    conditions.extend(failure.map(|failure| ReplicaSetCondition {
-        type_: Some(REPLICA_FAILURE.to_owned()),
-        status: Some("True".to_owned()),
-        reason: Some(failure.reason.to_owned()),
-        message: Some(failure.message),
-        last_transition_time:
-            told.and_then(|told| told.last_transition_time.clone()).or_else(|| Some(time(now))),
+    // What is told already stays: each attempt fails over a pod of another name, and a status that names it would be news, and
+    // bring about the next attempt.
+    conditions.extend(failure.map(|failure| {
+        told.cloned().unwrap_or_else(|| ReplicaSetCondition {
+            type_: Some(REPLICA_FAILURE.to_owned()),
+            status: Some("True".to_owned()),
+            reason: Some(failure.reason.to_owned()),
+            message: Some(failure.message),
+            last_transition_time: Some(time(now)),
+        })
     }));
     (!conditions.is_empty()).then_some(conditions)
 }
@@ -127,8 +130,9 @@ mod tests {
             (Some("FailedCreate"), Some("no room"))
         );
         let again = set(serde_json::to_value(&failed).unwrap());
-        let later = status(&again, &[], Some(Failure::create("no room".into())), at("2026-01-01T00:01:00Z"));
-        assert_eq!(later, failed);
+        let other = Failure::create("no room for another".into());
+        let later = status(&again, &[], Some(other), at("2026-01-01T00:01:00Z"));
+        assert_eq!(later, failed, "each attempt fails in words of its own");
         assert_eq!(status(&again, &[], None, at("2026-01-01T00:01:00Z")).conditions, None);
     }
 }
