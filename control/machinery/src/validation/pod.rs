@@ -154,6 +154,15 @@ fn dns(spec: &Value, path: &Path<'_>, errors: &mut Vec<FieldError>) {
     }
 }
 
+/// What a new pod may not have yet (ValidatePodCreate).
+pub(super) fn create(pod: &Value, errors: &mut Vec<FieldError>) {
+    let spec = pod.get("spec").unwrap_or(&Value::Null);
+    if !list(spec, "ephemeralContainers").is_empty() {
+        let path = Path::ROOT.child("spec");
+        errors.push(FieldError::forbidden(&path.child("ephemeralContainers"), "cannot be set on create"));
+    }
+}
+
 /// What may change of a pod: its images, an earlier deadline, more tolerations.
 pub(super) fn update(old: &Value, new: &Value, errors: &mut Vec<FieldError>) {
     let path = Path::ROOT.child("spec");

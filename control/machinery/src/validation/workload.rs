@@ -352,7 +352,17 @@ pub(super) fn update_job(old: &Value, new: &Value, errors: &mut Vec<FieldError>)
         "managedBy",
         "successPolicy",
     ];
-    fixed(part(old, "spec"), part(new, "spec"), &keys, &Path::ROOT.child("spec"), errors);
+    let (old, new, path) = (part(old, "spec"), part(new, "spec"), Path::ROOT.child("spec"));
+    fixed(old, new, &keys, &path, errors);
+    let completions = number(new, "completions");
+    if text(new, "completionMode") != "Indexed" {
+        fixed(old, new, &["completions"], &path, errors);
+    } else if let Some(count) = completions.filter(|_| completions != number(old, "completions"))
+        && number(new, "parallelism") != Some(count)
+    {
+        let why = "can only be modified in tandem with spec.parallelism";
+        errors.push(FieldError::invalid(&path.child("completions"), count, why));
+    }
 }
 
 /// A CronJob.
