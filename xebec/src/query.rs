@@ -187,14 +187,11 @@ mod tests {
             {"metric": {"__name__": "up", "job": "a"}, "value": [1, "1"]},
             {"metric": {}, "histogram": [1, {"count": "3", "sum": "4"}]},
         ]});
-        assert_eq!(
-            shown(&vector),
-            "SERIES         VALUE\nup{job=\"a\"}    1\n{}             count 3, sum 4\n"
-        );
+        assert_eq!(shown(&vector), "SERIES        VALUE\nup{job=\"a\"}   1\n{}            count 3, sum 4\n");
         let matrix = json!({"resultType": "matrix", "result": [
             {"metric": {"__name__": "up"}, "values": [[1.5, "1"]]},
         ]});
-        assert!(shown(&matrix).contains("up       1970-01-01T00:00:01.5Z   1"), "{}", shown(&matrix));
+        assert!(shown(&matrix).contains("up       1970-01-01T00:00:01.5Z   1\n"), "{}", shown(&matrix));
         assert_eq!(shown(&json!({"resultType": "scalar", "result": [1, "2"]})), "2");
     }
 
