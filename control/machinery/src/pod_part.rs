@@ -76,7 +76,7 @@ fn name(container: &Value) -> &str {
 
 /// What is wrong with a pod of which a part was written.
 pub fn validate(part: PodPart, old: &Value, new: &Value) -> Vec<FieldError> {
-    let mut errors = validation::validate_create("", "v1", "Pod", new);
+    let mut errors = validation::standing("", "v1", "Pod", new);
     let none = Value::Null;
     let (before, after) = (old.get("spec").unwrap_or(&none), new.get("spec").unwrap_or(&none));
     let path = Path::ROOT.child("spec");

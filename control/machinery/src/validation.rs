@@ -39,18 +39,23 @@ use names::Faults;
 /// assert_eq!(errors[0].to_string(), "spec.containers: Required value");
 /// ```
 pub fn validate_create(group: &str, version: &str, kind: &str, object: &Value) -> Vec<FieldError> {
-    let mut errors = Vec::new();
-    validate(group, version, kind, object, &mut errors);
+    let mut errors = standing(group, version, kind, object);
     if (group, kind) == ("", "Pod") {
         pod::create(object, &mut errors);
     }
     errors
 }
 
+/// What is wrong with an object, new or not.
+pub(crate) fn standing(group: &str, version: &str, kind: &str, object: &Value) -> Vec<FieldError> {
+    let mut errors = Vec::new();
+    validate(group, version, kind, object, &mut errors);
+    errors
+}
+
 /// What is wrong with an object that replaces another.
 pub fn validate_update(group: &str, version: &str, kind: &str, old: &Value, new: &Value) -> Vec<FieldError> {
-    let mut errors = Vec::new();
-    validate(group, version, kind, new, &mut errors);
+    let mut errors = standing(group, version, kind, new);
     match (group, kind) {
         ("", "Pod") => pod::update(old, new, &mut errors),
         ("", "Service") => service::update(old, new, &mut errors),

@@ -214,6 +214,8 @@ async fn health_is_that_of_the_store_and_of_a_server_that_goes_on() {
     let (code, why) = text(server.call(get("/readyz", &[])).await).await;
     let stopping = "[+]ping ok\n[+]etcd ok\n[-]shutdown failed: reason withheld\nreadyz check failed\n";
     assert_eq!((code, why.as_str()), (500, stopping));
+    // Nobody writes any more, so who may ask is known without a look at the store.
+    server.upkeep_ended().await;
     assert_eq!(text(server.call(get("/livez", &[])).await).await.0, 200);
     server.store.close().await;
     assert_eq!(text(server.call(get("/livez", &[])).await).await.0, 500);
