@@ -169,7 +169,11 @@ def prometheus(directory, log):
         ["prometheus", f"--config.file={config}", f"--storage.tsdb.path={directory}",
          f"--web.listen-address=127.0.0.1:{port}", "--storage.tsdb.retention.time=15d"], stdout=log, stderr=log)
     base = f"http://127.0.0.1:{port}"
-    serving(base, process)
+    try:
+        serving(base, process)
+    except BaseException:
+        process.terminate()
+        raise
     return process, base
 
 
