@@ -4,7 +4,6 @@
 use std::collections::HashMap;
 use std::fmt::Debug;
 use std::future::{Future, ready};
-use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -17,6 +16,7 @@ use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, Resource};
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
+use xebec_follow::caught;
 
 use crate::Error;
 use crate::run::World;
@@ -114,16 +114,6 @@ impl<K: Resource<DynamicType = ()> + Clone> Context<K> {
     }
 }
 
-/// What comes of some work, or the defect that it met: one object that breaks a pass must not end all passes.
-pub(crate) async fn caught<T>(work: impl Future<Output = T>) -> Result<T, Error> {
-    // What a pass leaves half done it also leaves half done when its connection breaks.
-    AssertUnwindSafe(work).catch_unwind().await.map_err(|panic| {
-        let text = panic.downcast_ref::<&str>().copied().map(str::to_owned);
-        let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
-        Error::Defect(text.unwrap_or_else(|| "no reason was given".to_owned()))
-    })
-}
-
 /// Runs a controller until the world ends: a pass over each object of its kind whenever it changed or the triggers name it,
 /// which may look for it among the known objects of the kind.
 pub(crate) async fn drive<K, W, T, P, F>(world: Arc<World>, triggers: W, pass: P)
@@ -182,7 +172,7 @@ where
     let step = move |object: Arc<K>, context: Arc<Context<K>>| {
         let passing = pass(object.clone(), context.world.clone());
         async move {
-            let outcome = caught(passing).await.and_then(|outcome| outcome);
+            let outcome = caught(passing).await.map_err(Error::from).flatten();
             if outcome.is_ok() {
                 context.failures.forget(&ObjectRef::from_obj(&*object));
             }
@@ -231,13 +221,5 @@ mod tests {
         assert_eq!(failures.add(object()), FIRST * 4, "another namespace");
         failures.forget(&object());
         assert!(failures.0.lock().unwrap().is_empty());
-    }
-
-    #[tokio::test]
-    async fn a_pass_that_panics_is_a_pass_that_failed() {
-        let broken = caught(async { Vec::<u8>::new()[3] }).await;
-        let text = broken.unwrap_err().to_string();
-        assert!(text.starts_with("a defect: index out of bounds"), "{text}");
-        assert_eq!(caught(ready(7)).await.unwrap(), 7);
     }
 }

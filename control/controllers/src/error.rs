@@ -23,8 +23,8 @@ pub enum Error {
         why: String,
     },
     /// A pass met a defect of this program.
-    #[error("a defect: {0}; other objects are looked after, and this one again later. Please report it")]
-    Defect(String),
+    #[error(transparent)]
+    Defect(#[from] xebec_follow::Defect),
     /// Who holds the key does not sign.
     #[error("a certificate is not signed: {0}")]
     Unsigned(String),

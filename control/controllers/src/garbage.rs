@@ -25,8 +25,9 @@ use kube::runtime::watcher::{self, Event};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
+use xebec_follow::caught;
 
-use crate::drive::{Patience, caught};
+use crate::drive::Patience;
 use crate::rights::Right;
 use crate::run::World;
 use graph::{Graph, Uid};

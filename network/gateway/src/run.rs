@@ -12,7 +12,6 @@ use kube::runtime::events::{Event, EventType, Recorder};
 use kube::{Api, Client, Resource, ResourceExt as _};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use xebec_api::gateway::{
     BackendTLSPolicy, GRPCRoute, Gateway, GatewayClass, HTTPRoute, ListenerSet, TCPRoute, TLSRoute, UDPRoute,
@@ -52,8 +51,7 @@ pub async fn run(
     system_roots: Option<TrustRoots>,
     shutdown: CancellationToken,
 ) {
-    let mut watches = JoinSet::new();
-    let world = World::watch(&client, &mut watches);
+    let world = World::watch(client.clone());
     let passes = async {
         // A translation of half the objects would take statuses away that are right.
         if world.listed().await.is_err() {
@@ -87,7 +85,6 @@ pub async fn run(
         () = shutdown.cancelled() => {}
         () = passes => {}
     }
-    watches.shutdown().await;
     proxy.shutdown(DRAIN).await;
 }
 

@@ -1,38 +1,24 @@
 //! The objects as the watches know them.
 
 use std::collections::BTreeMap;
-use std::fmt::Debug;
-use std::hash::Hash;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
-use backon::ExponentialBuilder;
-use futures::StreamExt as _;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret, Service, ServiceAccount};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::networking::v1::{Ingress, IngressClass};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use kube::runtime::WatchStreamExt as _;
+use kube::Client;
 use kube::runtime::reflector::store::WriterDropped;
-use kube::runtime::reflector::{Lookup, Store, reflector, store};
-use kube::runtime::watcher::{self, watcher};
-use kube::{Api, Client, Resource};
-use serde::de::DeserializeOwned;
-use tokio::sync::Notify;
-use tokio::task::JoinSet;
+use kube::runtime::watcher;
 use xebec_api::gateway::{
     BackendTLSPolicy, GRPCRoute, Gateway, GatewayClass, HTTPRoute, ListenerSet, ReferenceGrant, TCPRoute,
     TLSRoute, UDPRoute,
 };
+use xebec_follow::{Follower, Known};
 use xebec_proxy::config::TrustRoots;
 
 use crate::account::GATEWAY_NAME;
 use crate::snapshot::{Place, Unbound};
 use crate::{Options, Snapshot};
-
-/// The waits of watches that fail, as they do while the kinds are not yet defined.
-const WATCH_AGAIN: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(500));
 
 /// The objects of every kind that matters.
 pub(crate) struct World {
@@ -54,34 +40,34 @@ pub(crate) struct World {
     accounts: Known<ServiceAccount>,
     ingress_classes: Known<IngressClass>,
     ingresses: Known<Ingress>,
-    changed: Arc<Notify>,
+    follower: Follower,
 }
 
 impl World {
     /// Begins to watch.
-    pub(crate) fn watch(client: &Client, tasks: &mut JoinSet<()>) -> Self {
-        let changed = Arc::new(Notify::new());
-        let mut watch = Watch { client, changed: &changed, tasks };
+    pub(crate) fn watch(client: Client) -> Self {
+        let mut follower = Follower::new(client);
+        let all = watcher::Config::default;
         Self {
-            classes: watch.start(),
-            gateways: watch.start(),
-            listener_sets: watch.start(),
-            http_routes: watch.start(),
-            grpc_routes: watch.start(),
-            tls_routes: watch.start(),
-            tcp_routes: watch.start(),
-            udp_routes: watch.start(),
-            policies: watch.start(),
-            grants: watch.start(),
-            namespaces: watch.start(),
-            services: watch.start(),
-            slices: watch.start(),
-            secrets: watch.start(),
-            config_maps: watch.start(),
-            accounts: watch.start_with(watcher::Config::default().labels(GATEWAY_NAME)),
-            ingress_classes: watch.start(),
-            ingresses: watch.start(),
-            changed,
+            classes: follower.follow(all(), |_| {}),
+            gateways: follower.follow(all(), |_| {}),
+            listener_sets: follower.follow(all(), |_| {}),
+            http_routes: follower.follow(all(), |_| {}),
+            grpc_routes: follower.follow(all(), |_| {}),
+            tls_routes: follower.follow(all(), |_| {}),
+            tcp_routes: follower.follow(all(), |_| {}),
+            udp_routes: follower.follow(all(), |_| {}),
+            policies: follower.follow(all(), |_| {}),
+            grants: follower.follow(all(), |_| {}),
+            namespaces: follower.follow(all(), |_| {}),
+            services: follower.follow(all(), |_| {}),
+            slices: follower.follow(all(), |_| {}),
+            secrets: follower.follow(all(), |_| {}),
+            config_maps: follower.follow(all(), |_| {}),
+            accounts: follower.follow(watcher::Config::default().labels(GATEWAY_NAME), |_| {}),
+            ingress_classes: follower.follow(all(), |_| {}),
+            ingresses: follower.follow(all(), |_| {}),
+            follower,
         }
     }
 
@@ -109,7 +95,7 @@ impl World {
 
     /// Waits for the next change.
     pub(crate) async fn changed(&self) {
-        self.changed.notified().await;
+        self.follower.changed().await;
     }
 
     pub(crate) fn snapshot(
@@ -125,119 +111,24 @@ impl World {
             now: Time(jiff::Timestamp::from_second(now).unwrap_or_default()),
             unbound,
             system_roots,
-            classes: self.classes.state(),
-            gateways: self.gateways.state(),
-            listener_sets: self.listener_sets.state(),
-            http_routes: self.http_routes.state(),
-            grpc_routes: self.grpc_routes.state(),
-            tls_routes: self.tls_routes.state(),
-            tcp_routes: self.tcp_routes.state(),
-            udp_routes: self.udp_routes.state(),
-            policies: self.policies.state(),
-            grants: self.grants.state(),
-            namespaces: self.namespaces.state(),
-            services: self.services.state(),
-            endpoint_slices: self.slices.state(),
-            secrets: self.secrets.state(),
-            config_maps: self.config_maps.state(),
-            accounts: self.accounts.state(),
-            ingress_classes: self.ingress_classes.state(),
-            ingresses: self.ingresses.state(),
+            classes: self.classes.all(),
+            gateways: self.gateways.all(),
+            listener_sets: self.listener_sets.all(),
+            http_routes: self.http_routes.all(),
+            grpc_routes: self.grpc_routes.all(),
+            tls_routes: self.tls_routes.all(),
+            tcp_routes: self.tcp_routes.all(),
+            udp_routes: self.udp_routes.all(),
+            policies: self.policies.all(),
+            grants: self.grants.all(),
+            namespaces: self.namespaces.all(),
+            services: self.services.all(),
+            endpoint_slices: self.slices.all(),
+            secrets: self.secrets.all(),
+            config_maps: self.config_maps.all(),
+            accounts: self.accounts.all(),
+            ingress_classes: self.ingress_classes.all(),
+            ingresses: self.ingresses.all(),
         }
     }
-}
-
-/// The objects of one kind.
-struct Known<K: Lookup + Clone + 'static>
-where
-    K::DynamicType: Eq + Hash + Clone,
-{
-    store: Store<K>,
-    /// Whether the kind turned out not to be defined.
-    undefined: Arc<AtomicBool>,
-}
-
-impl<K> Known<K>
-where
-    K: Lookup + Clone + 'static,
-    K::DynamicType: Eq + Hash + Clone,
-{
-    fn state(&self) -> Vec<Arc<K>> {
-        self.store.state()
-    }
-
-    async fn listed(&self) -> Result<(), WriterDropped> {
-        self.store.wait_until_ready().await
-    }
-
-    async fn listed_if_defined(&self) -> Result<(), WriterDropped> {
-        loop {
-            tokio::select! {
-                biased;
-                listed = self.listed() => return listed,
-                () = tokio::time::sleep(WATCH_AGAIN.0) => {
-                    if self.undefined.load(Ordering::Relaxed) {
-                        return Ok(());
-                    }
-                }
-            }
-        }
-    }
-}
-
-/// The waits of one watch, each twice the last.
-fn waits() -> watcher::ExponentialBackoff {
-    let (first, longest) = WATCH_AGAIN;
-    ExponentialBuilder::default().with_min_delay(first).with_max_delay(longest).without_max_times().into()
-}
-
-struct Watch<'a> {
-    client: &'a Client,
-    changed: &'a Arc<Notify>,
-    tasks: &'a mut JoinSet<()>,
-}
-
-impl Watch<'_> {
-    fn start<K>(&mut self) -> Known<K>
-    where
-        K: Resource<DynamicType = ()> + Lookup<DynamicType = ()> + Clone + Debug + DeserializeOwned,
-        K: Send + Sync + 'static,
-    {
-        self.start_with(watcher::Config::default())
-    }
-
-    fn start_with<K>(&mut self, which: watcher::Config) -> Known<K>
-    where
-        K: Resource<DynamicType = ()> + Lookup<DynamicType = ()> + Clone + Debug + DeserializeOwned,
-        K: Send + Sync + 'static,
-    {
-        let (store, writer) = store::<K>();
-        let objects = Api::<K>::all(self.client.clone());
-        // Who owns which field takes more memory than most objects.
-        let events = watcher(objects, which).backoff(waits()).modify(|object| {
-            object.meta_mut().managed_fields = None;
-        });
-        let changed = Arc::clone(self.changed);
-        let undefined = Arc::new(AtomicBool::new(false));
-        let found_undefined = Arc::clone(&undefined);
-        self.tasks.spawn(reflector(writer, events).for_each(move |event| {
-            match event {
-                // The store shows a listing when it is whole.
-                Ok(watcher::Event::Init | watcher::Event::InitApply(_)) => {}
-                Ok(_) => changed.notify_one(),
-                Err(error) => {
-                    if is_undefined(&error) {
-                        found_undefined.store(true, Ordering::Relaxed);
-                    }
-                    tracing::debug!(kind = %<K as Resource>::kind(&()), %error, "a watch failed and is tried again");
-                }
-            }
-            std::future::ready(())
-        }));
-        Known { store, undefined }
-    }
-}
-
-fn is_undefined(error: &watcher::Error) -> bool {
-    matches!(error, watcher::Error::InitialListFailed(kube::Error::Api(answer)) if answer.code == 404)
 }

@@ -54,7 +54,7 @@ pub struct Names {
 /// Keeps the kernel's table and cluster DNS in step with the objects until `shutdown` is cancelled, and removes the table then.
 pub async fn run(client: Client, options: Options, shutdown: CancellationToken) {
     let mut tasks = JoinSet::new();
-    let world = World::watch(&client, &options.node, &mut tasks);
+    let world = World::watch(client.clone(), &options.node);
     // Taken out when it is to be closed, which waits for whoever works with it.
     let table = options.table.map(|table| Arc::new(Mutex::new(Some(table))));
     let passes = Passes {

@@ -35,8 +35,8 @@ pub enum Error {
     #[error("{0}")]
     Unserved(String),
     /// A pass met a defect of this program.
-    #[error("a defect: {0}; other volumes are looked after, and this one again later. Please report it")]
-    Defect(String),
+    #[error(transparent)]
+    Defect(#[from] xebec_follow::Defect),
     /// The work on this machine broke off.
     #[error("internal work broke off: {0}")]
     Broken(#[from] tokio::task::JoinError),

@@ -2,13 +2,12 @@
 
 use std::collections::HashSet;
 use std::future::{Future, ready};
-use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::join;
-use futures::{FutureExt as _, StreamExt as _};
+use futures::StreamExt as _;
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim};
 use k8s_openapi::api::storage::v1::StorageClass;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions};
@@ -19,6 +18,7 @@ use kube::{Api, Client, Resource, ResourceExt as _};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 use xebec_claims::class;
+use xebec_follow::caught;
 
 use crate::volume::{self, FINALIZER, Step};
 use crate::{Error, PROVISIONER, folder};
@@ -96,19 +96,16 @@ async fn drive<K, F>(
     };
     controller
         .graceful_shutdown_on(shutdown.clone().cancelled_owned())
-        .run(move |object, world| caught(pass(object, world)), failed, world.clone())
+        .run(
+            move |object, world| {
+                let passing = caught(pass(object, world));
+                async { passing.await? }
+            },
+            failed,
+            world.clone(),
+        )
         .for_each(|_| ready(()))
         .await;
-}
-
-/// What comes of a pass, or the defect that it met: one object that breaks a pass must not end all passes.
-async fn caught<T>(pass: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
-    // What a pass leaves half done it also leaves half done when its connection breaks.
-    AssertUnwindSafe(pass).catch_unwind().await.unwrap_or_else(|panic| {
-        let text = panic.downcast_ref::<&str>().copied().map(str::to_owned);
-        let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
-        Err(Error::Defect(text.unwrap_or_else(|| "no reason was given".to_owned())))
-    })
 }
 
 impl World {
@@ -275,15 +272,4 @@ async fn tend_volume(volume: Arc<PersistentVolume>, world: Arc<World>) -> Result
         return Ok(Action::await_change());
     }
     Err(error)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn a_pass_that_panics_is_a_pass_that_failed() {
-        let broken = caught(async { Ok(Vec::<u8>::new()[3]) }).await;
-        assert!(matches!(broken, Err(Error::Defect(text)) if text.starts_with("index out of bounds")));
-    }
 }

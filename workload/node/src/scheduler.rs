@@ -17,7 +17,7 @@ use crate::event::{Kind, Source, pod_reference};
 use crate::taint::{NO_EXECUTE, NO_SCHEDULE, UNSCHEDULABLE, is_tolerated};
 
 pub(crate) use affinity::admits;
-pub(crate) use claims::{Plan, Storage, take, watch};
+pub(crate) use claims::{Plan, Storage, follow, take};
 pub(crate) use load::Load;
 pub(crate) use preemption::{PREEMPTION, is_making_room, may_preempt, priority, victims};
 

@@ -47,7 +47,7 @@ async fn main() -> Result<()> {
         create_to_watch(&target, clients).await?;
         client.send(Method::DELETE, MAPS, Body::Nothing).await?;
     }
-    fill(&target).await?;
+    fill(&target, process).await?;
     lists(&mut client).await?;
     tokio::time::sleep(Duration::from_secs(20)).await;
     memory("filled", process)?;
@@ -253,25 +253,25 @@ impl Lines {
 }
 
 /// Makes what memory is told of: ConfigMaps, pods that no node takes, and definitions.
-async fn fill(target: &Target) -> Result<()> {
+async fn fill(target: &Target, process: Option<u32>) -> Result<()> {
     let start = Instant::now();
+    make(target, CONFIG_MAPS, MAPS, |number| config_map(&format!("m{number}"))).await?;
+    memory("config_maps", process)?;
+    make(target, DEFINITIONS, "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", definition).await?;
+    memory("definitions", process)?;
+    make(target, PODS, "/api/v1/namespaces/load/pods", pod).await?;
+    println!("fill {:.1} s", start.elapsed().as_secs_f64());
+    Ok(())
+}
+
+/// Makes so many objects by 16 clients.
+async fn make(target: &Target, count: usize, path: &'static str, object: fn(usize) -> Value) -> Result<()> {
     let mut tasks = JoinSet::new();
     for worker in 0..16 {
         let mut client = target.connect().await?;
         tasks.spawn(async move {
-            for number in (worker..CONFIG_MAPS).step_by(16) {
-                create(&mut client, MAPS, &config_map(&format!("m{number}"))).await?;
-            }
-            for number in (worker..PODS).step_by(16) {
-                create(&mut client, "/api/v1/namespaces/load/pods", &pod(number)).await?;
-            }
-            for number in (worker..DEFINITIONS).step_by(16) {
-                create(
-                    &mut client,
-                    "/apis/apiextensions.k8s.io/v1/customresourcedefinitions",
-                    &definition(number),
-                )
-                .await?;
+            for number in (worker..count).step_by(16) {
+                create(&mut client, path, &object(number)).await?;
             }
             anyhow::Ok(())
         });
@@ -279,7 +279,6 @@ async fn fill(target: &Target) -> Result<()> {
     while let Some(task) = tasks.join_next().await {
         task??;
     }
-    println!("fill {:.1} s", start.elapsed().as_secs_f64());
     Ok(())
 }
 

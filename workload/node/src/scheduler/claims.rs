@@ -3,16 +3,16 @@
 
 use std::sync::Arc;
 
-use futures::stream::{BoxStream, select_all};
-use futures::{FutureExt as _, Stream, StreamExt as _};
+use futures::FutureExt as _;
 use k8s_openapi::api::core::v1::{Node as NodeObject, PersistentVolume, PersistentVolumeClaim, Pod};
 use k8s_openapi::api::storage::v1::StorageClass;
 use kube::api::{Patch, PatchParams};
-use kube::runtime::reflector::{self, ObjectRef, Store};
-use kube::runtime::{WatchStreamExt as _, watcher};
-use kube::{Api, Client, Resource, ResourceExt as _};
+use kube::runtime::reflector::ObjectRef;
+use kube::runtime::watcher;
+use kube::{Api, Client, Resource as _, ResourceExt as _};
 use serde_json::json;
 use xebec_claims::{BY_CONTROLLER, COMPLETED, ONE_POD, SELECTED_NODE, class, matching, pod as of_pod};
+use xebec_follow::{Follower, Known};
 
 use super::load::Load;
 use super::{Refusal, affinity};
@@ -27,11 +27,11 @@ const TAKEN: &str = "node(s) unavailable due to PersistentVolumeClaim with ReadW
 const BY_HAND: &str = "kubernetes.io/no-provisioner";
 
 /// What is known of claims, volumes and classes.
-#[derive(Debug)]
 pub(crate) struct Storage {
-    claims: Store<PersistentVolumeClaim>,
-    volumes: Store<PersistentVolume>,
-    classes: Store<StorageClass>,
+    claims: Known<PersistentVolumeClaim>,
+    volumes: Known<PersistentVolume>,
+    classes: Known<StorageClass>,
+    follower: Follower,
 }
 
 /// Something to be done before a pod can have its place.
@@ -54,36 +54,15 @@ pub(crate) enum Plan {
     Refuse(&'static str),
 }
 
-/// Follows claims, volumes and classes. The stream tells that something changed.
-pub(crate) fn watch(client: &Client) -> (Storage, impl Stream<Item = ()> + Send + use<>) {
-    let (claims, first) = follow(client);
-    let (volumes, second) = follow(client);
-    let (classes, third) = follow(client);
-    (Storage { claims, volumes, classes }, select_all([first, second, third]))
-}
-
-fn follow<K>(client: &Client) -> (Store<K>, BoxStream<'static, ()>)
-where
-    K: Resource<DynamicType = ()>
-        + Clone
-        + serde::de::DeserializeOwned
-        + std::fmt::Debug
-        + Send
-        + Sync
-        + 'static,
-{
-    let (known, writer) = reflector::store();
-    let seen = watcher::watcher(Api::<K>::all(client.clone()), watcher::Config::default());
-    let seen = seen.default_backoff().reflect(writer).filter_map(async |event| match event {
-        // While all are listed nothing is known for certain.
-        Ok(watcher::Event::Init | watcher::Event::InitApply(_)) => None,
-        Ok(_) => Some(()),
-        Err(error) => {
-            tracing::warn!(kind = %K::kind(&()), %error, "lost sight of storage; looking again");
-            None
-        }
-    });
-    (known, seen.boxed())
+/// Follows claims, volumes and classes.
+pub(crate) fn follow(client: Client) -> Storage {
+    let mut follower = Follower::new(client);
+    Storage {
+        claims: follower.follow(watcher::Config::default(), |_| {}),
+        volumes: follower.follow(watcher::Config::default(), |_| {}),
+        classes: follower.follow(watcher::Config::default(), |_| {}),
+        follower,
+    }
 }
 
 fn named(claim: &PersistentVolumeClaim) -> &str {
@@ -95,12 +74,17 @@ fn is_bound(claim: &PersistentVolumeClaim) -> bool {
 }
 
 impl Storage {
+    /// Waits until something of it changed.
+    pub(crate) async fn changed(&self) {
+        self.follower.changed().await;
+    }
+
     /// Whether everything was seen once, so that what is not known is not there.
     fn is_ready(&self) -> bool {
         let is_ready = |waited: Option<bool>| waited == Some(true);
-        is_ready(self.claims.wait_until_ready().now_or_never().map(|waited| waited.is_ok()))
-            && is_ready(self.volumes.wait_until_ready().now_or_never().map(|waited| waited.is_ok()))
-            && is_ready(self.classes.wait_until_ready().now_or_never().map(|waited| waited.is_ok()))
+        is_ready(self.claims.listed().now_or_never().map(|waited| waited.is_ok()))
+            && is_ready(self.volumes.listed().now_or_never().map(|waited| waited.is_ok()))
+            && is_ready(self.classes.listed().now_or_never().map(|waited| waited.is_ok()))
     }
 
     fn class(&self, claim: &PersistentVolumeClaim) -> Option<Arc<StorageClass>> {
@@ -178,7 +162,7 @@ impl Storage {
         if open.is_empty() {
             return Plan::Ready;
         }
-        let all = self.volumes.state();
+        let all = self.volumes.all();
         let mut steps: Vec<Step> = Vec::new();
         for claim in open {
             // What was begun goes on, though a volume may have become free meanwhile.
