@@ -69,6 +69,7 @@ impl Store {
             keep_revisions: options.keep_revisions,
             keep_bytes: options.keep_bytes,
             max_bytes: options.max_bytes,
+            last: Default::default(),
         };
         let thread = std::thread::Builder::new().name("store-writer".to_owned()).spawn(|| writer.run());
         let inner = Inner {

@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
-        mpsc::{Receiver, RecvTimeoutError, TryRecvError},
+        mpsc::{Receiver, RecvTimeoutError},
     },
     time::{Duration, Instant},
 };
@@ -21,6 +21,8 @@ use crate::{
 /// The most transactions and the most bytes in one commit, so that none waits long for its neighbours.
 const BATCH: usize = 1_024;
 const BATCH_BYTES: usize = 16 << 20;
+/// A batch waits no longer than this for as many to come as the last one had.
+const GATHER: Duration = Duration::from_millis(2);
 /// History of a full store is let go if what waits fits then, or if it is more than one of so many shares of the store.
 const HISTORY_SHARE: u64 = 64;
 
@@ -91,6 +93,8 @@ pub(crate) struct Writer {
     pub(crate) keep_revisions: u64,
     pub(crate) keep_bytes: u64,
     pub(crate) max_bytes: u64,
+    /// How many transactions the last batch had, and how long it took to commit.
+    pub(crate) last: (usize, Duration),
 }
 
 impl Writer {
@@ -107,7 +111,9 @@ impl Writer {
             let mut last = command;
             if let Some(Command::Transact(first)) = last {
                 let (batch, behind) = self.batch(first);
+                let (size, begun) = (batch.len(), Instant::now());
                 self.write(batch);
+                self.last = (size, begun.elapsed());
                 last = behind;
             }
             match last {
@@ -129,17 +135,27 @@ impl Writer {
     }
 
     /// All transactions that wait, up to the limits, and what came behind them if that is no transaction.
+    ///
+    /// Writers who were answered together come back one by one. So that they are committed together again, and not each at
+    /// the price of a commit, fewer than came last time wait for the others, as long as a commit takes at most.
     fn batch(&self, first: Request) -> (Vec<Request>, Option<Command>) {
+        let (wanted, patience) = self.last;
+        let until = Instant::now() + patience.min(GATHER);
         let mut bytes = first.bytes;
         let mut batch = vec![first];
         while batch.len() < BATCH && bytes < BATCH_BYTES {
-            match self.commands.try_recv() {
-                Ok(Command::Transact(request)) => {
+            let next = if batch.len() < wanted {
+                self.commands.recv_timeout(until.saturating_duration_since(Instant::now())).ok()
+            } else {
+                self.commands.try_recv().ok()
+            };
+            match next {
+                Some(Command::Transact(request)) => {
                     bytes = bytes.saturating_add(request.bytes);
                     batch.push(request);
                 }
-                Ok(other) => return (batch, Some(other)),
-                Err(TryRecvError::Empty | TryRecvError::Disconnected) => break,
+                Some(other) => return (batch, Some(other)),
+                None => break,
             }
         }
         (batch, None)

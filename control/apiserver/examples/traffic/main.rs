@@ -25,7 +25,10 @@ const BYTES: usize = 1_024;
 const CONFIG_MAPS: usize = 10_000;
 const PODS: usize = 5_000;
 const DEFINITIONS: usize = 200;
+/// Where objects are made, read and changed for a while.
 const MAPS: &str = "/api/v1/namespaces/load/configmaps";
+/// Where they are there from the beginning.
+const FULL: &str = "/api/v1/namespaces/full";
 
 #[tokio::main]
 async fn main() -> Result<()> {
@@ -37,20 +40,24 @@ async fn main() -> Result<()> {
     };
     let target = Target::of_kubeconfig(Path::new(kubeconfig))?;
     let mut client = target.connect().await?;
-    create(&mut client, "/api/v1/namespaces", &json!({"metadata": {"name": "load"}})).await?;
+    for namespace in ["load", "full"] {
+        create(&mut client, "/api/v1/namespaces", &json!({"metadata": {"name": namespace}})).await?;
+    }
     memory("empty", process)?;
+    fill(&target, process).await?;
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    memory("filled", process)?;
+    let mut client = target.connect().await?;
+    lists(&mut client).await?;
     for clients in CLIENTS {
         creates(&target, clients).await?;
         reads(&target, clients, Kind::Get).await?;
         reads(&target, clients, Kind::Page).await?;
         reads(&target, clients, Kind::Patch).await?;
         create_to_watch(&target, clients).await?;
-        client.send(Method::DELETE, MAPS, Body::Nothing).await?;
+        target.connect().await?.send(Method::DELETE, MAPS, Body::Nothing).await?;
     }
-    fill(&target, process).await?;
-    lists(&mut client).await?;
-    tokio::time::sleep(Duration::from_secs(20)).await;
-    memory("filled", process)?;
+    memory("after", process)?;
     let churn = std::env::var("CHURN").map_or(Ok(0), |text| text.parse()).context("CHURN is no number")?;
     if churn > 0 {
         churn_for(&target, Duration::from_secs(churn), process).await?;
@@ -255,23 +262,24 @@ impl Lines {
 /// Makes what memory is told of: ConfigMaps, pods that no node takes, and definitions.
 async fn fill(target: &Target, process: Option<u32>) -> Result<()> {
     let start = Instant::now();
-    make(target, CONFIG_MAPS, MAPS, |number| config_map(&format!("m{number}"))).await?;
-    memory("config_maps", process)?;
-    make(target, DEFINITIONS, "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", definition).await?;
-    memory("definitions", process)?;
-    make(target, PODS, "/api/v1/namespaces/load/pods", pod).await?;
+    let under = |plural: &str| format!("{FULL}/{plural}");
+    make(target, CONFIG_MAPS, under("configmaps"), |number| config_map(&format!("m{number}"))).await?;
+    let definitions = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+    make(target, DEFINITIONS, definitions.to_owned(), definition).await?;
+    memory("10000_config_maps_and_200_definitions", process)?;
+    make(target, PODS, under("pods"), pod).await?;
     println!("fill {:.1} s", start.elapsed().as_secs_f64());
     Ok(())
 }
 
 /// Makes so many objects by 16 clients.
-async fn make(target: &Target, count: usize, path: &'static str, object: fn(usize) -> Value) -> Result<()> {
+async fn make(target: &Target, count: usize, path: String, object: fn(usize) -> Value) -> Result<()> {
     let mut tasks = JoinSet::new();
     for worker in 0..16 {
-        let mut client = target.connect().await?;
+        let (mut client, path) = (target.connect().await?, path.clone());
         tasks.spawn(async move {
             for number in (worker..count).step_by(16) {
-                create(&mut client, path, &object(number)).await?;
+                create(&mut client, &path, &object(number)).await?;
             }
             anyhow::Ok(())
         });
@@ -336,13 +344,12 @@ fn definition(number: usize) -> Value {
 }
 
 async fn lists(client: &mut Client) -> Result<()> {
-    for (name, path) in
-        [("list_of_10000_config_maps", MAPS), ("list_of_5000_pods", "/api/v1/namespaces/load/pods")]
-    {
+    for (name, plural) in [("list_of_10000_config_maps", "configmaps"), ("list_of_5000_pods", "pods")] {
+        let path = format!("{FULL}/{plural}");
         let mut waits = Vec::new();
         for _ in 0..10 {
             let begin = Instant::now();
-            client.send(Method::GET, path, Body::Nothing).await?;
+            client.send(Method::GET, &path, Body::Nothing).await?;
             waits.push(begin.elapsed());
         }
         quantiles(name, waits)?;
