@@ -130,8 +130,10 @@ fn select_by_uid(job: &mut Map<String, Value>) {
         .and_then(|metadata| object(metadata, "labels"));
     if let Some(labels) = labels {
         for (key, value) in [("controller-uid", &uid), ("job-name", &name)] {
-            labels.insert(key.into(), value.as_str().into());
-            labels.insert(format!("batch.kubernetes.io/{key}"), value.as_str().into());
+            // A label of the writer's own stays, for validation to refuse.
+            for key in [key.to_owned(), format!("batch.kubernetes.io/{key}")] {
+                labels.entry(key).or_insert_with(|| value.as_str().into());
+            }
         }
     }
     let selected = object(spec, "selector").and_then(|selector| object(selector, "matchLabels"));

@@ -97,7 +97,9 @@ pub fn dns_label(text: &str) -> Vec<String> {
     if text.len() > LABEL_MAX {
         wrong.push(too_long(LABEL_MAX));
     }
-    if !label_bytes(text, small) {
+    if text.contains('.') && text.split('.').all(|part| label_bytes(part, small)) {
+        wrong.push("must not contain dots".to_owned());
+    } else if !label_bytes(text, small) {
         // Both blanks before `or` are upstream's.
         wrong.push(
             "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and \

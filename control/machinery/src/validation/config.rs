@@ -65,7 +65,11 @@ pub(super) fn secret(secret: &Value, errors: &mut Vec<FieldError>) {
         "kubernetes.io/basic-auth" if !has("username") && !has("password") => {
             require(&["username", "password"])
         }
-        "kubernetes.io/ssh-auth" => require(&["ssh-privatekey"]),
+        "kubernetes.io/ssh-auth"
+            if secret.get("data").is_none_or(|data| text(data, "ssh-privatekey").is_empty()) =>
+        {
+            errors.push(FieldError::required(&path.key("ssh-privatekey"), ""));
+        }
         "kubernetes.io/dockercfg" => docker(secret, ".dockercfg", errors),
         "kubernetes.io/dockerconfigjson" => docker(secret, ".dockerconfigjson", errors),
         "kubernetes.io/service-account-token" => {
