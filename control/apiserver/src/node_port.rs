@@ -8,6 +8,7 @@ use serde_json::Value;
 use xebec_machinery::field::{FieldError, Path};
 
 use crate::object::at_path;
+use crate::service_shape::needs_health_check;
 
 /// The ports that services may have.
 pub const RANGE: RangeInclusive<u16> = 30_000..=32_767;
@@ -75,10 +76,34 @@ impl NodePorts {
         chance: u64,
     ) -> Result<HeldPorts, FieldError> {
         let mut held = HeldPorts { of: self.clone(), ports: BTreeSet::new() };
+        let mut taken = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if needs_health_check(service) {
+            let wanted = health_port(service);
+            let number = match wanted.and_then(|port| u16::try_from(port).ok()) {
+                // Validation says what is wrong with one that is none.
+                _ if wanted.is_some_and(|port| !(0..=65_535).contains(&port)) => None,
+                None => free(&taken, had, chance),
+                Some(number) if had.contains(&number) => None,
+                Some(number) if taken.contains_key(&number) => {
+                    drop(taken);
+                    let path = Path::ROOT.child("spec");
+                    let why = "provided port is already allocated";
+                    return Err(FieldError::invalid(&path.child("healthCheckNodePort"), number, why));
+                }
+                Some(number) => Some(number),
+            };
+            if let (Some(number), Some(spec)) =
+                (number, service.get_mut("spec").and_then(Value::as_object_mut))
+            {
+                taken.insert(number, 1);
+                held.ports.insert(number);
+                spec.insert("healthCheckNodePort".to_owned(), number.into());
+            }
+        }
         if !asks(service) {
+            drop(taken);
             return Ok(held);
         }
-        let mut taken = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let spec = Path::ROOT.child("spec");
         let place = spec.child("ports");
         let ports = service.pointer_mut("/spec/ports").and_then(Value::as_array_mut);
@@ -110,12 +135,7 @@ impl NodePorts {
             if wanted(port).is_some() {
                 continue;
             }
-            let count = u64::from(RANGE.end() - RANGE.start()) + 1;
-            let free = (0..count)
-                .filter_map(|step| u16::try_from((start + step) % count).ok())
-                .map(|offset| RANGE.start() + offset)
-                .find(|number| !taken.contains_key(number) && !had.contains(number));
-            let Some(number) = free else {
+            let Some(number) = free(&taken, had, start) else {
                 drop(taken);
                 let why =
                     "range is full; delete services of type NodePort or LoadBalancer that are not needed";
@@ -131,6 +151,20 @@ impl NodePorts {
         drop(taken);
         Ok(held)
     }
+}
+
+/// A port that no service has, searched from some beginning.
+fn free(taken: &HashMap<u16, u32>, had: &BTreeSet<u16>, start: u64) -> Option<u16> {
+    let count = u64::from(RANGE.end() - RANGE.start()) + 1;
+    (0..count)
+        .filter_map(|step| u16::try_from((start % count + step) % count).ok())
+        .map(|offset| RANGE.start() + offset)
+        .find(|number| !taken.contains_key(number) && !had.contains(number))
+}
+
+/// The port at which the nodes are asked whether they have endpoints.
+fn health_port(service: &Value) -> Option<i64> {
+    at_path(service, ".spec.healthCheckNodePort").and_then(Value::as_i64).filter(|port| *port != 0)
 }
 
 fn wanted(port: &Value) -> Option<i64> {
@@ -151,8 +185,30 @@ fn asks(service: &Value) -> bool {
 /// The node ports that a service holds.
 pub(crate) fn ports_of(service: &Value) -> BTreeSet<u16> {
     let ports = at_path(service, ".spec.ports").and_then(Value::as_array);
-    let numbers = ports.into_iter().flatten().filter_map(wanted);
+    let health = health_port(service).filter(|_| needs_health_check(service));
+    let numbers = ports.into_iter().flatten().filter_map(wanted).chain(health);
     numbers.filter_map(|number| u16::try_from(number).ok()).collect()
+}
+
+/// Gives the ports of a service the node ports that ports of these names had, where its writer left them out.
+pub(crate) fn keep(old: &Value, new: &mut Value) {
+    if !asks(old) || !asks(new) {
+        return;
+    }
+    let (had, has) = (ports_of(old), ports_of(new));
+    let name = |port: &Value| port.get("name").and_then(Value::as_str).unwrap_or_default().to_owned();
+    let before = at_path(old, ".spec.ports").and_then(Value::as_array);
+    let named: HashMap<String, i64> =
+        before.into_iter().flatten().filter_map(|port| Some((name(port), wanted(port)?))).collect();
+    let ports = new.pointer_mut("/spec/ports").and_then(Value::as_array_mut);
+    for port in ports.into_iter().flatten().filter(|port| wanted(port).is_none()) {
+        let number = named.get(&name(port)).and_then(|number| u16::try_from(*number).ok());
+        if let Some(number) = number.filter(|number| had.contains(number) && !has.contains(number))
+            && let Some(port) = port.as_object_mut()
+        {
+            port.insert("nodePort".to_owned(), number.into());
+        }
+    }
 }
 
 /// Clears the node ports that a service had because of its type, where its writer did not ask for others.
