@@ -76,11 +76,12 @@ impl Api {
             service_shape::keep_health_port(old, new);
         }
         let allotment = self.allocate_address(call, old, new)?;
-        let had = old.map(node_port::ports_of).unwrap_or_default();
-        let held = self.node_ports().hold(new, &had, strategy::chance());
+        let had = old.map(node_port::ports_of);
+        let dry = call.options().dry_run;
+        let held = self.node_ports().hold(new, had.as_ref(), strategy::chance(), dry);
         let held =
             held.map_err(|error| Status::invalid(call.qualified_kind(), object::name(new), &[error]))?;
-        let freed = &had - &node_port::ports_of(new);
+        let freed = &had.unwrap_or_default() - &node_port::ports_of(new);
         Ok(Allotment {
             held_ports: Some(held),
             freed_ports: Some((self.node_ports().clone(), freed)),

@@ -3,6 +3,8 @@
 //! Clients do not write status with the rest of an object, a Job selects its pods by its own uid, a Namespace is held
 //! back until it is empty, and a DaemonSet counts the changes of its template.
 
+mod shed;
+
 use serde_json::{Map, Value, json};
 
 use crate::builtin;
@@ -26,6 +28,7 @@ pub fn create(group: &str, version: &str, kind: &str, object: &mut Value) {
     if has_status(group, version, kind) && (group, kind) != ("", "Node") {
         map.remove("status");
     }
+    shed::shed(group, kind, None, map);
     match (group, kind) {
         ("", "Pod") => {
             let status = json!({"phase": "Pending", "qosClass": quality(map)});
@@ -43,6 +46,7 @@ pub fn create(group: &str, version: &str, kind: &str, object: &mut Value) {
 /// Prepares an object that replaces another: its status is the old one's, and so is what holds back a namespace.
 pub fn update(group: &str, version: &str, kind: &str, old: &Value, new: &mut Value) {
     let Value::Object(map) = new else { return };
+    shed::shed(group, kind, Some(old), map);
     if has_status(group, version, kind) {
         match old.get("status") {
             Some(status) => map.insert("status".into(), status.clone()),

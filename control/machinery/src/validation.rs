@@ -144,6 +144,13 @@ pub fn validate_update(group: &str, version: &str, kind: &str, old: &Value, new:
     errors
 }
 
+/// Everything that is wrong with a label selector at this place.
+pub fn label_selector(of: &Value, path: &Path<'_>) -> Vec<FieldError> {
+    let mut errors = Vec::new();
+    selector::selector(of, path, &mut errors);
+    errors
+}
+
 /// What is wrong with the addresses of a service and their families, which is told before anything else is looked at.
 pub fn service_addresses(old: Option<&Value>, service: &Value) -> Vec<FieldError> {
     let mut errors = Vec::new();

@@ -27,7 +27,7 @@ impl NameRule {
     /// The rule of a built-in resource; that of most, and of custom resources, is [`NameRule::Subdomain`].
     pub fn of(group: &str, plural: &str) -> Self {
         match (group, plural) {
-            ("", "namespaces" | "services") => Self::Label,
+            ("", "namespaces" | "services") | ("apps", "statefulsets") => Self::Label,
             ("networking.k8s.io", "ipaddresses") => Self::Address,
             ("rbac.authorization.k8s.io" | "apiregistration.k8s.io", _) => Self::Segment,
             ("certificates.k8s.io", _) => Self::Anything,

@@ -53,10 +53,10 @@ pub(super) fn spec(spec: &Value, path: &Path<'_>, errors: &mut Vec<FieldError>) 
         (Some(_), Some(reference)) if !text(reference, "namespace").is_empty() => {
             errors.push(refused("may not be specified when dataSourceRef.namespace is specified"));
         }
-        (Some(source), Some(reference)) => {
-            if ["apiGroup", "kind", "name"].iter().any(|key| given(source, key) != given(reference, key)) {
-                errors.push(refused("must match dataSourceRef"));
-            }
+        (Some(source), Some(reference))
+            if ["apiGroup", "kind", "name"].iter().any(|key| given(source, key) != given(reference, key)) =>
+        {
+            errors.push(refused("must match dataSourceRef"));
         }
         _ => {}
     }
@@ -106,7 +106,7 @@ pub(super) fn update(old: &Value, new: &Value, errors: &mut Vec<FieldError>) {
     if !moved && had.clone().unwrap_or_default() != has.clone().unwrap_or_default() {
         let path = Path::ROOT.child("metadata");
         let path = path.child("annotations");
-        errors.push(FieldError::invalid(&path.key(CLASS), has.unwrap_or_default(), IMMUTABLE));
+        errors.push(FieldError::invalid(&path.child(CLASS), has.unwrap_or_default(), IMMUTABLE));
     }
     let unclassed = is_first && had.is_none_or(|had| named == Some(had));
     let bound = new.get("status").is_some_and(|status| text(status, "phase") == "Bound");

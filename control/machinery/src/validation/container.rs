@@ -43,8 +43,7 @@ pub(super) struct Containers<'a> {
 
 impl<'a> Containers<'a> {
     pub(super) fn new(spec: &'a Value, volumes: HashMap<&'a str, &'a Value>) -> Self {
-        let claims = list(spec, "resourceClaims").iter().map(|claim| text(claim, "name"));
-        Self { spec, volumes, claims: claims.filter(|name| !name.is_empty()).collect() }
+        Self { spec, volumes, claims: resources::names_of_claims(spec) }
     }
 
     pub(super) fn check(&self, path: &Path<'_>, errors: &mut Vec<FieldError>) {

@@ -2,10 +2,8 @@
 
 use serde_json::Value;
 
-use super::{invalid, names, not_negative, number, text};
+use super::{not_negative, number};
 use crate::field::{FieldError, Path};
-
-const STRATEGY: &str = "OldestEmulationVersion";
 
 /// A Lease.
 pub(super) fn lease(lease: &Value, errors: &mut Vec<FieldError>) {
@@ -16,18 +14,4 @@ pub(super) fn lease(lease: &Value, errors: &mut Vec<FieldError>) {
         errors.push(FieldError::invalid(&path.child(seconds), duration, "must be greater than 0"));
     }
     not_negative(spec, &["leaseTransitions"], &path, errors);
-    let strategy = spec.get("strategy").and_then(Value::as_str);
-    if let Some(strategy) = strategy {
-        let path = path.child("strategy");
-        let path = path.child("strategy");
-        if strategy.contains('/') {
-            invalid(&path, strategy, names::qualified(strategy), errors);
-        } else if strategy != STRATEGY {
-            errors.push(FieldError::not_supported(&path, strategy, &[STRATEGY]));
-        }
-    }
-    if !text(spec, "preferredHolder").is_empty() && strategy.unwrap_or_default().is_empty() {
-        let why = "may only be specified if `strategy` is defined";
-        errors.push(FieldError::forbidden(&path.child("preferredHolder"), why));
-    }
 }

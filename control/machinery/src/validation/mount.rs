@@ -9,6 +9,11 @@ use crate::field::{FieldError, Path};
 
 type Volumes<'a> = HashMap<&'a str, &'a Value>;
 
+/// Where each volume is, by its name; a later place stands for an earlier one.
+fn places<'a>(container: &'a Value, of: &str, place: &str) -> HashMap<&'a str, &'a str> {
+    list(container, of).iter().map(|part| (text(part, "name"), text(part, place))).collect()
+}
+
 /// `volumeMounts`
 pub(super) fn mounts(
     container: &Value,
@@ -18,7 +23,7 @@ pub(super) fn mounts(
 ) {
     let all = path.child("volumeMounts");
     let mut seen = HashSet::new();
-    let devices = list(container, "volumeDevices");
+    let devices = places(container, "volumeDevices", "devicePath");
     for (at, mount) in list(container, "volumeMounts").iter().enumerate() {
         let path = all.index(at);
         let (name, target) = (text(mount, "name"), text(mount, "mountPath"));
@@ -30,11 +35,11 @@ pub(super) fn mounts(
         if !seen.insert(target) {
             errors.push(FieldError::invalid(&path.child("mountPath"), target, "must be unique"));
         }
-        if devices.iter().any(|device| text(device, "name") == name) {
+        if devices.contains_key(name) {
             let why = "must not already exist in volumeDevices";
             errors.push(FieldError::invalid(&path.child("name"), name, why));
         }
-        if devices.iter().any(|device| text(device, "devicePath") == target) {
+        if devices.values().any(|device| *device == target) {
             let why = "must not already exist as a path in volumeDevices";
             errors.push(FieldError::invalid(&path.child("mountPath"), target, why));
         }
@@ -92,7 +97,7 @@ pub(super) fn devices(
     errors: &mut Vec<FieldError>,
 ) {
     let all = path.child("volumeDevices");
-    let mounts = list(container, "volumeMounts");
+    let mounts = places(container, "volumeMounts", "mountPath");
     let (mut paths, mut names) = (HashSet::new(), HashSet::new());
     for (at, device) in list(container, "volumeDevices").iter().enumerate() {
         let path = all.index(at);
@@ -123,11 +128,11 @@ pub(super) fn devices(
         } else {
             paths.insert(target);
         }
-        if mounts.iter().any(|mount| text(mount, "name") == name) {
+        if mounts.contains_key(name) {
             let why = "must not already exist in volumeMounts";
             errors.push(FieldError::invalid(&name_path, name, why));
         }
-        if mounts.iter().any(|mount| text(mount, "mountPath") == target) {
+        if mounts.values().any(|mount| *mount == target) {
             let why = "must not already exist as a path in volumeMounts";
             errors.push(FieldError::invalid(&target_path, target, why));
         }

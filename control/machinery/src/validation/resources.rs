@@ -162,6 +162,12 @@ fn requirements(resources: &Value, named: Name, path: &Path<'_>, errors: &mut Ve
     }
 }
 
+/// The names of the claims of devices that a pod has.
+pub(super) fn names_of_claims(spec: &Value) -> Vec<&str> {
+    let names = list(spec, "resourceClaims").iter().map(|claim| text(claim, "name"));
+    names.filter(|name| !name.is_empty()).collect()
+}
+
 /// The claims of devices that a container has a share in.
 fn claim_names(resources: &Value, known: &[&str], path: &Path<'_>, errors: &mut Vec<FieldError>) {
     let path = path.child("claims");
@@ -211,6 +217,7 @@ pub(super) fn of_whole_pod(spec: &Value, path: &Path<'_>, errors: &mut Vec<Field
         errors.push(FieldError::forbidden(&path.child("claims"), why));
     }
     requirements(own, of_pod, &path, errors);
+    claim_names(own, &names_of_claims(spec), &path, errors);
     let inner = path.child("requests");
     for (name, value) in entries(own, "requests") {
         let (Some(own), Some(sum)) = (amount(value), asked_together(spec, name)) else { continue };

@@ -57,7 +57,7 @@ pub(super) fn of_pod(spec: &Value, path: &Path<'_>, errors: &mut Vec<FieldError>
     one_of(context, "fsGroupChangePolicy", &["Always", "OnRootMismatch"], path, errors);
     profiles(context, path, errors);
     one_of(context, "supplementalGroupsPolicy", &["Merge", "Strict"], path, errors);
-    one_of(context, "seLinuxChangePolicy", &["MountOption", "Recursive"], path, errors);
+    one_of(context, "seLinuxChangePolicy", &["Recursive"], path, errors);
 }
 
 /// The parameters of the kernel that a pod sets for itself.

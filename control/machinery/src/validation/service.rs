@@ -429,7 +429,8 @@ pub(super) fn update(old: &Value, new: &Value, errors: &mut Vec<FieldError>) {
     let (before, after) = (old.get("spec").unwrap_or(&Value::Null), new.get("spec").unwrap_or(&Value::Null));
     let path = Path::ROOT.child("spec");
     let was_name = [before, after].into_iter().any(|spec| text(spec, "type") == "ExternalName");
-    if !was_name && !(is_headless(before) && is_headless(after)) {
+    let stays_headless = is_headless(before) && is_headless(after);
+    if !was_name && !stays_headless {
         kept_addresses(before, after, &path, errors);
     }
     if !was_name && !is_headless(before) && !is_headless(after) {

@@ -151,9 +151,8 @@ fn source(kind: &str, source: &Value, path: &Path<'_>, errors: &mut Vec<FieldErr
         "hostPath" => volume::host_path(source, path, errors),
         "nfs" => volume::nfs(source, path, errors),
         "local" => {
-            if required(source, "path", path, errors) {
-                no_back_steps(text(source, "path"), &path.child("path"), errors);
-            }
+            required(source, "path", path, errors);
+            no_back_steps(text(source, "path"), &path.child("path"), errors);
         }
         "csi" => {
             driver::name(source, "driver", path, errors);
