@@ -9,8 +9,8 @@ use serde_json::{Map, Value, json};
 use crate::server::Server;
 
 const MERGE: &str = "application/merge-patch+json";
-/// What upstream appends to a refused change: how the two objects differ.
-const DIFFERENCE: &str = "\n";
+/// How lines begin that upstream appends to a refused change: how the two objects differ.
+const DIFFERENCE: [char; 4] = ['@', ' ', '+', '-'];
 /// Before these, a message tells the value that was refused.
 const TOLD: [&str; 4] = ["Invalid value: ", "Unsupported value: ", "Duplicate value: ", "Not found: "];
 
@@ -33,12 +33,24 @@ fn merge(target: &mut Value, patch: &Value) {
     }
 }
 
+/// Whether a text begins with an identity.
+fn is_identity(text: &str) -> bool {
+    text.len() >= 36
+        && text.bytes().take(36).enumerate().all(|(at, byte)| match at {
+            8 | 13 | 18 | 23 => byte == b'-',
+            _ => matches!(byte, b'0'..=b'9' | b'a'..=b'f'),
+        })
+}
+
 /// A message without what cannot be the same: the names of Go's own types and fields, identities, and differences.
-fn plain(message: &str, name: &str, uid: &str) -> String {
-    let mut text = message.split(DIFFERENCE).next().unwrap_or_default().replace(name, "x");
-    if !uid.is_empty() {
-        text = text.replace(uid, "UID");
+fn plain(message: &str, name: &str) -> String {
+    let mut lines = message.split('\n');
+    let first = lines.next().unwrap_or_default().to_owned();
+    let mut text = first + &lines.filter(|line| !line.starts_with(DIFFERENCE)).collect::<String>();
+    while let Some((at, _)) = text.char_indices().find(|(at, _)| is_identity(&text[*at..])) {
+        text.replace_range(at..at + 36, "UID");
     }
+    text = text.replace(name, "x");
     let mut plain = String::new();
     while let Some((at, word)) = TOLD.iter().filter_map(|word| Some((text.find(word)?, word))).min() {
         let end = at + word.len();
@@ -59,7 +71,7 @@ fn plain(message: &str, name: &str, uid: &str) -> String {
 }
 
 /// An answer as it is compared.
-fn answer(code: u16, answer: &Value, name: &str, uid: &str, sorted: bool) -> Value {
+fn answer(code: u16, answer: &Value, name: &str, sorted: bool) -> Value {
     if code < 300 {
         return json!({"code": 200});
     }
@@ -67,9 +79,9 @@ fn answer(code: u16, answer: &Value, name: &str, uid: &str, sorted: bool) -> Val
     let causes = answer["details"]["causes"].as_array().cloned().unwrap_or_default();
     let mut causes: Vec<[String; 3]> = causes
         .iter()
-        .map(|cause| [text(cause, "reason"), text(cause, "field"), plain(&text(cause, "message"), name, uid)])
+        .map(|cause| [text(cause, "reason"), text(cause, "field"), plain(&text(cause, "message"), name)])
         .collect();
-    let mut message = plain(&text(answer, "message"), name, uid);
+    let mut message = plain(&text(answer, "message"), name);
     if sorted {
         causes.sort();
         message = String::new();
@@ -92,14 +104,13 @@ async fn ours(server: &Server, bases: &Value, number: usize, case: &Value, sorte
     let shown = if name == unique { unique.as_str() } else { "\0" };
     let Some(then) = case.get("then") else {
         let (code, said) = server.create(&format!("{path}?dryRun=All"), &object).await;
-        return answer(code, &said, shown, "", sorted);
+        return answer(code, &said, shown, sorted);
     };
     let (code, made) = server.create(path, &object).await;
     assert_eq!(code, 201, "{case}: {made}");
     let one = format!("{path}/{name}");
     let (code, said) = server.send(Method::PATCH, &format!("{one}?dryRun=All"), MERGE, then).await;
-    let uid = made["metadata"]["uid"].as_str().unwrap_or_default();
-    let found = answer(code, &said, shown, uid, sorted);
+    let found = answer(code, &said, shown, sorted);
     server.send(Method::DELETE, &format!("{one}?gracePeriodSeconds=0"), "application/json", &json!({})).await;
     found
 }
@@ -126,7 +137,7 @@ async fn objects_are_refused_in_the_words_of_upstream() {
         let status = json!({
             "reason": theirs["reason"], "message": theirs["message"], "details": {"causes": causes},
         });
-        let theirs = answer(code, &status, "\0", "", sorted);
+        let theirs = answer(code, &status, "\0", sorted);
         let ours = ours(&server, &bases, number, case, sorted).await;
         match (ours == theirs, known.contains(name)) {
             (true, false) => passed += 1,
