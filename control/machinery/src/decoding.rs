@@ -10,6 +10,7 @@ mod time;
 
 pub use order::in_order;
 pub use restoration::restore;
+pub(crate) use syntax::fault as json_fault;
 
 use std::borrow::Cow;
 use std::fmt;

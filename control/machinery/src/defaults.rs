@@ -30,7 +30,11 @@ const TABLE: &str = include_str!("defaults/defaults.tbl");
 /// assert_eq!(pod["spec"]["containers"][0]["imagePullPolicy"], "IfNotPresent");
 /// ```
 pub fn apply(group: &str, version: &str, kind: &str, object: &mut Value) {
-    let bare = if (group, kind) == ("autoscaling", "HorizontalPodAutoscaler") { bare_ways(object) } else { [false; 2] };
+    let bare = if (group, kind) == ("autoscaling", "HorizontalPodAutoscaler") {
+        bare_ways(object)
+    } else {
+        [false; 2]
+    };
     canonical::apply(group, version, kind, object);
     let types = builtin::types();
     if let (Some(at), Value::Object(map)) = (types.object(group, version, kind), &mut *object) {

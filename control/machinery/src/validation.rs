@@ -25,6 +25,7 @@ mod pod;
 mod policy;
 mod probe;
 mod registration;
+mod remote;
 mod resources;
 mod schedule;
 mod scheduling;

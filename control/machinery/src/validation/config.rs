@@ -5,6 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
 use super::{IMMUTABLE, entries, given, invalid, list, names, text};
+use crate::decoding;
 use crate::field::{FieldError, Path};
 
 /// What the values of one ConfigMap or Secret may weigh together.
@@ -92,17 +93,17 @@ fn docker(secret: &Value, key: &str, errors: &mut Vec<FieldError>) {
         return;
     };
     let json = STANDARD.decode(value).unwrap_or_default();
-    if let Err(why) = serde_json::from_slice::<serde_json::Map<String, Value>>(&json) {
-        // The contents themselves are not told, but for a first byte that no JSON begins with.
-        let why = match json.iter().find(|byte| !byte.is_ascii_whitespace()) {
-            None => "unexpected end of JSON input".to_owned(),
-            Some(byte) if byte.is_ascii_control() => {
-                format!("invalid character '\\x{byte:02x}' looking for beginning of value")
-            }
-            Some(_) => format!("invalid JSON at line {}, column {}", why.line(), why.column()),
+    let why = decoding::json_fault(&json).or_else(|| {
+        let kind = match serde_json::from_slice::<Value>(&json).ok()? {
+            Value::Object(_) | Value::Null => return None,
+            Value::String(_) => "string",
+            Value::Number(_) => "number",
+            Value::Bool(_) => "bool",
+            Value::Array(_) => "array",
         };
-        errors.push(FieldError::invalid(&path.key(key), "<secret contents redacted>", why));
-    }
+        Some(format!("json: cannot unmarshal {kind} into Go value of type map[string]interface {{}}"))
+    });
+    errors.extend(why.map(|why| FieldError::invalid(&path.key(key), "<secret contents redacted>", why)));
 }
 
 /// An immutable ConfigMap or Secret stays as it is.

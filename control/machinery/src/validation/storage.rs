@@ -6,8 +6,8 @@ use serde_json::Value;
 
 use super::mount::no_back_steps;
 use super::{
-    IMMUTABLE, claim, driver, given, invalid, list, names, one_of, required, resources, scheduling, text,
-    volume,
+    IMMUTABLE, claim, driver, given, invalid, list, names, one_of, remote, required, resources, scheduling,
+    text,
 };
 use crate::field::{FieldError, Path};
 
@@ -56,6 +56,7 @@ pub(super) fn access_modes(spec: &Value, path: &Path<'_>, errors: &mut Vec<Field
 /// A PersistentVolume.
 pub(super) fn volume(volume: &Value, errors: &mut Vec<FieldError>) {
     let spec = volume.get("spec").unwrap_or(&Value::Null);
+    let name = volume.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
     let path = Path::ROOT.child("spec");
     if list(spec, "accessModes").is_empty() {
         errors.push(FieldError::required(&path.child("accessModes"), ""));
@@ -83,7 +84,7 @@ pub(super) fn volume(volume: &Value, errors: &mut Vec<FieldError>) {
             errors.push(FieldError::forbidden(&inner, "may not specify more than 1 volume type"));
             continue;
         }
-        self::source(kind, source, &inner, errors);
+        self::source(kind, source, name, &inner, errors);
         if kind == "local" && affinity.is_none() {
             let why = "Local volume requires node affinity";
             errors.push(FieldError::required(&path.child("nodeAffinity"), why));
@@ -146,10 +147,10 @@ pub(super) fn options(volume: &Value, errors: &mut Vec<FieldError>) {
     }
 }
 
-fn source(kind: &str, source: &Value, path: &Path<'_>, errors: &mut Vec<FieldError>) {
+fn source(kind: &str, source: &Value, volume: &str, path: &Path<'_>, errors: &mut Vec<FieldError>) {
     match kind {
-        "hostPath" => volume::host_path(source, path, errors),
-        "nfs" => volume::nfs(source, path, errors),
+        "hostPath" => super::volume::host_path(source, path, errors),
+        "nfs" => super::volume::nfs(source, path, errors),
         "local" => {
             required(source, "path", path, errors);
             no_back_steps(text(source, "path"), &path.child("path"), errors);
@@ -175,7 +176,7 @@ fn source(kind: &str, source: &Value, path: &Path<'_>, errors: &mut Vec<FieldErr
                 }
             }
         }
-        _ => {}
+        kind => remote::source(kind, source, Some(volume), path, errors),
     }
 }
 

@@ -4,10 +4,10 @@ use std::collections::{HashMap, HashSet};
 
 use serde_json::Value;
 
-use super::mount::{file, no_back_steps, relative};
+use super::mount::{file, no_back_steps};
 use super::{
-    claim, driver, entries, environment, given, invalid, list, names, number, one_of, required, selector,
-    text,
+    claim, driver, entries, environment, given, invalid, list, names, number, one_of, remote, required,
+    selector, text,
 };
 use crate::field::{FieldError, Path};
 use crate::quantity::Quantity;
@@ -49,21 +49,6 @@ const KINDS: [&str; 30] = [
     "csi",
     "ephemeral",
     "image",
-];
-/// What must be told of kinds of which little else is judged.
-const NEEDED: [(&str, &[&str]); 12] = [
-    ("gitRepo", &["repository"]),
-    ("gcePersistentDisk", &["pdName"]),
-    ("awsElasticBlockStore", &["volumeID"]),
-    ("glusterfs", &["endpoints", "path"]),
-    ("persistentVolumeClaim", &["claimName"]),
-    ("cinder", &["volumeID"]),
-    ("flexVolume", &["driver"]),
-    ("azureFile", &["secretName", "shareName"]),
-    ("vsphereVolume", &["volumePath"]),
-    ("photonPersistentDisk", &["pdID"]),
-    ("portworxVolume", &["volumeID"]),
-    ("azureDisk", &["diskName", "diskURI"]),
 ];
 const KEY_TYPES: [&str; 6] = ["RSA3072", "RSA4096", "ECDSAP256", "ECDSAP384", "ECDSAP521", "ED25519"];
 
@@ -179,15 +164,10 @@ fn check(kind: &str, source: &Value, is_pod: bool, path: &Path<'_>, errors: &mut
             }
             one_of(source, "pullPolicy", &["Always", "IfNotPresent", "Never"], path, errors);
         }
-        kind => {
-            let needed = NEEDED.into_iter().find(|(own, _)| *own == kind).map(|(_, keys)| keys);
-            for key in needed.unwrap_or_default() {
-                required(source, key, path, errors);
-            }
-            if kind == "gitRepo" {
-                relative(text(source, "directory"), &path.child("directory"), errors);
-            }
+        "persistentVolumeClaim" => {
+            required(source, "claimName", path, errors);
         }
+        kind => remote::source(kind, source, None, path, errors),
     }
 }
 

@@ -193,8 +193,9 @@ pub(super) fn at_most_all(value: &Value, path: &Path<'_>, errors: &mut Vec<Field
 fn is_none(value: &Value) -> bool {
     match value {
         Value::String(text) => {
-            let digits = text.strip_suffix('%').unwrap_or(text);
-            digits.parse::<i64>().unwrap_or_default() == 0
+            let share =
+                text.strip_suffix('%').filter(|share| share.bytes().all(|byte| byte.is_ascii_digit()));
+            share.unwrap_or(text).parse::<i64>().unwrap_or_default() == 0
         }
         other => other.as_i64() == Some(0),
     }
