@@ -63,6 +63,8 @@ def asked(times, question):
     first = answers[0]
     if all(answer == first for answer in answers):
         return first
+    if any(answer["code"] != first["code"] for answer in answers):
+        raise SystemExit(f"answers differ: {answers}")
     return {**first, "causes": sorted(first["causes"]), "unordered": True}
 
 

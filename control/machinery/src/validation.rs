@@ -26,6 +26,7 @@ mod policy;
 mod probe;
 mod registration;
 mod remote;
+mod repeated;
 mod resources;
 mod schedule;
 mod scheduling;
@@ -40,6 +41,7 @@ use serde_json::Value;
 
 use crate::field::{FieldError, Path};
 use names::Faults;
+pub use repeated::{Again, again};
 
 /// What is wrong with a new object.
 ///
@@ -79,6 +81,9 @@ pub(crate) fn standing(group: &str, version: &str, kind: &str, object: &Value) -
 pub fn validate_update(group: &str, version: &str, kind: &str, old: &Value, new: &Value) -> Vec<FieldError> {
     let mut errors = Vec::new();
     finalizers(group, new, &mut errors);
+    if again(group, kind) == (Again { change: true, whole: true }) {
+        finalizers(group, new, &mut errors);
+    }
     let mut judge = |errors: &mut Vec<FieldError>| validate(group, version, kind, new, errors);
     // In the order in which upstream looks; some kinds it looks at once and never again.
     match (group, kind) {

@@ -78,12 +78,13 @@ pub(super) fn volume(volume: &Value, errors: &mut Vec<FieldError>) {
     for kind in SOURCES {
         let Some(source) = given(spec, kind) else { continue };
         found += 1;
-        // Upstream spells one of them in two ways.
+        // Upstream spells two of them in two ways.
         let inner = path.child(if found > 1 && kind == "cephfs" { "cephFS" } else { kind });
         if found > 1 && kind != "flexVolume" {
             errors.push(FieldError::forbidden(&inner, "may not specify more than 1 volume type"));
             continue;
         }
+        let inner = if kind == "gcePersistentDisk" { path.child("persistentDisk") } else { inner };
         self::source(kind, source, name, &inner, errors);
         if kind == "local" && affinity.is_none() {
             let why = "Local volume requires node affinity";
