@@ -7,7 +7,7 @@ mod webhook;
 use serde_json::Value;
 use xebec_expressions::Environment;
 use xebec_machinery::field::{FieldError, Path};
-use xebec_machinery::selector::LabelSelector;
+use xebec_machinery::validation;
 
 use crate::expression::Expression;
 use crate::object;
@@ -46,10 +46,8 @@ fn one_of(of: &Value, field: &str, known: &[&str], path: &Path<'_>, errors: &mut
 }
 
 fn selector(of: &Value, field: &str, path: &Path<'_>, errors: &mut Vec<FieldError>) {
-    if let Some(selector) = object::at(of, &[field])
-        && let Err(error) = LabelSelector::from_object(selector)
-    {
-        errors.push(FieldError::invalid(&path.child(field), selector.clone(), error.to_string()));
+    if let Some(selector) = object::at(of, &[field]) {
+        errors.extend(validation::label_selector(selector, &path.child(field)));
     }
 }
 
@@ -71,10 +69,15 @@ fn expression(
             errors.push(FieldError::invalid(path, text, format!("compilation failed: {why}")));
         }
         Ok(program) => {
-            let of = program.output_type().name();
-            if !types.is_empty() && of != "dyn" && !types.contains(&of) {
-                let wanted = types.join(" or ");
-                errors.push(FieldError::invalid(path, text, format!("must evaluate to {wanted}")));
+            let of = program.output_type();
+            if !types.is_empty() && of.name() != "dyn" && !types.contains(&of.name()) {
+                let wanted = match types {
+                    ["list"] => "list(JSONPatch)".to_owned(),
+                    [one] => (*one).to_owned(),
+                    _ => format!("one of [{}]", types.join(" ")),
+                };
+                let why = format!("must evaluate to {wanted} but got {of}");
+                errors.push(FieldError::invalid(path, text, why));
             }
         }
     }
@@ -108,21 +111,7 @@ fn conditions(list: &[Value], environment: &Environment, path: &Path<'_>, errors
 fn rules(list: &[Value], path: &Path<'_>, errors: &mut Vec<FieldError>) {
     for (index, rule) in list.iter().enumerate() {
         let at = path.index(index);
-        for field in ["operations", "apiGroups", "apiVersions", "resources"] {
-            let values = object::list(rule, &[field]);
-            if values.is_empty() {
-                errors.push(FieldError::required(&at.child(field), ""));
-            }
-            let others = match field {
-                "operations" => "if '*' is present, must not specify other operations",
-                "apiGroups" => "if '*' is present, must not specify other API groups",
-                "apiVersions" => "if '*' is present, must not specify other API versions",
-                _ => continue,
-            };
-            if values.len() > 1 && values.iter().any(|value| value == "*") {
-                errors.push(FieldError::invalid(&at.child(field), values.to_vec(), others));
-            }
-        }
+        some(rule, "operations", "operations", &at, errors);
         let operations = at.child("operations");
         let known = ["*", "CONNECT", "CREATE", "DELETE", "UPDATE"];
         for (index, operation) in object::list(rule, &["operations"]).iter().enumerate() {
@@ -130,8 +119,31 @@ fn rules(list: &[Value], path: &Path<'_>, errors: &mut Vec<FieldError>) {
                 errors.push(FieldError::not_supported(&operations.index(index), operation.clone(), &known));
             }
         }
+        some(rule, "apiGroups", "API groups", &at, errors);
+        some(rule, "apiVersions", "API versions", &at, errors);
+        let versions = at.child("apiVersions");
+        for (index, version) in object::list(rule, &["apiVersions"]).iter().enumerate() {
+            if version == "" {
+                errors.push(FieldError::required(&versions.index(index), ""));
+            }
+        }
+        if object::list(rule, &["resources"]).is_empty() {
+            errors.push(FieldError::required(&at.child("resources"), ""));
+        }
         resources(object::list(rule, &["resources"]), &at.child("resources"), errors);
         one_of(rule, "scope", &["*", "Cluster", "Namespaced"], &at, errors);
+    }
+}
+
+/// At least one, and only one where it stands for all.
+fn some(rule: &Value, field: &str, what: &str, path: &Path<'_>, errors: &mut Vec<FieldError>) {
+    let values = object::list(rule, &[field]);
+    if values.is_empty() {
+        errors.push(FieldError::required(&path.child(field), ""));
+    }
+    if values.len() > 1 && values.iter().any(|value| value == "*") {
+        let why = format!("if '*' is present, must not specify other {what}");
+        errors.push(FieldError::invalid(&path.child(field), values.to_vec(), why));
     }
 }
 

@@ -72,6 +72,7 @@ pub mod service;
 pub mod service_account;
 mod service_address;
 mod service_cidr;
+mod service_shape;
 mod slices;
 pub mod storage;
 pub mod strategy;

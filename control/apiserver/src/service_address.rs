@@ -14,7 +14,7 @@ use crate::api::Api;
 use crate::call::Call;
 use crate::cluster_ip::{ClusterIps, Held};
 use crate::node_port::{self, HeldPorts, NodePorts};
-use crate::{cluster_ip, key, object, storage, strategy};
+use crate::{cluster_ip, key, object, service_shape, storage, strategy};
 
 /// What a write does to the addresses once it is done. Dropped before that, it does nothing.
 #[derive(Debug, Default)]
@@ -71,13 +71,17 @@ impl Api {
         }
         if let Some(old) = old {
             node_port::shed(old, new);
+            service_shape::shed(old, new);
+            node_port::keep(old, new);
+            service_shape::keep_health_port(old, new);
         }
-        let had = old.map(node_port::ports_of).unwrap_or_default();
-        let held = self.node_ports().hold(new, &had, strategy::chance());
+        let allotment = self.allocate_address(call, old, new)?;
+        let had = old.map(node_port::ports_of);
+        let dry = call.options().dry_run;
+        let held = self.node_ports().hold(new, had.as_ref(), strategy::chance(), dry);
         let held =
             held.map_err(|error| Status::invalid(call.qualified_kind(), object::name(new), &[error]))?;
-        let freed = &had - &node_port::ports_of(new);
-        let allotment = self.allocate_address(call, old, new)?;
+        let freed = &had.unwrap_or_default() - &node_port::ports_of(new);
         Ok(Allotment {
             held_ports: Some(held),
             freed_ports: Some((self.node_ports().clone(), freed)),
@@ -112,6 +116,13 @@ impl Api {
             // Validation says what is wrong with that.
             return Ok(Allotment::default());
         }
+        if first.is_none_or(|first| first != wanted) && !wanted.is_empty() {
+            spec.insert("clusterIPs".to_owned(), json!([wanted]));
+        }
+        let errors = service_shape::families(before.and(old), new);
+        if !errors.is_empty() {
+            return Err(Status::invalid(call.qualified_kind(), object::name(new), &errors));
+        }
         let kept = had.is_some_and(|had| *had == *wanted);
         let held = if wanted == "None" || kept {
             None
@@ -124,8 +135,6 @@ impl Api {
             spec.insert("clusterIPs".to_owned(), json!([address]));
         }
         spec.insert("clusterIP".to_owned(), address.into());
-        spec.entry("ipFamilies").or_insert_with(|| json!(["IPv4"]));
-        spec.entry("ipFamilyPolicy").or_insert_with(|| json!("SingleStack"));
         let made = held.as_ref().map(|held| self.ip_address_made(held.address, new));
         Ok(Allotment { companion: made.transpose()?, held, ..Allotment::default() })
     }

@@ -5,6 +5,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 const NO_ADDRESS: &str = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)";
 const NO_RANGE: &str = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)";
 
+const CANONICAL: &str = "must be in canonical form";
+
 /// An address; octets with leading zeros count too, which is told beside it.
 fn lenient(text: &str) -> Option<(IpAddr, bool)> {
     if let Ok(address) = text.parse() {
@@ -27,7 +29,7 @@ fn is_mapped(address: IpAddr) -> bool {
 }
 
 fn canonical(form: &str) -> Vec<String> {
-    vec![format!("must be in canonical form ({form:?})")]
+    vec![format!("{CANONICAL} ({form:?})")]
 }
 
 /// What is wrong with an address.
@@ -43,16 +45,44 @@ pub(crate) fn ip_problems(text: &str) -> Vec<String> {
     }
 }
 
+/// What is wrong with an address in a field older than the canonical form.
+pub(crate) fn loose_ip_problems(text: &str) -> Vec<String> {
+    loose(ip_problems(text))
+}
+
+fn loose(mut problems: Vec<String>) -> Vec<String> {
+    problems.retain(|problem| !problem.starts_with(CANONICAL));
+    problems
+}
+
+/// A range as its address, how many bits count, and whether there are leading zeros.
+fn lenient_cidr(text: &str) -> Option<(IpAddr, u8, bool)> {
+    let (address, length) = text.split_once('/')?;
+    let (address, mut has_zeros) = lenient(address)?;
+    has_zeros |= length.len() > 1 && length.starts_with('0');
+    let most = if address.is_ipv4() { 32 } else { 128 };
+    let length = decimal(length).filter(|length| *length <= most)?;
+    Some((address, length, has_zeros))
+}
+
+/// The first address of a range, and how many bits count.
+pub(crate) fn cidr(text: &str) -> Option<(IpAddr, u8)> {
+    lenient_cidr(text).map(|(address, length, _)| (first(address, length), length))
+}
+
+/// Whether an address is in a range.
+pub(crate) fn contains((start, length): (IpAddr, u8), address: IpAddr) -> bool {
+    start.is_ipv4() == address.is_ipv4() && first(address, length) == start
+}
+
+/// What is wrong with a range in a field older than the canonical form.
+pub(crate) fn loose_cidr_problems(text: &str) -> Vec<String> {
+    loose(cidr_problems(text))
+}
+
 /// What is wrong with a range, written as its first address and how many bits count.
 pub(crate) fn cidr_problems(text: &str) -> Vec<String> {
-    let read = text.split_once('/').and_then(|(address, length)| {
-        let (address, mut has_zeros) = lenient(address)?;
-        has_zeros |= length.len() > 1 && length.starts_with('0');
-        let most = if address.is_ipv4() { 32 } else { 128 };
-        let length = decimal(length).filter(|length| *length <= most)?;
-        Some((address, length, has_zeros))
-    });
-    let Some((address, length, has_zeros)) = read else { return vec![NO_RANGE.to_owned()] };
+    let Some((address, length, has_zeros)) = lenient_cidr(text) else { return vec![NO_RANGE.to_owned()] };
     if has_zeros {
         return vec!["must not have leading 0s in IP or prefix length".to_owned()];
     }

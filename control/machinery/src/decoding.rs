@@ -6,9 +6,11 @@
 mod order;
 mod restoration;
 mod syntax;
+mod time;
 
 pub use order::in_order;
 pub use restoration::restore;
+pub(crate) use syntax::fault as json_fault;
 
 use std::borrow::Cow;
 use std::fmt;
@@ -336,7 +338,7 @@ impl Check<'_> {
             (Element::Bytes, Value::String(text)) => base64_error(text).map_or(Ok(()), Err),
             (Element::Quantity, Value::String(text)) => quantity(text),
             (Element::Quantity, Value::Number(number)) => quantity(&number.to_string()),
-            (Element::Time | Element::MicroTime, Value::String(text)) => time(of, text),
+            (Element::Time | Element::MicroTime, Value::String(text)) => point_in_time(of, text),
             (Element::Strings, Value::Array(list)) => {
                 list.iter().try_for_each(|item| self.value(Element::String, path, parent, item))
             }
@@ -405,12 +407,11 @@ fn quantity(text: &str) -> Result<(), String> {
     Quantity::parse(text).map(drop).map_err(|why| why.to_string())
 }
 
-fn time(of: Element, text: &str) -> Result<(), String> {
-    let layout =
-        if of == Element::Time { "2006-01-02T15:04:05Z07:00" } else { "2006-01-02T15:04:05.000000Z07:00" };
-    match Timestamp::parse(text) {
-        Some(_) => Ok(()),
-        None => Err(format!("parsing time {0:?} as {layout:?}: cannot parse {0:?} as \"2006\"", text)),
+fn point_in_time(of: Element, text: &str) -> Result<(), String> {
+    match time::fault(of != Element::Time, text) {
+        None if Timestamp::parse(text).is_some() => Ok(()),
+        None => Err(format!("parsing time {text:?}: year out of range")),
+        Some(why) => Err(why),
     }
 }
 

@@ -30,11 +30,29 @@ const TABLE: &str = include_str!("defaults/defaults.tbl");
 /// assert_eq!(pod["spec"]["containers"][0]["imagePullPolicy"], "IfNotPresent");
 /// ```
 pub fn apply(group: &str, version: &str, kind: &str, object: &mut Value) {
+    let bare = if (group, kind) == ("autoscaling", "HorizontalPodAutoscaler") {
+        bare_ways(object)
+    } else {
+        [false; 2]
+    };
     canonical::apply(group, version, kind, object);
     let types = builtin::types();
-    if let (Some(at), Value::Object(map)) = (types.object(group, version, kind), object) {
+    if let (Some(at), Value::Object(map)) = (types.object(group, version, kind), &mut *object) {
         Walk { types, defaults: defaults() }.message(at, map);
     }
+    for (way, _) in WAYS.iter().zip(bare).filter(|(_, bare)| *bare) {
+        if let Some(policies) = object.pointer_mut(way) {
+            *policies = Value::Array(Vec::new());
+        }
+    }
+}
+
+/// Where an autoscaler says how fast it grows and shrinks.
+const WAYS: [&str; 2] = ["/spec/behavior/scaleUp/policies", "/spec/behavior/scaleDown/policies"];
+
+/// Which of these are said to be none at all, for validation to refuse.
+fn bare_ways(object: &Value) -> [bool; 2] {
+    WAYS.map(|way| object.pointer(way).and_then(Value::as_array).is_some_and(Vec::is_empty))
 }
 
 /// What is filled in for one type.

@@ -178,6 +178,18 @@ impl FieldError {
         Self::new(ErrorType::Invalid, path, Some(value.into()), detail)
     }
 
+    /// `Invalid value: detail`, where the value itself is not told.
+    pub fn invalid_untold(path: &Path<'_>, detail: impl Into<String>) -> Self {
+        Self::new(ErrorType::Invalid, path, None, detail)
+    }
+
+    /// The same error, with why.
+    #[must_use]
+    pub fn because(mut self, detail: impl Into<String>) -> Self {
+        self.detail = detail.into();
+        self
+    }
+
     /// `Invalid value: "string": detail`, where the value has the wrong type.
     pub fn type_invalid(path: &Path<'_>, value: impl Into<Value>, detail: impl Into<String>) -> Self {
         Self::new(ErrorType::TypeInvalid, path, Some(Bad::Value(value.into())), detail)

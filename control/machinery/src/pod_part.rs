@@ -18,10 +18,6 @@ pub enum PodPart {
 
 /// The lists of containers that may be resized.
 const LISTS: [&str; 2] = ["containers", "initContainers"];
-/// What a container that joins for a look cannot have.
-const NOT_EPHEMERAL: [&str; 6] =
-    ["lifecycle", "livenessProbe", "ports", "readinessProbe", "resources", "startupProbe"];
-
 /// The spec of a pod after a write of one part. What else was sent does not count, but for containers that came, went or
 /// changed places: that is told as an error later.
 pub fn prepare(part: PodPart, old: &Value, sent: &Value) -> Value {
@@ -97,30 +93,6 @@ pub fn validate(part: PodPart, old: &Value, new: &Value) -> Vec<FieldError> {
 fn ephemeral(before: &Value, after: &Value, path: &Path<'_>, errors: &mut Vec<FieldError>) {
     let path = path.child("ephemeralContainers");
     let all = containers(after, "ephemeralContainers");
-    for (at, container) in all.iter().enumerate() {
-        let path = path.index(at);
-        let target = container.get("targetContainerName").and_then(Value::as_str).unwrap_or_default();
-        let is_there = || LISTS.iter().any(|list| named(after, list).contains(&target));
-        if !target.is_empty() && !is_there() {
-            errors.push(FieldError::not_found(&path.child("targetContainerName"), target));
-        }
-        let why = "cannot be set for an Ephemeral Container";
-        let is_set =
-            |value: &Value| !matches!(value, Value::Null) && *value != json!([]) && *value != json!({});
-        for field in NOT_EPHEMERAL {
-            if container.get(field).is_some_and(is_set) {
-                errors.push(FieldError::forbidden(&path.child(field), why));
-            }
-        }
-        let path = path.child("volumeMounts");
-        for (at, mount) in containers(container, "volumeMounts").iter().enumerate() {
-            for field in ["subPath", "subPathExpr"] {
-                if mount.get(field).and_then(Value::as_str).is_some_and(|part| !part.is_empty()) {
-                    errors.push(FieldError::forbidden(&path.index(at).child(field), why));
-                }
-            }
-        }
-    }
     for own in containers(before, "ephemeralContainers") {
         let what = match all.iter().find(|other| name(other) == name(own)) {
             None => "removed",

@@ -3,6 +3,8 @@
 //! Clients do not write status with the rest of an object, a Job selects its pods by its own uid, a Namespace is held
 //! back until it is empty, and a DaemonSet counts the changes of its template.
 
+mod shed;
+
 use serde_json::{Map, Value, json};
 
 use crate::builtin;
@@ -26,6 +28,7 @@ pub fn create(group: &str, version: &str, kind: &str, object: &mut Value) {
     if has_status(group, version, kind) && (group, kind) != ("", "Node") {
         map.remove("status");
     }
+    shed::shed(group, kind, None, map);
     match (group, kind) {
         ("", "Pod") => {
             let status = json!({"phase": "Pending", "qosClass": quality(map)});
@@ -43,6 +46,7 @@ pub fn create(group: &str, version: &str, kind: &str, object: &mut Value) {
 /// Prepares an object that replaces another: its status is the old one's, and so is what holds back a namespace.
 pub fn update(group: &str, version: &str, kind: &str, old: &Value, new: &mut Value) {
     let Value::Object(map) = new else { return };
+    shed::shed(group, kind, Some(old), map);
     if has_status(group, version, kind) {
         match old.get("status") {
             Some(status) => map.insert("status".into(), status.clone()),
@@ -130,8 +134,10 @@ fn select_by_uid(job: &mut Map<String, Value>) {
         .and_then(|metadata| object(metadata, "labels"));
     if let Some(labels) = labels {
         for (key, value) in [("controller-uid", &uid), ("job-name", &name)] {
-            labels.insert(key.into(), value.as_str().into());
-            labels.insert(format!("batch.kubernetes.io/{key}"), value.as_str().into());
+            // A label of the writer's own stays, for validation to refuse.
+            for key in [key.to_owned(), format!("batch.kubernetes.io/{key}")] {
+                labels.entry(key).or_insert_with(|| value.as_str().into());
+            }
         }
     }
     let selected = object(spec, "selector").and_then(|selector| object(selector, "matchLabels"));

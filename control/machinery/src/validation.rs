@@ -4,21 +4,33 @@
 //! Where a field has a rule here, the rule and the message are upstream's; fields without one are not judged.
 
 mod address;
+mod autoscaler;
 mod claim;
 mod config;
 mod container;
+mod driver;
 mod endpoints;
 mod environment;
+mod event;
 mod flow;
+mod job;
+mod job_policy;
+mod lease;
+mod limits;
+mod mount;
 mod names;
 mod networking;
+mod node;
 mod pod;
 mod policy;
 mod probe;
 mod registration;
+mod remote;
+mod repeated;
 mod resources;
 mod schedule;
 mod scheduling;
+mod security;
 mod selector;
 mod service;
 mod storage;
@@ -29,6 +41,7 @@ use serde_json::Value;
 
 use crate::field::{FieldError, Path};
 use names::Faults;
+pub use repeated::{Again, again};
 
 /// What is wrong with a new object.
 ///
@@ -39,9 +52,19 @@ use names::Faults;
 /// assert_eq!(errors[0].to_string(), "spec.containers: Required value");
 /// ```
 pub fn validate_create(group: &str, version: &str, kind: &str, object: &Value) -> Vec<FieldError> {
-    let mut errors = standing(group, version, kind, object);
-    if (group, kind) == ("", "Pod") {
-        pod::create(object, &mut errors);
+    let mut errors = Vec::new();
+    finalizers(group, object, &mut errors);
+    match (group, kind) {
+        ("batch", "CronJob") => job::create_cron_job(object, &mut errors),
+        ("" | "events.k8s.io", "Event") => event::create(group, object, &mut errors),
+        _ => validate(group, version, kind, object, &mut errors),
+    }
+    match (group, kind) {
+        ("", "Pod") => pod::create(object, &mut errors),
+        ("", "PersistentVolume") => storage::options(object, &mut errors),
+        ("apps", "ControllerRevision") => workload::create_revision(object, &mut errors),
+        ("networking.k8s.io", "Ingress") => networking::create_ingress(object, &mut errors),
+        _ => {}
     }
     errors
 }
@@ -49,72 +72,192 @@ pub fn validate_create(group: &str, version: &str, kind: &str, object: &Value) -
 /// What is wrong with an object, new or not.
 pub(crate) fn standing(group: &str, version: &str, kind: &str, object: &Value) -> Vec<FieldError> {
     let mut errors = Vec::new();
+    finalizers(group, object, &mut errors);
     validate(group, version, kind, object, &mut errors);
     errors
 }
 
 /// What is wrong with an object that replaces another.
 pub fn validate_update(group: &str, version: &str, kind: &str, old: &Value, new: &Value) -> Vec<FieldError> {
-    let mut errors = standing(group, version, kind, new);
+    let mut errors = Vec::new();
+    finalizers(group, new, &mut errors);
+    if again(group, kind) == (Again { change: true, whole: true }) {
+        finalizers(group, new, &mut errors);
+    }
+    let mut judge = |errors: &mut Vec<FieldError>| validate(group, version, kind, new, errors);
+    // In the order in which upstream looks; some kinds it looks at once and never again.
     match (group, kind) {
-        ("", "Pod") => pod::update(old, new, &mut errors),
+        ("", "Pod") => {
+            judge(&mut errors);
+            pod::update(old, new, &mut errors);
+        }
         ("", "Service") => service::update(old, new, &mut errors),
-        ("discovery.k8s.io", "EndpointSlice") => endpoints::update_slice(old, new, &mut errors),
-        ("", "Endpoints") if old.get("subsets") == new.get("subsets") => errors.clear(),
-        ("", "ConfigMap") => config::update(old, new, &["data", "binaryData"], &mut errors),
-        ("", "Secret") => config::update_secret(old, new, &mut errors),
-        ("", "PersistentVolumeClaim") => claim::update(old, new, &mut errors),
-        ("", "PersistentVolume") => storage::update_volume(old, new, &mut errors),
-        ("storage.k8s.io", "StorageClass") => storage::update_class(old, new, &mut errors),
-        ("scheduling.k8s.io", "PriorityClass") => claim::update_priority(old, new, &mut errors),
+        ("discovery.k8s.io", "EndpointSlice") => {
+            judge(&mut errors);
+            endpoints::update_slice(old, new, &mut errors);
+        }
+        ("", "Endpoints") if old.get("subsets") == new.get("subsets") => {}
+        ("", "ConfigMap") => {
+            config::update(old, new, &["data", "binaryData"], &mut errors);
+            judge(&mut errors);
+        }
+        ("", "Secret") => {
+            config::update_secret(old, new, &mut errors);
+            judge(&mut errors);
+        }
+        ("", "PersistentVolumeClaim") => {
+            judge(&mut errors);
+            claim::update(old, new, &mut errors);
+        }
+        ("", "PersistentVolume") => {
+            judge(&mut errors);
+            storage::options(new, &mut errors);
+            judge(&mut errors);
+            storage::update_volume(old, new, &mut errors);
+        }
+        ("", "ResourceQuota") => {
+            judge(&mut errors);
+            limits::update_quota(old, new, &mut errors);
+        }
+        ("", "Node") => {
+            judge(&mut errors);
+            node::update_node(old, new, &mut errors);
+        }
+        ("" | "events.k8s.io", "Event") => event::update(group, old, new, &mut errors),
+        ("storage.k8s.io", _) => update_of_storage(kind, old, new, &mut judge, &mut errors),
+        ("scheduling.k8s.io", "PriorityClass") => node::update_priority(old, new, &mut errors),
+        ("node.k8s.io", "RuntimeClass") => {
+            judge(&mut errors);
+            node::update_runtime_class(old, new, &mut errors);
+        }
         ("apps", _) => workload::update(kind, old, new, &mut errors),
-        ("networking.k8s.io", "IPAddress") => {
-            errors.clear();
-            address::update_ip_address(old, new, &mut errors);
+        ("networking.k8s.io", _) => update_of_network(kind, old, new, &mut judge, &mut errors),
+        ("batch", "Job") => {
+            judge(&mut errors);
+            job::update_job(old, new, &mut errors);
         }
-        ("networking.k8s.io", "ServiceCIDR") => {
-            errors.clear();
-            address::update_service_cidr(old, new, &mut errors);
+        ("batch", "CronJob") => job::cron_job(Some(old), new, &mut errors),
+        ("autoscaling", "HorizontalPodAutoscaler") => {
+            judge(&mut errors);
+            autoscaler::update(old, new, &mut errors);
         }
-        ("batch", "Job") => workload::update_job(old, new, &mut errors),
         ("rbac.authorization.k8s.io", "RoleBinding" | "ClusterRoleBinding") => {
+            judge(&mut errors);
             policy::update_binding(old, new, &mut errors);
         }
-        _ => {}
+        _ => judge(&mut errors),
     }
     errors
 }
 
-fn validate(group: &str, version: &str, kind: &str, object: &Value, errors: &mut Vec<FieldError>) {
+/// Everything that is wrong with a label selector at this place.
+pub fn label_selector(of: &Value, path: &Path<'_>) -> Vec<FieldError> {
+    let mut errors = Vec::new();
+    selector::selector(of, path, &mut errors);
+    errors
+}
+
+/// What is wrong with the addresses of a service and their families, which is told before anything else is looked at.
+pub fn service_addresses(old: Option<&Value>, service: &Value) -> Vec<FieldError> {
+    let mut errors = Vec::new();
+    let spec = |of: &Value| of.get("spec").cloned().unwrap_or_default();
+    let before = old.map(spec).unwrap_or_default();
+    service::addresses(&before, &spec(service), &Path::ROOT.child("spec"), &mut errors);
+    errors
+}
+
+type Judge<'a> = dyn FnMut(&mut Vec<FieldError>) + 'a;
+
+fn update_of_storage(
+    kind: &str,
+    old: &Value,
+    new: &Value,
+    judge: &mut Judge<'_>,
+    errors: &mut Vec<FieldError>,
+) {
+    if kind == "VolumeAttributesClass" {
+        driver::update_attributes(old, new, errors);
+    }
+    judge(errors);
+    match kind {
+        "StorageClass" => storage::update_class(old, new, errors),
+        "CSIDriver" => driver::update_driver(old, new, errors),
+        "CSINode" => driver::update_node(old, new, errors),
+        "VolumeAttachment" => driver::update_attachment(old, new, errors),
+        "CSIStorageCapacity" => driver::update_capacity(old, new, errors),
+        _ => {}
+    }
+}
+
+fn update_of_network(
+    kind: &str,
+    old: &Value,
+    new: &Value,
+    judge: &mut Judge<'_>,
+    errors: &mut Vec<FieldError>,
+) {
+    match kind {
+        "IPAddress" => address::update_ip_address(old, new, errors),
+        "ServiceCIDR" => address::update_service_cidr(old, new, errors),
+        "NetworkPolicy" => networking::network_policy(new, &networking::ranges(old), errors),
+        "IngressClass" => {
+            networking::update_class(old, new, errors);
+            judge(errors);
+        }
+        "Ingress" => {
+            judge(errors);
+            networking::update_ingress(old, errors);
+        }
+        _ => judge(errors),
+    }
+}
+
+fn finalizers(group: &str, object: &Value, errors: &mut Vec<FieldError>) {
     // Extension servers of upstream's validate their own kinds without this rule.
     if !matches!(group, "apiextensions.k8s.io" | "apiregistration.k8s.io") {
         config::finalizers(object.get("metadata").unwrap_or(&Value::Null), errors);
     }
+}
+
+fn validate(group: &str, version: &str, kind: &str, object: &Value, errors: &mut Vec<FieldError>) {
     match (group, version, kind) {
         ("", "v1", "Pod") => pod::pod(object, errors),
-        ("", "v1", "Service") => service::service(object, errors),
+        ("", "v1", "PodTemplate") => workload::pod_template(object, errors),
+        ("", "v1", "ReplicationController") => workload::replication(object, errors),
+        ("", "v1", "Service") => service::service(None, object, errors),
         ("", "v1", "Endpoints") => endpoints::endpoints(object, errors),
         ("discovery.k8s.io", "v1", "EndpointSlice") => endpoints::slice(object, errors),
         ("", "v1", "ConfigMap") => config::config_map(object, errors),
         ("", "v1", "Secret") => config::secret(object, errors),
         ("", "v1", "PersistentVolumeClaim") => claim::claim(object, errors),
         ("", "v1", "PersistentVolume") => storage::volume(object, errors),
+        ("", "v1", "LimitRange") => limits::limit_range(object, errors),
+        ("", "v1", "ResourceQuota") => limits::quota(object, errors),
+        ("", "v1", "Node") => node::node(object, errors),
         ("storage.k8s.io", "v1", "StorageClass") => storage::class(object, errors),
-        ("scheduling.k8s.io", "v1", "PriorityClass") => claim::priority(object, errors),
-        ("networking.k8s.io", "v1", "NetworkPolicy") => networking::network_policy(object, errors),
+        ("storage.k8s.io", "v1", "CSIDriver") => driver::driver(object, errors),
+        ("storage.k8s.io", "v1", "CSINode") => driver::node(object, errors),
+        ("storage.k8s.io", "v1", "VolumeAttachment") => driver::attachment(object, errors),
+        ("storage.k8s.io", "v1", "CSIStorageCapacity") => driver::capacity(object, errors),
+        ("storage.k8s.io", "v1", "VolumeAttributesClass") => driver::attributes(object, errors),
+        ("scheduling.k8s.io", "v1", "PriorityClass") => node::priority(object, errors),
+        ("node.k8s.io", "v1", "RuntimeClass") => node::runtime_class(object, errors),
+        ("coordination.k8s.io", "v1", "Lease") => lease::lease(object, errors),
+        ("networking.k8s.io", "v1", "NetworkPolicy") => networking::network_policy(object, &[], errors),
         ("", "v1", "Namespace") => config::namespace(object, errors),
         ("apps", "v1", _) => workload::workload(kind, object, errors),
-        ("batch", "v1", "Job") => workload::job(object, errors),
-        ("batch", "v1", "CronJob") => workload::cron_job(object, errors),
+        ("batch", "v1", "Job") => job::job(object, errors),
+        ("batch", "v1", "CronJob") => job::cron_job(None, object, errors),
         ("rbac.authorization.k8s.io", "v1", "Role" | "ClusterRole") => policy::role(kind, object, errors),
         ("rbac.authorization.k8s.io", "v1", "RoleBinding" | "ClusterRoleBinding") => {
             policy::binding(kind, object, errors);
         }
         ("policy", "v1", "PodDisruptionBudget") => policy::disruption_budget(object, errors),
-        ("autoscaling", "v2", "HorizontalPodAutoscaler") => policy::autoscaler(object, errors),
+        ("autoscaling", "v2", "HorizontalPodAutoscaler") => autoscaler::autoscaler(object, errors),
         ("networking.k8s.io", "v1", "IPAddress") => address::ip_address(object, errors),
         ("networking.k8s.io", "v1", "ServiceCIDR") => address::service_cidr(object, errors),
         ("networking.k8s.io", "v1", "Ingress") => networking::ingress(object, errors),
+        ("networking.k8s.io", "v1", "IngressClass") => networking::class(object, errors),
         ("flowcontrol.apiserver.k8s.io", "v1", "FlowSchema") => flow::schema(object, errors),
         ("flowcontrol.apiserver.k8s.io", "v1", "PriorityLevelConfiguration") => flow::level(object, errors),
         ("apiregistration.k8s.io", "v1", "APIService") => registration::api_service(object, errors),

@@ -78,7 +78,10 @@ fn policies_are_judged_when_they_are_written() {
     let kind = "ValidatingAdmissionPolicy";
     assert!(told(kind, policy(json!({}))).is_empty());
     let typed = told(kind, policy(json!({"validations": [{"expression": "1 + 1"}]})));
-    assert_eq!(typed, ["spec.validations[0].expression: Invalid value: \"1 + 1\": must evaluate to bool"]);
+    assert_eq!(
+        typed,
+        ["spec.validations[0].expression: Invalid value: \"1 + 1\": must evaluate to bool but got int"]
+    );
     let unknown = told(kind, policy(json!({"validations": [{"expression": "params.x"}]})));
     assert!(unknown[0].contains("undeclared reference to 'params'"), "{unknown:?}");
     let known = json!({"paramKind": {"apiVersion": "v1", "kind": "ConfigMap"}, "validations": [{"expression": "params.x"}]});
@@ -90,7 +93,9 @@ fn policies_are_judged_when_they_are_written() {
     let mutation = json!({"mutations": [{"patchType": "JSONPatch", "jsonPatch": {"expression": "'x'"}}], "reinvocationPolicy": "Never"});
     assert_eq!(
         told("MutatingAdmissionPolicy", policy(mutation)),
-        ["spec.mutations[0].jsonPatch.expression: Invalid value: \"'x'\": must evaluate to list"]
+        [
+            "spec.mutations[0].jsonPatch.expression: Invalid value: \"'x'\": must evaluate to list(JSONPatch) but got string"
+        ]
     );
 }
 

@@ -4,7 +4,7 @@ use http::Uri;
 use serde_json::Value;
 use xebec_expressions::admission::{Variables, environment};
 use xebec_machinery::field::{FieldError, Path};
-use xebec_machinery::metadata::NameRule;
+use xebec_machinery::metadata::{NameRule, dns_label_1035};
 
 use super::{conditions, one_of, rules, selector};
 use crate::object;
@@ -81,10 +81,30 @@ fn client(config: &Value, path: &Path<'_>, errors: &mut Vec<FieldError>) {
                 let why = "port is not valid: must be between 1 and 65535, inclusive";
                 errors.push(FieldError::invalid(&path.child("port"), port, why));
             }
-            let text = object::text(service, &["path"]);
-            if !text.is_empty() && !text.starts_with('/') {
-                errors.push(FieldError::invalid(&path.child("path"), text, "must start with a '/'"));
-            }
+            path_of(object::text(service, &["path"]), &path.child("path"), errors);
+        }
+    }
+}
+
+/// Where a service is asked: each step is a name, but for an empty one at the end.
+fn path_of(text: &str, path: &Path<'_>, errors: &mut Vec<FieldError>) {
+    let mut tell = |why: String| errors.push(FieldError::invalid(path, text, why));
+    let mut letters = text.chars();
+    match (letters.next(), letters.as_str()) {
+        (None, _) | (Some('/'), "") => return,
+        (Some('/'), "/") => return tell("segment[0] may not be empty".to_owned()),
+        (Some('/'), _) => {}
+        // As upstream, whose first letter is passed over even where it is none.
+        _ => tell("must start with a '/'".to_owned()),
+    }
+    let rest = letters.as_str();
+    for (at, step) in rest.strip_suffix('/').unwrap_or(rest).split('/').enumerate() {
+        if step.is_empty() {
+            tell(format!("segment[{at}] may not be empty"));
+            continue;
+        }
+        for why in NameRule::Subdomain.problems(step) {
+            tell(format!("segment[{at}]: {why}"));
         }
     }
 }
@@ -127,6 +147,11 @@ fn versions(list: &[Value], path: &Path<'_>, errors: &mut Vec<FieldError>) {
     for (index, version) in list.iter().enumerate() {
         if list[..index].contains(version) {
             errors.push(FieldError::invalid(&path.index(index), version.clone(), "duplicate version"));
+            continue;
+        }
+        let text = version.as_str().unwrap_or_default();
+        for why in dns_label_1035(text) {
+            errors.push(FieldError::invalid(&path.index(index), text, why));
         }
     }
     if !list.iter().any(|version| version == "v1" || version == "v1beta1") {

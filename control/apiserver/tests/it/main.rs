@@ -22,6 +22,7 @@ mod legacy;
 mod patches;
 mod policies;
 mod rbac;
+mod refusals;
 mod relays;
 mod rules;
 mod server;

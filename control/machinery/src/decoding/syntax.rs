@@ -6,7 +6,7 @@
 const DEPTH_MAX: usize = 10_000;
 
 /// What is wrong with the bytes, as Go tells it; nothing where they are one JSON value.
-pub(super) fn fault(bytes: &[u8]) -> Option<String> {
+pub(crate) fn fault(bytes: &[u8]) -> Option<String> {
     let mut scan = Scan { bytes, at: 0, open: Vec::new() };
     scan.document().err().map(|fault| match fault {
         Fault::End => "unexpected end of JSON input".to_owned(),

@@ -27,7 +27,7 @@ impl NameRule {
     /// The rule of a built-in resource; that of most, and of custom resources, is [`NameRule::Subdomain`].
     pub fn of(group: &str, plural: &str) -> Self {
         match (group, plural) {
-            ("", "namespaces" | "services") => Self::Label,
+            ("", "namespaces" | "services") | ("apps", "statefulsets") => Self::Label,
             ("networking.k8s.io", "ipaddresses") => Self::Address,
             ("rbac.authorization.k8s.io" | "apiregistration.k8s.io", _) => Self::Segment,
             ("certificates.k8s.io", _) => Self::Anything,
@@ -97,7 +97,9 @@ pub fn dns_label(text: &str) -> Vec<String> {
     if text.len() > LABEL_MAX {
         wrong.push(too_long(LABEL_MAX));
     }
-    if !label_bytes(text, small) {
+    if text.contains('.') && text.split('.').all(|part| label_bytes(part, small)) {
+        wrong.push("must not contain dots".to_owned());
+    } else if !label_bytes(text, small) {
         // Both blanks before `or` are upstream's.
         wrong.push(
             "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and \

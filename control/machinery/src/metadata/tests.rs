@@ -98,7 +98,7 @@ fn metadata_that_breaks_a_rule_is_told_in_the_words_of_kubernetes() {
         (json!({"name": "n"}), "metadata.namespace: Required value"),
         (
             json!({"name": "n", "namespace": "a.b"}),
-            r#"metadata.namespace: Invalid value: "a.b": a lowercase RFC 1123 label must"#,
+            r#"metadata.namespace: Invalid value: "a.b": must not contain dots"#,
         ),
         (
             json!({"name": "X", "namespace": "ns"}),

@@ -5,6 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
 use super::{IMMUTABLE, entries, given, invalid, list, names, text};
+use crate::decoding;
 use crate::field::{FieldError, Path};
 
 /// What the values of one ConfigMap or Secret may weigh together.
@@ -65,7 +66,11 @@ pub(super) fn secret(secret: &Value, errors: &mut Vec<FieldError>) {
         "kubernetes.io/basic-auth" if !has("username") && !has("password") => {
             require(&["username", "password"])
         }
-        "kubernetes.io/ssh-auth" => require(&["ssh-privatekey"]),
+        "kubernetes.io/ssh-auth"
+            if secret.get("data").is_none_or(|data| text(data, "ssh-privatekey").is_empty()) =>
+        {
+            errors.push(FieldError::required(&path.key("ssh-privatekey"), ""));
+        }
         "kubernetes.io/dockercfg" => docker(secret, ".dockercfg", errors),
         "kubernetes.io/dockerconfigjson" => docker(secret, ".dockerconfigjson", errors),
         "kubernetes.io/service-account-token" => {
@@ -88,17 +93,17 @@ fn docker(secret: &Value, key: &str, errors: &mut Vec<FieldError>) {
         return;
     };
     let json = STANDARD.decode(value).unwrap_or_default();
-    if let Err(why) = serde_json::from_slice::<serde_json::Map<String, Value>>(&json) {
-        // The contents themselves are not told, but for a first byte that no JSON begins with.
-        let why = match json.iter().find(|byte| !byte.is_ascii_whitespace()) {
-            None => "unexpected end of JSON input".to_owned(),
-            Some(byte) if byte.is_ascii_control() => {
-                format!("invalid character '\\x{byte:02x}' looking for beginning of value")
-            }
-            Some(_) => format!("invalid JSON at line {}, column {}", why.line(), why.column()),
+    let why = decoding::json_fault(&json).or_else(|| {
+        let kind = match serde_json::from_slice::<Value>(&json).ok()? {
+            Value::Object(_) | Value::Null => return None,
+            Value::String(_) => "string",
+            Value::Number(_) => "number",
+            Value::Bool(_) => "bool",
+            Value::Array(_) => "array",
         };
-        errors.push(FieldError::invalid(&path.key(key), "<secret contents redacted>", why));
-    }
+        Some(format!("json: cannot unmarshal {kind} into Go value of type map[string]interface {{}}"))
+    });
+    errors.extend(why.map(|why| FieldError::invalid(&path.key(key), "<secret contents redacted>", why)));
 }
 
 /// An immutable ConfigMap or Secret stays as it is.

@@ -5,14 +5,17 @@ use std::net::IpAddr;
 
 use serde_json::Value;
 
-use super::service::{PROTOCOLS, unroutable};
-use super::{IMMUTABLE, given, invalid, list, names, one_of, port, required, text};
+use super::service::{self, PROTOCOLS};
+use super::{IMMUTABLE, entries, given, invalid, list, names, one_of, port, required, selector, text};
+use crate::address::{ip_problems, loose_ip_problems};
 use crate::field::{FieldError, Path};
 
 const ADDRESS_TYPES: [&str; 3] = ["FQDN", "IPv4", "IPv6"];
 const MOST_ENDPOINTS: usize = 1_000;
 const MOST_ADDRESSES: usize = 100;
 const MOST_PORTS: usize = 20_000;
+const MOST_LABELS: usize = 16;
+const MOST_HINTS: usize = 8;
 
 /// An Endpoints object.
 pub(super) fn endpoints(object: &Value, errors: &mut Vec<FieldError>) {
@@ -27,10 +30,14 @@ pub(super) fn endpoints(object: &Value, errors: &mut Vec<FieldError>) {
             let path = path.child(key);
             for (at, of) in all.iter().enumerate() {
                 let path = path.index(at);
-                let ip = text(of, "ip");
-                invalid(&path.child("ip"), ip, names::ip(ip), errors);
-                routable(&path.child("ip"), ip, errors);
+                let (ip, place) = (text(of, "ip"), path.child("ip"));
+                invalid(&place, ip, loose_ip_problems(ip), errors);
                 hostname(of, &path, errors);
+                node_name(of, &path, errors);
+                if ip.parse::<IpAddr>().is_err() && !is_with_zeros(ip) {
+                    errors.push(FieldError::invalid(&place, ip, "must be a valid IP address"));
+                }
+                routable(&place, ip, errors);
             }
         }
         let ports = list(subset, "ports");
@@ -49,6 +56,11 @@ pub(super) fn endpoints(object: &Value, errors: &mut Vec<FieldError>) {
     }
 }
 
+/// Whether an address is one but for zeros before its numbers.
+fn is_with_zeros(ip: &str) -> bool {
+    loose_ip_problems(ip).first().is_some_and(|why| why.contains("leading 0s"))
+}
+
 /// An EndpointSlice.
 pub(super) fn slice(object: &Value, errors: &mut Vec<FieldError>) {
     let kind = text(object, "addressType");
@@ -64,31 +76,72 @@ pub(super) fn slice(object: &Value, errors: &mut Vec<FieldError>) {
     }
     for (at, endpoint) in all.iter().enumerate() {
         let path = path.index(at);
-        hostname(endpoint, &path, errors);
-        let (addresses, path) = (list(endpoint, "addresses"), path.child("addresses"));
+        let (addresses, inner) = (list(endpoint, "addresses"), path.child("addresses"));
         if addresses.is_empty() {
-            errors.push(FieldError::required(&path, "must contain at least 1 address"));
+            errors.push(FieldError::required(&inner, "must contain at least 1 address"));
         } else if addresses.len() > MOST_ADDRESSES {
-            errors.push(FieldError::too_many(&path, addresses.len(), MOST_ADDRESSES));
+            errors.push(FieldError::too_many(&inner, addresses.len(), MOST_ADDRESSES));
         }
-        for (at, address) in addresses.iter().enumerate() {
-            let place = path.index(at);
-            let address = address.as_str().unwrap_or_default();
-            if kind == "FQDN" {
-                fully_qualified(&place, address, errors);
-                continue;
-            }
-            let wrong = names::ip(address);
-            if !wrong.is_empty() {
-                invalid(&place, address, wrong, errors);
-                continue;
-            }
-            let six = address.contains(':');
-            if !matches!((kind, six), ("IPv4", false) | ("IPv6", true)) && ADDRESS_TYPES.contains(&kind) {
-                errors.push(FieldError::invalid(&path, address, format!("must be an {kind} address")));
-            }
-            routable(&place, address, errors);
+        for (at, address) in addresses.iter().filter_map(Value::as_str).enumerate() {
+            slice_address(kind, address, &inner, at, errors);
         }
+        node_name(endpoint, &path, errors);
+        let topology = path.child("deprecatedTopology");
+        let count = entries(endpoint, "deprecatedTopology").count();
+        if count > MOST_LABELS {
+            errors.push(FieldError::too_many(&topology, count, MOST_LABELS));
+        }
+        selector::labels(entries(endpoint, "deprecatedTopology"), &topology, errors);
+        hostname(endpoint, &path, errors);
+        if let Some(hints) = given(endpoint, "hints") {
+            self::hints(hints, &path.child("hints"), errors);
+        }
+    }
+}
+
+fn slice_address(kind: &str, address: &str, path: &Path<'_>, at: usize, errors: &mut Vec<FieldError>) {
+    let place = path.index(at);
+    let wrong = match kind {
+        "FQDN" => return fully_qualified(&place, address, errors),
+        "IPv4" => loose_ip_problems(address),
+        "IPv6" => ip_problems(address),
+        _ => return,
+    };
+    if !wrong.is_empty() {
+        invalid(&place, address, wrong, errors);
+        return;
+    }
+    if (kind == "IPv6") != address.contains(':') {
+        errors.push(FieldError::invalid(path, address, format!("must be an {kind} address")));
+    }
+    routable(&place, address, errors);
+}
+
+/// For whom an endpoint is.
+fn hints(hints: &Value, path: &Path<'_>, errors: &mut Vec<FieldError>) {
+    for (key, problems) in
+        [("forZones", names::label_value as fn(&str) -> names::Faults), ("forNodes", names::subdomain)]
+    {
+        let all = list(hints, key);
+        let path = path.child(key);
+        if all.len() > MOST_HINTS {
+            errors.push(FieldError::too_many(&path, all.len(), MOST_HINTS));
+            return;
+        }
+        let mut seen = HashSet::new();
+        for (at, hint) in all.iter().enumerate() {
+            let (name, path) = (text(hint, "name"), path.index(at));
+            if !seen.insert(name) {
+                errors.push(FieldError::duplicate(&path.child("name"), name));
+            }
+            invalid(&path.child("name"), name, problems(name), errors);
+        }
+    }
+}
+
+fn node_name(of: &Value, path: &Path<'_>, errors: &mut Vec<FieldError>) {
+    if let Some(name) = of.get("nodeName").and_then(Value::as_str) {
+        invalid(&path.child("nodeName"), name, names::subdomain(name), errors);
     }
 }
 
@@ -140,11 +193,17 @@ fn hostname(of: &Value, path: &Path<'_>, errors: &mut Vec<FieldError>) {
 }
 
 fn fully_qualified(path: &Path<'_>, name: &str, errors: &mut Vec<FieldError>) {
+    if name.is_empty() {
+        errors.push(FieldError::required(path, ""));
+        return;
+    }
     let bare = name.strip_suffix('.').unwrap_or(name);
-    invalid(path, name, names::subdomain(bare), errors);
-    if names::subdomain(bare).is_empty() && !bare.contains('.') {
+    let faults = names::subdomain(bare);
+    if !faults.is_empty() {
+        errors.push(FieldError::invalid(path, bare, faults.join(",")));
+    } else if !bare.contains('.') {
         let why = "should be a domain with at least two segments separated by dots";
-        errors.push(FieldError::invalid(path, name, why));
+        errors.push(FieldError::invalid(path, bare, why));
     }
 }
 
@@ -155,9 +214,5 @@ fn routable(path: &Path<'_>, ip: &str, errors: &mut Vec<FieldError>) {
     if matches!(address, IpAddr::V4(own) if own.octets()[0] == 127 && own.octets()[1] >> 6 == 0b10) {
         return;
     }
-    if address.is_unspecified() {
-        errors.push(FieldError::invalid(path, ip, format!("may not be unspecified ({ip})")));
-    } else if let Some(why) = unroutable(address) {
-        errors.push(FieldError::invalid(path, ip, why));
-    }
+    service::routable(ip, path, errors);
 }

@@ -2,8 +2,10 @@
 
 use serde_json::Value;
 
+use super::mount::no_back_steps;
 use super::{given, invalid, list, names, required, text};
 use crate::field::{FieldError, Path};
+use crate::quantity::Quantity;
 
 const SOURCES: [&str; 5] = ["fieldRef", "resourceFieldRef", "configMapKeyRef", "secretKeyRef", "fileKeyRef"];
 const MORE_THAN_ONE: &str = "may not have more than one field specified at a time";
@@ -20,6 +22,9 @@ const FIELDS: [&str; 9] = [
     "status.podIP",
     "status.podIPs",
 ];
+/// Fields that have names, and that nothing is taken from here.
+const OTHER_FIELDS: [&str; 5] =
+    ["metadata.annotations", "metadata.labels", "spec.restartPolicy", "spec.schedulerName", "status.phase"];
 const RESOURCES: [&str; 6] = [
     "limits.cpu",
     "limits.ephemeral-storage",
@@ -46,6 +51,12 @@ pub(super) fn env(container: &Value, path: &Path<'_>, errors: &mut Vec<FieldErro
 
 fn source(from: &Value, has_value: bool, path: &Path<'_>, errors: &mut Vec<FieldError>) {
     let sources = SOURCES.iter().filter(|key| given(from, key).is_some()).count();
+    if let Some(reference) = given(from, "fieldRef") {
+        field(reference, &FIELDS, &path.child("fieldRef"), errors);
+    }
+    if let Some(reference) = given(from, "resourceFieldRef") {
+        resource(reference, false, &path.child("resourceFieldRef"), errors);
+    }
     for key in ["configMapKeyRef", "secretKeyRef"] {
         if let Some(reference) = given(from, key) {
             let path = path.child(key);
@@ -57,11 +68,19 @@ fn source(from: &Value, has_value: bool, path: &Path<'_>, errors: &mut Vec<Field
             }
         }
     }
-    if let Some(reference) = given(from, "fieldRef") {
-        field(reference, &FIELDS, &path.child("fieldRef"), errors);
-    }
-    if let Some(reference) = given(from, "resourceFieldRef") {
-        resource(reference, &path.child("resourceFieldRef"), errors);
+    if let Some(reference) = given(from, "fileKeyRef") {
+        let path = path.child("fileKeyRef");
+        if required(reference, "key", &path, errors) {
+            let key = text(reference, "key");
+            invalid(&path.child("key"), key, names::env_name(key), errors);
+        }
+        if required(reference, "volumeName", &path, errors) {
+            let name = text(reference, "volumeName");
+            invalid(&path.child("volumeName"), name, names::label(name), errors);
+        }
+        if required(reference, "path", &path, errors) {
+            no_back_steps(text(reference, "path"), &path.child("path"), errors);
+        }
     }
     let why = match sources {
         0 => {
@@ -76,39 +95,66 @@ fn source(from: &Value, has_value: bool, path: &Path<'_>, errors: &mut Vec<Field
 
 /// A field of the pod itself.
 pub(super) fn field(reference: &Value, supported: &[&str], path: &Path<'_>, errors: &mut Vec<FieldError>) {
-    if !required(reference, "fieldPath", path, errors) {
+    if !required(reference, "apiVersion", path, errors) || !required(reference, "fieldPath", path, errors) {
         return;
     }
-    let path = path.child("fieldPath");
-    let value = text(reference, "fieldPath");
-    let map =
-        value.strip_prefix("metadata.labels['").or_else(|| value.strip_prefix("metadata.annotations['"));
-    if let Some(key) = map.and_then(|rest| rest.strip_suffix("']")) {
-        invalid(&path, key, names::qualified(&key.to_lowercase()), errors);
-    } else if !supported.contains(&value) {
-        let known =
-            value.starts_with("spec.restartPolicy") || value == "status.phase" || FIELDS.contains(&value);
-        errors.push(if known {
-            FieldError::not_supported(&path, value, supported)
-        } else {
-            FieldError::invalid(
-                &path,
-                value,
-                format!("error converting fieldPath: field label not supported: {value}"),
-            )
-        });
-    }
+    let place = path.child("fieldPath");
+    let (version, value) = (text(reference, "apiVersion"), text(reference, "fieldPath"));
+    let subscript =
+        value.strip_suffix("']").and_then(|rest| rest.split_once("['")).filter(|(base, _)| !base.is_empty());
+    let why = match subscript {
+        _ if version != "v1" => format!("unsupported pod version: {version}"),
+        Some(("metadata.annotations", key)) => {
+            let key = key.to_lowercase();
+            invalid(path, &key, names::qualified(&key), errors);
+            return;
+        }
+        Some(("metadata.labels", key)) => {
+            invalid(path, key, names::qualified(key), errors);
+            return;
+        }
+        Some(_) => format!("field label does not support subscript: {value}"),
+        None if supported.contains(&value)
+            || (value == "spec.host" && supported.contains(&"spec.nodeName")) =>
+        {
+            return;
+        }
+        None if FIELDS.contains(&value) || OTHER_FIELDS.contains(&value) => {
+            errors.push(FieldError::not_supported(&place, value, supported));
+            return;
+        }
+        None => format!("field label not supported: {value}"),
+    };
+    errors.push(FieldError::invalid(&place, value, format!("error converting fieldPath: {why}")));
 }
 
-/// An amount of a resource of a container.
-pub(super) fn resource(reference: &Value, path: &Path<'_>, errors: &mut Vec<FieldError>) {
-    if required(reference, "resource", path, errors) {
-        let name = text(reference, "resource");
-        let huge = name.starts_with("limits.hugepages-") || name.starts_with("requests.hugepages-");
-        if !RESOURCES.contains(&name) && !huge {
-            errors.push(FieldError::not_supported(&path.child("resource"), name, &RESOURCES));
-        }
+/// An amount of a resource of a container, which is named where it is not the one that asks.
+pub(super) fn resource(reference: &Value, is_named: bool, path: &Path<'_>, errors: &mut Vec<FieldError>) {
+    let name = text(reference, "resource");
+    let pages = name.starts_with("limits.hugepages-") || name.starts_with("requests.hugepages-");
+    if is_named && text(reference, "containerName").is_empty() {
+        errors.push(FieldError::required(&path.child("containerName"), ""));
+    } else if required(reference, "resource", path, errors) && !RESOURCES.contains(&name) && !pages {
+        errors.push(FieldError::not_supported(&path.child("resource"), name, &RESOURCES));
     }
+    let divisor = Quantity::parse(text(reference, "divisor")).ok().filter(|divisor| divisor.nanos() != 0);
+    let Some(divisor) = divisor.map(|divisor| divisor.to_string()) else { return };
+    let sizes = "1, 1k, 1M, 1G, 1T, 1P, 1E, 1Ki, 1Mi, 1Gi, 1Ti, 1Pi, 1Ei";
+    let is_size = || sizes.split(", ").any(|size| size == divisor);
+    let why = match name.split_once('.').map(|(_, of)| of) {
+        Some("cpu") if !matches!(divisor.as_str(), "1m" | "1") => {
+            "only divisor's values 1m and 1 are supported with the cpu resource".to_owned()
+        }
+        Some(of @ ("memory" | "ephemeral-storage")) if !is_size() => {
+            let of = if of == "memory" { of } else { "local ephemeral storage" };
+            format!("only divisor's values {sizes} are supported with the {of} resource")
+        }
+        _ if pages && !is_size() => {
+            format!("only divisor's values {sizes} are supported with the hugepages resource")
+        }
+        _ => return,
+    };
+    errors.push(FieldError::invalid(&path.child("divisor"), name, why));
 }
 
 /// `envFrom`

@@ -1,10 +1,5 @@
 //! The forms of names, labels and keys, and what upstream says of those that break them.
 
-use std::net::IpAddr;
-
-const LABEL: &str = "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must \
-                     start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for \
-                     validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')";
 const SUBDOMAIN: &str = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', \
                          and must start and end with an alphanumeric character (e.g. 'example.com', regex used for \
                          validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
@@ -12,12 +7,6 @@ const SUBDOMAIN_UNDERSCORE: &str = "a lowercase RFC 1123 subdomain must consist 
                                     '_', '-' or '.', and must start and end with an alphanumeric character (e.g. \
                                     'example.com', regex used for validation is \
                                     '_?[a-z0-9]([-_a-z0-9]*[a-z0-9])?(\\._?[a-z0-9]([-_a-z0-9]*[a-z0-9])?)*')";
-const QUALIFIED: &str = "must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an \
-                         alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation \
-                         is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')";
-const LABEL_VALUE: &str = "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', \
-                           and must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or \
-                           '12345', regex used for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')";
 const CONFIG_KEY: &str = "a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  \
                           or 'KEY_NAME',  or 'key-name', regex used for validation is '[-._a-zA-Z0-9]+')";
 const ENV_NAME: &str =
@@ -31,7 +20,11 @@ const SYSCTL: &str = "must have at most 253 characters and match regex \
                       ^([a-z0-9]([-_a-z0-9]*[a-z0-9])?[\\./])*[a-z0-9]([-_a-z0-9]*[a-z0-9])?$";
 /// What is said of a number that is no port.
 pub(super) const PORT: &str = "must be between 1 and 65535, inclusive";
-const IP: &str = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)";
+const WILDCARD: &str = "a wildcard DNS-1123 subdomain must start with '*.', followed by a valid DNS subdomain, which must \
+                        consist of lower case alphanumeric characters, '-' or '.' and end with an alphanumeric character \
+                        (e.g. '*.example.com', regex used for validation is \
+                        '\\*\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
+const HTTP_PATH: &str = "Invalid path (regex used for validation is '[A-Za-z0-9/\\-._~%!$&'()*+,;=:]+')";
 
 /// What is wrong with a value; empty where nothing is.
 pub(super) type Faults = Vec<String>;
@@ -62,17 +55,9 @@ fn is_label(text: &str) -> bool {
     bounded(text, lower, |byte| lower(byte) || byte == b'-')
 }
 
-fn is_qualified(text: &str) -> bool {
-    bounded(
-        text,
-        |byte| byte.is_ascii_alphanumeric(),
-        |byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte),
-    )
-}
-
 /// A name of a container, volume or port of a Service.
 pub(super) fn label(value: &str) -> Faults {
-    faults(value, 63, is_label(value), LABEL)
+    crate::metadata::dns_label(value)
 }
 
 /// A name of most objects.
@@ -98,36 +83,12 @@ pub(super) fn search_path(value: &str) -> Faults {
 
 /// The key of a label: a name, after a domain and `/` or not.
 pub(super) fn qualified(value: &str) -> Faults {
-    let mut found = Vec::new();
-    let name = match value.split('/').collect::<Vec<_>>().as_slice() {
-        [name] => *name,
-        [prefix, name] => {
-            if prefix.is_empty() {
-                found.push("prefix part must be non-empty".into());
-            } else {
-                found.extend(subdomain(prefix).into_iter().map(|fault| format!("prefix part {fault}")));
-            }
-            name
-        }
-        _ => {
-            let more = " with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')";
-            return vec![format!("a qualified name {QUALIFIED}{more}")];
-        }
-    };
-    if name.is_empty() {
-        found.push("name part must be non-empty".into());
-    } else if name.len() > 63 {
-        found.push("name part must be no more than 63 characters".into());
-    }
-    if !is_qualified(name) {
-        found.push(format!("name part {QUALIFIED}"));
-    }
-    found
+    crate::label::key_problems(value)
 }
 
 /// The value of a label.
 pub(super) fn label_value(value: &str) -> Faults {
-    faults(value, 63, value.is_empty() || is_qualified(value), LABEL_VALUE)
+    crate::label::value_problems(value)
 }
 
 /// A key of a ConfigMap or Secret, which becomes the name of a file.
@@ -149,7 +110,7 @@ pub(super) fn port_name(value: &str) -> Faults {
     let mut found = faults(value, 15, true, "");
     let checks = [
         (
-            value.bytes().all(|byte| lower(byte) || byte == b'-'),
+            !value.is_empty() && value.bytes().all(|byte| lower(byte) || byte == b'-'),
             "must contain only alpha-numeric characters (a-z, 0-9), and hyphens (-)",
         ),
         (value.bytes().any(|byte| byte.is_ascii_lowercase()), "must contain at least one letter (a-z)"),
@@ -176,9 +137,28 @@ pub(super) fn header(value: &str) -> Faults {
     faults(value, usize::MAX, sound, HEADER)
 }
 
-/// An address.
-pub(super) fn ip(value: &str) -> Faults {
-    faults(value, usize::MAX, value.parse::<IpAddr>().is_ok(), IP)
+/// A domain after `*.`.
+pub(super) fn wildcard(value: &str) -> Faults {
+    let sound = value.strip_prefix("*.").is_some_and(|rest| rest.split('.').all(is_label));
+    faults(value, 253, sound, WILDCARD)
+}
+
+/// A path of an address on the web (RFC 3986).
+fn is_http_path(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/-._~%!$&'()*+,;=:".contains(&byte))
+}
+
+/// What is wrong with a path that begins with a domain: the part, and why.
+pub(super) fn domain_path(value: &str) -> Vec<(&str, String)> {
+    let (domain, path) = value.split_once('/').unwrap_or_default();
+    if domain.is_empty() || path.is_empty() {
+        return vec![(value, "must be a domain-prefixed path (such as \"acme.io/foo\")".to_owned())];
+    }
+    let mut found: Vec<(&str, String)> = subdomain(domain).into_iter().map(|why| (domain, why)).collect();
+    if !is_http_path(path) {
+        found.push((path, HTTP_PATH.to_owned()));
+    }
+    found
 }
 
 /// `25%`
@@ -195,16 +175,21 @@ mod tests {
     #[test]
     fn names_are_judged_at_their_edges() {
         assert!(label(&"a".repeat(63)).is_empty() && label("0-a").is_empty());
-        for wrong in ["", "-a", "a-", "A", "a.b", "é"] {
-            assert_eq!(label(wrong), [LABEL], "{wrong}");
-        }
         assert_eq!(label(&"a".repeat(64)), ["must be no more than 63 characters"]);
+        assert_eq!(label("a.b"), ["must not contain dots"]);
         assert!(subdomain("a.b-c.0").is_empty());
         assert_eq!(subdomain("a..b"), [SUBDOMAIN]);
         assert!(qualified("example.com/Some_Name.x").is_empty() && qualified("a").is_empty());
-        assert_eq!(qualified("/a"), ["prefix part must be non-empty"]);
-        assert_eq!(qualified("a/b/c").len(), 1);
         assert!(label_value("").is_empty() && !label_value("-").is_empty());
         assert!(env_name("a b.C-1").is_empty() && !env_name("a=b").is_empty() && !env_name("é").is_empty());
+        assert!(wildcard("*.a.b").is_empty() && !wildcard("*.*.b").is_empty() && !wildcard("*").is_empty());
+    }
+
+    #[test]
+    fn a_path_begins_with_a_domain() {
+        assert!(domain_path("acme.io/foo/bar%20").is_empty());
+        for (wrong, part) in [("x", "x"), ("/x", "/x"), ("x/", "x/"), ("A/b", "A"), ("a/b c", "b c")] {
+            assert_eq!(domain_path(wrong).first().map(|(part, _)| *part), Some(part));
+        }
     }
 }

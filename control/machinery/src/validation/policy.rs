@@ -1,10 +1,11 @@
-//! Roles and their bindings, disruption budgets and autoscalers.
+//! Roles and their bindings, and disruption budgets.
 
 use serde_json::{Value, json};
 
 use super::workload::{at_most_all, share};
-use super::{given, list, number, required, selector, text};
+use super::{given, invalid, list, names, one_of, required, selector, text};
 use crate::field::{FieldError, Path};
+use crate::metadata::path_segment;
 
 const RBAC: &str = "rbac.authorization.k8s.io";
 
@@ -22,8 +23,9 @@ pub(super) fn role(kind: &str, role: &Value, errors: &mut Vec<FieldError>) {
             let path = path.child("nonResourceURLs");
             if kind == "Role" {
                 let why = "namespaced rules cannot apply to non-resource URLs";
-                errors.push(FieldError::invalid(&path, urls, why));
-            } else if !(empty("apiGroups") && empty("resources") && empty("resourceNames")) {
+                errors.push(FieldError::invalid(&path, urls.clone(), why));
+            }
+            if !(empty("apiGroups") && empty("resources") && empty("resourceNames")) {
                 let why = "rules cannot apply to both regular resources and non-resource URLs";
                 errors.push(FieldError::invalid(&path, urls, why));
             }
@@ -34,6 +36,22 @@ pub(super) fn role(kind: &str, role: &Value, errors: &mut Vec<FieldError>) {
                 let why = format!("resource rules must supply at least one {what}");
                 errors.push(FieldError::required(&path.child(key), why));
             }
+        }
+    }
+    let Some(rule) = given(role, "aggregationRule").filter(|_| kind == "ClusterRole") else { return };
+    let path = Path::ROOT.child("aggregationRule");
+    let path = path.child("clusterRoleSelectors");
+    let selectors = list(rule, "clusterRoleSelectors");
+    if selectors.is_empty() {
+        let why = "at least one clusterRoleSelector required if aggregationRule is non-nil";
+        errors.push(FieldError::required(&path, why));
+    }
+    for (at, of) in selectors.iter().enumerate() {
+        let path = path.index(at);
+        selector::selector(of, &path, errors);
+        if !selector::is_sound(of) {
+            // Upstream tells what it could not make of it.
+            errors.push(FieldError::invalid(&path, Value::Null, "invalid label selector."));
         }
     }
 }
@@ -50,18 +68,28 @@ pub(super) fn binding(kind: &str, binding: &Value, errors: &mut Vec<FieldError>)
     if !roles.contains(&target) {
         errors.push(FieldError::not_supported(&path.child("kind"), target, roles));
     }
-    required(reference, "name", &path, errors);
+    if required(reference, "name", &path, errors) {
+        let name = text(reference, "name");
+        invalid(&path.child("name"), name, path_segment(name, false), errors);
+    }
     let path = Path::ROOT.child("subjects");
     for (at, subject) in list(binding, "subjects").iter().enumerate() {
         let path = path.index(at);
-        required(subject, "name", &path, errors);
+        let is_named = required(subject, "name", &path, errors);
         let group = text(subject, "apiGroup");
         let wanted = match text(subject, "kind") {
             "ServiceAccount" => {
+                let name = text(subject, "name");
+                if is_named {
+                    invalid(&path.child("name"), name, names::subdomain(name), errors);
+                }
+                if !group.is_empty() {
+                    errors.push(FieldError::not_supported(&path.child("apiGroup"), group, &[""]));
+                }
                 if kind == "ClusterRoleBinding" {
                     required(subject, "namespace", &path, errors);
                 }
-                ""
+                continue;
             }
             "User" | "Group" => RBAC,
             other => {
@@ -103,37 +131,5 @@ pub(super) fn disruption_budget(budget: &Value, errors: &mut Vec<FieldError>) {
     if let Some(of) = given(spec, "selector") {
         selector::selector(of, &path.child("selector"), errors);
     }
-}
-
-/// A HorizontalPodAutoscaler.
-pub(super) fn autoscaler(autoscaler: &Value, errors: &mut Vec<FieldError>) {
-    let spec = autoscaler.get("spec").unwrap_or(&Value::Null);
-    let path = Path::ROOT.child("spec");
-    let (least, most) = (number(spec, "minReplicas"), number(spec, "maxReplicas").unwrap_or_default());
-    if let Some(least) = least.filter(|least| *least < 1) {
-        let why = "must be greater than or equal to 1";
-        errors.push(FieldError::invalid(&path.child("minReplicas"), least, why));
-    }
-    if most < 1 {
-        errors.push(FieldError::required(&path.child("maxReplicas"), "must be set and greater than 0"));
-    }
-    if least.is_some_and(|least| most < least) {
-        let why = "must be greater than or equal to `minReplicas`";
-        errors.push(FieldError::invalid(&path.child("maxReplicas"), most, why));
-    }
-    let target = spec.get("scaleTargetRef").unwrap_or(&Value::Null);
-    let inner = path.child("scaleTargetRef");
-    required(target, "kind", &inner, errors);
-    required(target, "name", &inner, errors);
-    let group = text(target, "apiVersion");
-    if group.is_empty() && text(target, "kind") != "ReplicationController" {
-        let why = "apiVersion must specify API group";
-        errors.push(FieldError::invalid(&inner.child("apiVersion"), group, why));
-    }
-    if least == Some(0)
-        && !list(spec, "metrics").iter().any(|m| matches!(text(m, "type"), "Object" | "External"))
-    {
-        let why = "must specify at least one Object or External metric to support scaling to zero replicas";
-        errors.push(FieldError::forbidden(&path.child("metrics"), why));
-    }
+    one_of(spec, "unhealthyPodEvictionPolicy", &["AlwaysAllow", "IfHealthyBudget"], &path, errors);
 }

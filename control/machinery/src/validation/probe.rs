@@ -2,15 +2,24 @@
 
 use serde_json::Value;
 
-use super::{given, invalid, list, names, not_negative, one_of, port, text};
+use super::{given, invalid, list, names, not_negative, number, one_of, port, text};
 use crate::field::{FieldError, Path};
 
-/// What asks whether a container is well, and what is done as it starts and stops.
-pub(super) fn probes(container: &Value, path: &Path<'_>, errors: &mut Vec<FieldError>) {
+/// What is done as a container starts and stops, and what asks whether it is well.
+pub(super) fn probes(container: &Value, pod: &Value, path: &Path<'_>, errors: &mut Vec<FieldError>) {
+    let grace = number(pod, "terminationGracePeriodSeconds");
+    if let Some(lifecycle) = given(container, "lifecycle") {
+        let path = path.child("lifecycle");
+        for name in ["postStart", "preStop"] {
+            if let Some(hook) = given(lifecycle, name) {
+                handler(hook, &["exec", "httpGet", "tcpSocket", "sleep"], grace, &path.child(name), errors);
+            }
+        }
+    }
     for name in ["livenessProbe", "readinessProbe", "startupProbe"] {
         let Some(probe) = given(container, name) else { continue };
         let path = path.child(name);
-        handler(probe, &["exec", "httpGet", "tcpSocket", "grpc"], &path, errors);
+        handler(probe, &["exec", "httpGet", "tcpSocket", "grpc"], grace, &path, errors);
         let numbers = [
             "initialDelaySeconds",
             "timeoutSeconds",
@@ -19,33 +28,21 @@ pub(super) fn probes(container: &Value, path: &Path<'_>, errors: &mut Vec<FieldE
             "failureThreshold",
         ];
         not_negative(probe, &numbers, &path, errors);
-        let grace = probe.get("terminationGracePeriodSeconds").and_then(Value::as_i64);
-        let grace_path = path.child("terminationGracePeriodSeconds");
+        let own = number(probe, "terminationGracePeriodSeconds");
+        let place = path.child("terminationGracePeriodSeconds");
+        if let Some(own) = own.filter(|own| *own <= 0) {
+            errors.push(FieldError::invalid(&place, own, "must be greater than 0"));
+        }
         if name == "readinessProbe" {
-            if let Some(grace) = grace {
-                let why = "must not be set for readinessProbes";
-                errors.push(FieldError::invalid(&grace_path, grace, why));
-            }
-            continue;
-        }
-        if let Some(grace) = grace.filter(|grace| *grace <= 0) {
-            errors.push(FieldError::invalid(&grace_path, grace, "must be greater than 0"));
-        }
-        if let Some(successes) = probe.get("successThreshold").and_then(Value::as_i64).filter(|n| *n != 1) {
+            let why = "must not be set for readinessProbes";
+            errors.extend(own.map(|own| FieldError::invalid(&place, own, why)));
+        } else if let Some(successes) = number(probe, "successThreshold").filter(|n| *n != 1) {
             errors.push(FieldError::invalid(&path.child("successThreshold"), successes, "must be 1"));
-        }
-    }
-    if let Some(lifecycle) = given(container, "lifecycle") {
-        let path = path.child("lifecycle");
-        for name in ["postStart", "preStop"] {
-            if let Some(hook) = given(lifecycle, name) {
-                handler(hook, &["exec", "httpGet", "tcpSocket", "sleep"], &path.child(name), errors);
-            }
         }
     }
 }
 
-fn handler(of: &Value, kinds: &[&str], path: &Path<'_>, errors: &mut Vec<FieldError>) {
+fn handler(of: &Value, kinds: &[&str], grace: Option<i64>, path: &Path<'_>, errors: &mut Vec<FieldError>) {
     let mut found = 0;
     for kind in kinds {
         let Some(action) = given(of, kind) else { continue };
@@ -71,7 +68,15 @@ fn handler(of: &Value, kinds: &[&str], path: &Path<'_>, errors: &mut Vec<FieldEr
                 }
             }
             "tcpSocket" | "grpc" => {
-                port(action.get("port").unwrap_or(&Value::Null), &path.child("port"), errors)
+                port(action.get("port").unwrap_or(&Value::Null), &path.child("port"), errors);
+            }
+            "sleep" => {
+                let seconds = number(action, "seconds").unwrap_or_default();
+                if let Some(grace) = grace.filter(|grace| !(0..=*grace).contains(&seconds)) {
+                    let why =
+                        format!("must be non-negative and less than terminationGracePeriodSeconds ({grace})");
+                    errors.push(FieldError::invalid(&path, seconds, why));
+                }
             }
             _ => {}
         }

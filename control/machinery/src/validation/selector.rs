@@ -53,6 +53,13 @@ pub(super) fn selector(selector: &Value, path: &Path<'_>, errors: &mut Vec<Field
     }
 }
 
+/// Whether a selector has no faults.
+pub(super) fn is_sound(of: &Value) -> bool {
+    let mut errors = Vec::new();
+    selector(of, &Path::ROOT, &mut errors);
+    errors.is_empty()
+}
+
 /// Whether a selector that has no faults takes these labels.
 pub(super) fn matches(selector: &Value, labels: &Value) -> bool {
     let label = |key: &str| given(labels, key).and_then(Value::as_str);

@@ -1,11 +1,15 @@
 //! Volumes and their classes.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use serde_json::Value;
 
-use super::container::no_back_steps;
-use super::{IMMUTABLE, given, invalid, list, names, one_of, required, text};
+use super::mount::no_back_steps;
+use super::{
+    IMMUTABLE, claim, driver, given, invalid, list, names, one_of, remote, required, resources, scheduling,
+    text,
+};
 use crate::field::{FieldError, Path};
-use crate::quantity::Quantity;
 
 pub(super) const MODES: [&str; 4] = ["ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod"];
 /// What a volume can be, in the order in which upstream looks at them.
@@ -35,12 +39,9 @@ const SOURCES: [&str; 22] = [
 ];
 
 /// How a claim or a volume may be used.
-pub(super) fn access_modes(spec: &Value, missing: &str, path: &Path<'_>, errors: &mut Vec<FieldError>) {
+pub(super) fn access_modes(spec: &Value, path: &Path<'_>, errors: &mut Vec<FieldError>) {
     let modes = list(spec, "accessModes");
     let path = path.child("accessModes");
-    if modes.is_empty() {
-        errors.push(FieldError::required(&path, missing));
-    }
     for mode in modes.iter().filter_map(Value::as_str).filter(|mode| !MODES.contains(mode)) {
         errors.push(FieldError::not_supported(&path, mode, &MODES));
     }
@@ -55,8 +56,12 @@ pub(super) fn access_modes(spec: &Value, missing: &str, path: &Path<'_>, errors:
 /// A PersistentVolume.
 pub(super) fn volume(volume: &Value, errors: &mut Vec<FieldError>) {
     let spec = volume.get("spec").unwrap_or(&Value::Null);
+    let name = volume.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
     let path = Path::ROOT.child("spec");
-    access_modes(spec, "", &path, errors);
+    if list(spec, "accessModes").is_empty() {
+        errors.push(FieldError::required(&path.child("accessModes"), ""));
+    }
+    access_modes(spec, &path, errors);
     capacity(spec, &path, errors);
     let policies = ["Delete", "Recycle", "Retain"];
     one_of(spec, "persistentVolumeReclaimPolicy", &policies, &path, errors);
@@ -66,47 +71,114 @@ pub(super) fn volume(volume: &Value, errors: &mut Vec<FieldError>) {
         let inner = path.child("required");
         match given(affinity, "required") {
             None => errors.push(FieldError::required(&inner, "must specify required node constraints")),
-            Some(required) if list(required, "nodeSelectorTerms").is_empty() => {
-                let why = "must have at least one node selector term";
-                errors.push(FieldError::required(&inner.child("nodeSelectorTerms"), why));
-            }
-            Some(_) => {}
+            Some(required) => scheduling::node_selector(required, &inner, errors),
         }
     }
-    let found: Vec<&str> = SOURCES.into_iter().filter(|kind| given(spec, kind).is_some()).collect();
-    for second in found.iter().skip(1) {
-        errors.push(FieldError::forbidden(&path.child(second), "may not specify more than 1 volume type"));
-    }
-    let source = found.first().and_then(|kind| Some((*kind, given(spec, kind)?)));
-    match source {
-        None => errors.push(FieldError::required(&path, "must specify a volume type")),
-        Some((kind @ ("hostPath" | "local"), source)) => {
-            let inner = path.child(kind);
-            if required(source, "path", &inner, errors) {
-                no_back_steps(text(source, "path"), &inner.child("path"), errors);
-            }
-            if kind == "local" && affinity.is_none() {
-                let why = "Local volume requires node affinity";
-                errors.push(FieldError::required(&path.child("nodeAffinity"), why));
-            }
-            let recycles = text(spec, "persistentVolumeReclaimPolicy") == "Recycle";
-            if kind == "hostPath" && recycles && text(source, "path").split('/').all(str::is_empty) {
-                let why = "may not be 'recycle' for a hostPath mount of '/'";
-                errors.push(FieldError::forbidden(&path.child("persistentVolumeReclaimPolicy"), why));
-            }
+    let mut found = 0;
+    for kind in SOURCES {
+        let Some(source) = given(spec, kind) else { continue };
+        found += 1;
+        // Upstream spells two of them in two ways.
+        let inner = path.child(if found > 1 && kind == "cephfs" { "cephFS" } else { kind });
+        if found > 1 && kind != "flexVolume" {
+            errors.push(FieldError::forbidden(&inner, "may not specify more than 1 volume type"));
+            continue;
         }
-        Some((kind @ "csi", source)) => {
-            let inner = path.child(kind);
-            required(source, "driver", &inner, errors);
-            required(source, "volumeHandle", &inner, errors);
+        let inner = if kind == "gcePersistentDisk" { path.child("persistentDisk") } else { inner };
+        self::source(kind, source, name, &inner, errors);
+        if kind == "local" && affinity.is_none() {
+            let why = "Local volume requires node affinity";
+            errors.push(FieldError::required(&path.child("nodeAffinity"), why));
         }
-        Some(_) => {}
     }
-    let class = text(spec, "storageClassName");
-    if !class.is_empty() {
-        invalid(&path.child("storageClassName"), class, names::subdomain(class), errors);
+    if found == 0 {
+        errors.push(FieldError::required(&path, "must specify a volume type"));
     }
+    let recycles = text(spec, "persistentVolumeReclaimPolicy") == "Recycle";
+    let host = given(spec, "hostPath").map(|host| text(host, "path"));
+    if recycles && host.is_some_and(is_root) {
+        let why = "may not be 'recycle' for a hostPath mount of '/'";
+        errors.push(FieldError::forbidden(&path.child("persistentVolumeReclaimPolicy"), why));
+    }
+    claim::class_name(spec, "storageClassName", &path, errors);
     one_of(spec, "volumeMode", &["Block", "Filesystem"], &path, errors);
+    if let Some(class) = spec.get("volumeAttributesClassName").and_then(Value::as_str) {
+        if class.is_empty() {
+            let path = path.child("volumeAttributesClassName");
+            errors.push(FieldError::required(&path, "an empty string is disallowed"));
+        }
+        claim::class_name(spec, "volumeAttributesClassName", &path, errors);
+        if given(spec, "csi").is_none() {
+            let why = "has to be specified when using volumeAttributesClassName";
+            errors.push(FieldError::required(&path.child("csi"), why));
+        }
+    }
+}
+
+/// Whether a path is that of all.
+fn is_root(path: &str) -> bool {
+    path.starts_with('/') && path.split('/').all(|step| matches!(step, "" | "." | ".."))
+}
+
+/// Options of mounting in an annotation are for some kinds alone.
+pub(super) fn options(volume: &Value, errors: &mut Vec<FieldError>) {
+    const OPTIONS: &str = "volume.beta.kubernetes.io/mount-options";
+    const WITH_OPTIONS: [&str; 13] = [
+        "gcePersistentDisk",
+        "awsElasticBlockStore",
+        "glusterfs",
+        "nfs",
+        "rbd",
+        "quobyte",
+        "iscsi",
+        "cinder",
+        "cephfs",
+        "azureFile",
+        "vsphereVolume",
+        "azureDisk",
+        "photonPersistentDisk",
+    ];
+    let spec = volume.get("spec").unwrap_or(&Value::Null);
+    let has = volume.pointer("/metadata/annotations").is_some_and(|all| all.get(OPTIONS).is_some());
+    if has && !WITH_OPTIONS.iter().any(|kind| given(spec, kind).is_some()) {
+        let path = Path::ROOT.child("metadata");
+        let path = path.child("annotations");
+        let why = "may not specify mount options for this volume type";
+        errors.push(FieldError::forbidden(&path.child(OPTIONS), why));
+    }
+}
+
+fn source(kind: &str, source: &Value, volume: &str, path: &Path<'_>, errors: &mut Vec<FieldError>) {
+    match kind {
+        "hostPath" => super::volume::host_path(source, path, errors),
+        "nfs" => super::volume::nfs(source, path, errors),
+        "local" => {
+            required(source, "path", path, errors);
+            no_back_steps(text(source, "path"), &path.child("path"), errors);
+        }
+        "csi" => {
+            driver::name(source, "driver", path, errors);
+            required(source, "volumeHandle", path, errors);
+            let secrets = [
+                "controllerPublishSecretRef",
+                "controllerExpandSecretRef",
+                "nodePublishSecretRef",
+                "nodeExpandSecretRef",
+            ];
+            for key in secrets {
+                let Some(secret) = given(source, key) else { continue };
+                let path = path.child(key);
+                if required(secret, "name", &path, errors) {
+                    claim::class_name(secret, "name", &path, errors);
+                }
+                if required(secret, "namespace", &path, errors) {
+                    let namespace = text(secret, "namespace");
+                    invalid(&path.child("namespace"), namespace, names::label(namespace), errors);
+                }
+            }
+        }
+        kind => remote::source(kind, source, Some(volume), path, errors),
+    }
 }
 
 fn capacity(spec: &Value, path: &Path<'_>, errors: &mut Vec<FieldError>) {
@@ -125,10 +197,14 @@ fn capacity(spec: &Value, path: &Path<'_>, errors: &mut Vec<FieldError>) {
         ));
     }
     for (name, value) in amounts {
-        let amount = value.as_str().and_then(|text| Quantity::parse(text).ok());
-        if amount.is_some_and(|amount| amount.nanos() <= 0) {
-            errors.push(FieldError::invalid(&path.key(name), value.clone(), "must be greater than zero"));
+        let path = path.key(name);
+        let amount = resources::amount(value).filter(|amount| amount.nanos() < 0);
+        if let Some(whole) = amount.and_then(|amount| i64::try_from(amount.nanos() / 1_000_000_000).ok())
+            && whole < 0
+        {
+            errors.push(FieldError::invalid(&path, whole, "must be a valid resource quantity"));
         }
+        resources::positive(value, &path, errors);
     }
 }
 
@@ -145,21 +221,85 @@ pub(super) fn update_volume(old: &Value, new: &Value, errors: &mut Vec<FieldErro
         let value = text(&after, "volumeMode");
         errors.push(FieldError::invalid(&Path::ROOT.child("volumeMode"), value, IMMUTABLE));
     }
-    if given(&before, "nodeAffinity").is_some_and(|own| given(&after, "nodeAffinity") != Some(own)) {
-        let value = after.get("nodeAffinity").cloned().unwrap_or_default();
-        errors.push(FieldError::invalid(&Path::ROOT.child("nodeAffinity"), value, IMMUTABLE));
+    if let Some(own) = given(&before, "nodeAffinity") {
+        let now = given(&after, "nodeAffinity");
+        if now.map(renewed) != Some(renewed(own)) && now != Some(own) {
+            let value = now.cloned().unwrap_or_default();
+            let why = format!("{IMMUTABLE}, except for updating from beta label to GA");
+            errors.push(FieldError::invalid(&Path::ROOT.child("nodeAffinity"), value, why));
+        }
     }
+    let key = "volumeAttributesClassName";
+    if given(&before, key).is_some() && given(&after, key).is_none() {
+        let path = Path::ROOT.child("spec");
+        errors.push(FieldError::forbidden(&path.child(key), "update from non-nil value to nil is forbidden"));
+    }
+}
+
+/// A constraint of nodes with the names that its labels have today.
+fn renewed(affinity: &Value) -> Value {
+    const NAMES: [(&str, &str); 5] = [
+        ("failure-domain.beta.kubernetes.io/zone", "topology.kubernetes.io/zone"),
+        ("failure-domain.beta.kubernetes.io/region", "topology.kubernetes.io/region"),
+        ("beta.kubernetes.io/os", "kubernetes.io/os"),
+        ("beta.kubernetes.io/arch", "kubernetes.io/arch"),
+        ("beta.kubernetes.io/instance-type", "node.kubernetes.io/instance-type"),
+    ];
+    let mut renewed = affinity.clone();
+    let terms = renewed.pointer_mut("/required/nodeSelectorTerms").and_then(Value::as_array_mut);
+    for term in terms.into_iter().flatten() {
+        let expressions = term.get_mut("matchExpressions").and_then(Value::as_array_mut);
+        for expression in expressions.into_iter().flatten() {
+            let key = text(expression, "key");
+            if let Some((_, new)) = NAMES.iter().find(|(old, _)| *old == key) {
+                expression["key"] = (*new).into();
+            }
+        }
+    }
+    renewed
 }
 
 /// A StorageClass.
 pub(super) fn class(class: &Value, errors: &mut Vec<FieldError>) {
     if required(class, "provisioner", &Path::ROOT, errors) {
-        let provisioner = text(class, "provisioner");
-        let faults = names::qualified(&provisioner.to_lowercase());
-        invalid(&Path::ROOT.child("provisioner"), provisioner, faults, errors);
+        let provisioner = text(class, "provisioner").to_lowercase();
+        invalid(&Path::ROOT.child("provisioner"), &provisioner, names::qualified(&provisioner), errors);
     }
+    driver::parameters(class, false, errors);
     one_of(class, "reclaimPolicy", &["Delete", "Retain"], &Path::ROOT, errors);
     one_of(class, "volumeBindingMode", &["Immediate", "WaitForFirstConsumer"], &Path::ROOT, errors);
+    topologies(class, errors);
+}
+
+/// Where volumes of a class may be.
+fn topologies(class: &Value, errors: &mut Vec<FieldError>) {
+    let path = Path::ROOT.child("allowedTopologies");
+    let mut seen: Vec<BTreeMap<&str, BTreeSet<&str>>> = Vec::new();
+    for (at, term) in list(class, "allowedTopologies").iter().enumerate() {
+        let path = path.index(at);
+        let path = path.child("matchLabelExpressions");
+        let mut keys = BTreeMap::new();
+        for (at, of) in list(term, "matchLabelExpressions").iter().enumerate() {
+            let path = path.index(at);
+            let place = path.child("values");
+            let values: Vec<&str> = list(of, "values").iter().filter_map(Value::as_str).collect();
+            if values.is_empty() {
+                errors.push(FieldError::required(&place, ""));
+            }
+            for (at, value) in values.iter().enumerate().filter(|(at, value)| values[..*at].contains(value)) {
+                errors.push(FieldError::duplicate(&place.index(at), *value));
+            }
+            let key = text(of, "key");
+            invalid(&path.child("key"), key, names::qualified(key), errors);
+            if keys.insert(key, values.into_iter().collect()).is_some() {
+                errors.push(FieldError::duplicate(&path.child("key"), key));
+            }
+        }
+        if seen.contains(&keys) {
+            errors.push(FieldError::duplicate(&path, ""));
+        }
+        seen.push(keys);
+    }
 }
 
 /// A class stays what it is to the claims that were made by it.

@@ -1,10 +1,9 @@
-//! What runs pods from a template: Deployments, ReplicaSets, StatefulSets, DaemonSets, Jobs and CronJobs.
+//! What runs pods from a template: Deployments, ReplicaSets, StatefulSets, DaemonSets and ReplicationControllers.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{
-    IMMUTABLE, entries, given, invalid, list, names, not_negative, number, one_of, pod, required, selector,
-    text,
+    IMMUTABLE, claim, entries, given, invalid, list, names, not_negative, number, one_of, pod, selector, text,
 };
 use crate::field::{FieldError, Path};
 
@@ -22,7 +21,7 @@ const CHANGEABLE: [&str; 7] = [
     "minReadySeconds",
 ];
 
-fn part<'a>(of: &'a Value, key: &str) -> &'a Value {
+pub(super) fn part<'a>(of: &'a Value, key: &str) -> &'a Value {
     of.get(key).unwrap_or(&Value::Null)
 }
 
@@ -30,59 +29,56 @@ fn part<'a>(of: &'a Value, key: &str) -> &'a Value {
 pub(super) fn workload(kind: &str, object: &Value, errors: &mut Vec<FieldError>) {
     let spec = part(object, "spec");
     let path = Path::ROOT.child("spec");
-    let name = match kind {
-        // Upstream shares the text of Deployments.
-        "Deployment" | "ReplicaSet" => "deployment",
-        "StatefulSet" => "statefulset",
-        "DaemonSet" => "daemonset",
-        _ => return,
-    };
-    not_negative(spec, &["replicas", "minReadySeconds"], &path, errors);
-    if kind != "StatefulSet" {
-        not_negative(spec, &["revisionHistoryLimit"], &path, errors);
-    }
-    selects_its_own(spec, name, &path, errors);
-    // A StatefulSet's claims become volumes of its pods.
-    let claims = if kind == "StatefulSet" { list(spec, "volumeClaimTemplates") } else { &[] };
-    template(part(spec, "template"), claims, &path.child("template"), errors);
-    only_always(kind, spec, &path, errors);
     match kind {
         "Deployment" => deployment(spec, &path, errors),
-        "StatefulSet" => stateful_set(spec, &path, errors),
+        "ReplicaSet" => {
+            not_negative(spec, &["replicas", "minReadySeconds"], &path, errors);
+            if selector(spec, "deployment", "invalid label selector", &path, errors) {
+                replicas_of(kind, spec, &path, errors);
+            }
+        }
+        "StatefulSet" => stateful_set(spec, false, &path, errors),
         "DaemonSet" => daemon_set(spec, &path, errors),
+        "ControllerRevision" => revision(object, errors),
         _ => {}
     }
 }
 
-/// There is a selector, it selects something, and it selects the pods of the template.
-fn selects_its_own(spec: &Value, name: &str, path: &Path<'_>, errors: &mut Vec<FieldError>) {
-    let labels = part(part(part(spec, "template"), "metadata"), "labels");
-    let inner = path.child("selector");
-    let matches = match given(spec, "selector") {
-        Some(of) => {
-            let before = errors.len();
-            selector::selector(of, &inner, errors);
-            if selector::is_empty(of) {
-                let why = format!("empty selector is invalid for {name}");
-                errors.push(FieldError::invalid(&inner, of.clone(), why));
-            }
-            if errors.iter().skip(before).any(|error| error.field != "spec.selector") {
-                errors.push(FieldError::invalid(&inner, of.clone(), "invalid label selector"));
-                return;
-            }
-            selector::is_empty(of) || selector::matches(of, labels)
-        }
-        None => {
-            if name != "daemonset" {
-                errors.push(FieldError::required(&inner, ""));
-            }
-            false
-        }
+/// There is a selector, and it selects something. Gives whether anything more can be said of it.
+fn selector(spec: &Value, name: &str, why: &str, path: &Path<'_>, errors: &mut Vec<FieldError>) -> bool {
+    let path = path.child("selector");
+    let Some(of) = given(spec, "selector") else {
+        errors.push(FieldError::required(&path, ""));
+        return true;
     };
+    selector::selector(of, &path, errors);
+    if selector::is_empty(of) {
+        let why = format!("empty selector is invalid for {name}");
+        errors.push(FieldError::invalid(&path, of.clone(), why));
+    }
+    let is_sound = selector::is_sound(of);
+    if !is_sound {
+        errors.push(FieldError::invalid(&path, of.clone(), why));
+    }
+    is_sound
+}
+
+/// Whether the selector, where it selects something, selects the pods of the template.
+fn selects_its_own(spec: &Value, path: &Path<'_>, errors: &mut Vec<FieldError>) {
+    let labels = part(part(part(spec, "template"), "metadata"), "labels");
+    let matches =
+        given(spec, "selector").is_some_and(|of| selector::is_empty(of) || selector::matches(of, labels));
     mismatch(matches, labels, path, errors);
 }
 
-fn mismatch(matches: bool, labels: &Value, path: &Path<'_>, errors: &mut Vec<FieldError>) {
+/// The template of a workload that keeps so many alike pods.
+fn replicas_of(kind: &str, spec: &Value, path: &Path<'_>, errors: &mut Vec<FieldError>) {
+    selects_its_own(spec, path, errors);
+    template(part(spec, "template"), &path.child("template"), errors);
+    only_always(kind, spec, path, errors);
+}
+
+pub(super) fn mismatch(matches: bool, labels: &Value, path: &Path<'_>, errors: &mut Vec<FieldError>) {
     if !matches {
         let path = path.child("template");
         let path = path.child("metadata");
@@ -91,15 +87,22 @@ fn mismatch(matches: bool, labels: &Value, path: &Path<'_>, errors: &mut Vec<Fie
     }
 }
 
-fn template(template: &Value, claims: &[Value], path: &Path<'_>, errors: &mut Vec<FieldError>) {
+/// The labels and annotations of a template. Upstream leaves `metadata` out of their paths.
+fn template_metadata(template: &Value, path: &Path<'_>, errors: &mut Vec<FieldError>) {
     let metadata = part(template, "metadata");
-    // Upstream leaves `metadata` out of these two paths.
     selector::labels(entries(metadata, "labels"), &path.child("labels"), errors);
+    let path = path.child("annotations");
     for (key, _) in entries(metadata, "annotations") {
-        invalid(&path.child("annotations"), key, names::qualified(&key.to_lowercase()), errors);
+        invalid(&path, key, names::qualified(&key.to_lowercase()), errors);
     }
+    pod::annotations(template, &path, errors);
+}
+
+/// The pods that a workload makes.
+pub(super) fn template(template: &Value, path: &Path<'_>, errors: &mut Vec<FieldError>) {
+    template_metadata(template, path, errors);
     let spec = part(template, "spec");
-    pod::spec_with_claims(spec, claims, &path.child("spec"), errors);
+    pod::spec(spec, &path.child("spec"), errors);
     let containers = list(spec, "ephemeralContainers");
     if !containers.is_empty() {
         let inner = path.child("spec");
@@ -110,23 +113,26 @@ fn template(template: &Value, claims: &[Value], path: &Path<'_>, errors: &mut Ve
 
 /// These workloads keep their pods running.
 fn only_always(kind: &str, spec: &Value, path: &Path<'_>, errors: &mut Vec<FieldError>) {
-    let spec = part(part(spec, "template"), "spec");
+    let pod = part(part(spec, "template"), "spec");
     let path = path.child("template");
     let path = path.child("spec");
-    let policy = text(spec, "restartPolicy");
+    let policy = text(pod, "restartPolicy");
     if policy != "Always" {
-        let path = path.child("restartPolicy");
-        // One that is no policy at all was told of already, with the list of those that are.
-        errors.push(FieldError::not_supported(&path, policy, &["Always"]));
+        errors.push(FieldError::not_supported(&path.child("restartPolicy"), policy, &["Always"]));
     }
-    if number(spec, "activeDeadlineSeconds").is_some() {
-        let name = if kind == "Deployment" { "ReplicaSet" } else { kind };
-        let why = format!("activeDeadlineSeconds in {name} is not Supported");
+    if number(pod, "activeDeadlineSeconds").is_some() {
+        // Upstream calls those of Deployments so too.
+        let kind = if kind == "Deployment" { "ReplicaSet" } else { kind };
+        let why = format!("activeDeadlineSeconds in {kind} is not Supported");
         errors.push(FieldError::forbidden(&path.child("activeDeadlineSeconds"), why));
     }
 }
 
 fn deployment(spec: &Value, path: &Path<'_>, errors: &mut Vec<FieldError>) {
+    not_negative(spec, &["replicas"], path, errors);
+    if selector(spec, "deployment", "invalid label selector", path, errors) {
+        replicas_of("Deployment", spec, path, errors);
+    }
     let strategy = part(spec, "strategy");
     let inner = path.child("strategy");
     match (text(strategy, "type"), given(strategy, "rollingUpdate")) {
@@ -154,12 +160,12 @@ fn deployment(spec: &Value, path: &Path<'_>, errors: &mut Vec<FieldError>) {
         }
         _ => errors.push(FieldError::not_supported(&inner, strategy.clone(), &["Recreate", "RollingUpdate"])),
     }
-    if let Some(deadline) = number(spec, "progressDeadlineSeconds") {
-        not_negative(spec, &["progressDeadlineSeconds"], path, errors);
-        if deadline <= number(spec, "minReadySeconds").unwrap_or_default() {
-            let why = "must be greater than minReadySeconds";
-            errors.push(FieldError::invalid(&path.child("progressDeadlineSeconds"), deadline, why));
-        }
+    not_negative(spec, &["minReadySeconds", "revisionHistoryLimit", "progressDeadlineSeconds"], path, errors);
+    if let Some(deadline) = number(spec, "progressDeadlineSeconds")
+        && deadline <= number(spec, "minReadySeconds").unwrap_or_default()
+    {
+        let why = "must be greater than minReadySeconds";
+        errors.push(FieldError::invalid(&path.child("progressDeadlineSeconds"), deadline, why));
     }
 }
 
@@ -183,11 +189,19 @@ pub(super) fn at_most_all(value: &Value, path: &Path<'_>, errors: &mut Vec<Field
     }
 }
 
+/// Nothing, or text that is no share at all.
 fn is_none(value: &Value) -> bool {
-    value.as_i64() == Some(0) || value == "0%"
+    match value {
+        Value::String(text) => {
+            let share =
+                text.strip_suffix('%').filter(|share| share.bytes().all(|byte| byte.is_ascii_digit()));
+            share.unwrap_or(text).parse::<i64>().unwrap_or_default() == 0
+        }
+        other => other.as_i64() == Some(0),
+    }
 }
 
-fn stateful_set(spec: &Value, path: &Path<'_>, errors: &mut Vec<FieldError>) {
+fn stateful_set(spec: &Value, is_update: bool, path: &Path<'_>, errors: &mut Vec<FieldError>) {
     match text(spec, "podManagementPolicy") {
         "" => errors.push(FieldError::required(&path.child("podManagementPolicy"), "")),
         "OrderedReady" | "Parallel" => {}
@@ -204,7 +218,7 @@ fn stateful_set(spec: &Value, path: &Path<'_>, errors: &mut Vec<FieldError>) {
             errors.push(FieldError::invalid(&inner.child("rollingUpdate"), rolling.clone(), why));
         }
         ("RollingUpdate", Some(rolling)) => {
-            not_negative(rolling, &["partition"], &inner.child("rollingUpdate"), errors)
+            not_negative(rolling, &["partition"], &inner.child("rollingUpdate"), errors);
         }
         ("RollingUpdate" | "OnDelete", None) => {}
         ("", _) => errors.push(FieldError::required(&inner, "")),
@@ -220,46 +234,164 @@ fn stateful_set(spec: &Value, path: &Path<'_>, errors: &mut Vec<FieldError>) {
             one_of(policy, key, &["Retain", "Delete"], &path, errors);
         }
     }
+    // A set's claims become volumes of its pods.
+    let claims = list(spec, "volumeClaimTemplates");
+    if !is_update {
+        let path = path.child("volumeClaimTemplates");
+        for (at, of) in claims.iter().enumerate() {
+            claim::spec(part(of, "spec"), &path.index(at).child("spec"), errors);
+        }
+    }
+    not_negative(spec, &["replicas", "minReadySeconds"], path, errors);
     if let Some(ordinals) = given(spec, "ordinals") {
         not_negative(ordinals, &["start"], &path.child("ordinals"), errors);
     }
+    let service = text(spec, "serviceName");
+    if !is_update && !service.is_empty() {
+        invalid(&path.child("serviceName"), service, names::label(service), errors);
+    }
+    if selector(spec, "statefulset", "", path, errors) {
+        selects_its_own(spec, path, errors);
+        let own = as_made(part(spec, "template"), claims);
+        let path = path.child("template");
+        template(&own, &path, errors);
+        template_metadata(&own, &path, errors);
+    }
+    only_always("StatefulSet", spec, path, errors);
+}
+
+/// The template of a set as its controller completes it: it names its pods and their domain itself, and each has the set's
+/// claims among its volumes.
+fn as_made(template: &Value, claims: &[Value]) -> Value {
+    let mut own = template.clone();
+    let Some(pod) = own.get_mut("spec").and_then(Value::as_object_mut) else { return own };
+    pod.remove("subdomain");
+    pod.remove("hostname");
+    let mut volumes: Vec<Value> = Vec::new();
+    let names: Vec<&str> = claims.iter().map(|claim| text(part(claim, "metadata"), "name")).collect();
+    for (_, name) in names.iter().enumerate().filter(|(at, name)| !names[..*at].contains(name)) {
+        volumes.push(json!({"name": name, "persistentVolumeClaim": {"claimName": name}}));
+    }
+    let others = pod.get("volumes").and_then(Value::as_array).into_iter().flatten();
+    volumes.extend(others.filter(|volume| !names.contains(&text(volume, "name"))).cloned());
+    if !volumes.is_empty() {
+        pod.insert("volumes".into(), Value::Array(volumes));
+    }
+    own
 }
 
 fn daemon_set(spec: &Value, path: &Path<'_>, errors: &mut Vec<FieldError>) {
-    let strategy = part(spec, "updateStrategy");
-    let path = path.child("updateStrategy");
+    let labels = part(part(part(spec, "template"), "metadata"), "labels");
+    let of = given(spec, "selector");
+    let place = path.child("selector");
+    if let Some(of) = of {
+        selector::selector(of, &place, errors);
+    }
+    if of.is_none_or(selector::is_sound) {
+        mismatch(of.is_some_and(|of| selector::matches(of, labels)), labels, path, errors);
+    }
+    if let Some(of) = of.filter(|of| selector::is_empty(of)) {
+        errors.push(FieldError::invalid(&place, of.clone(), "empty selector is invalid for daemonset"));
+    }
+    template(part(spec, "template"), &path.child("template"), errors);
+    only_always("DaemonSet", spec, path, errors);
+    not_negative(spec, &["minReadySeconds"], path, errors);
+    daemon_strategy(part(spec, "updateStrategy"), &path.child("updateStrategy"), errors);
+    not_negative(spec, &["revisionHistoryLimit"], path, errors);
+}
+
+fn daemon_strategy(strategy: &Value, path: &Path<'_>, errors: &mut Vec<FieldError>) {
     match (text(strategy, "type"), given(strategy, "rollingUpdate")) {
         ("OnDelete", _) => {}
         ("RollingUpdate", None) => errors.push(FieldError::required(&path.child("rollingUpdate"), "")),
         ("RollingUpdate", Some(rolling)) => {
             let path = path.child("rollingUpdate");
             let (unavailable, surge) = (part(rolling, "maxUnavailable"), part(rolling, "maxSurge"));
-            for (key, value) in [("maxUnavailable", unavailable), ("maxSurge", surge)] {
-                share(value, &path.child(key), errors);
-                at_most_all(value, &path.child(key), errors);
+            for check in [share, at_most_all] {
+                check(unavailable, &path.child("maxUnavailable"), errors);
+                check(surge, &path.child("maxSurge"), errors);
             }
-            let why = match (is_none(unavailable), is_none(surge)) {
-                (true, true) => "cannot be 0 when maxSurge is 0",
+            match (is_none(unavailable), is_none(surge)) {
+                (true, true) => {
+                    let why = "cannot be 0 when maxSurge is 0";
+                    errors.push(FieldError::required(&path.child("maxUnavailable"), why));
+                }
                 (false, false) => {
                     let why = "may not be set when maxUnavailable is non-zero";
                     errors.push(FieldError::invalid(&path.child("maxSurge"), surge.clone(), why));
-                    return;
                 }
-                _ => return,
-            };
-            errors.push(FieldError::required(&path.child("maxUnavailable"), why));
+                _ => {}
+            }
         }
-        _ => errors.push(FieldError::not_supported(&path, strategy.clone(), &["RollingUpdate", "OnDelete"])),
+        _ => errors.push(FieldError::not_supported(path, strategy.clone(), &["RollingUpdate", "OnDelete"])),
     }
 }
 
-/// What may not change of a workload of `apps/v1`.
+/// What was once the template of a set.
+fn revision(object: &Value, errors: &mut Vec<FieldError>) {
+    not_negative(object, &["revision"], &Path::ROOT, errors);
+}
+
+/// A new revision holds something.
+pub(super) fn create_revision(object: &Value, errors: &mut Vec<FieldError>) {
+    let why = match object.get("data") {
+        None | Some(Value::Null) => "data is mandatory",
+        Some(Value::Object(_)) => return,
+        Some(_) => "data must be a valid JSON object",
+    };
+    errors.push(FieldError::required(&Path::ROOT.child("data"), why));
+}
+
+/// A ReplicationController.
+pub(super) fn replication(object: &Value, errors: &mut Vec<FieldError>) {
+    let spec = part(object, "spec");
+    let path = Path::ROOT.child("spec");
+    not_negative(spec, &["minReadySeconds"], &path, errors);
+    let selector = part(spec, "selector");
+    let selects = entries(spec, "selector").next().is_some();
+    if !selects {
+        errors.push(FieldError::required(&path.child("selector"), ""));
+    }
+    not_negative(spec, &["replicas"], &path, errors);
+    let inner = path.child("template");
+    let Some(own) = given(spec, "template") else {
+        errors.push(FieldError::required(&inner, ""));
+        return;
+    };
+    let labels = part(part(own, "metadata"), "labels");
+    let matches =
+        selector.as_object().into_iter().flatten().all(|(key, value)| labels.get(key) == Some(value));
+    mismatch(matches, labels, &path, errors);
+    template(own, &inner, errors);
+    only_always("ReplicationController", spec, &path, errors);
+}
+
+/// A PodTemplate.
+pub(super) fn pod_template(object: &Value, errors: &mut Vec<FieldError>) {
+    template(part(object, "template"), &Path::ROOT.child("template"), errors);
+}
+
+/// What is wrong with a workload of `apps/v1` that replaces another.
 pub(super) fn update(kind: &str, old: &Value, new: &Value, errors: &mut Vec<FieldError>) {
     let path = Path::ROOT.child("spec");
-    let (old, new) = (part(old, "spec"), part(new, "spec"));
+    let (before, after) = (part(old, "spec"), part(new, "spec"));
     match kind {
-        "Deployment" | "ReplicaSet" | "DaemonSet" => fixed(old, new, &["selector"], &path, errors),
+        "Deployment" | "ReplicaSet" => {
+            workload(kind, new, errors);
+            fixed(before, after, &["selector"], &path, errors);
+        }
+        "DaemonSet" => {
+            fixed(before, after, &["selector"], &path, errors);
+            workload(kind, new, errors);
+        }
         "StatefulSet" => {
+            stateful_set(after, true, &path, errors);
+            let mut was = Vec::new();
+            stateful_set(before, true, &path, &mut was);
+            if !was.is_empty() {
+                // A template that was let in before is not judged again.
+                errors.retain(|error| !error.field.starts_with("spec.template.spec"));
+            }
             let rest = |spec: &Value| {
                 let mut rest = spec.clone();
                 if let Some(map) = rest.as_object_mut() {
@@ -267,131 +399,23 @@ pub(super) fn update(kind: &str, old: &Value, new: &Value, errors: &mut Vec<Fiel
                 }
                 rest
             };
-            if rest(old) != rest(new) {
+            if rest(before) != rest(after) {
                 errors.push(FieldError::forbidden(&path, FIXED));
             }
+        }
+        "ControllerRevision" => {
+            revision(new, errors);
+            fixed(old, new, &["data"], &Path::ROOT, errors);
         }
         _ => {}
     }
 }
 
-fn fixed(old: &Value, new: &Value, keys: &[&str], path: &Path<'_>, errors: &mut Vec<FieldError>) {
+/// These fields do not change.
+pub(super) fn fixed(old: &Value, new: &Value, keys: &[&str], path: &Path<'_>, errors: &mut Vec<FieldError>) {
     for key in keys {
         if part(old, key) != part(new, key) {
             errors.push(FieldError::invalid(&path.child(key), part(new, key).clone(), IMMUTABLE));
         }
     }
-}
-
-/// A Job. Its selector, where nobody chose one, is made by whoever stores it.
-pub(super) fn job(job: &Value, errors: &mut Vec<FieldError>) {
-    let spec = part(job, "spec");
-    let path = Path::ROOT.child("spec");
-    let manual = spec.get("manualSelector").and_then(Value::as_bool).unwrap_or_default();
-    let of = given(spec, "selector");
-    if manual || of.is_some() {
-        let inner = path.child("selector");
-        match of {
-            Some(of) => selector::selector(of, &inner, errors),
-            None => errors.push(FieldError::required(&inner, "")),
-        }
-        let labels = part(part(part(spec, "template"), "metadata"), "labels");
-        mismatch(of.is_some_and(|of| selector::matches(of, labels)), labels, &path, errors);
-    }
-    job_spec(spec, &path, errors);
-}
-
-fn job_spec(spec: &Value, path: &Path<'_>, errors: &mut Vec<FieldError>) {
-    let numbers = [
-        "parallelism",
-        "completions",
-        "activeDeadlineSeconds",
-        "backoffLimit",
-        "ttlSecondsAfterFinished",
-        "backoffLimitPerIndex",
-        "maxFailedIndexes",
-    ];
-    not_negative(spec, &numbers, path, errors);
-    one_of(spec, "completionMode", &["NonIndexed", "Indexed"], path, errors);
-    if text(spec, "completionMode") == "Indexed" {
-        if number(spec, "completions").is_none() {
-            errors.push(FieldError::required(&path.child("completions"), "when completion mode is Indexed"));
-        }
-    } else {
-        for key in ["backoffLimitPerIndex", "maxFailedIndexes"] {
-            if let Some(value) = number(spec, key) {
-                errors.push(FieldError::invalid(&path.child(key), value, "requires indexed completion mode"));
-            }
-        }
-    }
-    let inner = path.child("template");
-    template(part(spec, "template"), &[], &inner, errors);
-    let inner = inner.child("spec");
-    let policy_path = inner.child("restartPolicy");
-    match text(part(part(spec, "template"), "spec"), "restartPolicy") {
-        "Always" | "" => {
-            errors.push(FieldError::required(&policy_path, "valid values: \"OnFailure\", \"Never\""));
-        }
-        "OnFailure" if given(spec, "podFailurePolicy").is_some() => {
-            let why = "only \"Never\" is supported when podFailurePolicy is specified";
-            errors.push(FieldError::invalid(&policy_path, "OnFailure", why));
-        }
-        "OnFailure" | "Never" => {}
-        other => errors.push(FieldError::not_supported(&policy_path, other, &["OnFailure", "Never"])),
-    }
-}
-
-/// What may not change of a Job.
-pub(super) fn update_job(old: &Value, new: &Value, errors: &mut Vec<FieldError>) {
-    let keys = [
-        "selector",
-        "template",
-        "completionMode",
-        "podFailurePolicy",
-        "backoffLimitPerIndex",
-        "managedBy",
-        "successPolicy",
-    ];
-    let (old, new, path) = (part(old, "spec"), part(new, "spec"), Path::ROOT.child("spec"));
-    fixed(old, new, &keys, &path, errors);
-    let completions = number(new, "completions");
-    if text(new, "completionMode") != "Indexed" {
-        fixed(old, new, &["completions"], &path, errors);
-    } else if let Some(count) = completions.filter(|_| completions != number(old, "completions"))
-        && number(new, "parallelism") != Some(count)
-    {
-        let why = "can only be modified in tandem with spec.parallelism";
-        errors.push(FieldError::invalid(&path.child("completions"), count, why));
-    }
-}
-
-/// A CronJob.
-pub(super) fn cron_job(job: &Value, errors: &mut Vec<FieldError>) {
-    const NAME_MAX: usize = 52;
-    let spec = part(job, "spec");
-    let path = Path::ROOT.child("spec");
-    let name = text(part(job, "metadata"), "name");
-    if name.len() > NAME_MAX {
-        // The time of each run is appended to the name.
-        let path = Path::ROOT.child("metadata");
-        errors.push(FieldError::invalid(&path.child("name"), name, "must be no more than 52 characters"));
-    }
-    if required(spec, "schedule", &path, errors) {
-        let schedule = text(spec, "schedule");
-        let why = if schedule.contains("TZ") {
-            Some("cannot use TZ or CRON_TZ in schedule, use timeZone field instead".to_owned())
-        } else {
-            super::schedule::fault(schedule)
-        };
-        errors.extend(why.map(|why| FieldError::invalid(&path.child("schedule"), schedule, why)));
-    }
-    if given(spec, "timeZone").is_some() && text(spec, "timeZone").is_empty() {
-        let why = "timeZone must be nil or non-empty string";
-        errors.push(FieldError::invalid(&path.child("timeZone"), "", why));
-    }
-    let numbers = ["startingDeadlineSeconds", "successfulJobsHistoryLimit", "failedJobsHistoryLimit"];
-    not_negative(spec, &numbers, &path, errors);
-    one_of(spec, "concurrencyPolicy", &["Allow", "Forbid", "Replace"], &path, errors);
-    let path = path.child("jobTemplate");
-    job_spec(part(part(spec, "jobTemplate"), "spec"), &path.child("spec"), errors);
 }
