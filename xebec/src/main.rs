@@ -33,6 +33,7 @@ use std::io::ErrorKind;
 use std::process::ExitCode;
 
 use clap::Parser as _;
+use xebec_machinery::decoding::STACK;
 
 /// Objects come and go by the thousand in small pieces; what they leave is given back to the system.
 #[global_allocator]
@@ -52,19 +53,29 @@ fn main() -> ExitCode {
     if std::env::var_os("RUST_BACKTRACE").is_none() {
         std::panic::set_hook(Box::new(log_panic));
     }
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            output::tell(&format!("error: cannot start the async runtime: {error}"));
-            return ExitCode::FAILURE;
-        }
+    let no_runtime = |error: std::io::Error| {
+        output::tell(&format!("error: cannot start the async runtime: {error}"));
+        ExitCode::FAILURE
     };
-    match runtime.block_on(cli.run()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
+    // Objects nest as deep as clients like within a limit, and any thread may hold one. Of these stacks only what is used takes
+    // memory.
+    let mut threads = tokio::runtime::Builder::new_multi_thread();
+    let runtime = match threads.enable_all().thread_stack_size(STACK).build() {
+        Ok(runtime) => runtime,
+        Err(error) => return no_runtime(error),
+    };
+    let main = std::thread::Builder::new().name("main".to_owned()).stack_size(STACK);
+    let ended = std::thread::scope(|scope| {
+        let main = main.spawn_scoped(scope, || runtime.block_on(cli.run()));
+        main.map(|main| main.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+    });
+    match ended {
+        Ok(Ok(())) => ExitCode::SUCCESS,
+        Ok(Err(error)) => {
             output::tell(&format!("error: {}", message(&error)));
             ExitCode::FAILURE
         }
+        Err(error) => no_runtime(error),
     }
 }
 

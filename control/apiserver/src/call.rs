@@ -9,7 +9,7 @@ use xebec_machinery::status::{Qualified, Reason, Status};
 
 use crate::catalog::Served;
 use crate::options::{FieldValidation, Options};
-use crate::request::{ResourceRequest, Verb};
+use crate::request::{ResourceRequest, Verb, nothing_at};
 use crate::user::{ADMINISTRATORS, SERVER, User};
 
 /// A request for objects of a resource in one of its versions.
@@ -36,18 +36,18 @@ pub struct Call {
 impl Call {
     /// Finds what the request is for, or says that no such thing is served.
     pub fn new(request: ResourceRequest, served: &Served, user: User, agent: &str) -> Result<Self, Status> {
-        let resource =
-            served.find(&request.group, &request.resource).cloned().ok_or_else(Status::no_such_resource)?;
+        let nothing = || nothing_at(Some(&request.group));
+        let resource = served.find(&request.group, &request.resource).cloned().ok_or_else(nothing)?;
         let named = |version: &Version| version.served && *version.name == *request.version;
-        let version = resource.versions.iter().position(named).ok_or_else(Status::no_such_resource)?;
+        let version = resource.versions.iter().position(named).ok_or_else(nothing)?;
         if request.namespace.is_some() && !resource.namespaced() {
-            return Err(Status::no_such_resource());
+            return Err(nothing());
         }
         // Only reading goes across namespaces: nobody means to delete the pods of all of them.
         let anywhere = matches!(request.verb, Verb::List | Verb::Watch) && request.name.is_none();
         if request.namespace.is_none() && resource.namespaced() && !anywhere {
             return Err(if request.name.is_some() || resource.custom {
-                Status::no_such_resource()
+                nothing()
             } else {
                 Status::new(
                     Reason::MethodNotAllowed,

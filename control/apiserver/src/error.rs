@@ -3,6 +3,8 @@
 use xebec_machinery::field::FieldError;
 use xebec_machinery::status::{Qualified, Reason, Status};
 
+use crate::request::nothing_at_path;
+
 /// Why a request could not be understood.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum Error {
@@ -75,7 +77,7 @@ pub enum Error {
 impl From<&Error> for Status {
     fn from(error: &Error) -> Self {
         match error {
-            Error::UnknownPath { .. } => Self::no_such_resource(),
+            Error::UnknownPath { path } => nothing_at_path(path),
             Error::Method { .. } => Self::new(Reason::MethodNotAllowed, error.to_string()),
             Error::Options { kind, errors } => Self::invalid(Qualified::new("meta.k8s.io", kind), "", errors),
             Error::Segment { .. }
@@ -94,7 +96,10 @@ mod tests {
     #[test]
     fn each_error_becomes_the_status_code_that_clients_expect() {
         let path = Error::UnknownPath { path: "/x".into() };
-        assert_eq!(Status::from(&path).code(), 404);
+        assert!(Status::from(&path).is_page_not_found());
+        let below = Error::UnknownPath { path: "/apis/apps/v1/a/b/c/d".into() };
+        assert_eq!(Status::from(&below).code(), 404);
+        assert!(!Status::from(&below).is_page_not_found());
         let method = Error::Method { method: "PUT".into(), path: "/api".into() };
         assert_eq!(Status::from(&method).code(), 405);
         let long = Error::UrlTooLong { length: 9, limit: 8 };

@@ -1,12 +1,11 @@
 //! `/livez`, `/readyz` and `/healthz`: whether the API works, one check at a time and all together.
 
-use http::header::{CONTENT_TYPE, HeaderName};
-use http::{HeaderValue, Response, StatusCode};
+use http::{Response, StatusCode};
 use percent_encoding::percent_decode_str;
 use xebec_machinery::status::Status;
 
 use crate::api::Api;
-use crate::reply::whole;
+use crate::reply::text;
 use crate::service::ResponseBody;
 
 /// One thing that is looked at.
@@ -54,7 +53,7 @@ pub(crate) fn answer(
 ) -> Result<Response<ResponseBody>, Status> {
     if let Some(name) = check {
         let found = checks(of).iter().find(|check| check.name() == name);
-        let found = found.ok_or_else(Status::no_such_resource)?;
+        let found = found.ok_or_else(Status::page_not_found)?;
         return Ok(match found.run(api) {
             Ok(()) => text(StatusCode::OK, "ok".to_owned()),
             Err(why) => text(StatusCode::INTERNAL_SERVER_ERROR, format!("internal server error: {why}\n")),
@@ -97,13 +96,4 @@ fn values<'a>(query: &'a str, name: &'a str) -> impl Iterator<Item = String> + '
         let (own, value) = pair.split_once('=').unwrap_or((pair, ""));
         (own == name).then(|| percent_decode_str(value).decode_utf8_lossy().into_owned())
     })
-}
-
-fn text(code: StatusCode, text: String) -> Response<ResponseBody> {
-    let mut response = Response::new(whole(text));
-    *response.status_mut() = code;
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
-    headers.insert(HeaderName::from_static("x-content-type-options"), HeaderValue::from_static("nosniff"));
-    response
 }

@@ -100,9 +100,9 @@ fn write(documents: Documents<'_>, known: &Known, path: &str, media: Media) -> R
         ["v2"] if media == Media::OpenApiV2Protobuf => documents.v2_protobuf(),
         ["v2"] => Ok(documents.v2()),
         ["v3"] => Ok(documents.v3_root()),
-        ["v3", "api", version] => documents.v3("", version).ok_or_else(Status::no_such_resource),
-        ["v3", "apis", group, version] => documents.v3(group, version).ok_or_else(Status::no_such_resource),
-        _ => Err(Status::no_such_resource()),
+        ["v3", "api", version] => documents.v3("", version).ok_or_else(Status::page_not_found),
+        ["v3", "apis", group, version] => documents.v3(group, version).ok_or_else(Status::page_not_found),
+        _ => Err(Status::page_not_found()),
     }
 }
 

@@ -309,7 +309,7 @@ fn text(value: String) -> Option<String> {
 }
 
 /// A whole number, with Go's words where it is none.
-fn number(value: &str) -> Result<Option<i64>, Error> {
+pub(crate) fn number(value: &str) -> Result<Option<i64>, Error> {
     if value.is_empty() {
         return Ok(None);
     }

@@ -23,6 +23,7 @@ use crate::object::at_path;
 use crate::options::Options;
 use crate::reply::whole;
 use crate::service::ResponseBody;
+use crate::upgrades::{self, Permit};
 
 mod page;
 
@@ -95,6 +96,7 @@ impl Api {
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
+        let permit = upgrades::permit(&request, &call.user)?;
         let target = Named::parse(call.name())?;
         let mut named = call.clone();
         named.request.name = Some(target.name.to_owned());
@@ -118,7 +120,7 @@ impl Api {
         let path = if path.is_empty() { "/" } else { path };
         let path = uri.query().map_or_else(|| path.to_owned(), |query| format!("{path}?{query}"));
         let way = Way { address, secured: target.scheme == "https", prefix, path };
-        let passed = self.forward(way, request).await;
+        let passed = self.forward(way, request, permit).await;
         passed.map_err(|why| unreachable_pod(&format!("{} at {address}", target.name), why.as_ref()))
     }
 
@@ -174,6 +176,7 @@ impl Api {
         &self,
         way: Way,
         mut request: Request<B>,
+        permit: Option<Permit>,
     ) -> Result<Response<ResponseBody>, Box<dyn std::error::Error + Send + Sync>>
     where
         B: Body<Data = Bytes> + Send + 'static,
@@ -213,7 +216,7 @@ impl Api {
         let mut response = sender.send_request(Request::from_parts(head, body.boxed_unsync())).await?;
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             let answered = hyper::upgrade::on(&mut response);
-            self.carry(upgraded, answered);
+            self.carry(upgraded, answered, permit);
             return Ok(response.map(|_| whole(Bytes::new())));
         }
         strip(response.headers_mut());
@@ -224,8 +227,9 @@ impl Api {
     }
 
     /// Carries what both sides say once they have changed the protocol, for as long as both are there.
-    pub(crate) fn carry(&self, client: OnUpgrade, server: OnUpgrade) {
+    pub(crate) fn carry(&self, client: OnUpgrade, server: OnUpgrade, permit: Option<Permit>) {
         self.serve_stream(async move {
+            let _held = permit;
             let (Ok(client), Ok(server)) = tokio::join!(client, server) else { return };
             let (mut client, mut server) = (TokioIo::new(client), TokioIo::new(server));
             if let Err(error) = tokio::io::copy_bidirectional(&mut client, &mut server).await {

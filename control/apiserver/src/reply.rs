@@ -10,6 +10,7 @@ use http::{HeaderMap, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt as _;
 use serde_json::Value;
+use xebec_machinery::status::PAGE_NOT_FOUND;
 
 use crate::compression;
 use crate::openapi::Document;
@@ -34,6 +35,21 @@ pub(crate) fn plain_text(text: String) -> Response<ResponseBody> {
     let media = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
     response.headers_mut().insert(CONTENT_TYPE, media);
     response
+}
+
+/// A text with a code, as Go writes an error of its own.
+pub(crate) fn text(code: StatusCode, text: String) -> Response<ResponseBody> {
+    let mut response = Response::new(whole(text));
+    *response.status_mut() = code;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    headers.insert(HeaderName::from_static("x-content-type-options"), HeaderValue::from_static("nosniff"));
+    response
+}
+
+/// The answer at a path that belongs to nothing at all.
+pub(crate) fn page_not_found() -> Response<ResponseBody> {
+    text(StatusCode::NOT_FOUND, format!("{PAGE_NOT_FOUND}\n"))
 }
 
 /// A body that is there already.

@@ -3,6 +3,9 @@
 use http::{Method, Uri};
 use percent_encoding::percent_decode_str;
 
+use xebec_machinery::builtin;
+use xebec_machinery::status::Status;
+
 use crate::Error;
 use crate::options::{self, Options};
 
@@ -19,7 +22,7 @@ pub enum Verb {
     Get,
     /// A collection is read.
     List,
-    /// Changes are streamed.
+    /// Changes are streamed: of a collection, or by the older paths of one object.
     Watch,
     /// An object is made.
     Create,
@@ -124,6 +127,26 @@ pub fn group_version(path: &str) -> Option<(&str, &str)> {
     }
 }
 
+/// What is told of a place within a group, or outside of all, where nothing is served: upstream's router says so in an
+/// object below the groups that are built in, and all others who look find no page.
+pub(crate) fn nothing_at(group: Option<&str>) -> Status {
+    let is_built_in = |group: &str| builtin::resources().iter().any(|own| *own.group == *group);
+    match group {
+        Some(group) if is_built_in(group) => Status::no_such_resource(),
+        _ => Status::page_not_found(),
+    }
+}
+
+/// [`nothing_at`] of a path.
+pub(crate) fn nothing_at_path(path: &str) -> Status {
+    let mut parts = path.split('/').filter(|part| !part.is_empty());
+    nothing_at(match parts.next() {
+        Some("api") => Some(""),
+        Some("apis") => parts.next(),
+        _ => None,
+    })
+}
+
 /// Reads a request's method and URL.
 pub fn parse(method: &Method, uri: &Uri) -> Result<Target, Error> {
     read(method, uri, false)
@@ -212,6 +235,11 @@ fn resource(
     parts: &[&str],
     is_passed_on: bool,
 ) -> Result<Target, Error> {
+    // Before there was a parameter for it, a watch was asked for by a path.
+    let (is_watch, parts) = match parts {
+        ["watch", rest @ ..] if !rest.is_empty() => (true, rest),
+        _ => (false, parts),
+    };
     // `namespaces/{name}/status` and `/finalize` are subresources of the namespace, not resources within it.
     let (namespace, parts) = match parts {
         ["namespaces", _, "status" | "finalize"] if group.is_empty() => (None, parts),
@@ -222,6 +250,7 @@ fn resource(
     let (plural, name, subresource) = match parts {
         [plural] => (plural, None, None),
         [plural, name] => (plural, Some(name), None),
+        [_, _, _, ..] if is_watch && !is_passed_on => return Err(unknown()),
         [plural, name, subresource] => (plural, Some(name), Some(subresource)),
         [plural, name, subresource, ..] if is_passed_on => (plural, Some(name), Some(subresource)),
         _ => return Err(unknown()),
@@ -229,6 +258,10 @@ fn resource(
     let query = uri.query().unwrap_or_default();
     let passed_on = is_passed_on || subresource.is_some_and(|subresource| *subresource == "proxy");
     let verb = match (method.as_str(), name.is_some()) {
+        ("GET" | "HEAD", _) if is_watch => Verb::Watch,
+        _ if is_watch => {
+            return Err(Error::Method { method: method.to_string(), path: uri.path().to_owned() });
+        }
         ("GET" | "HEAD", true) => Verb::Get,
         // One object is read, also where its query asks for a watch.
         ("GET" | "HEAD", false) if options::asks_for_watch(query) => Verb::Watch,

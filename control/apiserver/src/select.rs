@@ -6,6 +6,7 @@ use xebec_machinery::status::Status;
 
 use crate::call::Call;
 use crate::object;
+use crate::request::Verb;
 
 /// The label selector and the field selector of a request together.
 #[derive(Debug, Clone)]
@@ -21,8 +22,17 @@ impl Selection {
         let options = call.options();
         let labels = LabelSelector::parse(options.label_selector.as_deref().unwrap_or_default())
             .map_err(|error| Status::bad_request(error.to_string()))?;
-        let fields = FieldSelector::parse(options.field_selector.as_deref().unwrap_or_default())
+        let mut fields = FieldSelector::parse(options.field_selector.as_deref().unwrap_or_default())
             .map_err(|error| Status::bad_request(error.to_string()))?;
+        // By the older paths one object can be watched.
+        if let (Verb::Watch, Some(name)) = (call.request.verb, &call.request.name) {
+            if fields.is_everything() {
+                fields = FieldSelector::equal("metadata.name", name);
+            } else if fields.exact("metadata.name") != Some(name.as_str()) {
+                let why = "fieldSelector metadata.name doesn't match requested name";
+                return Err(Status::bad_request(why));
+            }
+        }
         for field in fields.fields() {
             if !selectable(call, field) {
                 return Err(unselectable(call, field));

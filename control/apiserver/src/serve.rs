@@ -32,6 +32,7 @@ use crate::pki::Credential;
 use crate::reply;
 use crate::request::URL_LIMIT;
 use crate::service::ResponseBody;
+use crate::upgrades::Upgrades;
 use answers::{Open, Requests};
 use idlers::Idlers;
 use strangers::{Stranger, Strangers};
@@ -53,6 +54,10 @@ pub struct Limits {
     pub connections: usize,
     /// How many of them may be without a credential; the oldest of those gives way to a new one.
     pub anonymous: usize,
+    /// How many connections may have ceased to speak HTTP, as those of exec and port-forward do; who comes then is told so.
+    pub upgraded: usize,
+    /// How many of those may be one user's.
+    pub upgraded_each: usize,
     /// How long a client may take to agree on TLS.
     pub handshake: Duration,
     /// How long a client may take to send the head of a request.
@@ -74,6 +79,8 @@ impl Default for Limits {
         Self {
             connections: 4096,
             anonymous: 256,
+            upgraded: 1024,
+            upgraded_each: 512,
             handshake: Duration::from_secs(10),
             head: Duration::from_secs(30),
             idle: Duration::from_secs(90),
@@ -146,6 +153,7 @@ pub async fn serve_within<S>(
     let acceptor = TlsAcceptor::from(tls);
     let tracker = TaskTracker::new();
     let room = Arc::new(Semaphore::new(limits.connections));
+    let upgrades = Upgrades::new(limits.upgraded, limits.upgraded_each);
     let (strangers, limits) = (Strangers::new(limits.anonymous), Arc::new(limits));
     let idlers = Idlers::default();
     loop {
@@ -172,6 +180,7 @@ pub async fn serve_within<S>(
             limits: limits.clone(),
             stranger: strangers.enter(),
             idlers: idlers.clone(),
+            upgrades: upgrades.clone(),
             requests: Arc::default(),
             shutdown: shutdown.clone(),
         };
@@ -200,6 +209,7 @@ struct Client {
     limits: Arc<Limits>,
     stranger: Arc<Stranger>,
     idlers: Idlers,
+    upgrades: Upgrades,
     requests: Arc<Requests>,
     shutdown: CancellationToken,
 }
@@ -255,12 +265,14 @@ impl Client {
             self.stranger.introduce();
         }
         let (stranger, requests) = (self.stranger.clone(), self.requests.clone());
+        let upgrades = self.upgrades.clone();
         let handler = hyper::service::service_fn(move |mut request: Request<Incoming>| {
             if let Some(user) = &user {
                 request.extensions_mut().insert(user.clone());
             }
             request.extensions_mut().insert(Peer(peer));
             request.extensions_mut().insert(Introduction(stranger.clone()));
+            request.extensions_mut().insert(upgrades.clone());
             let open = Open::new(&requests);
             let mut service = service.clone();
             async move {

@@ -18,7 +18,7 @@ use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, StreamBody};
 use serde_json::{Value, json};
 use xebec_machinery::discovery::{self, Directory, Root};
-use xebec_machinery::negotiation::{self, Endpoint, Media};
+use xebec_machinery::negotiation::{self, Endpoint};
 use xebec_machinery::resource::Resource;
 use xebec_machinery::status::{Status, deleted};
 use xebec_streams::asks_for_websocket;
@@ -37,19 +37,21 @@ use crate::fairness::{self, Dump};
 use crate::health;
 use crate::impersonation;
 use crate::jwt::Signer;
+use crate::log_options;
 use crate::object;
 use crate::openapi::OpenApi;
 use crate::pods::Pods;
 use crate::read::Listed;
 use crate::release;
 use crate::reply::{self, document_response, finished, plain_text, warn, written};
-use crate::request::{Target, Verb, group_version, parse, parse_passed_on};
+use crate::request::{Target, Verb, group_version, nothing_at, parse, parse_passed_on};
 use crate::review;
 use crate::serve::Introduction;
 use crate::service_account;
 use crate::strategy::Part;
 use crate::streams::{self, Stream};
-use crate::transcription::{Events, Form};
+use crate::transcription::{Events, Form, MEDIA};
+use crate::upgrades;
 use crate::user::{ANONYMOUS, User};
 use crate::view::{self, View};
 use crate::write::Written;
@@ -147,6 +149,7 @@ impl Service {
                 warnings.into_iter().for_each(|warning| notes.warn(warning));
                 written(code, &object, &notes.warnings(), form)
             }
+            Err(status) if status.is_page_not_found() => reply::page_not_found(),
             Err(status) => {
                 let mut response = written(status.code(), &status.to_value(), &notes.warnings(), form);
                 let seconds = status.details.as_ref().map_or(0, |details| details.retry_after_seconds);
@@ -227,27 +230,30 @@ impl Service {
                 self.seat(1, course).await?;
             }
             course.is_passed_on = !matches!(&target, Target::Resource(asked) if asked.verb == Verb::Watch);
-            return Ok(Answer::Raw(self.api().pass_on(&extension, &user, request).await));
+            let permit = upgrades::permit(&request, &user)?;
+            return Ok(Answer::Raw(self.api().pass_on(&extension, &user, request, permit).await));
         }
         let served = self.api().catalog().served();
         let accept = accept_of(request.headers());
         let resources = served.resources();
         let known = self.api().aggregation().known()?;
         let directory = Directory::new(resources).with(&known.foreign);
-        let found = |document: Option<Value>| document.ok_or_else(Status::no_such_resource);
         let document = match target {
             Target::Health { of, check } => {
                 let query = request.uri().query().unwrap_or_default();
                 return Ok(Answer::Raw(health::answer(self.api(), of, check.as_deref(), query)?));
             }
-            Target::Index => directory.index(),
-            Target::Version => release::version(),
+            Target::Index => return Ok(in_json(&directory.index(), course.form)),
+            Target::Version => return Ok(in_json(&release::version(), course.form)),
             Target::Metrics => return Ok(Answer::Raw(plain_text(self.metrics().await))),
             Target::Fairness(what) => {
-                let dump = Dump::named(&what).ok_or_else(Status::no_such_resource)?;
+                let dump = Dump::named(&what).ok_or_else(Status::page_not_found)?;
                 return Ok(Answer::Raw(plain_text(self.api().fairness().dump(dump))));
             }
-            Target::Issuer => service_account::discovery(self.signer()?, &self.parts.address),
+            Target::Issuer => {
+                let document = service_account::discovery(self.signer()?, &self.parts.address);
+                return Ok(in_json(&document, course.form));
+            }
             Target::Keys => {
                 let mut response = written(200, &self.signer()?.key_set(), &[], Form::Line);
                 let media = HeaderValue::from_static("application/jwk-set+json");
@@ -259,23 +265,28 @@ impl Service {
                 if let Some((group, version)) = path.strip_prefix("v3/").and_then(group_version)
                     && let Some(extension) = api.aggregation().find(group, version)?
                 {
-                    return Ok(Answer::Raw(api.pass_on(&extension, &user, request).await));
+                    return Ok(Answer::Raw(api.pass_on(&extension, &user, request, None).await));
                 }
                 let published = |resource: &Resource, version: &str| api.published(resource, version);
                 let document = self.parts.openapi.document(&served, &known, &published, &path, &accept)?;
                 return Ok(Answer::Raw(document_response(&document)));
             }
-            Target::CoreVersions => match discover(&accept, directory, Root::Core)? {
+            Target::CoreVersions => match discover((&accept, course.form), directory, Root::Core)? {
                 Some(answer) => return Ok(answer),
                 None => directory.api_versions(&self.parts.address),
             },
-            Target::Groups => match discover(&accept, directory, Root::Named)? {
+            Target::Groups => match discover((&accept, course.form), directory, Root::Named)? {
                 Some(answer) => return Ok(answer),
                 None => directory.group_list(),
             },
-            Target::Group(group) => found(directory.group(&group))?,
+            Target::Group(group) => {
+                course.form.encoding(&accept, Endpoint::Plain, &MEDIA)?;
+                directory.group(&group).ok_or_else(|| nothing_at(Some(&group)))?
+            }
             Target::GroupVersion { group, version } => {
-                found(discovery::resource_list(resources, &group, &version))?
+                course.form.encoding(&accept, Endpoint::Plain, &MEDIA)?;
+                let list = discovery::resource_list(resources, &group, &version);
+                list.ok_or_else(|| nothing_at(Some(&group)))?
             }
             Target::Resource(asked) => {
                 let agent = request.headers().get(USER_AGENT).and_then(|agent| agent.to_str().ok());
@@ -323,18 +334,24 @@ impl Service {
     {
         let stream = call.request.subresource.as_deref().filter(|_| is_pod(&call)).and_then(Stream::of);
         if let Some(stream) = stream {
+            let permit = upgrades::permit(&request, &call.user)?;
             // A stream that begins with a GET, as one over a WebSocket does, does as much as one that begins with a POST.
             self.api().check_creation(&call)?;
             let pod = self.api().read(&call).await?;
             self.api().admit_connection(&call, request.uri()).await?;
-            return streams::begin(self.api(), stream, pod, self.parts.pods.clone(), request)
+            return streams::begin(self.api(), stream, pod, self.parts.pods.clone(), (request, permit))
                 .await
                 .map(Answer::Raw);
         }
         let is_log = call.request.subresource.as_deref() == Some("log") && is_pod(&call);
-        if is_log && call.request.verb == Verb::Get && asks_for_websocket(request.headers()) {
-            let pod = self.api().read(&call).await?;
-            return streams::log(self.api(), &pod, &*self.parts.pods, request).await.map(Answer::Raw);
+        if is_log && call.request.verb == Verb::Get {
+            log_options::check(call.name(), request.uri().query().unwrap_or_default())?;
+            if asks_for_websocket(request.headers()) {
+                let permit = upgrades::permit(&request, &call.user)?;
+                let pod = self.api().read(&call).await?;
+                let (api, pods) = (self.api(), &*self.parts.pods);
+                return streams::log(api, &pod, pods, (request, permit)).await.map(Answer::Raw);
+            }
         }
         if call.request.subresource.as_deref() == Some("proxy") && can_relay(&call) {
             self.api().admit_connection(&call, request.uri()).await?;
@@ -342,13 +359,14 @@ impl Service {
         }
         let (head, body) = request.into_parts();
         let accept = accept_of(&head.headers);
+        let accept = (&*accept, course.form);
         let include = parameter(head.uri.query().unwrap_or_default(), "includeObject");
         let api = self.api();
         if call.request.subresource.is_some() {
             let bytes = self.body(&call, &head.headers, body, course).await?;
             call.weight = bytes.len();
             self.seat(1, course).await?;
-            let view = |scale: bool| View::subresource(&call, &accept, &include, scale);
+            let view = |scale: bool| View::subresource(&call, accept, &include, scale);
             return self.subresource(&call, &head.headers, &bytes, head.uri.query(), view).await;
         }
         let verb = call.request.verb;
@@ -364,7 +382,7 @@ impl Service {
         self.seat(fairness::width(&call.request, |most| api.count(&call, most)), course).await?;
         match verb {
             Verb::Get => {
-                let mut view = View::negotiate(&call, &accept, &include, Endpoint::Object)?;
+                let mut view = View::negotiate(&call, accept, &include, Endpoint::Object)?;
                 if view.is_whole()
                     && course.form == Form::Line
                     && let Some(json) = api.read_raw(&call)?
@@ -374,7 +392,7 @@ impl Service {
                 Ok(Answer::object(200, view.object(api.read_any(&call, &*self.parts.pods).await?)))
             }
             Verb::List => {
-                let view = View::negotiate(&call, &accept, &include, Endpoint::List)?;
+                let view = View::negotiate(&call, accept, &include, Endpoint::List)?;
                 if view.is_whole()
                     && course.form == Form::Line
                     && let Some(json) = api.list_raw(&call).await?
@@ -384,8 +402,8 @@ impl Service {
                 Ok(Answer::object(200, view.list(&call, api.list_any(&call, &*self.parts.pods).await?)))
             }
             Verb::Watch => {
-                let view = View::negotiate(&call, &accept, &include, Endpoint::Watch)?;
-                let frames = api.watch(&call, view)?.map(|line| line.map(Frame::data));
+                let view = View::negotiate(&call, accept, &include, Endpoint::Watch)?;
+                let frames = api.watch(&call, view).await?.map(|line| line.map(Frame::data));
                 let mut response = Response::new(StreamBody::new(frames).boxed_unsync());
                 response.extensions_mut().insert(Events);
                 response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -395,22 +413,22 @@ impl Service {
                 let decoded = self.decoded(&head.headers, &bytes, &call.resource.kind).await?;
                 if review::is_review(&call) {
                     // A review is no object of which there could be a table.
-                    negotiation::negotiate(&accept, Endpoint::Plain, &[Media::Json])?;
+                    course.form.encoding(accept.0, Endpoint::Plain, &MEDIA)?;
                     let authenticate = |token: &str, audiences: &[String]| self.bearer(token, audiences);
                     let (object, warnings) =
                         review::answer(&call, self.api().policy(), authenticate, decoded)?;
                     return Ok(Answer::Object { code: 201, object, warnings });
                 }
-                let view = View::negotiate(&call, &accept, &include, Endpoint::Object)?;
+                let view = View::negotiate(&call, accept, &include, Endpoint::Object)?;
                 Ok(shown(view, api.create(&call, decoded).await?))
             }
             Verb::Update => {
                 let decoded = self.decoded(&head.headers, &bytes, &call.resource.kind).await?;
-                let view = View::negotiate(&call, &accept, &include, Endpoint::Object)?;
+                let view = View::negotiate(&call, accept, &include, Endpoint::Object)?;
                 Ok(shown(view, api.update(&call, Part::Main, decoded).await?))
             }
             Verb::Patch => {
-                let view = View::negotiate(&call, &accept, &include, Endpoint::Object)?;
+                let view = View::negotiate(&call, accept, &include, Endpoint::Object)?;
                 let media = codec::media_type(&head.headers);
                 Ok(shown(view, api.patch(&call, Part::Main, media, &bytes).await?))
             }
@@ -521,12 +539,22 @@ fn parameter(query: &str, name: &str) -> String {
     pairs.find(|(own, _)| *own == name).map(|(_, value)| value.to_owned()).unwrap_or_default()
 }
 
+/// A document that has no other form.
+fn in_json(document: &Value, form: Form) -> Answer {
+    Answer::Raw(written(200, document, &[], form.json()))
+}
+
 /// Discovery of all groups at once, where the client knows that form.
-fn discover(accept: &str, directory: Directory<'_>, root: Root) -> Result<Option<Answer>, Status> {
-    let encoding = negotiation::negotiate(accept, Endpoint::Discovery, &[Media::Json])?;
+fn discover(
+    (accept, form): (&str, Form),
+    directory: Directory<'_>,
+    root: Root,
+) -> Result<Option<Answer>, Status> {
+    let encoding = form.encoding(accept, Endpoint::Discovery, &MEDIA)?;
     let negotiation::View::Aggregated(version) = encoding.view else { return Ok(None) };
     let document = directory.aggregated(root, version);
-    let mut response = written(200, &document, &[], Form::Line);
+    let form = if form == Form::Page { Form::Line } else { form };
+    let mut response = written(200, &document, &[], form);
     if let Ok(value) = encoding.content_type().parse() {
         response.headers_mut().insert(CONTENT_TYPE, value);
     }

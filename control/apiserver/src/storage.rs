@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use serde_json::Value;
 use xebec_admission::companions::{Change, Companion};
+use xebec_machinery::decoding;
 use xebec_machinery::resource::Resource;
 use xebec_machinery::status::{Qualified, Reason, Status};
 use xebec_store::{Entry, Error, ListRequest, Op, Page, Revision, Store, Watch};
@@ -211,7 +212,7 @@ fn encode(object: &mut Value) -> Result<Bytes, Status> {
 
 /// The object of an entry, with its `resourceVersion`.
 pub fn decode(entry: &Entry) -> Result<Stored, Status> {
-    let object = serde_json::from_slice(&entry.value).map_err(|error| {
+    let object = decoding::own(&entry.value).map_err(|error| {
         Status::internal(&format!("the object stored under {:?} cannot be read: {error}", entry.key))
     })?;
     Ok(at_revision(object, entry.modified))

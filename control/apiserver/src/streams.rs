@@ -15,6 +15,7 @@ use crate::api::Api;
 use crate::pods::{Pods, SessionRequest};
 use crate::reply::whole;
 use crate::service::ResponseBody;
+use crate::upgrades::Permit;
 
 /// A subresource that is a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,7 +43,7 @@ pub(crate) async fn begin<B>(
     stream: Stream,
     pod: Value,
     pods: Arc<dyn Pods>,
-    request: Request<B>,
+    (request, permit): (Request<B>, Option<Permit>),
 ) -> Result<Response<ResponseBody>, Status> {
     let query = Query::parse(request.uri().query().unwrap_or_default())?;
     let purpose = if stream == Stream::Forward { Purpose::Forward } else { Purpose::Session };
@@ -55,7 +56,7 @@ pub(crate) async fn begin<B>(
     if stream == Stream::Forward {
         let ports = query.ports;
         let uid = pod["metadata"]["uid"].as_str().unwrap_or_default().to_owned();
-        upgraded(api, request, move |io| async move {
+        upgraded(api, (request, permit), move |io| async move {
             let dial = |port| {
                 // In the words of upstream's kubelet, which clients show as they are.
                 let subject = format!("error forwarding port {port} to pod {name}, uid {uid}");
@@ -80,7 +81,7 @@ pub(crate) async fn begin<B>(
         };
         let asked = SessionRequest { container: query.container, command, wants };
         let run = pods.session(&pod, asked).await?;
-        upgraded(api, request, move |io| converse(io, accepted, wants, run));
+        upgraded(api, (request, permit), move |io| converse(io, accepted, wants, run));
     }
     Ok(response.map(|()| whole("")))
 }
@@ -90,12 +91,12 @@ pub(crate) async fn log<B>(
     api: &Api,
     pod: &Value,
     pods: &dyn Pods,
-    request: Request<B>,
+    (request, permit): (Request<B>, Option<Permit>),
 ) -> Result<Response<ResponseBody>, Status> {
     let negotiated = negotiate(request.headers(), Purpose::Feed);
     let (accepted, response) = negotiated.map_err(|refusal| Status::bad_request(refusal.to_string()))?;
     let log = pods.logs(pod, request.uri().query().unwrap_or_default()).await?;
-    upgraded(api, request, move |io| async move {
+    upgraded(api, (request, permit), move |io| async move {
         if let Err(error) = feed(io, accepted, log.into_body().into_data_stream()).await {
             tracing::debug!(%error, "a log was not read to its end");
         }
@@ -110,16 +111,17 @@ async fn converse(io: impl xebec_streams::Io, accepted: Accepted, wants: Wants, 
     }
 }
 
-/// Has the connection served once the answer to its request is out.
+/// Has the connection served once the answer to its request is out. It keeps its permit until then, and for as long.
 fn upgraded<B, F>(
     api: &Api,
-    request: Request<B>,
+    (request, permit): (Request<B>, Option<Permit>),
     serve: impl FnOnce(TokioIo<hyper::upgrade::Upgraded>) -> F + Send + 'static,
 ) where
     F: Future<Output = ()> + Send + 'static,
 {
     let upgrade = hyper::upgrade::on(request);
     api.serve_stream(async move {
+        let _held = permit;
         match upgrade.await {
             Ok(connection) => serve(TokioIo::new(connection)).await,
             Err(error) => tracing::debug!(%error, "a connection was not upgraded"),

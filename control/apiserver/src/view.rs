@@ -9,6 +9,7 @@ use xebec_machinery::table::{self, Include, Printer};
 
 use crate::call::Call;
 use crate::read::Listed;
+use crate::transcription::{self, Form};
 
 /// What a client wants to see of objects.
 pub struct View {
@@ -22,16 +23,25 @@ enum Shape {
 }
 
 impl View {
-    /// What the client's `Accept` header and query ask for at an endpoint.
-    pub fn negotiate(call: &Call, accept: &str, include: &str, endpoint: Endpoint) -> Result<Self, Status> {
-        let served = [negotiation::Media::Json];
-        let encoding: Encoding = negotiation::negotiate(accept, endpoint, &served)?;
+    /// What the client's `Accept` header and query ask for at an endpoint, of what there is in a form.
+    pub(crate) fn negotiate(
+        call: &Call,
+        (accept, form): (&str, Form),
+        include: &str,
+        endpoint: Endpoint,
+    ) -> Result<Self, Status> {
+        let encoding = form.encoding(accept, endpoint, media(call))?;
         Self::of(call, encoding, include, Printer::new(&call.resource, &call.version().name))
     }
 
     /// [`Self::negotiate`] for a subresource: the object itself again, or how many replicas of it there are.
-    pub fn subresource(call: &Call, accept: &str, include: &str, scale: bool) -> Result<Self, Status> {
-        let encoding = negotiation::negotiate(accept, Endpoint::Object, &[negotiation::Media::Json])?;
+    pub(crate) fn subresource(
+        call: &Call,
+        (accept, form): (&str, Form),
+        include: &str,
+        scale: bool,
+    ) -> Result<Self, Status> {
+        let encoding = form.encoding(accept, Endpoint::Object, media(call))?;
         let printer = match scale {
             true => Printer::scale(),
             false => Printer::new(&call.resource, &call.version().name),
@@ -88,6 +98,10 @@ impl View {
             Shape::Table { printer, options, .. } => printer.list(&listed.metadata, &listed.items, options),
         }
     }
+}
+
+fn media(call: &Call) -> &'static [negotiation::Media] {
+    transcription::media_of(&call.resource.group, &call.version().name, &call.resource.plural)
 }
 
 /// A list of objects as they are. Those of built-in kinds do not say their kind again, as upstream's typed lists do not.

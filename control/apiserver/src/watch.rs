@@ -34,6 +34,9 @@ const BOOKMARK_EVERY: Duration = Duration::from_secs(60);
 /// How long a watch lasts whose client does not say, and at the most.
 const TIMEOUT: Duration = Duration::from_secs(30 * 60);
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
+/// How long a watch waits for the revision that it is to show, as upstream does, and how often it looks.
+const FRESH_WITHIN: Duration = Duration::from_secs(3);
+const LOOK: Duration = Duration::from_millis(20);
 /// How many stored objects are read at a time for the first part of a watch.
 const STRIDE: usize = 250;
 
@@ -47,6 +50,8 @@ struct Watching {
     /// How objects begin, where all of them go out as they rest.
     raw: Option<Head>,
     changes: xebec_store::Watch,
+    /// What happens up to this revision is not shown: the client has it, or says that it has.
+    after: Revision,
     /// What custom resources are served.
     definition: Option<watch::Receiver<Arc<Served>>>,
     initial: Option<Initial>,
@@ -70,7 +75,10 @@ struct Initial {
 
 impl Api {
     /// Starts a watch of what the call selects. Gives one JSON document a change, each on a line of its own.
-    pub fn watch(
+    ///
+    /// One that starts at a revision to come is quiet until then, as upstream's is. One that is to show what there is at such a
+    /// revision waits for it a little.
+    pub async fn watch(
         &self,
         call: &Call,
         view: View,
@@ -78,20 +86,21 @@ impl Api {
         let options = call.options();
         let selection = Selection::of(call)?;
         let prefix = self.narrow_prefix(call, &selection);
-        let asked = options.resource_version.unwrap_or(0);
-        if asked > self.storage().revision().0 {
-            return Err(Status::too_large_revision(asked, self.storage().revision().0));
+        let asked = Revision(options.resource_version.unwrap_or(0));
+        let show = options.send_initial_events.unwrap_or(asked.0 == 0);
+        // Whatever a watch meets after its request was understood is told within its stream.
+        let told = |status: &Status| {
+            let only = line("ERROR", &status.to_value());
+            Ok(stream::once(async { Ok(only) }).left_stream())
+        };
+        if show && !self.has_reached(asked).await {
+            return told(&Status::too_large_revision(asked.0, self.storage().revision().0));
         }
-        let show = options.send_initial_events.unwrap_or(asked == 0);
         let at = self.storage().revision();
-        let after = if show || asked == 0 { at } else { Revision(asked) };
-        let changes = match self.storage().watch(&call.resource, &prefix, Some(after)) {
+        let after = if show || asked.0 == 0 { at } else { asked };
+        let changes = match self.storage().watch(&call.resource, &prefix, Some(after.min(at))) {
             Ok(changes) => changes,
-            // Whatever a watch meets after its request was understood is told within its stream.
-            Err(status) if status.reason == Reason::Expired => {
-                let only = line("ERROR", &status.to_value());
-                return Ok(stream::once(async { Ok(only) }).left_stream());
-            }
+            Err(status) if status.reason == Reason::Expired => return told(&status),
             Err(status) => return Err(status),
         };
         let mark_end = options.send_initial_events == Some(true) && options.bookmarks;
@@ -116,6 +125,7 @@ impl Api {
             view,
             selection,
             changes,
+            after,
             definition: call.resource.custom.then(|| self.catalog().changes()),
             initial,
             ready: VecDeque::new(),
@@ -129,6 +139,18 @@ impl Api {
             Some((Ok(line), watching))
         });
         Ok(lines.right_stream())
+    }
+
+    /// Whether a revision has come, or does so soon.
+    async fn has_reached(&self, asked: Revision) -> bool {
+        let until = Instant::now() + FRESH_WITHIN;
+        while self.storage().revision() < asked {
+            if Instant::now() >= until {
+                return false;
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+        true
     }
 }
 
@@ -160,8 +182,11 @@ impl Watching {
                 Wake::End => return None,
                 Wake::Bookmark => {
                     let revision = self.changes.progress();
-                    self.bookmark(revision, false);
+                    if revision >= self.after {
+                        self.bookmark(revision, false);
+                    }
                 }
+                Wake::Change(Ok(event)) if event.revision <= self.after => {}
                 Wake::Change(Ok(event)) => {
                     if let Err(status) = self.show(&event).await {
                         self.fail(&status);

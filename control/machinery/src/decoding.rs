@@ -3,6 +3,7 @@
 //! Go's decoder refuses the first value of a wrong type and, for `fieldValidation`, counts fields that are unknown or
 //! stand twice. The words are its own, because clients show them.
 
+mod deep;
 mod order;
 mod restoration;
 mod syntax;
@@ -25,6 +26,17 @@ use crate::quantity::Quantity;
 use crate::status::Status;
 use crate::timestamp::Timestamp;
 
+/// The deepest nesting of what is read, as upstream has it. Values are copied, compared, written and let go by recursion: who
+/// handles what others sent needs [`STACK`] for it.
+pub const DEPTH_MAX: usize = 10_000;
+
+/// How many levels of our own may stand round what is that deep: those of lists, events and reviews.
+const WRAPPED: usize = 8;
+
+/// The stack of a thread that handles values of that depth. Half of it is enough where nothing is optimized, as tests show;
+/// only what is used of it takes memory.
+pub const STACK: usize = 64 << 20;
+
 /// The most unknown and doubled fields that are told, as upstream has it.
 const FINDINGS_MAX: usize = 100;
 
@@ -44,19 +56,33 @@ const FINDINGS_MAX: usize = 100;
 ///
 /// What Go's reader says of bytes that are no JSON, more than one value, or nested too deep.
 pub fn parse(bytes: &[u8]) -> Result<(Value, Vec<String>), String> {
+    parse_within(bytes, DEPTH_MAX)
+}
+
+fn parse_within(bytes: &[u8], depth: usize) -> Result<(Value, Vec<String>), String> {
     let text = String::from_utf8_lossy(bytes);
-    read(&text).map_err(|error| {
-        let text = match &text {
+    read(&text).or_else(|error| {
+        let original = match &text {
             // Go tells of the byte that was there.
             Cow::Owned(_) => bytes,
             Cow::Borrowed(text) => text.as_bytes(),
         };
-        syntax::fault(text).unwrap_or_else(|| {
-            // It is JSON; what is left are limits of our own.
-            let deep = error.to_string().contains("recursion limit");
-            if deep { "exceeded max depth".to_owned() } else { error.to_string() }
-        })
+        match syntax::fault(original, depth) {
+            Some(fault) => Err(fault),
+            // It is JSON; what is left are limits of serde's.
+            None if error.to_string().contains("recursion limit") => deep::read(&text, depth),
+            None => Err(error.to_string()),
+        }
     })
+}
+
+/// Reads JSON of our own, such as what was stored, or an event of a watch.
+///
+/// # Errors
+///
+/// It is none.
+pub fn own(bytes: &[u8]) -> Result<Value, String> {
+    serde_json::from_slice(bytes).or_else(|_| Ok(parse_within(bytes, DEPTH_MAX + WRAPPED)?.0))
 }
 
 fn read(text: &str) -> Result<(Value, Vec<String>), serde_json::Error> {

@@ -11,33 +11,68 @@ use serde_json::Value;
 /// assert_eq!(go_text::plain(&json!({"spec": {"replicas": 2, "paused": null}})), "map[spec:map[paused:<nil> replicas:2]]");
 /// ```
 pub fn plain(value: &Value) -> String {
+    let mut text = String::new();
+    write_plain(value, &mut text);
+    text
+}
+
+fn write_plain(value: &Value, out: &mut String) {
     match value {
-        Value::Null => "<nil>".to_owned(),
-        Value::String(text) => text.clone(),
+        Value::Null => out.push_str("<nil>"),
+        Value::String(text) => out.push_str(text),
         Value::Array(items) => {
-            format!("[{}]", items.iter().map(plain).collect::<Vec<_>>().join(" "))
+            out.push('[');
+            for (at, item) in items.iter().enumerate() {
+                out.push_str(if at > 0 { " " } else { "" });
+                write_plain(item, out);
+            }
+            out.push(']');
         }
         Value::Object(fields) => {
-            let entries = fields.iter().map(|(key, value)| format!("{key}:{}", plain(value)));
-            format!("map[{}]", entries.collect::<Vec<_>>().join(" "))
+            out.push_str("map[");
+            for (at, (key, value)) in fields.iter().enumerate() {
+                out.push_str(if at > 0 { " " } else { "" });
+                out.push_str(key);
+                out.push(':');
+                write_plain(value, out);
+            }
+            out.push(']');
         }
-        scalar => scalar.to_string(),
+        scalar => out.push_str(&scalar.to_string()),
     }
 }
 
 /// As `%#v` prints it: `map[string]interface {}{"replicas":2}`.
 pub fn syntax(value: &Value) -> String {
+    let mut text = String::new();
+    write_syntax(value, &mut text);
+    text
+}
+
+fn write_syntax(value: &Value, out: &mut String) {
     match value {
-        Value::Null => "interface {}(nil)".to_owned(),
+        Value::Null => out.push_str("interface {}(nil)"),
         Value::Array(items) => {
-            format!("{}{{{}}}", type_name(value), items.iter().map(syntax).collect::<Vec<_>>().join(", "))
+            out.push_str(type_name(value));
+            out.push('{');
+            for (at, item) in items.iter().enumerate() {
+                out.push_str(if at > 0 { ", " } else { "" });
+                write_syntax(item, out);
+            }
+            out.push('}');
         }
         Value::Object(fields) => {
-            let entries = fields.iter().map(|(key, value)| format!("{key:?}:{}", syntax(value)));
-            format!("{}{{{}}}", type_name(value), entries.collect::<Vec<_>>().join(", "))
+            out.push_str(type_name(value));
+            out.push('{');
+            for (at, (key, value)) in fields.iter().enumerate() {
+                out.push_str(if at > 0 { ", " } else { "" });
+                out.push_str(&format!("{key:?}:"));
+                write_syntax(value, out);
+            }
+            out.push('}');
         }
-        Value::String(text) => format!("{text:?}"),
-        scalar => scalar.to_string(),
+        Value::String(text) => out.push_str(&format!("{text:?}")),
+        scalar => out.push_str(&scalar.to_string()),
     }
 }
 

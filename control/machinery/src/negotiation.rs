@@ -5,7 +5,7 @@
 
 use std::cmp::Reverse;
 
-use crate::status::Status;
+use crate::status::{Reason, Status};
 
 /// The longest `Accept` header that is read.
 pub const ACCEPT_MAX: usize = 4096;
@@ -19,17 +19,33 @@ pub enum Media {
     Yaml,
     /// `application/vnd.kubernetes.protobuf`.
     Protobuf,
+    /// The same of kinds that have no messages of their own: their metadata has.
+    MetadataProtobuf,
     /// The protobuf form of an OpenAPI v2 document.
     OpenApiV2Protobuf,
 }
 
 impl Media {
+    /// Whether objects in it can follow each other in a stream.
+    fn streams(self) -> bool {
+        self != Self::Yaml
+    }
+
+    /// Whether there is such a view in it. A Table's cells have no types, so there is no protobuf form of one.
+    fn has(self, view: View) -> bool {
+        match self {
+            Self::Protobuf => !matches!(view, View::Table(_)),
+            Self::MetadataProtobuf => matches!(view, View::PartialMetadata(_) | View::PartialMetadataList(_)),
+            _ => true,
+        }
+    }
+
     /// Its name in `Content-Type`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Json => "application/json",
             Self::Yaml => "application/yaml",
-            Self::Protobuf => "application/vnd.kubernetes.protobuf",
+            Self::Protobuf | Self::MetadataProtobuf => "application/vnd.kubernetes.protobuf",
             Self::OpenApiV2Protobuf => "application/com.github.proto-openapi.spec.v2.v1.0+protobuf",
         }
     }
@@ -189,6 +205,31 @@ pub fn negotiate(accept: &str, endpoint: Endpoint, served: &[Media]) -> Result<E
     Err(refusal(served))
 }
 
+/// [`negotiate`] where it is settled which of the served media the answer has, which decides its view. A refusal names all
+/// of them.
+///
+/// # Errors
+///
+/// The client takes no view of that which the endpoint has.
+pub fn negotiate_as(
+    media: Media,
+    accept: &str,
+    endpoint: Endpoint,
+    served: &[Media],
+) -> Result<Encoding, Status> {
+    negotiate(accept, endpoint, &[media]).map_err(|status| match status.reason {
+        Reason::NotAcceptable => refusal(served),
+        _ => status,
+    })
+}
+
+/// The answer to who wants a stream in a medium that has none, of an endpoint that has these.
+pub fn no_stream(served: &[Media]) -> Status {
+    let streams = served.iter().filter(|media| media.streams());
+    let names: Vec<_> = streams.map(|media| format!("{};stream=watch", media.name())).collect();
+    Status::not_acceptable(&names.iter().map(String::as_str).collect::<Vec<_>>())
+}
+
 fn refusal(served: &[Media]) -> Status {
     let names: Vec<_> = served.iter().map(|media| media.name()).collect();
     Status::not_acceptable(&names)
@@ -239,10 +280,9 @@ impl<'a> Clause<'a> {
 
     fn fit(&self, endpoint: Endpoint, media: Media) -> Option<Encoding> {
         let view = self.view()?;
-        // A Table's cells have no types, so there is no protobuf form of one.
-        let possible = !(matches!(view, View::Table(_)) && media == Media::Protobuf);
-        let stream = self.stream.is_none_or(|schema| schema.is_empty() || schema == "watch");
-        let fits = media.is(self.kind, self.subtype) && endpoint.allows(view) && possible && stream;
+        let stream =
+            self.stream.is_none_or(|schema| schema.is_empty() || (schema == "watch" && media.streams()));
+        let fits = media.is(self.kind, self.subtype) && endpoint.allows(view) && media.has(view) && stream;
         fits.then_some(Encoding { media, view, pretty: self.pretty })
     }
 

@@ -31,6 +31,9 @@ use types::Reach;
 /// descriptions and limits that the merge model does not.
 pub type Published<'a> = &'a dyn Fn(&Resource, &str) -> Option<Value>;
 
+/// The version of Kubernetes whose API this is, as upstream's documents name it.
+const VERSION: &str = "1.36";
+
 /// Which version of OpenAPI is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Dialect {
@@ -257,7 +260,7 @@ fn type_names(resource: &Resource, version: &Version) -> (String, String) {
 fn info(json: &mut Json<'_>) {
     json.within("info", |json| {
         json.entry("title", "Kubernetes");
-        json.entry("version", "unversioned");
+        json.entry("version", VERSION);
     });
 }
 

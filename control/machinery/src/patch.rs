@@ -11,14 +11,15 @@ pub use strategic::{rest as strategic_rest, strategic};
 
 use serde_json::Value;
 
+use crate::decoding;
 use crate::status::{Details, Reason, Status};
 
 /// A JSON patch has at most this many operations, as in Kubernetes.
 pub const OPERATIONS_MAX: usize = 10_000;
 /// The `copy` operations of a JSON patch make at most this many bytes, as in Kubernetes.
 pub const COPIED_MAX: usize = 3 * 1024 * 1024;
-/// Objects and patches are nested at most this deep: JSON readers take about 128 levels, and lists and events wrap objects.
-pub const DEPTH_MAX: usize = 100;
+/// Objects and patches are nested at most this deep, which is as deep as they are read again.
+pub const DEPTH_MAX: usize = decoding::DEPTH_MAX;
 
 /// Why a patch was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -51,7 +52,7 @@ pub enum Error {
         index: usize,
     },
     /// The result would be nested too deep.
-    #[error("the patch or its result is nested too deep: at most {DEPTH_MAX} levels are allowed")]
+    #[error("the patch or its result is nested too deep; nest it less deep")]
     TooDeep,
     /// A directive of a strategic merge patch has the wrong form.
     #[error("invalid patch format of {0}")]
@@ -156,7 +157,7 @@ fn kind(value: &Value) -> &'static str {
 }
 
 /// Whether objects and lists are nested more than `max` deep. It looks no deeper than that.
-pub(crate) fn is_deeper(value: &Value, max: usize) -> bool {
+pub fn is_deeper(value: &Value, max: usize) -> bool {
     match value {
         Value::Array(items) => max == 0 || items.iter().any(|item| is_deeper(item, max - 1)),
         Value::Object(fields) => max == 0 || fields.values().any(|item| is_deeper(item, max - 1)),

@@ -102,7 +102,7 @@ pub fn decode(bytes: &[u8]) -> Result<Value, Error> {
 }
 
 /// What an envelope says before its object.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Copy, Default)]
 struct Envelope<'a> {
     api_version: &'a str,
     kind: &'a str,
@@ -170,7 +170,9 @@ impl<'a> Envelope<'a> {
 pub fn encode(object: &Value) -> Result<Vec<u8>, Error> {
     let text = |key: &str| object.get(key).and_then(Value::as_str).unwrap_or_default();
     let envelope = Envelope { api_version: text("apiVersion"), kind: text("kind"), raw: &[] };
-    let at = envelope.place()?;
+    // The one kind that upstream writes without a version is `APIVersions`.
+    let known = if envelope.api_version.is_empty() { "v1" } else { envelope.api_version };
+    let at = Envelope { api_version: known, ..envelope }.place()?;
     let map = object.as_object().ok_or_else(|| Error::value("an object"))?;
     let raw = encode::message(at, map, 0)?;
     let mut kind = Writer::default();

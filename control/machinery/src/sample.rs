@@ -8,7 +8,13 @@ use std::sync::OnceLock;
 
 use serde_json::{Value, json};
 
+use crate::decoding::STACK;
 use crate::schema::{Field, ListType, Node, PatchStrategy, Shape};
+
+/// Runs on a thread with half of the stack that values of the greatest depth need. What overflows it ends all tests.
+pub(crate) fn on_a_deep_stack(test: impl FnOnce() + Send + 'static) {
+    std::thread::Builder::new().stack_size(STACK / 2).spawn(test).unwrap().join().unwrap();
+}
 
 pub(crate) fn node(shape: Shape) -> Node {
     Node::new(shape)

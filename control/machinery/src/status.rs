@@ -198,6 +198,9 @@ pub struct Foreign {
     pub reason: String,
 }
 
+/// What is said at a path that belongs to nothing at all.
+pub const PAGE_NOT_FOUND: &str = "404 page not found";
+
 /// Why an update was refused when its `resourceVersion` is not the stored one.
 pub const MODIFIED: &str =
     "the object has been modified; please apply your changes to the latest version and try again";
@@ -252,15 +255,28 @@ impl Status {
             .about(resource.details(name))
     }
 
-    /// The path belongs to no resource.
+    /// The path belongs to no resource, in a part of the API where upstream's router says so in an object.
     pub fn no_such_resource() -> Self {
+        Self::new(Reason::NotFound, "the server could not find the requested resource")
+            .about(Details::default())
+    }
+
+    /// The path belongs to nothing at all: [`PAGE_NOT_FOUND`], which is no object on the wire. This is what Go's clients make
+    /// of that text.
+    pub fn page_not_found() -> Self {
         let cause = Cause {
             reason: "UnexpectedServerResponse".into(),
-            message: "404 page not found".into(),
+            message: PAGE_NOT_FOUND.into(),
             field: String::new(),
         };
         Self::new(Reason::NotFound, "the server could not find the requested resource")
             .about(Details { causes: vec![cause], ..Details::default() })
+    }
+
+    /// Whether this stands for a text rather than an object.
+    pub fn is_page_not_found(&self) -> bool {
+        let causes = self.details.as_ref().map_or(&[][..], |details| &details.causes);
+        self.reason == Reason::NotFound && matches!(causes, [cause] if cause.message == PAGE_NOT_FOUND)
     }
 
     /// `pods "x" already exists`.

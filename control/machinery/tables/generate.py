@@ -55,6 +55,8 @@ PACKAGES = [
     ("flowcontrol", "api", "flowcontrol/v1", "io.k8s.api.flowcontrol.v1", "flowcontrol.apiserver.k8s.io", "v1"),
     ("apiextensions", "apiextensions-apiserver", "pkg/apis/apiextensions/v1",
      "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1", "apiextensions.k8s.io", "v1"),
+    ("apidiscovery", "api", "apidiscovery/v2", "io.k8s.api.apidiscovery.v2", "apidiscovery.k8s.io", "v2"),
+    ("apidiscoverybeta", "api", "apidiscovery/v2beta1", "io.k8s.api.apidiscovery.v2beta1", "apidiscovery.k8s.io", "v2beta1"),
     ("apiregistration", "kube-aggregator", "pkg/apis/apiregistration/v1",
      "io.k8s.kube-aggregator.pkg.apis.apiregistration.v1", "apiregistration.k8s.io", "v1"),
 ]

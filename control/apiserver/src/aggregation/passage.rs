@@ -6,7 +6,7 @@ use std::io;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, LOCATION, UPGRADE};
+use http::header::{CONNECTION, HeaderName, HeaderValue, LOCATION, UPGRADE};
 use http::{HeaderMap, Request, Response, StatusCode};
 use http_body::Body;
 use http_body_util::BodyExt as _;
@@ -15,8 +15,9 @@ use super::Extension;
 use crate::api::Api;
 use crate::audit::Peer;
 use crate::relay::strip;
-use crate::reply::whole;
+use crate::reply::{text, whole};
 use crate::service::ResponseBody;
+use crate::upgrades::Permit;
 use crate::user::User;
 
 /// How long a server may take to begin its answer, as upstream has it.
@@ -31,6 +32,7 @@ impl Api {
         extension: &Extension,
         user: &User,
         request: Request<B>,
+        permit: Option<Permit>,
     ) -> Response<ResponseBody>
     where
         B: Body<Data = Bytes> + Send + 'static,
@@ -46,7 +48,7 @@ impl Api {
                 return refusal(StatusCode::SERVICE_UNAVAILABLE, "service unavailable");
             }
         };
-        let passed = self.pass_to(extension, &address, user, request).await;
+        let passed = self.pass_to(extension, &address, user, request, permit).await;
         passed.unwrap_or_else(|why| {
             let why = format!("error trying to reach service: {why}");
             refusal(StatusCode::SERVICE_UNAVAILABLE, &why)
@@ -75,6 +77,7 @@ impl Api {
         address: &str,
         user: &User,
         mut request: Request<B>,
+        permit: Option<Permit>,
     ) -> Result<Response<ResponseBody>, String>
     where
         B: Body<Data = Bytes> + Send + 'static,
@@ -104,7 +107,7 @@ impl Api {
             timeout.unwrap_or_else(|_| Err("net/http: timeout awaiting response headers".to_owned()))?;
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             let answered = hyper::upgrade::on(&mut response);
-            self.carry(upgraded, answered);
+            self.carry(upgraded, answered, permit);
             return Ok(response.map(|_| whole(Bytes::new())));
         }
         // Whoever follows it would show this server's clients' credentials to somebody else.
@@ -159,12 +162,7 @@ fn escaped(key: &str) -> String {
 
 /// An answer in upstream's form, which is plain text here.
 fn refusal(code: StatusCode, why: &str) -> Response<ResponseBody> {
-    let mut response = Response::new(whole(format!("{why}\n")));
-    *response.status_mut() = code;
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
-    headers.insert(HeaderName::from_static("x-content-type-options"), HeaderValue::from_static("nosniff"));
-    response
+    text(code, format!("{why}\n"))
 }
 
 #[cfg(test)]

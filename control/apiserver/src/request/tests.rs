@@ -112,6 +112,33 @@ fn one_object_is_read_also_where_its_query_asks_for_a_watch() {
 }
 
 #[test]
+fn the_older_paths_of_watches_are_read_in_all_their_forms() {
+    for (uri, group, namespace, resource, name) in [
+        ("/api/v1/watch/pods", "", None, "pods", None),
+        ("/api/v1/watch/nodes/a", "", None, "nodes", Some("a")),
+        ("/api/v1/watch/namespaces", "", None, "namespaces", None),
+        ("/api/v1/watch/namespaces/a", "", None, "namespaces", Some("a")),
+        ("/api/v1/watch/namespaces/a/pods", "", Some("a"), "pods", None),
+        (
+            "/apis/apps/v1/watch/namespaces/a/deployments/b?watch=0",
+            "apps",
+            Some("a"),
+            "deployments",
+            Some("b"),
+        ),
+    ] {
+        let request = object("GET", uri);
+        assert_eq!((request.verb, request.group.as_str()), (Verb::Watch, group), "{uri}");
+        assert_eq!((request.namespace.as_deref(), request.resource.as_str()), (namespace, resource), "{uri}");
+        assert_eq!(request.name.as_deref(), name, "{uri}");
+    }
+    assert!(matches!(ask("POST", "/api/v1/watch/pods"), Err(Error::Method { .. })));
+    let below = "/api/v1/watch/namespaces/a/pods/b/log";
+    assert!(matches!(ask("GET", below), Err(Error::UnknownPath { .. })));
+    assert_eq!(object("GET", "/api/v1/watch").verb, Verb::List, "a resource that nobody has");
+}
+
+#[test]
 fn an_overlong_url_is_refused() {
     let uri = format!("/api/v1/pods?labelSelector={}", "a".repeat(URL_LIMIT));
     assert!(matches!(ask("GET", &uri), Err(Error::UrlTooLong { .. })));

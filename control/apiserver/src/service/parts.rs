@@ -73,6 +73,8 @@ impl Service {
                 Ok(Answer::object(201, api.evict(call, own("policy", "Eviction").await?).await?))
             }
             _ if call.version().subresources.iter().any(|own| *own.name == *name) => Err(refused()),
+            // Upstream's custom resources have a router of their own.
+            _ if call.resource.custom => Err(Status::not_found(call.qualified(), call.name())),
             _ => Err(Status::no_such_resource()),
         }
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::header::CONTENT_TYPE;
 use http::{Method, Request, Response};
 use http_body_util::{BodyExt as _, Full};
 use serde_json::{Value, json};
@@ -22,7 +23,7 @@ use xebec_apiserver::pods::NoPods;
 use xebec_apiserver::service::{ResponseBody, Service};
 use xebec_apiserver::storage::Storage;
 use xebec_apiserver::user::{ADMINISTRATORS, AUTHENTICATED, User};
-use xebec_machinery::builtin;
+use xebec_machinery::{builtin, decoding};
 use xebec_store::{Options, Store};
 
 /// Where definitions of custom resources are.
@@ -146,11 +147,15 @@ impl Server {
     }
 }
 
-/// The code and the object of an answer.
+/// The code and the object of an answer, or its text where it is none.
 pub(crate) async fn object(response: Response<ResponseBody>) -> (u16, Value) {
     let code = response.status().as_u16();
+    let media = response.headers()[CONTENT_TYPE].to_str().unwrap().to_owned();
     let bytes = response.into_body().collect().await.unwrap().to_bytes();
-    (code, serde_json::from_slice(&bytes).unwrap())
+    if media.starts_with("text/plain") {
+        return (code, String::from_utf8(bytes.to_vec()).unwrap().into());
+    }
+    (code, decoding::own(&bytes).unwrap())
 }
 
 /// Sends JSON as somebody, with these headers.

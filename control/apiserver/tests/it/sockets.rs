@@ -21,11 +21,11 @@ use xebec_apiserver::serve::{Limits, serve_within, tls};
 
 use crate::server::{Server, object};
 
-struct Socket {
+pub(crate) struct Socket {
     address: SocketAddr,
     connector: TlsConnector,
     stop: CancellationToken,
-    server: Server,
+    pub(crate) server: Server,
     _data: tempfile::TempDir,
 }
 
@@ -36,7 +36,7 @@ impl Drop for Socket {
 }
 
 impl Socket {
-    async fn open(limits: Limits) -> Self {
+    pub(crate) async fn open(limits: Limits) -> Self {
         let server = Server::start().await;
         let data = tempfile::tempdir().unwrap();
         let authority = Authority::open(data.path()).unwrap();
@@ -48,7 +48,7 @@ impl Socket {
         Self { address, connector: connector(&authority), stop, server, _data: data }
     }
 
-    async fn connect(&self) -> TlsStream<TcpStream> {
+    pub(crate) async fn connect(&self) -> TlsStream<TcpStream> {
         let stream = TcpStream::connect(self.address).await.unwrap();
         let name = ServerName::try_from("localhost").unwrap();
         self.connector.connect(name, stream).await.unwrap()

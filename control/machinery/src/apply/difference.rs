@@ -88,7 +88,7 @@ fn by_form(
                 let others = after.into_iter().flatten().map(|(name, _)| name);
                 let others = others.filter(|name| before.is_none_or(|before| !before.contains_key(*name)));
                 for name in names.chain(others) {
-                    let (ty, _) = ty.field(name).unwrap_or((Type::Deduced, false));
+                    let (ty, _) = ty.field(name).unwrap_or((Type::UNKNOWN, false));
                     let below = compare(
                         ty,
                         before.and_then(|fields| fields.get(name)),

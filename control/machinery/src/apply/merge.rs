@@ -23,7 +23,7 @@ pub(super) fn merge(ty: Type<'_>, live: Option<&Value>, applied: Option<&Value>)
                 if merged.contains_key(name) {
                     continue;
                 }
-                let (ty, _) = ty.field(name).unwrap_or((Type::Deduced, false));
+                let (ty, _) = ty.field(name).unwrap_or((Type::UNKNOWN, false));
                 if let Some(value) = merge(ty, get(old, name), get(new, name)) {
                     merged.insert(name.clone(), value);
                 }
@@ -122,7 +122,7 @@ pub(super) fn remove(ty: Type<'_>, value: &Value, fields: &FieldSet, emptied: Em
             // A field that was emptied is a field still, if one without a value: what holds it is not empty by that.
             let mut held = false;
             for (name, value) in value.as_object().into_iter().flatten() {
-                let (ty, _) = ty.field(name).unwrap_or((Type::Deduced, false));
+                let (ty, _) = ty.field(name).unwrap_or((Type::UNKNOWN, false));
                 match remove_one(ty, value, &Element::field(name), fields, emptied) {
                     Rest::Value(value) => {
                         kept.insert(name.clone(), value);

@@ -15,13 +15,17 @@ use crate::schema::{ListType, Node, Shape};
 /// The most things that are told of one object.
 const WRONG_MAX: usize = 100;
 
+/// How many levels an unknown field has fields of its own. What is below is owned as one: no reader of `managedFields` is to
+/// fail for their depth.
+const DEDUCED_MAX: u8 = 40;
+
 /// The type of a value.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Type<'a> {
     /// The schema says what it is.
     Known(&'a Node),
-    /// An unknown field that is kept: objects have fields, and everything else is one value.
-    Deduced,
+    /// An unknown field that is kept: objects have fields for so many levels, and everything else is one value.
+    Deduced(u8),
 }
 
 /// How a value is owned.
@@ -36,16 +40,20 @@ pub(super) enum Form {
 }
 
 impl<'a> Type<'a> {
+    /// The type of what no schema speaks of.
+    pub(super) const UNKNOWN: Type<'static> = Type::Deduced(DEDUCED_MAX);
+
     /// The type of an object of a kind; where no schema is known at all, it is deduced.
     pub(super) fn root(node: &'a Node) -> Self {
-        if matches!(node.shape, Shape::Any) { Self::Deduced } else { Self::Known(node) }
+        if matches!(node.shape, Shape::Any) { Self::UNKNOWN } else { Self::Known(node) }
     }
 
     /// How a value of this type is owned. The value tells only where the schema does not.
     pub(super) fn form(self, value: &Value) -> Form {
         match self {
             // `null` may stand for an object that is not there.
-            Self::Deduced => match value {
+            Self::Deduced(0) => Form::Whole,
+            Self::Deduced(_) => match value {
                 Value::Object(_) | Value::Null => Form::Object,
                 _ => Form::Whole,
             },
@@ -60,12 +68,12 @@ impl<'a> Type<'a> {
     /// The type of a field, and whether the schema names the field.
     pub(super) fn field(self, name: &str) -> Option<(Self, bool)> {
         match self {
-            Self::Deduced => Some((Self::Deduced, false)),
+            Self::Deduced(levels) => Some((Self::Deduced(levels.saturating_sub(1)), false)),
             Self::Known(node) => match &node.shape {
                 Shape::Map { values, .. } => Some((Self::Known(values.node()), false)),
                 Shape::Struct { preserve_unknown, .. } => match node.field(name) {
                     Some(field) => Some((Self::Known(field.node.node()), true)),
-                    None => preserve_unknown.then_some((Self::Deduced, false)),
+                    None => preserve_unknown.then_some((Self::UNKNOWN, false)),
                 },
                 _ => None,
             },
@@ -76,7 +84,7 @@ impl<'a> Type<'a> {
     pub(super) fn items(self) -> Self {
         match self {
             Self::Known(Node { shape: Shape::List { items, .. }, .. }) => Self::Known(items.node()),
-            _ => Self::Deduced,
+            _ => Self::UNKNOWN,
         }
     }
 
@@ -234,7 +242,7 @@ pub(super) fn owned(ty: Type<'_>, value: &Value) -> Branch {
         Form::Whole => branch.member = true,
         Form::Object => {
             for (name, value) in value.as_object().into_iter().flatten() {
-                let (ty, named) = ty.field(name).unwrap_or((Type::Deduced, false));
+                let (ty, named) = ty.field(name).unwrap_or((Type::UNKNOWN, false));
                 let mut below = owned(ty, value);
                 // A map's entries are owned as such; a structure's fields only where nothing below them is.
                 below.member |= !named || value.is_null() || value.as_object().is_some_and(Map::is_empty);

@@ -2,12 +2,9 @@
 //!
 //! The grammar is that of RFC 8259. The walk holds its nesting on the heap, so that no input can exhaust the stack.
 
-/// The deepest nesting that Go reads.
-const DEPTH_MAX: usize = 10_000;
-
-/// What is wrong with the bytes, as Go tells it; nothing where they are one JSON value.
-pub(crate) fn fault(bytes: &[u8]) -> Option<String> {
-    let mut scan = Scan { bytes, at: 0, open: Vec::new() };
+/// What is wrong with the bytes, as Go tells it; nothing where they are one JSON value that nests no deeper than `depth`.
+pub(crate) fn fault(bytes: &[u8], depth: usize) -> Option<String> {
+    let mut scan = Scan { bytes, at: 0, open: Vec::new(), depth };
     scan.document().err().map(|fault| match fault {
         Fault::End => "unexpected end of JSON input".to_owned(),
         Fault::Deep => "exceeded max depth".to_owned(),
@@ -37,6 +34,7 @@ struct Scan<'a> {
     bytes: &'a [u8],
     at: usize,
     open: Vec<Open>,
+    depth: usize,
 }
 
 impl Scan<'_> {
@@ -47,7 +45,7 @@ impl Scan<'_> {
             match byte {
                 b'{' | b'[' => {
                     let (open, close) = if byte == b'{' { (Open::Object, b'}') } else { (Open::List, b']') };
-                    if self.open.len() == DEPTH_MAX {
+                    if self.open.len() == self.depth {
                         return Err(Fault::Deep);
                     }
                     self.open.push(open);
@@ -218,7 +216,11 @@ fn quoted(byte: u8) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::super::DEPTH_MAX;
+
+    fn fault(bytes: &[u8]) -> Option<String> {
+        super::fault(bytes, DEPTH_MAX)
+    }
 
     #[test]
     fn each_fault_has_the_words_of_go() {

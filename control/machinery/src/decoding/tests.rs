@@ -89,6 +89,30 @@ fn doubled_fields_are_found_and_the_last_one_counts() {
 }
 
 #[test]
+fn json_is_read_as_deep_as_upstream_reads_it_and_no_deeper() {
+    crate::sample::on_a_deep_stack(|| {
+        let nested = |levels: usize, open: &str, close: &str| {
+            format!("{}1{}", open.repeat(levels), close.repeat(levels))
+        };
+        for (open, close) in [("[", "]"), ("{\"a\":", "}"), ("[{\"a\":", "}]")] {
+            let per = open.matches(['[', '{']).count();
+            let text = nested(DEPTH_MAX / per, open, close);
+            let (value, doubled) = parse(text.as_bytes()).unwrap();
+            // Copied, compared, written and let go.
+            let copy = value.clone();
+            assert!(copy == value && doubled.is_empty());
+            assert_eq!(copy.to_string(), text);
+            assert!(own(copy.to_string().as_bytes()).unwrap() == value);
+            let deeper = nested(DEPTH_MAX / per + 1, open, close);
+            assert_eq!(parse(deeper.as_bytes()).unwrap_err(), "exceeded max depth");
+        }
+        let doubled = nested(200, "{\"a\":[", "]}").replace('1', r#"{"b": 1, "b": 2}"#);
+        let (_, told) = parse(doubled.as_bytes()).unwrap();
+        assert_eq!(told, [format!("duplicate field \"a[0].{}b\"", "a[0].".repeat(199))]);
+    });
+}
+
+#[test]
 fn what_is_no_json_is_refused() {
     for text in [&b"{"[..], b"", b"{} {}", b"nul", &[b'['; 100_000]] {
         assert!(parse(text).is_err());

@@ -5,7 +5,7 @@ use serde::Deserialize as _;
 use serde_json::Value;
 
 use super::{COPIED_MAX, DEPTH_MAX, Error, OPERATIONS_MAX, is_deeper};
-use crate::go_text;
+use crate::{decoding, go_text};
 
 /// Applies a JSON patch to a copy of `target`.
 ///
@@ -19,7 +19,7 @@ use crate::go_text;
 /// # Ok::<(), patch::Error>(())
 /// ```
 pub fn json(target: &Value, patch: &[u8]) -> Result<Value, Error> {
-    let Patch(operations) = serde_json::from_slice(patch).map_err(|error| unreadable(patch, &error))?;
+    let Patch(operations) = read(patch).map_err(|error| unreadable(patch, &error))?;
     if operations.len() > OPERATIONS_MAX {
         return Err(Error::TooManyOperations(operations.len()));
     }
@@ -37,10 +37,18 @@ pub fn json(target: &Value, patch: &[u8]) -> Result<Value, Error> {
     Ok(result)
 }
 
+/// Reads a patch, also one that nests deeper than serde goes.
+fn read(patch: &[u8]) -> Result<Patch, serde_json::Error> {
+    serde_json::from_slice(patch).or_else(|error| match decoding::own(patch) {
+        Ok(list) if error.to_string().contains("recursion limit") => serde_json::from_value(list),
+        _ => Err(error),
+    })
+}
+
 /// Why there is no list of operations: upstream reads any list of objects with texts, and refuses an unknown or incomplete
 /// operation only when it comes to it.
 fn unreadable(patch: &[u8], error: &serde_json::Error) -> Error {
-    let Ok(Value::Array(list)) = serde_json::from_slice(patch) else {
+    let Ok(Value::Array(list)) = decoding::own(patch) else {
         return Error::Malformed(error.to_string());
     };
     let mut first = None;

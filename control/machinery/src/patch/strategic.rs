@@ -11,8 +11,11 @@ pub use rest::rest;
 use serde_json::{Map, Value};
 
 use self::list::{Elements, Places, merge_list};
-use super::{DEPTH_MAX, Error, is_deeper, kind};
+use super::{Error, is_deeper, kind};
 use crate::schema::{Node, PatchStrategy, Shape};
+
+/// Built-in kinds and patches of them nest no deeper than this.
+const DEPTH_MAX: usize = 100;
 
 const PATCH: &str = "$patch";
 const RETAIN_KEYS: &str = "$retainKeys";

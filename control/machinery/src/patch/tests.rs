@@ -35,13 +35,37 @@ fn a_merge_patch_is_an_object_of_limited_depth() {
     let mut target = json!({});
     let error = merge(&mut target, json!([1])).unwrap_err();
     assert_eq!((error.status().code(), error), (400, Error::NotAnObject("a list")));
-    assert_eq!(merge(&mut target, nested(DEPTH_MAX)), Ok(()));
-    assert_eq!(merge(&mut target, nested(DEPTH_MAX + 1)).unwrap_err().status().code(), 422);
+    sample::on_a_deep_stack(|| {
+        let mut target = json!({});
+        assert_eq!(merge(&mut target, nested(DEPTH_MAX)), Ok(()));
+        assert_eq!(merge(&mut target, nested(DEPTH_MAX + 1)).unwrap_err().status().code(), 422);
+    });
+}
+
+#[test]
+fn a_json_patch_makes_nothing_that_is_too_deep() {
+    sample::on_a_deep_stack(|| {
+        let target = json!({"a": nested(DEPTH_MAX - 1)});
+        let patch = |operations: Value| json(&target, operations.to_string().as_bytes());
+        let copied = patch(json!([{"op": "copy", "from": "/a", "path": "/b"}])).unwrap();
+        assert!(copied["b"] == target["a"]);
+        for too_deep in [
+            json!([{"op": "copy", "from": "/a", "path": "/a/b"}]),
+            json!([{"op": "copy", "from": "", "path": "/b"}]),
+        ] {
+            assert_eq!(patch(too_deep), Err(Error::TooDeep));
+        }
+        // With the list and the operation round it, it is as deep as may be.
+        let value = nested(DEPTH_MAX - 2);
+        let added = patch(json!([{"op": "add", "path": "/c", "value": value}])).unwrap();
+        assert!(added["c"] == value);
+    });
 }
 
 /// Objects in objects, this many.
 fn nested(depth: usize) -> Value {
-    (1..depth).fold(json!({}), |inner, _| json!({"a": inner}))
+    // The macro would copy what is within.
+    (1..depth).fold(json!({}), |inner, _| Value::Object([("a".to_owned(), inner)].into_iter().collect()))
 }
 
 #[test]
@@ -131,7 +155,12 @@ fn a_json_patch_cannot_make_a_deep_object() {
         json!({"op": "move", "from": "/z", "path": "/x"}),
     ];
     let patch = Value::from(step.iter().cloned().cycle().take(3 * 3000).collect::<Vec<_>>()).to_string();
-    assert_eq!(json(&json!({"x": {}}), patch.as_bytes()), Err(Error::TooDeep));
+    sample::on_a_deep_stack(move || {
+        // Looking how deep it is has its limit before that.
+        assert!(matches!(json(&json!({"x": {}}), patch.as_bytes()), Err(Error::TooMuch { .. })));
+        let target = json!({"x": nested(DEPTH_MAX - 10)});
+        assert_eq!(json(&target, patch.as_bytes()), Err(Error::TooDeep));
+    });
 }
 
 #[test]
@@ -287,7 +316,7 @@ fn a_strategic_patch_that_means_nothing_is_refused() {
         (json!({"spec": {"containers": [1]}}), "elements of containers must all be"),
         (json!({"spec": {"unknown": {}}}), "unable to find api field \"unknown\""),
         (json!(1), "expected an object, but received a number"),
-        (nested(DEPTH_MAX + 1), "nested too deep"),
+        (nested(101), "nested too deep"),
     ];
     for (patch, expected) in cases {
         let error = patched(current.clone(), patch.clone()).unwrap_err();

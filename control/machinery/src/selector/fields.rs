@@ -37,6 +37,12 @@ impl FieldSelector {
         Ok(Self { requirements })
     }
 
+    /// Selects what has this value in one field.
+    pub fn equal(field: &str, value: &str) -> Self {
+        let requirement = FieldRequirement { field: field.into(), value: value.into(), equal: true };
+        Self { requirements: vec![requirement] }
+    }
+
     /// The conditions. A caller refuses those on fields that the resource does not index.
     pub fn requirements(&self) -> &[FieldRequirement] {
         &self.requirements

@@ -93,7 +93,7 @@ fn docker(secret: &Value, key: &str, errors: &mut Vec<FieldError>) {
         return;
     };
     let json = STANDARD.decode(value).unwrap_or_default();
-    let why = decoding::json_fault(&json).or_else(|| {
+    let why = decoding::json_fault(&json, decoding::DEPTH_MAX).or_else(|| {
         let kind = match serde_json::from_slice::<Value>(&json).ok()? {
             Value::Object(_) | Value::Null => return None,
             Value::String(_) => "string",

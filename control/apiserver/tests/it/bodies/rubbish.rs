@@ -127,7 +127,9 @@ fn in_json(media: &'static str) -> Vec<Rubbish> {
         let letters = r#"{"kind": "ConfigMap"}"#.encode_utf16().flat_map(u16::to_le_bytes);
         mark.iter().copied().chain(letters).collect()
     };
-    let nested = |open: &str, close: &str| format!("{}0{}", open.repeat(LEVELS), close.repeat(LEVELS));
+    // One more than is read.
+    let nested =
+        |open: &str, close: &str| format!("{}0{}", open.repeat(LEVELS + 1), close.repeat(LEVELS + 1));
     let member = "looking for beginning of object key string";
     let ended = "unexpected end of JSON input";
     vec![

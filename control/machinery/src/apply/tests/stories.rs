@@ -230,9 +230,21 @@ fn an_apply_that_changes_nothing_keeps_the_time() {
     assert_eq!(changed.object["metadata"]["managedFields"][0]["time"], "2030-01-01T00:00:00Z");
 }
 
-/// Lists in lists, this many.
-fn nested(depth: usize) -> Value {
-    (0..depth).fold(json!(1), |inner, _| json!([inner]))
+#[test]
+fn what_nests_very_deep_without_a_schema_is_owned_as_one() {
+    let nested = |leaf: i64| json!({"free": (0..100).fold(json!(leaf), |inner, _| json!({"a": inner}))});
+    let object = applied(None, "a", nested(1)).unwrap();
+    let own = owned_by(&object, "a");
+    let deepest = own.iter().map(|path| path.matches(".a").count()).max();
+    assert_eq!(deepest, Some(41), "{own:?}");
+    assert_eq!(applied(Some(&object), "b", nested(1)).unwrap()["spec"], nested(1));
+    let refused = applied(Some(&object), "b", nested(2)).unwrap_err();
+    assert!(matches!(refused, Error::Conflict(_)), "{refused}");
+    let taken = forced(&object, "b", nested(2));
+    assert_eq!(taken["spec"], nested(2));
+    let emptied =
+        applied(Some(&applied(None, "a", nested(1)).unwrap()), "a", json!({"replicas": 1})).unwrap();
+    assert_eq!(emptied["spec"], json!({"replicas": 1}));
 }
 
 #[test]
@@ -271,7 +283,6 @@ fn what_cannot_be_applied_is_refused_with_the_place() {
                  &value.valueUnstructured{Value:1}\n  .spec.replicas: expected numeric (int or float), got string",
             ),
         ),
-        (object(name(), json!({"template": nested(200)})), typed("nested deeper than 100 levels")),
         (object(json!({"managedFields": []}), json!({})), "metadata.managedFields must be nil".to_owned()),
         (
             json!({"apiVersion": "v2", "kind": "Workload"}),
