@@ -11,7 +11,11 @@ pub struct Defect(String);
 
 impl fmt::Display for Defect {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "a defect: {}; everything else is looked after, and this again later. Please report it", self.0)
+        write!(
+            f,
+            "a defect: {}; everything else is looked after, and this again later. Please report it",
+            self.0
+        )
     }
 }
 
@@ -36,7 +40,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_pass_that_panics_is_a_pass_that_failed() {
-        let Err(defect) = caught(async { Vec::<u8>::new()[3] }).await else { panic!("there is no fourth byte") };
+        let Err(defect) = caught(async { Vec::<u8>::new()[3] }).await else {
+            panic!("there is no fourth byte")
+        };
         let text = defect.to_string();
         assert!(text.starts_with("a defect: index out of bounds"), "{text}");
         assert_eq!(caught(std::future::ready(7)).await, Ok(7));

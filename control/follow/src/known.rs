@@ -51,10 +51,11 @@ impl Follower {
         K: Send + Sync + 'static,
     {
         let (store, writer) = store::<K>();
-        let events = watcher(Api::<K>::all(self.client.clone()), which).backoff(waits()).modify(move |object| {
-            object.meta_mut().managed_fields = None;
-            strip(object);
-        });
+        let events =
+            watcher(Api::<K>::all(self.client.clone()), which).backoff(waits()).modify(move |object| {
+                object.meta_mut().managed_fields = None;
+                strip(object);
+            });
         let changed = self.changed.clone();
         let (undefined, found) = watch::channel(false);
         self.watches.spawn(reflector(writer, events).for_each(move |event| {
