@@ -115,6 +115,19 @@ impl<K: Lookup<DynamicType = ()> + Clone + 'static> Known<K> {
     }
 }
 
+/// What is known where nothing changes any more.
+impl<K: Lookup<DynamicType = ()> + Clone + 'static> FromIterator<K> for Known<K> {
+    fn from_iter<T: IntoIterator<Item = K>>(objects: T) -> Self {
+        let (store, mut writer) = store::<K>();
+        writer.apply_watcher_event(&watcher::Event::Init);
+        for object in objects {
+            writer.apply_watcher_event(&watcher::Event::InitApply(object));
+        }
+        writer.apply_watcher_event(&watcher::Event::InitDone);
+        Self { store, undefined: watch::channel(false).1 }
+    }
+}
+
 fn waits() -> watcher::ExponentialBackoff {
     let (first, longest) = WATCH_AGAIN;
     ExponentialBuilder::default().with_min_delay(first).with_max_delay(longest).without_max_times().into()

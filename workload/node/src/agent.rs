@@ -197,6 +197,7 @@ pub async fn run(client: Client, options: Options, shutdown: CancellationToken) 
         addresses: Mutex::default(),
         holders: Holders::default(),
     });
+    let (storage, known) = scheduler::follow(client.clone());
     let beating = AbortOnDropHandle::new(tokio::spawn(heartbeat::beat(node.clone())));
     let sweeping = AbortOnDropHandle::new(tokio::spawn(litter::sweep(node.clone())));
     let mut agent = Agent {
@@ -210,7 +211,7 @@ pub async fn run(client: Client, options: Options, shutdown: CancellationToken) 
         pending: BTreeMap::new(),
         assumed: HashMap::new(),
         evictions: HashMap::new(),
-        storage: scheduler::follow(client.clone()),
+        storage,
         cleaning: None,
     };
     let only = watcher::Config::default().fields(&format!("metadata.name={}", agent.node.options.name));
@@ -234,7 +235,7 @@ pub async fn run(client: Client, options: Options, shutdown: CancellationToken) 
                 Err(error) => tracing::warn!(%error, "lost sight of the node; looking again"),
                 Ok(object) => agent.node_changed(object),
             },
-            () = agent.storage.changed() => {}
+            () = known.changed() => {}
             () = tokio::time::sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {
                 agent.evict().await;
             }

@@ -55,7 +55,7 @@ async fn agent(folder: &Path) -> (Agent, Asked) {
         addresses: Mutex::default(),
         holders: Holders::default(),
     });
-    let (storage, _changes) = scheduler::watch(&client);
+    let (storage, _) = scheduler::follow(client);
     let object = json!({"metadata": {"name": "edge"}, "status": {"allocatable": {"cpu": "2", "pods": "9"}}});
     let agent = Agent {
         node,

@@ -31,7 +31,6 @@ pub(crate) struct Storage {
     claims: Known<PersistentVolumeClaim>,
     volumes: Known<PersistentVolume>,
     classes: Known<StorageClass>,
-    follower: Follower,
 }
 
 /// Something to be done before a pod can have its place.
@@ -54,15 +53,15 @@ pub(crate) enum Plan {
     Refuse(&'static str),
 }
 
-/// Follows claims, volumes and classes.
-pub(crate) fn follow(client: Client) -> Storage {
+/// Follows claims, volumes and classes, as long as the follower is there.
+pub(crate) fn follow(client: Client) -> (Storage, Follower) {
     let mut follower = Follower::new(client);
-    Storage {
+    let storage = Storage {
         claims: follower.follow(watcher::Config::default(), |_| {}),
         volumes: follower.follow(watcher::Config::default(), |_| {}),
         classes: follower.follow(watcher::Config::default(), |_| {}),
-        follower,
-    }
+    };
+    (storage, follower)
 }
 
 fn named(claim: &PersistentVolumeClaim) -> &str {
@@ -74,11 +73,6 @@ fn is_bound(claim: &PersistentVolumeClaim) -> bool {
 }
 
 impl Storage {
-    /// Waits until something of it changed.
-    pub(crate) async fn changed(&self) {
-        self.follower.changed().await;
-    }
-
     /// Whether everything was seen once, so that what is not known is not there.
     fn is_ready(&self) -> bool {
         let is_ready = |waited: Option<bool>| waited == Some(true);

@@ -3,15 +3,11 @@ use serde_json::Value;
 
 /// A storage of these objects.
 fn storage(claims: Vec<Value>, volumes: Vec<Value>, classes: Vec<Value>) -> Storage {
-    fn known<K>(objects: Vec<Value>) -> Store<K>
+    fn known<K>(objects: Vec<Value>) -> Known<K>
     where
-        K: Resource<DynamicType = ()> + Clone + serde::de::DeserializeOwned + 'static,
+        K: kube::Resource<DynamicType = ()> + Clone + serde::de::DeserializeOwned + 'static,
     {
-        let (store, mut writer) = reflector::store();
-        for object in objects {
-            writer.apply_watcher_event(&watcher::Event::Apply(serde_json::from_value(object).unwrap()));
-        }
-        store
+        objects.into_iter().map(|object| serde_json::from_value(object).unwrap()).collect()
     }
     Storage { claims: known(claims), volumes: known(volumes), classes: known(classes) }
 }
