@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use http::Method;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use crate::server::Server;
 
@@ -13,25 +13,6 @@ const MERGE: &str = "application/merge-patch+json";
 const DIFFERENCE: [char; 4] = ['@', ' ', '+', '-'];
 /// Before these, a message tells the value that was refused.
 const TOLD: [&str; 4] = ["Invalid value: ", "Unsupported value: ", "Duplicate value: ", "Not found: "];
-
-/// Applies a patch as RFC 7386 has it.
-fn merge(target: &mut Value, patch: &Value) {
-    let Value::Object(patch) = patch else {
-        *target = patch.clone();
-        return;
-    };
-    if !target.is_object() {
-        *target = Value::Object(Map::new());
-    }
-    let Value::Object(fields) = target else { return };
-    for (key, value) in patch {
-        if value.is_null() {
-            fields.remove(key);
-        } else {
-            merge(fields.entry(key).or_insert(Value::Null), value);
-        }
-    }
-}
 
 /// Whether a text begins with an identity.
 fn is_identity(text: &str) -> bool {
@@ -95,7 +76,8 @@ async fn ours(server: &Server, bases: &Value, number: usize, case: &Value, sorte
     let path = base["path"].as_str().expect("a path");
     let mut object = base["object"].clone();
     let given = object["metadata"]["name"].clone();
-    merge(&mut object, &case["with"].as_object().cloned().map_or_else(|| json!({}), Value::Object));
+    let change = case["with"].as_object().cloned().map_or_else(|| json!({}), Value::Object);
+    xebec_machinery::patch::merge(&mut object, change).expect("an object");
     let unique = format!("x-{number}");
     if object["metadata"]["name"] == given && given == "x" {
         object["metadata"]["name"] = unique.as_str().into();
