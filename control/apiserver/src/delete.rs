@@ -1,5 +1,6 @@
 //! Deleting objects: at once, after their finalizers are gone, or after a pod's grace period.
 
+use futures::{StreamExt as _, stream};
 use jiff::ToSpan;
 use serde_json::{Value, json};
 use xebec_admission::Operation;
@@ -10,12 +11,17 @@ use xebec_machinery::status::{Qualified, Status};
 
 use crate::api::Api;
 use crate::call::{Call, timestamp};
-use crate::object;
+use crate::field_order::Element;
 use crate::options::{Options, Propagation};
-use crate::storage::{Stored, is_conflict};
+use crate::pages::Pages;
+use crate::select::Selection;
+use crate::storage::{Stored, decode, is_conflict};
 use crate::strategy::{self, Part};
+use crate::{key, object, view};
 
 const ATTEMPTS: usize = 16;
+/// How many objects of a collection are deleted at a time.
+const AT_ONCE: usize = 16;
 
 /// How an object is to be deleted (`DeleteOptions`).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -163,29 +169,57 @@ impl Api {
         Ok(Deleted::Going(self.present(call, stored.object).await?))
     }
 
-    /// Deletes all objects that the call selects, and gives them back as they last were.
-    pub async fn delete_collection(
-        &self,
-        call: &Call,
-        options: &DeleteOptions,
-    ) -> Result<Vec<Value>, Status> {
-        let mut selected = call.clone();
-        selected.request.options.resource_version = None;
-        selected.request.options.version_match = None;
-        let listed = self.list(&selected).await?;
-        let mut deleted = Vec::with_capacity(listed.items.len());
-        for item in listed.items {
-            let mut one = call.clone();
-            one.request.name = Some(object::name(&item).to_owned());
-            one.request.namespace = object::namespace(&item).map(str::to_owned);
-            match self.delete(&one, options).await {
-                Ok(gone) => deleted.push(gone.object()),
-                // Someone else was faster.
-                Err(status) if status.code() == 404 => {}
-                Err(status) => return Err(status),
+    /// Deletes all objects that the call selects, and gives them back as they last were: items of a list in JSON, with commas
+    /// between. There may be so many that memory had no room for them in any other form.
+    pub async fn delete_collection(&self, call: &Call, options: &DeleteOptions) -> Result<Vec<u8>, Status> {
+        let mut going = stream::iter(self.selected(call).await?)
+            .map(|(namespace, name)| async move {
+                let mut one = call.clone();
+                (one.request.namespace, one.request.name) = (namespace, Some(name));
+                match self.delete(&one, options).await {
+                    Ok(gone) => Ok(Some(gone.object())),
+                    // Someone else was faster.
+                    Err(status) if status.code() == 404 => Ok(None),
+                    Err(status) => Err(status),
+                }
+            })
+            .buffered(AT_ONCE);
+        let mut items = Vec::new();
+        while let Some(gone) = going.next().await {
+            let Some(gone) = gone? else { continue };
+            if !items.is_empty() {
+                items.push(b',');
+            }
+            let item = view::item(call, gone);
+            serde_json::to_writer(&mut items, &Element(&item))
+                .map_err(|error| Status::internal(&error.to_string()))?;
+        }
+        Ok(items)
+    }
+
+    /// The namespaces and names of all objects that the call selects.
+    async fn selected(&self, call: &Call) -> Result<Vec<(Option<String>, String)>, Status> {
+        let mut call = call.clone();
+        call.request.options.resource_version = None;
+        call.request.options.version_match = None;
+        let selection = Selection::of(&call)?;
+        let mut pages = Pages::of(self, &call, &selection)?;
+        let mut selected = Vec::new();
+        while let Some(entries) = pages.next().await? {
+            for entry in entries.iter().filter(|entry| selection.may_match(&entry.key)) {
+                let is_selected = selection.is_everything() || {
+                    let object = self.present(&call, decode(entry)?.object).await?;
+                    selection.matches(&object)
+                };
+                if is_selected {
+                    selected.push(key::place(&entry.key, call.resource.namespaced()));
+                    if !pages.take(entry) {
+                        break;
+                    }
+                }
             }
         }
-        Ok(deleted)
+        Ok(selected)
     }
 }
 

@@ -19,6 +19,13 @@ pub fn prefix(group: &str, resource: &str, namespace: Option<&str>) -> String {
     }
 }
 
+/// The namespace and the name of the object that rests under a key.
+pub fn place(key: &str, is_namespaced: bool) -> (Option<String>, String) {
+    let mut parts = key.rsplit('/').map(str::to_owned);
+    let name = parts.next().unwrap_or_default();
+    (parts.next().filter(|_| is_namespaced), name)
+}
+
 /// Where upstream keeps an object, which some of its errors tell.
 pub fn upstream(resource: &Resource, namespace: Option<&str>, name: &str) -> String {
     let (group, plural) = (&*resource.group, &*resource.plural);
@@ -47,6 +54,8 @@ mod tests {
         assert_eq!(object("", "pods", Some("default"), "web"), "/registry/core/pods/default/web");
         assert_eq!(object("apps", "deployments", Some("a"), "b"), "/registry/apps/deployments/a/b");
         assert_eq!(object("", "nodes", None, "n"), "/registry/core/nodes/n");
+        assert_eq!(place("/registry/core/pods/default/web", true), (Some("default".into()), "web".into()));
+        assert_eq!(place("/registry/core/nodes/n", false), (None, "n".into()));
     }
 
     #[test]

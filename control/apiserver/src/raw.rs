@@ -7,23 +7,67 @@ use std::io::Write as _;
 use std::ops::Range;
 
 use serde_json::Value;
+use xebec_machinery::negotiation::MetaVersion;
 use xebec_store::{Entry, Revision};
 
 use crate::call::Call;
 use crate::{components, convert, usage};
 
+const METADATA: &[u8] = br#""metadata""#;
+
 /// What an object takes beyond what it takes at rest, mostly: its revision, its kind, and what stands around it.
 pub(crate) const ROOM: usize = 192;
 
-/// What an object says of its kind, as a member of JSON with the comma behind it: `kind` first, as Go has it. Items of lists
-/// say nothing.
+/// What an object says of its kind, as members of JSON with a comma behind each: `kind` first, as Go has it.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Head(String);
+pub(crate) struct Head {
+    text: String,
+    /// Whether nothing but the metadata stands behind it.
+    metadata_only: bool,
+}
 
 impl Head {
     /// That of the objects of a call.
     pub(crate) fn of(call: &Call) -> Self {
-        Self(format!(r#""kind":"{}","apiVersion":"{}","#, call.resource.kind, call.api_version()))
+        Self { text: kind(&call.resource.kind, &call.api_version()), metadata_only: false }
+    }
+
+    /// That of objects of which the metadata alone is shown.
+    pub(crate) fn of_metadata(version: MetaVersion) -> Self {
+        Self { text: kind("PartialObjectMetadata", version.api_version()), metadata_only: true }
+    }
+
+    /// About what an entry takes that is shown so, in bytes.
+    pub(crate) fn room(&self, entry: &Entry) -> usize {
+        if self.metadata_only { 2 * ROOM } else { entry.value.len() + ROOM }
+    }
+}
+
+fn kind(kind: &str, version: &str) -> String {
+    format!(r#""kind":"{kind}","apiVersion":"{version}","#)
+}
+
+/// How a list and its items begin.
+pub(crate) struct ListHead {
+    text: String,
+    pub(crate) item: Head,
+}
+
+impl ListHead {
+    /// Those of a list of a call's objects, which do not say their kind again.
+    pub(crate) fn of(call: &Call) -> Self {
+        Self { text: kind(&call.resource.list_kind, &call.api_version()), item: Head::default() }
+    }
+
+    /// Those of a list of metadata, whose items say what they are.
+    pub(crate) fn of_metadata(version: MetaVersion) -> Self {
+        let text = kind("PartialObjectMetadataList", version.api_version());
+        Self { text, item: Head::of_metadata(version) }
+    }
+
+    /// What stands before the items.
+    pub(crate) fn begin(&self, metadata: &Value) -> String {
+        format!(r#"{{{}"metadata":{metadata},"items":["#, self.text)
     }
 }
 
@@ -37,12 +81,6 @@ pub(crate) fn is_at_rest(call: &Call) -> bool {
         && !components::is_component(call)
 }
 
-/// What stands before the items of a list.
-pub(crate) fn list_head(call: &Call, metadata: &Value) -> String {
-    let (kind, version) = (&call.resource.list_kind, call.api_version());
-    format!(r#"{{"kind":"{kind}","apiVersion":"{version}","metadata":{metadata},"items":["#)
-}
-
 /// Writes an entry's object at a revision behind what is there, in the order that Go has it in. `None`, with nothing
 /// written, where the bytes do not look like an object with metadata.
 #[must_use]
@@ -52,16 +90,20 @@ pub(crate) fn show(entry: &Entry, head: &Head, revision: Revision, out: &mut Vec
     for member in Members::of(text)? {
         let (name, value) = member?;
         members.push((&text[name.clone()], &text[value.clone()], &text[name.start..value.end]));
+        if head.metadata_only && text[name] == *METADATA {
+            break;
+        }
     }
-    let (_, metadata, _) = members.iter().find(|(name, ..)| *name == br#""metadata""#)?;
+    let (_, metadata, _) = members.iter().find(|(name, ..)| *name == METADATA)?;
     let fields = metadata.strip_prefix(b"{").filter(|fields| fields.starts_with(b"\""))?;
     out.push(b'{');
-    out.extend_from_slice(head.0.as_bytes());
+    out.extend_from_slice(head.text.as_bytes());
     // A vector takes everything.
     let _ = write!(out, r#""metadata":{{"resourceVersion":"{revision}","#);
     out.extend_from_slice(fields);
-    let known: [&[u8]; 3] = [br#""kind""#, br#""apiVersion""#, br#""metadata""#];
-    for (_, _, member) in members.iter().filter(|(name, ..)| !known.contains(name)) {
+    let known: [&[u8]; 3] = [br#""kind""#, br#""apiVersion""#, METADATA];
+    let others = members.iter().filter(|(name, ..)| !head.metadata_only && !known.contains(name));
+    for (_, _, member) in others {
         out.push(b',');
         out.extend_from_slice(member);
     }
@@ -139,11 +181,11 @@ fn string_end(text: &[u8], at: usize) -> Option<usize> {
     (text.get(at) == Some(&b'"')).then_some(())?;
     let mut at = at + 1;
     loop {
-        match text.get(at)? {
-            b'"' => return Some(at + 1),
-            b'\\' => at += 2,
-            _ => at += 1,
+        at += memchr::memchr2(b'"', b'\\', text.get(at..)?)?;
+        if text[at] == b'"' {
+            return Some(at + 1);
         }
+        at += 2;
     }
 }
 
@@ -159,7 +201,7 @@ mod tests {
     }
 
     fn head() -> Head {
-        Head(r#""kind":"ConfigMap","apiVersion":"v1","#.to_owned())
+        Head { text: r#""kind":"ConfigMap","apiVersion":"v1","#.to_owned(), metadata_only: false }
     }
 
     #[test]
@@ -184,6 +226,16 @@ mod tests {
             !text.contains(r#""kind":"ConfigMap""#) && text.contains(r#""resourceVersion":"9""#),
             "{text}"
         );
+    }
+
+    #[test]
+    fn metadata_is_shown_without_the_rest() {
+        let map =
+            json!({"apiVersion": "v1", "data": {"metadata": "{}"}, "metadata": {"name": "a"}, "z": [1]});
+        let mut out = Vec::new();
+        show(&entry(map.to_string()), &Head::of_metadata(MetaVersion::V1), Revision(7), &mut out).unwrap();
+        let wanted = r#"{"kind":"PartialObjectMetadata","apiVersion":"meta.k8s.io/v1","metadata":{"resourceVersion":"7","name":"a"}}"#;
+        assert_eq!(String::from_utf8(out).unwrap(), wanted);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use crate::api::Api;
 use crate::call::Call;
 use crate::pages::{Pages, STRIDE};
 use crate::pods::Pods;
-use crate::raw::{self, Head};
+use crate::raw::{self, Head, ListHead};
 use crate::select::Selection;
 use crate::{components, key, storage, usage};
 
@@ -82,20 +82,20 @@ impl Api {
     }
 
     /// The answer to [`Self::read`] in JSON, where the object goes out as it rests.
-    pub(crate) fn read_raw(&self, call: &Call) -> Result<Option<Bytes>, Status> {
+    pub(crate) fn read_raw(&self, call: &Call, head: &Head) -> Result<Option<Bytes>, Status> {
         if !raw::is_at_rest(call) {
             return Ok(None);
         }
         self.reached(call)?;
         let entry = self.storage().entry(&call.resource, call.namespace(), call.name())?;
-        let mut text = Vec::with_capacity(entry.value.len() + raw::ROOM);
-        let shown = raw::show(&entry, &Head::of(call), entry.modified, &mut text);
+        let mut text = Vec::with_capacity(head.room(&entry));
+        let shown = raw::show(&entry, head, entry.modified, &mut text);
         text.push(b'\n');
         Ok(shown.map(|()| text.into()))
     }
 
     /// The answer to [`Self::list`] in JSON, where all objects are selected and go out as they rest.
-    pub(crate) async fn list_raw(&self, call: &Call) -> Result<Option<Bytes>, Status> {
+    pub(crate) async fn list_raw(&self, call: &Call, head: &ListHead) -> Result<Option<Bytes>, Status> {
         let selection = Selection::of(call)?;
         if !raw::is_at_rest(call) || !selection.is_everything() {
             return Ok(None);
@@ -106,14 +106,13 @@ impl Api {
             let _has_room = page.iter().all(|entry| pages.take(entry));
             entries.append(&mut page);
         }
-        let mut text = raw::list_head(call, &pages.metadata()).into_bytes();
-        text.reserve(entries.iter().map(|entry| entry.value.len() + raw::ROOM).sum());
-        let none = Head::default();
+        let mut text = head.begin(&pages.metadata()).into_bytes();
+        text.reserve(entries.iter().map(|entry| head.item.room(entry)).sum());
         for (number, entry) in entries.iter().enumerate() {
             if number > 0 {
                 text.push(b',');
             }
-            if raw::show(entry, &none, entry.modified, &mut text).is_none() {
+            if raw::show(entry, &head.item, entry.modified, &mut text).is_none() {
                 return Ok(None);
             }
             if number % STRIDE == STRIDE - 1 {

@@ -1,6 +1,7 @@
 //! HTTP in front of the verbs: one `tower` service for sockets and for clients within the process.
 
 mod parts;
+mod resource;
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -10,18 +11,15 @@ use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use futures::StreamExt;
 use http::header::{ACCEPT, CONTENT_TYPE, HeaderValue, USER_AGENT};
 use http::{HeaderMap, Method, Request, Response};
-use http_body::{Body, Frame};
+use http_body::Body;
 use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt, StreamBody};
-use serde_json::{Value, json};
+use serde_json::Value;
 use xebec_machinery::discovery::{self, Directory, Root};
 use xebec_machinery::negotiation::{self, Endpoint};
 use xebec_machinery::resource::Resource;
-use xebec_machinery::status::{Status, deleted};
-use xebec_streams::asks_for_websocket;
+use xebec_machinery::status::Status;
 
 use crate::api::Api;
 use crate::audit::{Audit, Stage};
@@ -29,32 +27,22 @@ use crate::authenticate::Tokens;
 use crate::authorizer::Asked;
 use crate::bodies::Bodies;
 use crate::call::Call;
-use crate::codec::{self, Decoded};
 use crate::compression;
 use crate::course::Course;
-use crate::delete::{DeleteOptions, Deleted};
-use crate::fairness::{self, Dump};
+use crate::fairness::Dump;
 use crate::health;
 use crate::impersonation;
 use crate::jwt::Signer;
-use crate::log_options;
-use crate::object;
 use crate::openapi::OpenApi;
 use crate::pods::Pods;
-use crate::read::Listed;
 use crate::release;
 use crate::reply::{self, document_response, finished, plain_text, warn, written};
 use crate::request::{Target, Verb, group_version, nothing_at, parse, parse_passed_on};
-use crate::review;
 use crate::serve::Introduction;
 use crate::service_account;
-use crate::strategy::Part;
-use crate::streams::{self, Stream};
-use crate::transcription::{Events, Form, MEDIA};
+use crate::transcription::{Form, MEDIA};
 use crate::upgrades;
 use crate::user::{ANONYMOUS, User};
-use crate::view::{self, View};
-use crate::write::Written;
 
 /// The body of an answer. It fails where what it comes from does, such as a pod that a request was passed on to.
 pub type ResponseBody = UnsyncBoxBody<Bytes, io::Error>;
@@ -322,159 +310,6 @@ impl Service {
         self.parts.tokens.signer().ok_or_else(missing)
     }
 
-    async fn resource<B>(
-        &self,
-        mut call: Call,
-        request: Request<B>,
-        course: &mut Course,
-    ) -> Result<Answer, Status>
-    where
-        B: Body<Data = Bytes> + Send + 'static,
-        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-    {
-        let stream = call.request.subresource.as_deref().filter(|_| is_pod(&call)).and_then(Stream::of);
-        if let Some(stream) = stream {
-            let permit = upgrades::permit(&request, &call.user)?;
-            // A stream that begins with a GET, as one over a WebSocket does, does as much as one that begins with a POST.
-            self.api().check_creation(&call)?;
-            let pod = self.api().read(&call).await?;
-            self.api().admit_connection(&call, request.uri()).await?;
-            return streams::begin(self.api(), stream, pod, self.parts.pods.clone(), (request, permit))
-                .await
-                .map(Answer::Raw);
-        }
-        let is_log = call.request.subresource.as_deref() == Some("log") && is_pod(&call);
-        if is_log && call.request.verb == Verb::Get {
-            log_options::check(call.name(), request.uri().query().unwrap_or_default())?;
-            if asks_for_websocket(request.headers()) {
-                let permit = upgrades::permit(&request, &call.user)?;
-                let pod = self.api().read(&call).await?;
-                let (api, pods) = (self.api(), &*self.parts.pods);
-                return streams::log(api, &pod, pods, (request, permit)).await.map(Answer::Raw);
-            }
-        }
-        if call.request.subresource.as_deref() == Some("proxy") && can_relay(&call) {
-            self.api().admit_connection(&call, request.uri()).await?;
-            return self.api().relay(&call, request).await.map(Answer::Raw);
-        }
-        let (head, body) = request.into_parts();
-        let accept = accept_of(&head.headers);
-        let accept = (&*accept, course.form);
-        let include = parameter(head.uri.query().unwrap_or_default(), "includeObject");
-        let api = self.api();
-        if call.request.subresource.is_some() {
-            let bytes = self.body(&call, &head.headers, body, course).await?;
-            call.weight = bytes.len();
-            self.seat(1, course).await?;
-            let view = |scale: bool| View::subresource(&call, accept, &include, scale);
-            return self.subresource(&call, &head.headers, &bytes, head.uri.query(), view).await;
-        }
-        let verb = call.request.verb;
-        if !call.resource.verbs.iter().any(|own| **own == *verb.as_str()) {
-            return Err(Status::method_not_allowed(call.qualified(), verb.as_str()));
-        }
-        // Whoever is slow to send keeps no seat from others.
-        let bytes = match verb {
-            Verb::Get | Verb::List | Verb::Watch => Bytes::new(),
-            _ => self.body(&call, &head.headers, body, course).await?,
-        };
-        call.weight = bytes.len();
-        self.seat(fairness::width(&call.request, |most| api.count(&call, most)), course).await?;
-        match verb {
-            Verb::Get => {
-                let mut view = View::negotiate(&call, accept, &include, Endpoint::Object)?;
-                if view.is_whole()
-                    && course.form == Form::Line
-                    && let Some(json) = api.read_raw(&call)?
-                {
-                    return Ok(Answer::Text(json));
-                }
-                Ok(Answer::object(200, view.object(api.read_any(&call, &*self.parts.pods).await?)))
-            }
-            Verb::List => {
-                let view = View::negotiate(&call, accept, &include, Endpoint::List)?;
-                if view.is_whole()
-                    && course.form == Form::Line
-                    && let Some(json) = api.list_raw(&call).await?
-                {
-                    return Ok(Answer::Text(json));
-                }
-                Ok(Answer::object(200, view.list(&call, api.list_any(&call, &*self.parts.pods).await?)))
-            }
-            Verb::Watch => {
-                let view = View::negotiate(&call, accept, &include, Endpoint::Watch)?;
-                let frames = api.watch(&call, view).await?.map(|line| line.map(Frame::data));
-                let mut response = Response::new(StreamBody::new(frames).boxed_unsync());
-                response.extensions_mut().insert(Events);
-                response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-                Ok(Answer::Raw(response))
-            }
-            Verb::Create => {
-                let decoded = self.decoded(&head.headers, &bytes, &call.resource.kind).await?;
-                if review::is_review(&call) {
-                    // A review is no object of which there could be a table.
-                    course.form.encoding(accept.0, Endpoint::Plain, &MEDIA)?;
-                    let authenticate = |token: &str, audiences: &[String]| self.bearer(token, audiences);
-                    let (object, warnings) =
-                        review::answer(&call, self.api().policy(), authenticate, decoded)?;
-                    return Ok(Answer::Object { code: 201, object, warnings });
-                }
-                let view = View::negotiate(&call, accept, &include, Endpoint::Object)?;
-                Ok(shown(view, api.create(&call, decoded).await?))
-            }
-            Verb::Update => {
-                let decoded = self.decoded(&head.headers, &bytes, &call.resource.kind).await?;
-                let view = View::negotiate(&call, accept, &include, Endpoint::Object)?;
-                Ok(shown(view, api.update(&call, Part::Main, decoded).await?))
-            }
-            Verb::Patch => {
-                let view = View::negotiate(&call, accept, &include, Endpoint::Object)?;
-                let media = codec::media_type(&head.headers);
-                Ok(shown(view, api.patch(&call, Part::Main, media, &bytes).await?))
-            }
-            Verb::Delete | Verb::DeleteCollection => {
-                let options = self.delete_options(&call, &head.headers, &bytes).await?;
-                self.delete(&call, &options).await
-            }
-            // The verbs of a resource were looked at above, and nobody has this one.
-            Verb::Unnamed => Err(Status::method_not_allowed(call.qualified(), head.method.as_str())),
-        }
-    }
-
-    async fn body<B>(
-        &self,
-        call: &Call,
-        headers: &HeaderMap,
-        body: B,
-        course: &mut Course,
-    ) -> Result<Bytes, Status>
-    where
-        B: Body<Data = Bytes> + Send + 'static,
-        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-    {
-        let (bytes, room) = codec::read(headers, body, (&self.parts.bodies, &call.user.name)).await?;
-        course.room = room;
-        Ok(bytes)
-    }
-
-    async fn decoded(&self, headers: &HeaderMap, bytes: &Bytes, kind: &str) -> Result<Decoded, Status> {
-        let decode = || codec::decode(codec::media_type(headers), bytes, kind);
-        self.api().labour().done(bytes.len(), decode).await
-    }
-
-    async fn delete_options(
-        &self,
-        call: &Call,
-        headers: &HeaderMap,
-        bytes: &Bytes,
-    ) -> Result<DeleteOptions, Status> {
-        if bytes.is_empty() {
-            return DeleteOptions::of(call, None);
-        }
-        let Decoded { object, .. } = self.decoded(headers, bytes, "DeleteOptions").await?;
-        DeleteOptions::of(call, Some(&object))
-    }
-
     /// Waits for its turn.
     async fn seat(&self, width: u32, course: &mut Course) -> Result<(), Status> {
         if let Some(place) = &course.place {
@@ -491,22 +326,6 @@ impl Service {
         });
         told.await.unwrap_or_default()
     }
-
-    async fn delete(&self, call: &Call, options: &DeleteOptions) -> Result<Answer, Status> {
-        if call.request.verb == Verb::DeleteCollection {
-            let items = self.api().delete_collection(call, options).await?;
-            let metadata = json!({"resourceVersion": self.api().storage().revision().to_string()});
-            return Ok(Answer::object(200, view::whole_list(call, Listed { items, metadata })));
-        }
-        Ok(match self.api().delete(call, options).await? {
-            Deleted::Going(object) => Answer::object(200, object),
-            Deleted::Gone(object) if &*call.resource.plural == "pods" => Answer::object(200, object),
-            Deleted::Gone(object) => {
-                let status = deleted(call.qualified(), object::name(&object), object::meta(&object, "uid"));
-                Answer::object(200, status)
-            }
-        })
-    }
 }
 
 /// Whether a request lasts as long as its client wants, and is therefore not waited for in a seat.
@@ -515,17 +334,8 @@ fn is_long(asked: &Asked<'_>) -> bool {
     matches!(asked, Asked::Resource(asked) if PARTS.contains(&asked.subresource))
 }
 
-fn can_relay(call: &Call) -> bool {
-    matches!((&*call.resource.group, &*call.resource.plural), ("", "pods" | "services"))
-}
-
 fn is_pod(call: &Call) -> bool {
     (&*call.resource.group, &*call.resource.plural) == ("", "pods")
-}
-
-fn shown(mut view: View, done: Written) -> Answer {
-    let code = if done.created { 201 } else { 200 };
-    Answer::Object { code, object: view.object(done.object), warnings: done.warnings }
 }
 
 /// All `Accept` headers as one.

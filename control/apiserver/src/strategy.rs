@@ -58,7 +58,7 @@ const GRACE: u64 = 30;
 /// has nothing yet.
 pub fn draft(call: &Call, new: &mut Value) -> Result<(), Status> {
     let is_named = !object::name(new).is_empty();
-    name_and_date(call, new)?;
+    name_and_date(call, new, "")?;
     complete(call, new);
     let metadata = object::meta_mut(new);
     for field in ["uid", "creationTimestamp"] {
@@ -75,7 +75,7 @@ pub fn draft(call: &Call, new: &mut Value) -> Result<(), Status> {
 
 /// Fills in what the server decides about a new object.
 pub fn prepare_create(call: &Call, new: &mut Value) -> Result<(), Status> {
-    name_and_date(call, new)?;
+    name_and_date(call, new, &Uuid::new_v4().to_string())?;
     complete(call, new);
     if !call.resource.custom {
         preparation::create(&call.resource.group, &call.version().name, &call.resource.kind, new);
@@ -95,16 +95,16 @@ pub(crate) fn chance() -> u64 {
     u64::from_le_bytes(Uuid::new_v4().as_bytes()[..8].try_into().unwrap_or_default())
 }
 
-fn name_and_date(call: &Call, new: &mut Value) -> Result<(), Status> {
-    let (uid, now) = (Uuid::new_v4().to_string(), call.timestamp());
+fn name_and_date(call: &Call, new: &mut Value, uid: &str) -> Result<(), Status> {
+    let now = call.timestamp();
     // A dry run stores nothing that could have a version; upstream lets it pass.
     let version = call.options().dry_run.then(|| object::meta_mut(new).remove("resourceVersion")).flatten();
     let context = metadata::Context {
         namespace: call.namespace(),
         name: None,
         now: &now,
-        uid: &uid,
-        random: chance(),
+        uid,
+        random: if object::name(new).is_empty() { chance() } else { 0 },
         generation: counts_generations(call),
     };
     metadata::prepare_create(new, &context)?;

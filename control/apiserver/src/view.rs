@@ -8,6 +8,7 @@ use xebec_machinery::status::Status;
 use xebec_machinery::table::{self, Include, Printer};
 
 use crate::call::Call;
+use crate::raw::{Head, ListHead};
 use crate::read::Listed;
 use crate::transcription::{self, Form};
 
@@ -74,6 +75,24 @@ impl View {
         matches!(self.shape, Shape::Whole)
     }
 
+    /// How the objects of a call begin where they are shown as they rest, whole or in part.
+    pub(crate) fn head(&self, call: &Call) -> Option<Head> {
+        match &self.shape {
+            Shape::Whole => Some(Head::of(call)),
+            Shape::Metadata(version) => Some(Head::of_metadata(*version)),
+            Shape::Table { .. } => None,
+        }
+    }
+
+    /// [`Self::head`] of a list of them.
+    pub(crate) fn list_head(&self, call: &Call) -> Option<ListHead> {
+        match &self.shape {
+            Shape::Whole => Some(ListHead::of(call)),
+            Shape::Metadata(version) => Some(ListHead::of_metadata(*version)),
+            Shape::Table { .. } => None,
+        }
+    }
+
     /// One object. The columns of a table are described the first time alone.
     pub fn object(&mut self, object: Value) -> Value {
         match &mut self.shape {
@@ -104,15 +123,19 @@ fn media(call: &Call) -> &'static [negotiation::Media] {
     transcription::media_of(&call.resource.group, &call.version().name, &call.resource.plural)
 }
 
-/// A list of objects as they are. Those of built-in kinds do not say their kind again, as upstream's typed lists do not.
-pub(crate) fn whole_list(call: &Call, listed: Listed) -> Value {
-    let Listed { mut items, metadata } = listed;
-    if !call.resource.custom {
-        for fields in items.iter_mut().filter_map(Value::as_object_mut) {
-            fields.remove("kind");
-            fields.remove("apiVersion");
-        }
+/// An object as an item of a list. One of a built-in kind does not say its kind again, as in upstream's typed lists.
+pub(crate) fn item(call: &Call, mut object: Value) -> Value {
+    if let (false, Some(fields)) = (call.resource.custom, object.as_object_mut()) {
+        fields.remove("kind");
+        fields.remove("apiVersion");
     }
+    object
+}
+
+/// A list of objects as they are.
+pub(crate) fn whole_list(call: &Call, listed: Listed) -> Value {
+    let Listed { items, metadata } = listed;
+    let items: Vec<Value> = items.into_iter().map(|object| item(call, object)).collect();
     json!({
         "kind": &*call.resource.list_kind,
         "apiVersion": call.api_version(),

@@ -117,10 +117,10 @@ impl Api {
             interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
             interval
         });
-        let is_raw = raw::is_at_rest(call) && view.is_whole() && selection.is_everything();
+        let is_raw = raw::is_at_rest(call) && selection.is_everything();
         let watching = Watching {
             api: self.clone(),
-            raw: is_raw.then(|| Head::of(call)),
+            raw: view.head(call).filter(|_| is_raw),
             call: call.clone(),
             view,
             selection,
@@ -316,7 +316,7 @@ impl Watching {
     /// A change of an object that goes out as it rests.
     fn raw_line(&self, kind: &str, entry: &Entry, revision: Revision) -> Option<Bytes> {
         let head = self.raw.as_ref()?;
-        let mut line = Vec::with_capacity(entry.value.len() + raw::ROOM);
+        let mut line = Vec::with_capacity(head.room(entry));
         line.extend_from_slice(br#"{"type":""#);
         line.extend_from_slice(kind.as_bytes());
         line.extend_from_slice(br#"","object":"#);

@@ -19,7 +19,7 @@ use std::time::Duration;
 use futures::StreamExt as _;
 use futures::stream::{BoxStream, SelectAll};
 use kube::Api;
-use kube::core::{DynamicObject, PartialObjectMeta};
+use kube::core::DynamicObject;
 use kube::runtime::WatchStreamExt as _;
 use kube::runtime::watcher::{self, Event};
 use tokio::task::JoinSet;
@@ -28,6 +28,7 @@ use tokio_util::sync::CancellationToken;
 use xebec_follow::caught;
 
 use crate::drive::Patience;
+use crate::outline::Outline;
 use crate::rights::Right;
 use crate::run::World;
 use graph::{Graph, Uid};
@@ -44,7 +45,7 @@ const NEW_KIND: Duration = Duration::from_millis(100);
 /// How long to wait for the first listing of every kind; then the collector starts with what it has.
 const FIRST_LISTING: Duration = Duration::from_secs(30);
 
-type Object = PartialObjectMeta<DynamicObject>;
+type Object = Outline<DynamicObject>;
 type Watched = (KindKey, watcher::Result<Event<Object>>);
 
 /// What it may do.

@@ -9,7 +9,6 @@ use std::fmt::Debug;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use futures::{Stream, StreamExt as _, stream};
-use kube::core::PartialObjectMeta;
 use kube::runtime::WatchStreamExt as _;
 use kube::runtime::reflector::ObjectRef;
 use kube::runtime::watcher::{self, Event};
@@ -18,13 +17,14 @@ use serde::de::DeserializeOwned;
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
 
-use crate::drive::{Patience, forget_books};
+use crate::drive::Patience;
+use crate::outline::Outline;
 
 /// How many changes a listener may be behind. One that is further behind is told what is different from what it knows.
 const BACKLOG: usize = 1024;
 
 /// What is known of one object.
-pub(crate) type Meta<K> = Arc<PartialObjectMeta<K>>;
+pub(crate) type Meta<K> = Arc<Outline<K>>;
 /// Namespace and name, shared by all who keep them.
 type Key = Arc<(String, String)>;
 /// The objects of a kind, as somebody knows them.
@@ -79,11 +79,17 @@ where
 
     /// Keeps up with the objects of all namespaces. Never ends.
     pub(crate) async fn follow(self, client: Client) {
-        let objects = Api::<PartialObjectMeta<K>>::all(client);
-        let mut events = watcher::watcher(objects, watcher::Config::default())
-            .backoff(Patience::default())
-            .modify(forget_books)
-            .boxed();
+        self.follow_those(client, watcher::Config::default()).await;
+    }
+
+    /// The same with those of one name alone.
+    pub(crate) async fn follow_named(self, client: Client, name: &str) {
+        self.follow_those(client, watcher::Config::default().fields(&format!("metadata.name={name}"))).await;
+    }
+
+    async fn follow_those(self, client: Client, which: watcher::Config) {
+        let objects = Api::<Outline<K>>::all(client);
+        let mut events = watcher::watcher(objects, which).backoff(Patience::default()).boxed();
         let mut listed: Option<Known<K>> = None;
         while let Some(event) = events.next().await {
             match event {
@@ -103,7 +109,7 @@ where
         }
     }
 
-    fn put(&self, object: PartialObjectMeta<K>) {
+    fn put(&self, object: Outline<K>) {
         let (key, object) = (key(&object), Arc::new(object));
         let before = self.write(|known| known.insert(key.clone(), object.clone()));
         self.tell(Change { key, before, now: Some(object) });
@@ -174,7 +180,7 @@ where
     where
         T: Resource<DynamicType = ()> + Clone + Send + Sync + 'static,
         I: IntoIterator<Item = ObjectRef<T>>,
-        F: Fn(&PartialObjectMeta<K>) -> I + Send + Sync + 'static,
+        F: Fn(&Outline<K>) -> I + Send + Sync + 'static,
     {
         self.changes().flat_map(move |change| {
             let concerned: Vec<ObjectRef<T>> = change.states().flat_map(|state| concerns(state)).collect();
@@ -260,7 +266,7 @@ mod tests {
     use k8s_openapi::api::core::v1::Pod;
     use serde_json::json;
 
-    fn pod(name: &str, version: &str) -> PartialObjectMeta<Pod> {
+    fn pod(name: &str, version: &str) -> Outline<Pod> {
         let meta = json!({"metadata": {"namespace": "a", "name": name, "resourceVersion": version}});
         serde_json::from_value(meta).unwrap()
     }

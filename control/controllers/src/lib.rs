@@ -24,6 +24,7 @@ mod informer;
 pub mod job;
 pub mod namespace;
 pub mod node;
+mod outline;
 mod owner;
 mod pod;
 mod protection;

@@ -8,10 +8,11 @@ mod status;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use futures::StreamExt as _;
+use futures::future::join;
 use futures::stream::select_all;
+use futures::{FutureExt as _, StreamExt as _};
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Namespace, ServiceAccount};
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, ServiceAccount};
 use kube::runtime::controller::Action;
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Api, ResourceExt as _};
@@ -41,9 +42,13 @@ pub(crate) const RIGHTS: &[Right] = &[
 
 /// Runs until the world ends.
 pub(crate) async fn run(world: Arc<World>) {
-    let accounts = Informer::<ServiceAccount>::new();
-    let following = world.clone().until_end(accounts.clone().follow(world.client.clone()));
-    let (maps, pods) = (world.maps.clone(), world.pods.clone());
+    let (accounts, maps) = (Informer::<ServiceAccount>::new(), Informer::<ConfigMap>::new());
+    let following = join(
+        accounts.clone().follow_named(world.client.clone(), provision::ACCOUNT),
+        maps.clone().follow_named(world.client.clone(), provision::CERTIFICATES),
+    );
+    let following = world.clone().until_end(following.map(drop));
+    let pods = world.pods.clone();
     let emptying = Arc::new(Mutex::new(Emptying::default()));
     let namespaces = drive(
         world,
@@ -56,15 +61,15 @@ pub(crate) async fn run(world: Arc<World>) {
                     found.filter(|found| namespaces.get(found).is_some_and(|space| is_ending(&*space)));
                 std::future::ready(ending)
             });
-            let account = accounts
-                .triggers(|object| provision::of_account(&object.metadata).map(ObjectRef::<Namespace>::new));
+            let account =
+                accounts.triggers(|object| object.namespace().map(|name| ObjectRef::<Namespace>::new(&name)));
             let map =
-                maps.triggers(|object| provision::of_map(&object.metadata).map(ObjectRef::<Namespace>::new));
+                maps.triggers(|object| object.namespace().map(|name| ObjectRef::<Namespace>::new(&name)));
             select_all([account.boxed(), map.boxed(), ended.boxed()])
         },
         move |namespace, world| reconcile(namespace, world, emptying.clone()),
     );
-    futures::future::join(namespaces, following).await;
+    join(namespaces, following).await;
 }
 
 async fn reconcile(

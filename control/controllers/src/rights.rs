@@ -37,7 +37,7 @@ impl Right {
 
 /// What all controllers do: they watch what several of them mind, and tell what they did.
 const SHARED: &[Right] = &[
-    Right::to(MIND, "", &["configmaps", "persistentvolumeclaims", "pods", "services"]),
+    Right::to(MIND, "", &["persistentvolumeclaims", "pods", "services"]),
     Right::to(MIND, "apps", &["controllerrevisions"]),
     Right::to(MIND, "batch", &["jobs"]),
     Right::to(&["create", "patch"], "events.k8s.io", &["events"]),

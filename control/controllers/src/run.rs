@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use k8s_openapi::api::apps::v1::ControllerRevision;
 use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Pod, Service};
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, Service};
 use kube::Client;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -103,7 +103,6 @@ pub(crate) struct World {
     /// What several controllers mind, watched once for all of them.
     pub(crate) claims: Informer<PersistentVolumeClaim>,
     pub(crate) pods: Informer<Pod>,
-    pub(crate) maps: Informer<ConfigMap>,
     pub(crate) jobs: Informer<Job>,
     pub(crate) revisions: Informer<ControllerRevision>,
     pub(crate) services: Informer<Service>,
@@ -137,7 +136,6 @@ pub async fn run_with(client: Client, settings: Settings, shutdown: Cancellation
         events,
         claims: Informer::new(),
         pods: Informer::new(),
-        maps: Informer::new(),
         jobs: Informer::new(),
         revisions: Informer::new(),
         services: Informer::new(),
@@ -145,7 +143,6 @@ pub async fn run_with(client: Client, settings: Settings, shutdown: Cancellation
     let mut running = JoinSet::new();
     running.spawn(world.clone().until_end(world.claims.clone().follow(client.clone())));
     running.spawn(world.clone().until_end(world.pods.clone().follow(client.clone())));
-    running.spawn(world.clone().until_end(world.maps.clone().follow(client.clone())));
     running.spawn(world.clone().until_end(world.jobs.clone().follow(client.clone())));
     running.spawn(world.clone().until_end(world.revisions.clone().follow(client.clone())));
     running.spawn(world.clone().until_end(world.services.clone().follow(client.clone())));

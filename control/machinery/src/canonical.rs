@@ -30,38 +30,35 @@ pub fn metadata(object: &mut Value) {
 
 /// Brings a value of the message into its canonical form.
 fn message(of: &Message, map: &mut Map<String, Value>) {
-    let mut known = Vec::with_capacity(of.fields.len() + 2);
-    names(of, &mut known);
-    map.retain(|key, _| known.contains(&key.as_str()));
-    if of.object {
-        map.retain(|key, value| !matches!(key.as_str(), "kind" | "apiVersion") || !is_zero(value));
-    }
+    map.retain(|key, value| match key.as_str() {
+        "kind" | "apiVersion" if of.object => !is_zero(value),
+        key => is_known(of, key),
+    });
     fields(of, map);
 }
 
-/// The JSON names of a message, with those of the messages that stand in it.
-fn names(of: &Message, known: &mut Vec<&'static str>) {
-    if of.object {
-        known.extend(["kind", "apiVersion"]);
-    }
-    for row in &of.fields {
-        match row.kind.of {
-            Element::Message(at) if row.json.is_empty() => names(&builtin::types().messages[at], known),
-            _ => known.push(row.json),
-        }
-    }
+/// Whether this is the JSON name of a field of a message, or of one that stands in it.
+fn is_known(of: &Message, name: &str) -> bool {
+    of.fields.iter().any(|row| match row.kind.of {
+        Element::Message(at) if row.json.is_empty() => is_known(&builtin::types().messages[at], name),
+        _ => row.json == name,
+    })
 }
 
 fn fields(of: &Message, map: &mut Map<String, Value>) {
     for row in &of.fields {
         match row.kind.of {
             Element::Message(at) if row.json.is_empty() => fields(&builtin::types().messages[at], map),
-            _ => {
-                let value = map.remove(row.json).unwrap_or(Value::Null);
-                if let Some(value) = field(row, value) {
-                    map.insert(row.json.to_owned(), value);
+            _ => match map.get_mut(row.json) {
+                Some(there) => match field(row, there.take()) {
+                    Some(value) => *there = value,
+                    None => drop(map.remove(row.json)),
+                },
+                None => {
+                    let made = field(row, Value::Null);
+                    made.into_iter().for_each(|value| drop(map.insert(row.json.to_owned(), value)));
                 }
-            }
+            },
         }
     }
 }

@@ -25,10 +25,11 @@ const TEMPLATE_GENERATION: &str = "deprecated.daemonset.template.generation";
 pub fn create(group: &str, version: &str, kind: &str, object: &mut Value) {
     let Value::Object(map) = object else { return };
     // A node tells of itself from the beginning.
-    if has_status(group, version, kind) && (group, kind) != ("", "Node") {
+    let sheds_status = has_status(group, version, kind) && (group, kind) != ("", "Node");
+    if sheds_status {
         map.remove("status");
     }
-    shed::shed(group, kind, None, map);
+    let sheds = shed::shed(group, kind, None, map);
     match (group, kind) {
         ("", "Pod") => {
             let status = json!({"phase": "Pending", "qosClass": quality(map)});
@@ -38,6 +39,7 @@ pub fn create(group: &str, version: &str, kind: &str, object: &mut Value) {
         ("batch", "Job") => select_by_uid(map),
         ("apps", "DaemonSet") => count(map, 1),
         ("apiregistration.k8s.io", "APIService") => serve_at_once(map),
+        _ if !sheds_status && !sheds => return,
         _ => {}
     }
     defaults::apply(group, version, kind, object);

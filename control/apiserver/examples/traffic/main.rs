@@ -1,7 +1,8 @@
 //! Measures an API server, xebec's or another, from outside: `traffic KUBECONFIG [PID]`.
 //!
 //! Prints one line a figure: its name, its value, its unit. `PID` is the server's process; with it, memory is told as well.
-//! `CHURN` is for how many seconds objects come and go while memory is watched (0: not at all).
+//! `CHURN` is for how many seconds objects come and go while memory is watched (0: not at all), `CLIENTS` how many clients
+//! there are at once, in turn.
 
 mod client;
 
@@ -18,7 +19,7 @@ use tokio::task::JoinSet;
 
 use crate::client::{Body, Client, Target};
 
-const CLIENTS: [usize; 3] = [1, 16, 64];
+const CLIENTS: &str = "1,16,64";
 const SPAN: Duration = Duration::from_secs(4);
 /// What a ConfigMap holds; with its metadata it takes as much again as etcd's values in the store's figures.
 const BYTES: usize = 1_024;
@@ -38,6 +39,8 @@ async fn main() -> Result<()> {
         [kubeconfig, process] => (kubeconfig, Some(process.parse::<u32>().context("PID is no number")?)),
         _ => bail!("say `traffic KUBECONFIG [PID]`"),
     };
+    let rounds = std::env::var("CLIENTS").unwrap_or_else(|_| CLIENTS.to_owned());
+    let rounds = rounds.split(',').map(str::parse).collect::<Result<Vec<usize>, _>>().context("CLIENTS")?;
     let target = Target::of_kubeconfig(Path::new(kubeconfig))?;
     let mut client = target.connect().await?;
     for namespace in ["load", "full"] {
@@ -49,7 +52,7 @@ async fn main() -> Result<()> {
     memory("filled", process)?;
     let mut client = target.connect().await?;
     lists(&mut client).await?;
-    for clients in CLIENTS {
+    for clients in rounds {
         creates(&target, clients).await?;
         reads(&target, clients, Kind::Get).await?;
         reads(&target, clients, Kind::Page).await?;

@@ -8,7 +8,8 @@ use xebec_machinery::pod_part::PodPart;
 use xebec_machinery::resource::Scale;
 use xebec_machinery::status::Status;
 
-use super::{Answer, Service, is_pod, shown};
+use super::resource::shown;
+use super::{Answer, Service, is_pod};
 use crate::call::Call;
 use crate::request::Verb;
 use crate::strategy::Part;

@@ -8,7 +8,6 @@ use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{ListParams, Patch};
-use kube::core::PartialObjectMeta;
 use kube::runtime::controller::Action;
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Api, ResourceExt as _};
@@ -23,6 +22,7 @@ use crate::Error;
 use crate::drive::{AGAIN, drive};
 use crate::events::Voice;
 use crate::informer::Informer;
+use crate::outline::Outline;
 use crate::owner::{
     changing, claim_all, controlled_by, controller, delete, is_ending, query, suitors, unless_gone,
     write_status, writing,
@@ -72,7 +72,7 @@ pub(crate) async fn run(world: Arc<World>) {
     futures::future::join(deployments, following).await;
 }
 
-fn deployment_of(pod: &PartialObjectMeta<Pod>, sets: &Informer<ReplicaSet>) -> Option<ObjectRef<Deployment>> {
+fn deployment_of(pod: &Outline<Pod>, sets: &Informer<ReplicaSet>) -> Option<ObjectRef<Deployment>> {
     let set = controller::<ReplicaSet>(pod)?;
     controller(&*sets.get(&set.namespace?, &set.name)?)
 }

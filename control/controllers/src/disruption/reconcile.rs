@@ -9,7 +9,7 @@ use k8s_openapi::api::core::v1::{Pod, ReplicationController};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::api::{DynamicObject, ListParams};
-use kube::core::{GroupVersionKind, PartialObjectMeta, SelectorExt as _};
+use kube::core::{GroupVersionKind, SelectorExt as _};
 use kube::runtime::controller::Action;
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Api, Client, ResourceExt as _};
@@ -17,6 +17,7 @@ use kube::{Api, Client, ResourceExt as _};
 use super::budget::{Snapshot, judge, needs_scale};
 use crate::Error;
 use crate::drive::drive;
+use crate::outline::Outline;
 use crate::owner::{controller, is_ending, query, selector_of, write_status};
 use crate::pod::has_ended;
 use crate::rights::{READ, Right};
@@ -48,10 +49,7 @@ pub(crate) async fn run(world: Arc<World>) {
 }
 
 /// The budgets that select a pod.
-fn guarding(
-    pod: &PartialObjectMeta<Pod>,
-    budgets: &Store<PodDisruptionBudget>,
-) -> Vec<ObjectRef<PodDisruptionBudget>> {
+fn guarding(pod: &Outline<Pod>, budgets: &Store<PodDisruptionBudget>) -> Vec<ObjectRef<PodDisruptionBudget>> {
     let selects = |budget: &&Arc<PodDisruptionBudget>| {
         let selector = budget.spec.as_ref().and_then(|spec| spec.selector.as_ref()).and_then(selector_of);
         budget.namespace() == pod.namespace()

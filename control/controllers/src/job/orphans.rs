@@ -7,7 +7,6 @@ use futures::StreamExt as _;
 use futures::stream::{iter, select};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
-use kube::core::PartialObjectMeta;
 use kube::runtime::reflector::ObjectRef;
 use kube::{Api, Resource, ResourceExt as _};
 use serde_json::json;
@@ -16,6 +15,7 @@ use super::FINALIZER;
 use crate::Error;
 use crate::drive::wait;
 use crate::informer::Informer;
+use crate::outline::Outline;
 use crate::owner::{changing, controller, unless_gone};
 use crate::run::World;
 
@@ -47,7 +47,7 @@ pub(super) async fn run(world: Arc<World>) {
     world.clone().until_end(seeing).await;
 }
 
-fn is_tracked(pod: &PartialObjectMeta<Pod>) -> bool {
+fn is_tracked(pod: &Outline<Pod>) -> bool {
     pod.finalizers().iter().any(|finalizer| finalizer == FINALIZER)
 }
 

@@ -8,23 +8,14 @@ use serde_json::json;
 use crate::Error;
 use crate::owner::{changing, writing};
 
-const ACCOUNT: &str = "default";
-const CERTIFICATES: &str = "kube-root-ca.crt";
+/// The account and the ConfigMap that each namespace has.
+pub(super) const ACCOUNT: &str = "default";
+pub(super) const CERTIFICATES: &str = "kube-root-ca.crt";
 const FILE: &str = "ca.crt";
 const DESCRIPTION: &str = "kubernetes.io/description";
 const DESCRIBED: &str = "Contains a CA bundle that can be used to verify the kube-apiserver when using internal \
     endpoints such as the internal service IP or kubernetes.default.svc. No other usage is guaranteed across \
     distributions of Kubernetes clusters.";
-
-/// The namespace of an account that each namespace has.
-pub(super) fn of_account(meta: &ObjectMeta) -> Option<&str> {
-    meta.namespace.as_deref().filter(|_| meta.name.as_deref() == Some(ACCOUNT))
-}
-
-/// The namespace of a ConfigMap that each namespace has.
-pub(super) fn of_map(meta: &ObjectMeta) -> Option<&str> {
-    meta.namespace.as_deref().filter(|_| meta.name.as_deref() == Some(CERTIFICATES))
-}
 
 /// Makes the account that pods run as when they name none, if it is missing.
 pub(super) async fn account(client: &Client, namespace: &str) -> Result<(), Error> {

@@ -1,65 +1,106 @@
 //! The loop of ResourceQuotas.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::StreamExt as _;
-use futures::stream::{BoxStream, select_all};
+use futures::stream::{self, BoxStream, select_all};
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{
-    PersistentVolumeClaim, Pod, ResourceQuota, ResourceQuotaStatus, Secret, Service,
-};
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, ResourceQuota, ResourceQuotaStatus, Service};
 use kube::api::ListParams;
 use kube::core::DynamicObject;
 use kube::discovery::verbs;
 use kube::runtime::controller::Action;
 use kube::runtime::reflector::{ObjectRef, Store};
+use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, Client, Resource, ResourceExt as _};
 use serde::de::DeserializeOwned;
+use tokio::sync::mpsc;
 
 use super::usage::{Objects, counted, used};
 use crate::Error;
-use crate::drive::drive;
+use crate::drive::{Patience, drive};
 use crate::informer::Informer;
+use crate::outline::Outline;
 use crate::owner::{is_ending, write_status};
 use crate::rights::{MIND, READ, Right};
 use crate::run::World;
-use crate::served::Served;
+use crate::served::{Kind, Served};
 
 /// How often it is counted anew, for what is not watched.
 const RECOUNT: Duration = Duration::from_secs(10);
+/// How many departures may wait to be heard.
+const BACKLOG: usize = 256;
 
 /// What it may do.
 pub(crate) const RIGHTS: &[Right] = &[
     Right::to(READ, "", &["resourcequotas"]),
     Right::to(&["patch"], "", &["resourcequotas/status"]),
-    Right::to(MIND, "", &["secrets"]),
     // Any resource may be counted.
-    Right::to(&["list"], "*", &["*"]),
+    Right::to(MIND, "*", &["*"]),
 ];
 
 /// Runs until the world ends.
 pub(crate) async fn run(world: Arc<World>) {
-    let secrets = Informer::<Secret>::new();
-    let following = world.clone().until_end(secrets.clone().follow(world.client.clone()));
-    let (pods, maps, services) = (world.pods.clone(), world.maps.clone(), world.services.clone());
-    let claims = world.claims.clone();
-    let quotas = drive(
+    let (pods, services, claims) = (world.pods.clone(), world.services.clone(), world.claims.clone());
+    let (census, mut departures) = Census::new();
+    drive(
         world,
         move |quotas: Store<ResourceQuota>| {
+            let others = quotas.clone();
+            let departed = stream::poll_fn(move |context| departures.poll_recv(context))
+                .flat_map(move |namespace| stream::iter(quotas_of(&others, Some(&namespace))));
             select_all([
                 limiting(&pods, &quotas),
                 limiting(&services, &quotas),
                 limiting(&claims, &quotas),
-                limiting(&maps, &quotas),
-                limiting(&secrets, &quotas),
+                departed.boxed(),
             ])
         },
-        reconcile,
-    );
-    futures::future::join(quotas, following).await;
+        move |quota, world| reconcile(quota, world, census.clone()),
+    )
+    .await;
+}
+
+/// Watches of the other resources of which quotas count the objects, each from when a quota first names it. What is made is
+/// counted when it is admitted; what goes is told here.
+#[derive(Clone)]
+struct Census {
+    watched: Arc<Mutex<BTreeSet<String>>>,
+    /// The namespaces of objects that went.
+    departures: mpsc::Sender<String>,
+}
+
+impl Census {
+    fn new() -> (Self, mpsc::Receiver<String>) {
+        let (departures, heard) = mpsc::channel(BACKLOG);
+        (Self { watched: Arc::default(), departures }, heard)
+    }
+
+    fn watch(&self, world: &Arc<World>, kind: &Kind) {
+        if !self.watched.lock().unwrap_or_else(PoisonError::into_inner).insert(kind.qualified()) {
+            return;
+        }
+        let objects: Api<Outline<DynamicObject>> = Api::all_with(world.client.clone(), &kind.resource);
+        let events = watcher::watcher(objects, watcher::Config::default()).backoff(Patience::default());
+        let departures = self.departures.clone();
+        let telling = events.for_each(move |event| {
+            let gone = match event {
+                Ok(watcher::Event::Delete(object)) => object.namespace(),
+                _ => None,
+            };
+            let departures = departures.clone();
+            async move {
+                if let Some(namespace) = gone {
+                    // Nobody counts any more where nobody listens.
+                    drop(departures.send(namespace).await);
+                }
+            }
+        });
+        tokio::spawn(world.clone().until_end(telling));
+    }
 }
 
 /// The quotas of the namespaces in which objects of a kind change.
@@ -71,15 +112,16 @@ where
     K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
 {
     let quotas = quotas.clone();
-    let found = objects.triggers(move |object| {
-        let quotas = quotas.state();
-        let here = quotas.iter().filter(|quota| quota.namespace() == object.namespace());
-        here.map(|quota| ObjectRef::from_obj(&**quota)).collect::<Vec<_>>()
-    });
-    found.boxed()
+    objects.triggers(move |object| quotas_of(&quotas, object.namespace().as_deref())).boxed()
 }
 
-async fn reconcile(quota: Arc<ResourceQuota>, world: Arc<World>) -> Result<Action, Error> {
+fn quotas_of(quotas: &Store<ResourceQuota>, namespace: Option<&str>) -> Vec<ObjectRef<ResourceQuota>> {
+    let quotas = quotas.state();
+    let here = quotas.iter().filter(|quota| quota.metadata.namespace.as_deref() == namespace);
+    here.map(|quota| ObjectRef::from_obj(&**quota)).collect()
+}
+
+async fn reconcile(quota: Arc<ResourceQuota>, world: Arc<World>, census: Census) -> Result<Action, Error> {
     let namespace =
         quota.namespace().ok_or(Error::Incomplete { kind: "ResourceQuota", field: "namespace" })?;
     let quotas: Api<ResourceQuota> = Api::namespaced(world.client.clone(), &namespace);
@@ -92,7 +134,7 @@ async fn reconcile(quota: Arc<ResourceQuota>, world: Arc<World>) -> Result<Actio
     let pods = all::<Pod>(client, &namespace).await?;
     let services = all::<Service>(client, &namespace).await?;
     let claims = all::<PersistentVolumeClaim>(client, &namespace).await?;
-    let counts = count(client, &namespace, counted(&spec)).await?;
+    let counts = count(&world, &namespace, counted(&spec), &census).await?;
     let objects =
         Objects { pods: &pods, services: &services, claims: &claims, counts: &counts, now: Timestamp::now() };
     let status = ResourceQuotaStatus { hard: spec.hard.clone(), used: Some(used(&spec, objects)) };
@@ -110,17 +152,22 @@ where
 
 /// How many objects of these resources there are. What is not served has none.
 async fn count(
-    client: &Client,
+    world: &Arc<World>,
     namespace: &str,
     resources: Vec<String>,
+    census: &Census,
 ) -> Result<BTreeMap<String, usize>, Error> {
     let mut counts = BTreeMap::new();
     if resources.is_empty() {
         return Ok(counts);
     }
+    let client = &world.client;
     for kind in Served::look(client).await?.kinds {
         let name = kind.qualified();
         if kind.is_namespaced && kind.can(verbs::LIST) && resources.contains(&name) {
+            if kind.can(verbs::WATCH) {
+                census.watch(world, &kind);
+            }
             let objects: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &kind.resource);
             counts.insert(name, objects.list_metadata(&ListParams::default()).await?.items.len());
         }

@@ -5,14 +5,15 @@ use serde_json::{Map, Value};
 /// The fields of a claim's older source; the newer one has them too.
 const SOURCE: [&str; 3] = ["apiGroup", "kind", "name"];
 
-/// Takes out of an object what is not kept of it; `old` is what it replaces.
-pub(super) fn shed(group: &str, kind: &str, old: Option<&Value>, new: &mut Map<String, Value>) {
+/// Takes out of an object what is not kept of it; `old` is what it replaces. Gives whether it is of a kind that has such.
+pub(super) fn shed(group: &str, kind: &str, old: Option<&Value>, new: &mut Map<String, Value>) -> bool {
     match (group, kind) {
         ("coordination.k8s.io", "Lease") => lease(old, new),
         ("discovery.k8s.io", "EndpointSlice") => slice(new),
         ("", "PersistentVolumeClaim") => claim(old, new),
-        _ => {}
+        _ => return false,
     }
+    true
 }
 
 /// Who leads is not negotiated.
