@@ -3,6 +3,7 @@ use std::collections::{BTreeMap, HashSet};
 use serde_json::{Map, json};
 
 use super::*;
+use crate::builtin::types::Types;
 use crate::resource::{Scale, Scope};
 use crate::schema::{Field, ListType, Node, PatchStrategy, Shape};
 
@@ -79,6 +80,14 @@ fn collect(value: &Value, into: &mut BTreeMap<&'static str, Vec<String>>) {
     }
 }
 
+/// Takes the descriptions out. (A field of that name is an object, and stays.)
+fn forget_texts(value: &mut Value) {
+    if let Value::Object(fields) = value {
+        fields.retain(|name, value| name != "description" || !value.is_string());
+        fields.values_mut().for_each(forget_texts);
+    }
+}
+
 #[track_caller]
 fn is_whole(document: &Value, definitions: &Map<String, Value>, prefix: &str) {
     let mut found = BTreeMap::new();
@@ -137,7 +146,8 @@ fn a_document_is_the_same_until_its_own_group_version_changes() {
 
 #[test]
 fn a_type_says_how_patches_and_apply_merge_it() {
-    let core = v3("", "v1");
+    let mut core = v3("", "v1");
+    forget_texts(&mut core["components"]["schemas"]);
     let container = schema(&core, "io.k8s.api.core.v1.Container");
     assert_eq!(
         container["properties"]["ports"],
@@ -320,8 +330,9 @@ fn version_two_says_the_same_in_its_own_form() {
     let ports = &document["definitions"]["io.k8s.api.core.v1.Container"]["properties"]["ports"];
     assert_eq!(ports["items"], json!({"$ref": "#/definitions/io.k8s.api.core.v1.ContainerPort"}));
     assert_eq!(ports["x-kubernetes-patch-merge-key"], "containerPort");
-    let quantity = &document["definitions"]["io.k8s.apimachinery.pkg.api.resource.Quantity"];
-    assert_eq!(quantity, &json!({"type": "string"}));
+    let mut quantity = document["definitions"]["io.k8s.apimachinery.pkg.api.resource.Quantity"].clone();
+    forget_texts(&mut quantity);
+    assert_eq!(quantity, json!({"type": "string"}));
     let patch = &document["paths"]["/api/v1/namespaces/{namespace}/pods/{name}"]["patch"];
     assert_eq!(patch["parameters"][0]["in"], "body");
     assert_eq!(
@@ -331,4 +342,81 @@ fn version_two_says_the_same_in_its_own_form() {
     assert_eq!(patch["responses"]["200"]["schema"]["$ref"], "#/definitions/io.k8s.api.core.v1.Pod");
     let log = &document["paths"]["/api/v1/namespaces/{namespace}/pods/{name}/log"]["get"];
     assert_eq!(log["produces"], json!(["text/plain"]));
+}
+
+/// The package whose table is not written yet.
+const UNWRITTEN: &str = "core";
+
+/// What a table has to speak of: `@TYPE`, and below it the fields, in the order of the types.
+fn to_be_said(types: &Types, alias: &str) -> Vec<String> {
+    let of_package = types.messages.iter().filter(|message| types.packages[message.package].alias == alias);
+    let mut names = Vec::new();
+    for message in of_package {
+        names.push(format!("@{}", message.name));
+        let own = message.fields.iter().map(|row| row.json).filter(|name| !name.is_empty());
+        names.extend(own.filter(|name| !(message.object && *name == "metadata")).map(Into::into));
+    }
+    names
+}
+
+#[test]
+fn every_type_and_field_has_its_text_in_the_order_of_the_types() {
+    let types = builtin::types();
+    let aliases: Vec<_> = types.packages.iter().map(|package| package.alias).collect();
+    assert_eq!(descriptions::TABLES.map(|(alias, _)| alias).as_slice(), aliases);
+    let mut wrong = Vec::new();
+    for (alias, table) in descriptions::TABLES.into_iter().filter(|(alias, _)| *alias != UNWRITTEN) {
+        let lines = table.lines().filter(|line| !line.starts_with('#')).map(|line| (line, line.split_once(' ')));
+        let mut place = "";
+        let mut said = Vec::new();
+        for (line, parts) in lines {
+            let (name, text) = parts.unwrap_or_else(|| panic!("{alias}.tbl: nothing is said in {line:?}"));
+            if name.starts_with('@') {
+                place = name;
+            }
+            let whole = text.ends_with('.') && text.trim() == text && !text.contains("  ");
+            if !whole || text.chars().any(char::is_control) || text.len() > 600 {
+                wrong.push(format!("{alias}.tbl: {place} {name}: {text:?} is no sentence, or too long"));
+            }
+            said.push((place, name));
+        }
+        let mut place = String::new();
+        let mut wanted = Vec::new();
+        for name in to_be_said(types, alias) {
+            if name.starts_with('@') {
+                place.clone_from(&name);
+            }
+            wanted.push((place.clone(), name));
+        }
+        let wanted: Vec<(&str, &str)> = wanted.iter().map(|(place, name)| (&**place, &**name)).collect();
+        let other = |all: &[(&str, &str)], one: &(&str, &str)| !all.contains(one);
+        let missing = wanted.iter().filter(|one| other(&said, one));
+        wrong.extend(missing.map(|(place, name)| format!("{alias}.tbl: nothing is said of {place} {name}")));
+        let unknown = said.iter().filter(|one| other(&wanted, one));
+        wrong.extend(unknown.map(|(place, name)| format!("{alias}.tbl: there is no {place} {name}")));
+        if wrong.is_empty() && said != wanted {
+            let at = said.iter().zip(&wanted).position(|(said, wanted)| said != wanted);
+            wrong.push(format!("{alias}.tbl: {:?} is not at its place", at.map(|at| said[at])));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn documents_say_what_types_and_fields_are_for() {
+    let apps = v3("apps", "v1");
+    let deployment = schema(&apps, "io.k8s.api.apps.v1.Deployment");
+    assert!(deployment["description"].is_string());
+    let spec = schema(&apps, "io.k8s.api.apps.v1.DeploymentSpec");
+    let strategy = &spec["properties"]["strategy"];
+    assert!(strategy["description"].is_string() && strategy["allOf"].is_array(), "{strategy}");
+    let time = schema(&apps, "io.k8s.apimachinery.pkg.apis.meta.v1.Time");
+    assert!(time["description"].is_string());
+    let old = read(&Documents::new(builtin::resources()).v2());
+    let old = &old["definitions"]["io.k8s.api.apps.v1.DeploymentSpec"]["properties"]["strategy"];
+    assert_eq!(old["description"], strategy["description"]);
+    // A field of a type that stands within another is described where it shows.
+    let scaling = v3("autoscaling", "v2");
+    let resource = schema(&scaling, "io.k8s.api.autoscaling.v2.HorizontalPodAutoscaler");
+    assert!(resource["properties"]["spec"]["description"].is_string());
 }
