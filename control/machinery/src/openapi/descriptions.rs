@@ -4,10 +4,13 @@
 //! each field of that type. Nothing is made of them beforehand, since documents are written rarely: whoever writes one walks
 //! over the tables once.
 
+#[cfg(test)]
+mod tests;
+
 use crate::builtin::types::{Element, Types};
 
 /// The texts of each package, by its alias.
-pub(super) const TABLES: [(&str, &str); 24] = [
+const TABLES: [(&str, &str); 24] = [
     ("meta", include_str!("descriptions/meta.tbl")),
     ("core", include_str!("descriptions/core.tbl")),
     ("apps", include_str!("descriptions/apps.tbl")),

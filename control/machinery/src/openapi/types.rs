@@ -2,10 +2,10 @@
 
 use crate::builtin::types::{Element, Many, Row, Types};
 
+use super::Dialect;
+use super::descriptions::{self, Said, Texts};
 use super::json::Json;
 use super::names::{self, SPECIAL, Type};
-use super::descriptions::{self, Said, Texts};
-use super::Dialect;
 
 /// The types that a document needs: those that it names, and those that they lead to.
 pub(super) struct Reach<'a> {
