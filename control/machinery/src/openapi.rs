@@ -22,6 +22,7 @@ use crate::builtin;
 use crate::discovery::{self, Root};
 use crate::resource::{Resource, Version};
 use crate::status::Status;
+use descriptions::Texts;
 use json::{Fingerprint, Json, Sink};
 use names::Type;
 use operations::Paths;
@@ -215,9 +216,10 @@ impl<'a> Documents<'a> {
                 add(&part.kind.0, &part.kind.1, &part.kind.2);
             }
         }
+        let mut texts = Texts::default();
         for found in reach.found() {
             json.key(&names::of(found));
-            types::define(json, dialect, types, found);
+            types::define(json, dialect, types, &mut texts, found);
         }
         // Two definitions of one kind would be one key twice.
         let mut seen = BTreeSet::new();

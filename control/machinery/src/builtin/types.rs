@@ -20,7 +20,7 @@ pub(crate) struct Types {
 /// One Go package: one version of one API group.
 #[derive(Debug)]
 pub(crate) struct Package {
-    alias: &'static str,
+    pub(crate) alias: &'static str,
     /// What stands before the names of its types in OpenAPI.
     pub(crate) prefix: &'static str,
     pub(crate) group: &'static str,

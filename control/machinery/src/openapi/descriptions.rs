@@ -1,4 +1,95 @@
-//! What is said of the fields that objects of all kinds have, in the documents that clients explain kinds by.
+//! What is said of built-in types and of their fields, in the documents that clients explain kinds by.
+//!
+//! The texts stand in tables, one for each package of `builtin/types.tbl`, in its order: `@TYPE TEXT`, then `FIELD TEXT` for
+//! each field of that type. Nothing is made of them beforehand, since documents are written rarely: whoever writes one walks
+//! over the tables once.
+
+#[cfg(test)]
+mod tests;
+
+use crate::builtin::types::{Element, Types};
+
+/// The texts of each package, by its alias.
+const TABLES: [(&str, &str); 24] = [
+    ("meta", include_str!("descriptions/meta.tbl")),
+    ("core", include_str!("descriptions/core.tbl")),
+    ("apps", include_str!("descriptions/apps.tbl")),
+    ("batch", include_str!("descriptions/batch.tbl")),
+    ("discovery", include_str!("descriptions/discovery.tbl")),
+    ("networking", include_str!("descriptions/networking.tbl")),
+    ("events", include_str!("descriptions/events.tbl")),
+    ("coordination", include_str!("descriptions/coordination.tbl")),
+    ("rbac", include_str!("descriptions/rbac.tbl")),
+    ("node", include_str!("descriptions/node.tbl")),
+    ("policy", include_str!("descriptions/policy.tbl")),
+    ("autoscaling1", include_str!("descriptions/autoscaling1.tbl")),
+    ("autoscaling", include_str!("descriptions/autoscaling.tbl")),
+    ("storage", include_str!("descriptions/storage.tbl")),
+    ("scheduling", include_str!("descriptions/scheduling.tbl")),
+    ("admissionregistration", include_str!("descriptions/admissionregistration.tbl")),
+    ("authentication", include_str!("descriptions/authentication.tbl")),
+    ("authorization", include_str!("descriptions/authorization.tbl")),
+    ("certificates", include_str!("descriptions/certificates.tbl")),
+    ("flowcontrol", include_str!("descriptions/flowcontrol.tbl")),
+    ("apiextensions", include_str!("descriptions/apiextensions.tbl")),
+    ("apidiscovery", include_str!("descriptions/apidiscovery.tbl")),
+    ("apidiscoverybeta", include_str!("descriptions/apidiscoverybeta.tbl")),
+    ("apiregistration", include_str!("descriptions/apiregistration.tbl")),
+];
+
+/// A walk over the tables: types that are asked for in their order are found without going back.
+#[derive(Debug, Default, Clone, Copy)]
+pub(super) struct Texts {
+    alias: &'static str,
+    /// What comes after the name of the type that was found last.
+    rest: &'static str,
+}
+
+impl Texts {
+    /// What is said of the type at this place.
+    pub(super) fn of(&mut self, types: &Types, at: usize) -> Said {
+        let message = &types.messages[at];
+        let alias = types.packages[message.package].alias;
+        let table = TABLES.iter().find(|(name, _)| *name == alias).map_or("", |(_, table)| *table);
+        if self.alias != alias {
+            *self = Self { alias, rest: table };
+        }
+        let found = after(self.rest, message.name).or_else(|| after(table, message.name));
+        if let Some(rest) = found {
+            self.rest = rest;
+        }
+        Said(found.unwrap_or_default())
+    }
+}
+
+/// What comes after the name of a type.
+fn after(text: &'static str, name: &str) -> Option<&'static str> {
+    let mut rest = text;
+    loop {
+        let (_, next) = rest.split_once("\n@")?;
+        match next.strip_prefix(name) {
+            Some(said) if said.starts_with(' ') => return Some(said),
+            _ => rest = next,
+        }
+    }
+}
+
+/// What is said of one type: the lines from its own text on.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Said(&'static str);
+
+impl Said {
+    /// Of the type as a whole.
+    pub(super) fn whole(self) -> Option<&'static str> {
+        self.0.lines().next()?.strip_prefix(' ')
+    }
+
+    /// Of one of its fields.
+    pub(super) fn field(self, name: &str) -> Option<&'static str> {
+        let mut lines = self.0.lines().skip(1).take_while(|line| !line.starts_with('@'));
+        lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(' '))
+    }
+}
 
 /// A field of every object.
 pub(super) fn of_object(field: &str) -> Option<&'static str> {
@@ -16,46 +107,30 @@ pub(super) fn of_object(field: &str) -> Option<&'static str> {
     })
 }
 
-/// A field of the metadata of every object.
-pub(super) fn of_metadata(field: &str) -> Option<&'static str> {
-    Some(match field {
-        "annotations" => {
-            "Annotations are keys and values that tools keep with the object. Objects are not selected by them."
+/// A type with a JSON form of its own.
+pub(super) fn of_special(element: Element) -> Option<&'static str> {
+    Some(match element {
+        Element::Quantity => {
+            "An amount: a decimal number, then an optional suffix. `m` is a thousandth; `k`, `M`, `G`, `T`, `P`, `E` are powers \
+             of 1000; `Ki`, `Mi`, `Gi`, `Ti`, `Pi`, `Ei` are powers of 1024; `e3` is an exponent of ten. At most three decimal \
+             places are kept. The server writes each amount in one canonical form."
         }
-        "creationTimestamp" => {
-            "CreationTimestamp is a timestamp of when the server stored the object first. Clients cannot set it."
+        Element::IntOrString => {
+            "A number, or a text. What the text may be (a percentage, the name of a port) depends on the field."
         }
-        "deletionGracePeriodSeconds" => {
-            "How many seconds the object has to end in before it is removed. Set once it is deleted, and only made shorter."
+        Element::Time => "A moment in RFC 3339 with seconds, such as `2026-01-31T12:00:00Z`.",
+        Element::MicroTime => {
+            "A moment in RFC 3339 with microseconds, such as `2026-01-31T12:00:00.000000Z`."
         }
-        "deletionTimestamp" => {
-            "DeletionTimestamp is when the object is to be gone. The server sets it when the object is deleted; the object \
-             stays until its finalizers are gone."
+        Element::Fields => {
+            "A set of fields as a tree: `f:NAME` is a field, `k:{…}` an entry of a list by its keys, `v:VALUE` one by its value, \
+             `i:N` one by its place, and `.` the thing itself."
         }
-        "finalizers" => {
-            "Finalizers name those who have something to do before the object may go. While one is left, it stays."
-        }
-        "generateName" => {
-            "GenerateName is what the name begins with that the server makes up where no name is given."
-        }
-        "generation" => "Generation counts the changes of what is asked for. The server sets it.",
-        "labels" => "Labels are keys and values by which objects are put in groups and selected.",
-        "managedFields" => "ManagedFields tell who set which fields. The server keeps them.",
-        "name" => "Name tells the object from others of its kind in its namespace. It cannot be changed.",
-        "namespace" => {
-            "Namespace is the space in which the name is the object's own. Objects of some kinds are in none. It cannot be \
-             changed."
-        }
-        "ownerReferences" => {
-            "OwnerReferences name the objects that this one depends on. When the last of them is gone, this one goes."
-        }
-        "resourceVersion" => {
-            "ResourceVersion changes whenever the object does. Clients compare it, and give it back, as it is."
-        }
-        "selfLink" => "SelfLink is no longer set.",
-        "uid" => {
-            "UID tells the object from all others that there were, also those of its name. The server sets it."
-        }
+        Element::Raw => "Any object, as it was sent.",
+        Element::Json => "Any JSON value.",
+        Element::PropsOrArray => "One schema, or a list of schemas.",
+        Element::PropsOrBool => "A schema, or `true` or `false`: whether anything at all is taken.",
+        Element::PropsOrStrings => "A schema, or a list of names of fields.",
         _ => return None,
     })
 }

@@ -1,10 +1,11 @@
 //! The definitions of built-in types.
 
-use crate::builtin::types::{Element, Many, Message, Row, Types};
+use crate::builtin::types::{Element, Many, Row, Types};
 
+use super::Dialect;
+use super::descriptions::{self, Said, Texts};
 use super::json::Json;
-use super::names::{self, META, SPECIAL, Type};
-use super::{Dialect, descriptions};
+use super::names::{self, SPECIAL, Type};
 
 /// The types that a document needs: those that it names, and those that they lead to.
 pub(super) struct Reach<'a> {
@@ -49,19 +50,23 @@ impl<'a> Reach<'a> {
 }
 
 /// Writes a type's definition.
-pub(super) fn define(json: &mut Json<'_>, dialect: Dialect, types: &Types, kind: Type) {
+pub(super) fn define(json: &mut Json<'_>, dialect: Dialect, types: &Types, texts: &mut Texts, kind: Type) {
     json.object(|json| match kind {
-        Type::Message(at) => message(json, dialect, types, at),
-        Type::Special(element) => special(json, dialect, element),
+        Type::Message(at) => message(json, dialect, types, texts, at),
+        Type::Special(element) => {
+            describe(json, descriptions::of_special(element));
+            special(json, dialect, element);
+        }
     });
 }
 
-fn message(json: &mut Json<'_>, dialect: Dialect, types: &Types, at: usize) {
+fn message(json: &mut Json<'_>, dialect: Dialect, types: &Types, texts: &mut Texts, at: usize) {
     let message = &types.messages[at];
+    let said = texts.of(types, at);
+    describe(json, said.whole());
     json.entry("type", "object");
-    let rows = rows(types, message);
-    let is_metadata = names::of(Type::Message(at)) == format!("{META}ObjectMeta");
-    let mut required = rows.iter().filter(|row| row.required).map(|row| row.json).peekable();
+    let rows = rows(types, at, said);
+    let mut required = rows.iter().filter(|(row, _)| row.required).map(|(row, _)| row.json).peekable();
     if required.peek().is_some() {
         json.texts("required", required);
     }
@@ -75,14 +80,10 @@ fn message(json: &mut Json<'_>, dialect: Dialect, types: &Types, at: usize) {
                     });
                 }
             }
-            for row in rows {
-                let description = match row.json {
-                    name if is_metadata => descriptions::of_metadata(name),
-                    name if message.object => descriptions::of_object(name),
-                    _ => None,
-                };
+            for (row, said) in rows {
+                let of_object = if message.object { descriptions::of_object(row.json) } else { None };
                 json.within(row.json, |json| {
-                    describe(json, description);
+                    describe(json, of_object.or_else(|| said.field(row.json)));
                     property(json, dialect, row);
                 });
             }
@@ -100,15 +101,15 @@ fn describe(json: &mut Json<'_>, description: Option<&str>) {
     description.into_iter().for_each(|text| json.entry("description", text));
 }
 
-/// The fields of a message and of those that stand within it without a name.
-fn rows<'a>(types: &'a Types, message: &'a Message) -> Vec<&'a Row> {
-    let mut rows = Vec::with_capacity(message.fields.len());
-    for row in &message.fields {
+/// The fields of a message and of those that stand within it without a name, each with what is said of its message.
+fn rows(types: &Types, at: usize, said: Said) -> Vec<(&Row, Said)> {
+    let mut rows = Vec::with_capacity(types.messages[at].fields.len());
+    for row in &types.messages[at].fields {
         match row.kind.of {
             Element::Message(at) if row.json.is_empty() => {
-                rows.extend(self::rows(types, &types.messages[at]))
+                rows.extend(self::rows(types, at, Texts::default().of(types, at)));
             }
-            _ => rows.push(row),
+            _ => rows.push((row, said)),
         }
     }
     rows
