@@ -105,6 +105,11 @@ pub struct Event {
 }
 
 impl Event {
+    /// Whether the key was taken away.
+    pub(crate) fn is_deletion(&self) -> bool {
+        matches!(self.kind, EventKind::Delete { .. })
+    }
+
     /// What the event adds to what is kept, in bytes.
     pub(crate) fn added(&self) -> u64 {
         match &self.kind {
@@ -115,7 +120,7 @@ impl Event {
 
     /// What is kept for the sake of history because of the event, in bytes: what it replaced, and the mark of a deletion.
     pub(crate) fn history(&self) -> u64 {
-        let mark = if matches!(self.kind, EventKind::Delete { .. }) { self.added() } else { 0 };
+        let mark = if self.is_deletion() { self.added() } else { 0 };
         mark + self.previous.as_ref().map_or(0, Entry::weight)
     }
 

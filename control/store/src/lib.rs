@@ -9,7 +9,7 @@
 //!
 //! # What is promised
 //!
-//! - **Acknowledged is on disk.** A write answers after its commit is synced. All writes that wait while one sync is
+//! - **Acknowledged is on disk.** A write answers after its commit is synced in the journal. All writes that wait while one sync is
 //!   under way go into the next one together.
 //! - **Readers never wait for a disk.** Everything live, and the kept history, is in memory; readers see a transaction
 //!   when it is durable, whole, and never before.
@@ -21,9 +21,12 @@
 //!
 //! # On disk
 //!
-//! A store is a directory with two files. `store.redb` has the table `versions`, from (revision, key) to a checksummed
-//! record, and the table `meta` with the head: revision, compacted revision, number of records. Compaction takes away
-//! every version that a newer one at or below the compacted revision replaces. `store.head` is the witness.
+//! A store is a directory. A commit goes into the journal, `store.log.N` from revision N on, one frame behind the other, and is
+//! acknowledged once that is synced. A thread of its own brings what the journal has into `store.redb`, thousands of records
+//! at a time, and compacts there: a file of the journal goes when the database has all of it, and a store that was closed has
+//! none. The database has the table `versions`, from (revision, key) to a checksummed record, and the table `meta` with the
+//! head: revision, compacted revision, number of records. Compaction takes away every version that a newer one at or below
+//! the compacted revision replaces. `store.head` is the witness.
 //!
 //! # Example
 //!
@@ -43,12 +46,15 @@
 //! # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(example()).unwrap();
 //! ```
 
+mod base;
 mod disk;
 mod entry;
 mod error;
 mod failure;
 mod hub;
 mod index;
+mod journal;
+mod keeper;
 mod medium;
 mod options;
 mod plan;

@@ -53,7 +53,7 @@ impl<'a> Plan<'a> {
     /// What is kept with these events too. Deletions make room, so there always is some for them.
     fn room(&self, events: &[Arc<Event>]) -> Result<u64, Error> {
         let held = self.held + events.iter().map(|event| event.added()).sum::<u64>();
-        let deletes = events.iter().all(|event| matches!(event.kind, EventKind::Delete { .. }));
+        let deletes = events.iter().all(|event| event.is_deletion());
         if held > self.max_bytes && !deletes {
             return Err(Error::Full { held: self.held, limit: self.max_bytes });
         }

@@ -5,7 +5,7 @@
 
 use bytes::Bytes;
 
-use crate::Revision;
+use crate::{Event, EventKind, Revision};
 
 const PUT: u8 = 1;
 const DELETE: u8 = 2;
@@ -20,6 +20,16 @@ pub(crate) enum Record {
 }
 
 impl Record {
+    /// What is kept of an event.
+    pub(crate) fn of(event: &Event) -> Self {
+        match &event.kind {
+            EventKind::Put { entry } => {
+                Self::Put { created: entry.created, version: entry.version, value: entry.value.clone() }
+            }
+            EventKind::Delete { .. } => Self::Delete,
+        }
+    }
+
     pub(crate) fn encode(&self, revision: Revision, key: &str, out: &mut Vec<u8>) {
         out.clear();
         out.extend_from_slice(&[0; 4]);
@@ -100,11 +110,11 @@ fn checksum(revision: Revision, key: &str, body: &[u8]) -> u32 {
     hasher.finalize()
 }
 
-fn word(bytes: &[u8], offset: usize) -> u32 {
+pub(crate) fn word(bytes: &[u8], offset: usize) -> u32 {
     bytes[offset..offset + 4].iter().rev().fold(0, |sum, byte| sum << 8 | u32::from(*byte))
 }
 
-fn long(bytes: &[u8], offset: usize) -> u64 {
+pub(crate) fn long(bytes: &[u8], offset: usize) -> u64 {
     bytes[offset..offset + 8].iter().rev().fold(0, |sum, byte| sum << 8 | u64::from(*byte))
 }
 

@@ -1,4 +1,5 @@
-//! The database read from end to end: every record checked by itself, against the one before and against the head.
+//! The database and the journal read from end to end: every record checked by itself, against the one before and against the
+//! head.
 
 use std::{sync::Arc, time::Instant};
 
@@ -6,9 +7,10 @@ use redb::{Database, ReadableDatabase, ReadableTable};
 
 use crate::{
     Entry, Event, EventKind, Revision,
-    disk::{HEAD, META, VERSIONS},
+    base::{HEAD, META, VERSIONS},
     failure::Failure,
     index::Index,
+    journal::Row,
     record::{Head, Record},
 };
 
@@ -18,12 +20,55 @@ pub(crate) fn head(database: &Database) -> Result<Head, Failure> {
     Head::decode(head.value()).map_err(Failure::Damage)
 }
 
-pub(crate) fn index(database: &Database, head: Head, now: Instant) -> Result<Index, Failure> {
+/// Events in order, those of one revision at a time.
+struct Events<'a> {
+    index: &'a mut Index,
+    now: Instant,
+    /// Those of the newest revision, which go in together.
+    newest: Vec<Arc<Event>>,
+}
+
+impl<'a> Events<'a> {
+    fn of(index: &'a mut Index, now: Instant) -> Self {
+        Self { index, now, newest: Vec::new() }
+    }
+
+    fn take(&mut self, revision: Revision, key: Arc<str>, record: Record) -> Result<(), String> {
+        if self.newest.first().is_some_and(|event| event.revision != revision) {
+            self.settle();
+        }
+        if self.newest.is_empty() && revision != self.index.revision().next() {
+            return Err(format!("revision {} is missing", self.index.revision().next()));
+        }
+        let event = replayed(self.index, revision, key, record)?;
+        self.newest.push(Arc::new(event));
+        Ok(())
+    }
+
+    fn settle(&mut self) {
+        self.index.apply(&std::mem::take(&mut self.newest), self.now);
+    }
+}
+
+/// Takes up what the journal has and the database has not.
+pub(crate) fn journal(index: &mut Index, rows: Vec<Row>, now: Instant) -> Result<(), String> {
+    let kept = index.revision();
+    let mut events = Events::of(index, now);
+    for Row { revision, key, record } in rows {
+        if revision > kept {
+            let record = Record::decode(revision, &key, &record)?;
+            events.take(revision, key, record)?;
+        }
+    }
+    events.settle();
+    Ok(())
+}
+
+pub(crate) fn database(database: &Database, head: Head, now: Instant) -> Result<Index, Failure> {
     let table = database.begin_read()?.open_table(VERSIONS)?;
     let mut index = Index::new(head.compacted);
     let mut records = 0u64;
-    // The events of one revision, which go in together.
-    let mut events: Vec<Arc<Event>> = Vec::new();
+    let mut events = Events::of(&mut index, now);
     let mut before: Option<(u64, Arc<str>)> = None;
     for row in table.iter()? {
         let (place, bytes) = row?;
@@ -37,19 +82,13 @@ pub(crate) fn index(database: &Database, head: Head, now: Instant) -> Result<Ind
         let record = Record::decode(revision, &key, bytes.value()).map_err(Failure::Damage)?;
         records += 1;
         if revision <= head.compacted {
-            let entry = restored(&index, revision, &key, record).map_err(Failure::Damage)?;
-            index.restore(entry);
+            let entry = restored(events.index, revision, &key, record).map_err(Failure::Damage)?;
+            events.index.restore(entry);
             continue;
         }
-        if events.first().is_some_and(|event| event.revision != revision) {
-            index.apply(&std::mem::take(&mut events), now);
-        }
-        if events.is_empty() && revision != index.revision().next() {
-            return damage(format!("revision {} is missing", index.revision().next()));
-        }
-        events.push(Arc::new(replayed(&index, revision, key, record).map_err(Failure::Damage)?));
+        events.take(revision, key, record).map_err(Failure::Damage)?;
     }
-    index.apply(&events, now);
+    events.settle();
     if index.revision() != head.revision {
         return damage(format!("it ends at revision {}, its head says {}", index.revision(), head.revision));
     }

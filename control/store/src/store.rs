@@ -225,12 +225,11 @@ impl Store {
         Ok(self.submit(ops).await?.revision)
     }
 
-    /// Lets history up to a revision go now.
+    /// Lets history up to a revision go now. It leaves the disk soon after.
     ///
     /// # Errors
     ///
-    /// [`Error::Compacted`] and [`Error::Future`] for a revision out of reach, [`Error::Storage`] if the disk refuses,
-    /// [`Error::Closed`].
+    /// [`Error::Compacted`] and [`Error::Future`] for a revision out of reach, [`Error::Closed`].
     pub async fn compact(&self, to: Revision) -> Result<(), Error> {
         self.inner.opened()?;
         let (answer, answered) = oneshot::channel();

@@ -178,7 +178,6 @@ impl Writer {
         }
         let written = self.disk.append(revision, &events);
         self.shared.note(&written);
-        self.follow_the_disk();
         if let Err(error) = written {
             // The refusals too: they were judged against neighbours that did not come to be.
             return answers.into_iter().for_each(|(answer, ..)| drop(answer.send(Err(error.clone()))));
@@ -207,7 +206,7 @@ impl Writer {
         };
         if let Some(to) = to {
             tracing::warn!(%to, "the store is full: its history is let go; delete what is no longer needed");
-            self.compact_in_the_background(to);
+            self.compact(to);
         }
     }
 
@@ -217,7 +216,7 @@ impl Writer {
             index.overfull(self.keep_revisions).max(index.overweight(self.keep_bytes))
         };
         if let Some(to) = due {
-            self.compact_in_the_background(to);
+            self.compact(to);
         }
     }
 
@@ -225,41 +224,25 @@ impl Writer {
         self.shared.hub().sweep();
         let due = self.shared.index().expired(self.keep_for, now);
         if let Some(to) = due {
-            self.compact_in_the_background(to);
-        }
-    }
-
-    fn compact_in_the_background(&mut self, to: Revision) {
-        if let Err(error) = self.compact(to) {
-            tracing::warn!(%to, %error, "history could not be compacted; it is tried again");
+            self.compact(to);
         }
     }
 
     fn compact_on_demand(&mut self, to: Revision) -> Result<(), Error> {
         // A revision out of reach is refused as it is for a reader.
         self.shared.index().get_at("", to)?;
-        self.compact(to)
+        self.compact(to);
+        Ok(())
     }
 
-    fn compact(&mut self, to: Revision) -> Result<(), Error> {
-        let result = {
-            let index = self.shared.index();
-            if to <= index.compacted() {
-                return Ok(());
-            }
-            let events: Vec<_> = index.events_until(to).cloned().collect();
-            drop(index);
-            self.disk.compact(to, events.iter())
-        };
-        self.follow_the_disk();
-        result
-    }
-
-    /// A compaction that failed may be on disk after all: memory shows no history that the disk has lost.
-    fn follow_the_disk(&mut self) {
-        let done = self.disk.compacted();
-        if done > self.shared.index().compacted() {
-            self.shared.index_mut().compact(done);
+    /// Lets history go: nobody is shown what is about to leave the disk.
+    fn compact(&mut self, to: Revision) {
+        let index = self.shared.index();
+        if to <= index.compacted() {
+            return;
         }
+        self.disk.compact(to, index.events_until(to));
+        drop(index);
+        self.shared.index_mut().compact(to);
     }
 }

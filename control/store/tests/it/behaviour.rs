@@ -26,7 +26,8 @@ fn keys(store: &Store, request: ListRequest<'_>) -> Vec<String> {
 
 #[tokio::test]
 async fn each_write_is_one_revision_and_shows_in_the_entry() {
-    let store = Place::new().open();
+    let place = Place::new();
+    let store = place.open();
     assert_eq!(store.revision(), Revision(0));
     let made = store.create("a", "1".into()).await.unwrap();
     assert_eq!((made.created, made.modified, made.version), (Revision(1), Revision(1), 1));
@@ -41,7 +42,8 @@ async fn each_write_is_one_revision_and_shows_in_the_entry() {
 
 #[tokio::test]
 async fn writes_that_do_not_fit_the_present_are_refused_and_change_nothing() {
-    let store = Place::new().open();
+    let place = Place::new();
+    let store = place.open();
     store.create("a", "1".into()).await.unwrap();
     let conflict = |expected| Error::Conflict { key: "a".into(), expected, actual: Revision(1) };
     let (missing, exists) =
@@ -56,7 +58,8 @@ async fn writes_that_do_not_fit_the_present_are_refused_and_change_nothing() {
 
 #[tokio::test]
 async fn a_transaction_is_whole_or_not_at_all() {
-    let store = Place::new().open();
+    let place = Place::new();
+    let store = place.open();
     store.create("b", "0".into()).await.unwrap();
     let create = |key: &str| Op::Create { key: key.into(), value: "1".into() };
     assert!(store.transact(vec![create("a"), create("b"), create("c")]).await.is_err());
@@ -74,7 +77,8 @@ async fn a_transaction_is_whole_or_not_at_all() {
 
 #[tokio::test]
 async fn lists_come_in_pages_of_one_revision() {
-    let store = Place::new().open();
+    let place = Place::new();
+    let store = place.open();
     for number in 0..5 {
         store.create(format!("p/{number}"), "x".into()).await.unwrap();
     }
@@ -177,7 +181,8 @@ async fn history_is_let_go_by_count_and_by_age() {
 
 #[tokio::test]
 async fn a_watch_tells_how_far_it_is_complete() {
-    let store = Place::new().open();
+    let place = Place::new();
+    let store = place.open();
     let mut watch = store.watch("a/", None).unwrap();
     assert_eq!(watch.progress(), Revision(0));
     store.create("b/1", "x".into()).await.unwrap();
@@ -225,7 +230,8 @@ async fn a_slow_watcher_is_cut_off_and_the_others_go_on() {
 
 #[tokio::test]
 async fn what_exceeds_a_limit_is_refused_with_the_limit() {
-    let store = Place::new().open();
+    let place = Place::new();
+    let store = place.open();
     let limit = 1_572_864;
     store.create("fits", Bytes::from(vec![1; limit])).await.unwrap();
     let large = store.create("large", Bytes::from(vec![1; limit + 1])).await;

@@ -58,7 +58,12 @@ fn nothing_acknowledged_is_lost_and_no_revision_is_used_twice() {
     let mut seen: BTreeMap<(Revision, String), u64> = BTreeMap::new();
     let mut acknowledged: HashMap<usize, u64> = HashMap::new();
     for round in 0..ROUNDS {
-        let acks = run_and_kill(directory.path(), Duration::from_millis(150 + 70 * round));
+        // One that is killed before it has come far, while it reads what the one before left.
+        let mut acks = run_and_kill(directory.path(), Kill::FromBeginning(Duration::from_millis(30 * round)));
+        acks.extend(run_and_kill(
+            directory.path(),
+            Kill::FromFirstWrite(Duration::from_millis(150 + 70 * round)),
+        ));
         assert!(acks.len() > WRITERS, "the writers came to {} writes only", acks.len());
         let store = Store::open(directory.path(), &options()).unwrap();
 
@@ -93,19 +98,33 @@ fn nothing_acknowledged_is_lost_and_no_revision_is_used_twice() {
     }
 }
 
-fn run_and_kill(directory: &std::path::Path, after: Duration) -> Vec<(Revision, usize, u64)> {
+/// How long a process may go on.
+enum Kill {
+    FromBeginning(Duration),
+    FromFirstWrite(Duration),
+}
+
+fn run_and_kill(directory: &std::path::Path, kill: Kill) -> Vec<(Revision, usize, u64)> {
     let mut child = crate::child("crash::writers", directory).stdout(Stdio::piped()).spawn().unwrap();
     let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let (begun, begins) = std::sync::mpsc::channel();
     let reader = std::thread::spawn(move || {
         let acks = lines.map_while(Result::ok).filter_map(|line| {
             // What the test harness of the child says is in between.
             let fields: Vec<u64> = line.strip_prefix("ack ")?.split(' ').flat_map(str::parse).collect();
             let [revision, writer, count] = fields[..] else { return None };
+            let _ = begun.send(());
             Some((Revision(revision), writer as usize, count))
         });
         acks.collect()
     });
-    std::thread::sleep(after + Duration::from_millis(300));
+    match kill {
+        Kill::FromBeginning(after) => std::thread::sleep(after),
+        Kill::FromFirstWrite(after) => {
+            begins.recv_timeout(Duration::from_secs(60)).unwrap();
+            std::thread::sleep(after);
+        }
+    }
     child.kill().unwrap();
     child.wait().unwrap();
     reader.join().unwrap()
