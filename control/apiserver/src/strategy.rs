@@ -130,6 +130,7 @@ fn counts_generations(call: &Call) -> bool {
             | "flowcontrol.apiserver.k8s.io"
             | "policy"
             | "scheduling.k8s.io" => true,
+            "resource.k8s.io" => matches!(&*call.resource.plural, "deviceclasses" | "resourceslices"),
             _ => false,
         }
 }
@@ -174,6 +175,9 @@ pub fn prepare_update(call: &Call, old: &Value, new: &mut Value, part: Part) -> 
     }
     metadata::prepare_update(old, new)?;
     complete(call, new);
+    if part == Part::Status && !call.resource.custom {
+        preparation::update_status(&call.resource.group, &call.resource.kind, old, new);
+    }
     if !matches!(part, Part::Main | Part::Scale | Part::OfPod(_)) {
         return Ok(());
     }
@@ -226,7 +230,11 @@ fn complete(call: &Call, new: &mut Value) {
             canonical::metadata(new);
             structural.default(new);
         }
-        None => defaults::apply(&call.resource.group, &call.version().name, &call.resource.kind, new),
+        None => {
+            let (group, kind) = (&*call.resource.group, &*call.resource.kind);
+            defaults::apply(group, &call.version().name, kind, new);
+            preparation::date(group, kind, new, &call.timestamp());
+        }
     }
 }
 
@@ -340,6 +348,10 @@ pub fn validate_update(call: &Call, old: &Value, new: &Value, part: Part) -> Res
             Verdict { errors, warnings } = judge(call, structural, new, change, errors);
         }
         None if let Part::OfPod(part) = part => errors.extend(pod_part::validate(part, old, new)),
+        None if part == Part::Status => {
+            let (group, kind) = (&*call.resource.group, &*call.resource.kind);
+            errors.extend(validation::validate_status(group, kind, old, new));
+        }
         // What a subresource writes is not judged with what its clients cannot change.
         None if matches!(part, Part::Main | Part::Scale) => {
             let (group, kind) = (&*call.resource.group, &*call.resource.kind);
