@@ -312,10 +312,11 @@ fn reset(call: &Call, part: Part) -> FieldSet {
     }
 }
 
-/// Refuses a new object that breaks a rule.
-pub fn validate_create(call: &Call, new: &Value) -> Result<(), Status> {
+/// Refuses a new object that breaks a rule; `refused` is what was wrong with it already.
+pub fn validate_create(call: &Call, new: &Value, refused: Vec<FieldError>) -> Result<(), Status> {
     let rule = NameRule::of(&call.resource.group, &call.resource.plural);
-    let mut errors = metadata::validate(new, rule, call.resource.namespaced());
+    let mut errors = refused;
+    errors.extend(metadata::validate(new, rule, call.resource.namespaced()));
     match &call.version().structural {
         Some(structural) => errors = judge(call, structural, new, Change::Create, errors).errors,
         None => errors.extend(validation::validate_create(
@@ -331,11 +332,19 @@ pub fn validate_create(call: &Call, new: &Value) -> Result<(), Status> {
     refuse(call, new, &errors)
 }
 
-/// Refuses a changed object that breaks a rule. Gives the warnings of what is let pass since it did not change.
-pub fn validate_update(call: &Call, old: &Value, new: &Value, part: Part) -> Result<Vec<String>, Status> {
+/// Refuses a changed object that breaks a rule; `refused` is what was wrong with it already. Gives the warnings of what
+/// is let pass since it did not change.
+pub fn validate_update(
+    call: &Call,
+    old: &Value,
+    new: &Value,
+    part: Part,
+    refused: Vec<FieldError>,
+) -> Result<Vec<String>, Status> {
     let rule = NameRule::of(&call.resource.group, &call.resource.plural);
-    let mut errors = metadata::validate_update(old, new);
-    let change = errors.clone();
+    let mut errors = refused;
+    let change = metadata::validate_update(old, new);
+    errors.extend(change.iter().cloned());
     let whole = metadata::validate(new, rule, call.resource.namespaced());
     errors.extend(whole.iter().cloned());
     if certificates::concerns(call) {

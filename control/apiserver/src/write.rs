@@ -67,7 +67,8 @@ pub(crate) fn check_uid(call: &Call, old: &Value, new: &Value) -> Result<(), Sta
 /// What judging an object takes. Rules in CEL may take their time, which is not that of other requests.
 fn weight(call: &Call) -> usize {
     let has_rules = call.version().structural.as_ref().is_some_and(|structural| structural.rules().is_some());
-    if has_rules { HEAVY } else { call.weight }
+    let has_selectors = &*call.resource.group == "resource.k8s.io";
+    if has_rules || has_selectors { HEAVY } else { call.weight }
 }
 
 impl Api {
@@ -102,7 +103,8 @@ impl Api {
             let mut candidate = new.clone();
             strategy::prepare_create(call, &mut candidate)?;
             let allotment = self.allocate(call, None, &mut candidate)?;
-            let judge = || strategy::validate_create(call, &candidate);
+            let refused = self.check_devices(call, None, &candidate, Part::Main)?;
+            let judge = || strategy::validate_create(call, &candidate, refused);
             self.labour().done(weight(call), judge).await?;
             self.admit_definition(call, None, &candidate)?;
             self.check_grants(call, None, &candidate)?;
@@ -238,7 +240,8 @@ impl Api {
         }
         let allotment = self.allocate(call, Some(&before), &mut new)?;
         object::set_meta(&mut new, "resourceVersion", object::meta(&before, "resourceVersion"));
-        let judge = || strategy::validate_update(call, &before, &new, part);
+        let refused = self.check_devices(call, Some(&before), &new, part)?;
+        let judge = || strategy::validate_update(call, &before, &new, part, refused);
         let warnings = self.labour().done(weight(call), judge).await?;
         self.admit_definition(call, Some(&before), &new)?;
         self.check_grants(call, Some(&before), &new)?;

@@ -126,7 +126,7 @@ fn typed(output: &Type) -> Result<(), Refusal> {
     if matches!(output, Type::Bool | Type::Any) {
         return Ok(());
     }
-    Err(Refusal::Invalid(format!("must evaluate to bool or the unknown type, not {output}")))
+    Err(Refusal::Invalid(format!("must evaluate to bool or the unknown type, not {}", output.runtime())))
 }
 
 fn value_of<'a>(driver: &'a str, device: &'a Json) -> Result<Value<'a>, EvaluationError> {

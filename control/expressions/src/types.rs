@@ -168,6 +168,14 @@ impl Type {
         }
     }
 
+    /// The type as it is called at run time.
+    pub(crate) fn runtime(&self) -> String {
+        let mut params = Vec::new();
+        self.for_each_param(&mut |param| params.push(param.runtime()));
+        let name = self.name();
+        if params.is_empty() { name.to_owned() } else { format!("{name}({})", params.join(", ")) }
+    }
+
     fn for_each_param<'t>(&'t self, visit: &mut dyn FnMut(&'t Self)) {
         match self {
             Self::List(item) => visit(item),

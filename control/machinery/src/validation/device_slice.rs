@@ -500,6 +500,6 @@ mod tests {
     fn a_long_key_is_told_without_its_middle() {
         assert_eq!(told("abc", 16), "abc");
         assert_eq!(told(&"a".repeat(100), 96).len(), 96);
-        assert_eq!(told(&"é".repeat(100), 96).contains("..."), true);
+        assert!(told(&"é".repeat(100), 96).contains("..."));
     }
 }

@@ -104,14 +104,7 @@ fn spec(spec: &Value, path: &Path<'_>, errors: &mut Errors) {
     let claim = spec.get("devices").unwrap_or(&Value::Null);
     let names = Requests::of(claim);
     let by_name = |request: &Value| text(request, "name").into();
-    each_once(
-        list(claim, "requests"),
-        REQUESTS_MAX,
-        &path.child("requests"),
-        errors,
-        by_name,
-        |of, path, errors| request(of, path, errors),
-    );
+    each_once(list(claim, "requests"), REQUESTS_MAX, &path.child("requests"), errors, by_name, request);
     each(
         list(claim, "constraints"),
         CONSTRAINTS_MAX,
