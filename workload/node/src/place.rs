@@ -14,7 +14,7 @@ use crate::event::Kind;
 use crate::pod::{Life, pod_id};
 use crate::slot::{BackOff, Slot};
 use crate::volumes::{self, Claims, Volumes};
-use crate::{Error, security};
+use crate::{Error, devices, security};
 
 /// The first and the longest pause before a place is looked for again.
 const LOOK_AGAIN: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
@@ -52,6 +52,7 @@ impl Place {
 
     async fn prepare(life: &Arc<Life>, is_wasm: bool) -> Result<Self, (&'static str, Error)> {
         let claims = volumes::find(life).await.map_err(|error| ("FailedMount", error))?;
+        devices::prepare(life).await.map_err(|error| ("FailedPrepareDynamicResources", error))?;
         let network = network(life, is_wasm, &claims).await;
         let (address, network, users) = network.map_err(|error| ("FailedCreatePodSandBox", error))?;
         life.change(|state| state.address = Some(address.to_string()));
