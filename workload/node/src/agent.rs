@@ -25,7 +25,7 @@ use crate::adoption::{Leftovers, Name};
 use crate::event::{Kind, Recorder, Source, pod_reference};
 use crate::pod::{Life, pod_id};
 use crate::pull::Pulls;
-use crate::scheduler::{Devices, Grant, Load, Plan, Refusal, Storage};
+use crate::scheduler::{Devices, Load, Plan, Refusal, Storage};
 use crate::volumes::Holders;
 use crate::{Error, adoption, heartbeat, litter, scheduler, security, taint, volumes};
 
@@ -398,11 +398,8 @@ impl Agent {
                     }
                     self.pending.insert(uid, pod);
                 }
-                Ok(Plan::Ready) if !self.has_devices(&pod, &object).await => {
-                    self.pending.insert(uid, pod);
-                }
                 Ok(Plan::Ready) => {
-                    if scheduler::bind(&self.node, &pod).await {
+                    if self.has_devices(&pod, &object).await && scheduler::bind(&self.node, &pod).await {
                         load.add(&Load::of(&pod));
                         self.assumed.insert(uid, Load::of(&pod));
                     } else {
@@ -430,21 +427,11 @@ impl Agent {
 
     /// Whether the claims of a pod have the devices that they ask for; gives them what they lack.
     async fn has_devices(&self, pod: &Pod, object: &NodeObject) -> bool {
-        let grants: Vec<Grant> = match self.devices.plan(pod, object) {
-            Ok(Some(grants)) => grants,
-            Ok(None) => return false,
-            Err(refusal) => {
-                self.refuse(pod, &refusal).await;
-                return false;
-            }
-        };
-        for grant in &grants {
-            if let Err(error) = self.devices.give(&self.node, pod, grant).await {
-                tracing::warn!(pod = pod.name_any(), %error, "cannot get a pod its devices");
-            }
+        let settled = self.devices.settle(&self.node, pod, object).await;
+        if let Err(refusal) = &settled {
+            self.refuse(pod, refusal).await;
         }
-        // What became of it is seen at the next look.
-        grants.is_empty()
+        settled == Ok(true)
     }
 
     /// Ends less important pods so that this one fits. Tells whether it will.

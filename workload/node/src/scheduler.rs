@@ -19,7 +19,7 @@ use crate::taint::{NO_EXECUTE, NO_SCHEDULE, UNSCHEDULABLE, is_tolerated};
 
 pub(crate) use affinity::admits;
 pub(crate) use claims::{Plan, Storage, follow, take};
-pub(crate) use devices::{Devices, Grant};
+pub(crate) use devices::Devices;
 pub(crate) use load::Load;
 pub(crate) use preemption::{PREEMPTION, is_making_room, may_preempt, priority, victims};
 

@@ -75,14 +75,14 @@ fn each_device_is_given_once_and_the_place_is_told() {
     let mut scene = Scene::of(json!([{"name": "d0"}, {"name": "d1"}]));
     let (a, b) = (claim("a", one(json!({}))), claim("b", one(json!({}))));
     assert_eq!(scene.names(&[a.clone(), b.clone()]), Some(vec!["r=d0".into(), "r=d1".into()]));
-    let first = scene.ask(&[a.clone()]).unwrap().unwrap().remove(0);
+    let first = scene.ask(std::slice::from_ref(&a)).unwrap().unwrap().remove(0);
     let field = json!({"key": "metadata.name", "operator": "In", "values": ["edge"]});
     assert_eq!(
         serde_json::to_value(first.node_selector).unwrap(),
         json!({"nodeSelectorTerms": [{"matchFields": [field]}]})
     );
     scene.keep(&a);
-    assert_eq!(scene.names(&[b.clone()]), Some(vec!["r=d1".into()]));
+    assert_eq!(scene.names(std::slice::from_ref(&b)), Some(vec!["r=d1".into()]));
     scene.keep(&b);
     assert_eq!(scene.names(&[claim("c", one(json!({})))]), None);
     assert_eq!(scene.names(&[claim("c", one(json!({"adminAccess": true})))]), Some(vec!["r=d0".into()]));

@@ -37,7 +37,7 @@ pub(crate) struct Devices {
 
 /// Something to be done before a pod can have its place.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Grant {
+struct Grant {
     claim: Arc<ResourceClaim>,
     /// The devices that the claim is given, if it has none yet.
     devices: Option<AllocationResult>,
@@ -79,8 +79,19 @@ impl Devices {
         }
     }
 
+    /// Whether the claims of a pod have the devices that they ask for. What they lack they are given, which is seen later.
+    pub(crate) async fn settle(&self, node: &Node, pod: &Pod, object: &NodeObject) -> Result<bool, Refusal> {
+        let Some(grants) = self.plan(pod, object)? else { return Ok(false) };
+        for grant in &grants {
+            if let Err(error) = self.give(node, pod, grant).await {
+                tracing::warn!(pod = pod.name_any(), %error, "cannot get a pod its devices");
+            }
+        }
+        Ok(grants.is_empty())
+    }
+
     /// What is to be given to the claims of a pod before it comes here; nothing is said before everything was seen.
-    pub(crate) fn plan(&self, pod: &Pod, node: &NodeObject) -> Result<Option<Vec<Grant>>, Refusal> {
+    fn plan(&self, pod: &Pod, node: &NodeObject) -> Result<Option<Vec<Grant>>, Refusal> {
         if device::claims(pod).is_empty() {
             return Ok(Some(Vec::new()));
         }
@@ -183,7 +194,7 @@ impl Devices {
 
     /// Gives a claim its devices, if it has none, and to the pod. What somebody else wrote in between leads to another
     /// plan later.
-    pub(crate) async fn give(&self, node: &Node, pod: &Pod, grant: &Grant) -> Result<(), kube::Error> {
+    async fn give(&self, node: &Node, pod: &Pod, grant: &Grant) -> Result<(), kube::Error> {
         match self.write(node, pod, grant).await {
             Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(()),
             written => written,
