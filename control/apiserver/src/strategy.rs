@@ -312,8 +312,9 @@ fn reset(call: &Call, part: Part) -> FieldSet {
     }
 }
 
-/// Refuses a new object that breaks a rule; `refused` is what was wrong with it already.
-pub fn validate_create(call: &Call, new: &Value, refused: Vec<FieldError>) -> Result<(), Status> {
+/// Refuses a new object that breaks a rule; `refused` is what was wrong with it already. Gives the warnings of what is
+/// let pass.
+pub fn validate_create(call: &Call, new: &Value, refused: Vec<FieldError>) -> Result<Vec<String>, Status> {
     let rule = NameRule::of(&call.resource.group, &call.resource.plural);
     let mut errors = refused;
     errors.extend(metadata::validate(new, rule, call.resource.namespaced()));
@@ -329,7 +330,8 @@ pub fn validate_create(call: &Call, new: &Value, refused: Vec<FieldError>) -> Re
     if certificates::concerns(call) {
         errors.extend(certificates::validate(None, new, Part::Main));
     }
-    refuse(call, new, &errors)
+    refuse(call, new, &errors)?;
+    Ok(warnings(call, new))
 }
 
 /// Refuses a changed object that breaks a rule; `refused` is what was wrong with it already. Gives the warnings of what
@@ -369,11 +371,18 @@ pub fn validate_update(
             errors.extend(whole.into_iter().filter(|_| again.whole));
             let (old, new) = (at_rest(call, old)?, at_rest(call, new)?);
             errors.extend(validation::validate_update(group, &call.resource.storage, kind, &old, &new));
+            warnings = self::warnings(call, &new);
         }
         None => {}
     }
     refuse(call, new, &errors)?;
     Ok(warnings)
+}
+
+fn warnings(call: &Call, object: &Value) -> Vec<String> {
+    let is_ours = !call.resource.custom;
+    let warnings = || validation::warnings(&call.resource.group, &call.resource.kind, object);
+    is_ours.then(warnings).unwrap_or_default()
 }
 
 /// An object of a built-in kind in the version in which it rests, whose rules hold for all of them.

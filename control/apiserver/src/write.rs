@@ -79,7 +79,7 @@ impl Api {
         let warnings = intake::admit_fields(call, &mut new, (body.doubled, body.form))?;
         intake::check_place(call, &mut new, None)?;
         let written = self.create_prepared(call, new, Books::Open).await?;
-        Ok(Written { warnings, ..written })
+        Ok(written.after(warnings))
     }
 
     /// Makes an object whose fields were admitted.
@@ -105,7 +105,7 @@ impl Api {
             let allotment = self.allocate(call, None, &mut candidate)?;
             let refused = self.check_devices(call, None, &candidate, Part::Main)?;
             let judge = || strategy::validate_create(call, &candidate, refused);
-            self.labour().done(weight(call), judge).await?;
+            let warnings = self.labour().done(weight(call), judge).await?;
             self.admit_definition(call, None, &candidate)?;
             self.check_grants(call, None, &candidate)?;
             self.check_signer(call, None, &candidate, Part::Main)?;
@@ -117,11 +117,11 @@ impl Api {
                 {
                     return Err(Status::already_exists(call.qualified(), object::name(&old.object)));
                 }
-                return self.made(call, candidate).await;
+                return self.made(call, candidate, warnings).await;
             }
             attempts += 1;
             match self.store_new(call, candidate, allotment, companions.objects()).await {
-                Ok(stored) => return self.made(call, stored.object).await,
+                Ok(stored) => return self.made(call, stored.object, warnings).await,
                 // A generated name that is taken is drawn again, as upstream does.
                 Err(status) if generated && status.reason == Reason::AlreadyExists && attempts < 8 => {}
                 // What goes with the object was changed by someone else.
@@ -145,8 +145,8 @@ impl Api {
         })
     }
 
-    async fn made(&self, call: &Call, stored: Value) -> Result<Written, Status> {
-        Ok(Written { object: self.present(call, stored).await?, created: true, warnings: Vec::new() })
+    async fn made(&self, call: &Call, stored: Value, warnings: Vec<String>) -> Result<Written, Status> {
+        Ok(Written { object: self.present(call, stored).await?, created: true, warnings })
     }
 
     /// Replaces an object, or a part of it.

@@ -160,6 +160,14 @@ pub fn validate_update(group: &str, version: &str, kind: &str, old: &Value, new:
     errors
 }
 
+/// What whoever writes an object should know of it, though nothing is wrong.
+pub fn warnings(group: &str, kind: &str, object: &Value) -> Vec<String> {
+    match (group, kind) {
+        ("resource.k8s.io", "ResourceSlice") => device_slice::warnings(object),
+        _ => Vec::new(),
+    }
+}
+
 /// What is wrong with a status that replaces another.
 pub fn validate_status(group: &str, kind: &str, old: &Value, new: &Value) -> Vec<FieldError> {
     let mut errors = Vec::new();

@@ -56,9 +56,9 @@ impl Refusal {
         Self::told(format!("0/1 nodes are available: {reason}. {rest}"))
     }
 
-    /// What speaks against the node's devices.
-    pub(crate) fn of_devices(reason: &str) -> Self {
-        Self::told(format!("0/1 nodes are available: 1 {reason}. still not schedulable, {UNHELPFUL}"))
+    /// What speaks against the node's devices, and what was done about it.
+    pub(crate) fn of_devices(reason: &str, done: &str) -> Self {
+        Self::told(format!("0/1 nodes are available: 1 {reason}. {done}, {UNHELPFUL}"))
     }
 
     /// Nothing can be said of the pod, since something failed.

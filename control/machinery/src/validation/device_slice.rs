@@ -67,6 +67,16 @@ pub(super) fn slice(old: Option<&Value>, slice: &Value, errors: &mut Errors) {
     });
 }
 
+/// Drivers should not have capitals in their names.
+pub(super) fn warnings(slice: &Value) -> Vec<String> {
+    let driver = slice.get("spec").map(|spec| text(spec, "driver")).unwrap_or_default();
+    if driver == driver.to_lowercase() {
+        return Vec::new();
+    }
+    let why = "driver names should be lowercase";
+    vec![format!("spec.driver: {why}; {} contains uppercase characters", Value::from(driver))]
+}
+
 /// The name of a pool, which may have several steps.
 pub(super) fn pool_name(name: &str, path: &Path<'_>, errors: &mut Errors) {
     if name.is_empty() {

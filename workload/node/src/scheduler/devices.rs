@@ -47,6 +47,13 @@ fn version(claim: &ResourceClaim) -> u64 {
     claim.resource_version().and_then(|text| text.parse().ok()).unwrap_or_default()
 }
 
+/// Whether the devices of a claim are at other nodes.
+fn is_far(claim: &ResourceClaim, node: &NodeObject) -> bool {
+    let allocation = claim.status.as_ref().and_then(|status| status.allocation.as_ref());
+    let selector = allocation.and_then(|allocation| allocation.node_selector.as_ref());
+    selector.is_some_and(|selector| !affinity::selects(selector, node))
+}
+
 impl Devices {
     /// Follows all of them by this follower.
     pub(crate) fn follow(follower: &mut Follower) -> Self {
@@ -81,13 +88,37 @@ impl Devices {
 
     /// Whether the claims of a pod have the devices that they ask for. What they lack they are given, which is seen later.
     pub(crate) async fn settle(&self, node: &Node, pod: &Pod, object: &NodeObject) -> Result<bool, Refusal> {
-        let Some(grants) = self.plan(pod, object)? else { return Ok(false) };
+        let planned = match self.plan(pod, object) {
+            Err(_) if self.free(node, pod, object).await => {
+                return Err(Refusal::of_devices(ELSEWHERE, "deallocation of ResourceClaim completed"));
+            }
+            planned => planned?,
+        };
+        let Some(grants) = planned else { return Ok(false) };
         for grant in &grants {
             if let Err(error) = self.give(node, pod, grant).await {
                 tracing::warn!(pod = pod.name_any(), %error, "cannot get a pod its devices");
             }
         }
         Ok(grants.is_empty())
+    }
+
+    /// Takes the devices of another node from a claim that nobody else uses. Tells whether there was one.
+    async fn free(&self, node: &Node, pod: &Pod, object: &NodeObject) -> bool {
+        let Ok(claims) = self.usable(pod) else { return false };
+        let is_alone = |claim: &ResourceClaim| {
+            reserved_for(claim).is_empty() || reserved_for(claim).len() == 1 && is_reserved(pod, claim)
+        };
+        let Some(claim) = claims.iter().find(|claim| is_far(claim, object) && is_alone(claim)) else {
+            return false;
+        };
+        let meta = json!({"uid": claim.uid(), "resourceVersion": claim.resource_version()});
+        let status = json!({"allocation": null, "reservedFor": null, "devices": null});
+        let patch = Patch::Merge(json!({"metadata": meta, "status": status}));
+        let claims: Api<ResourceClaim> =
+            Api::namespaced(node.client.clone(), &claim.namespace().unwrap_or_default());
+        let freed = claims.patch_status(&claim.name_any(), &PatchParams::default(), &patch).await;
+        freed.inspect_err(|error| tracing::warn!(%error, "cannot free a claim of devices")).is_ok()
     }
 
     /// What is to be given to the claims of a pod before it comes here; nothing is said before everything was seen.
@@ -154,15 +185,10 @@ impl Devices {
         claims: &[Arc<ResourceClaim>],
         node: &NodeObject,
     ) -> Result<Vec<Grant>, Refusal> {
-        let refuse = |why: &str| Refusal::of_devices(why);
+        let refuse = |why: &str| Refusal::of_devices(why, "still not schedulable");
         let admits = |selector: &k8s_openapi::api::core::v1::NodeSelector| affinity::selects(selector, node);
         let (given, open): (Vec<_>, Vec<_>) = claims.iter().cloned().partition(|claim| is_allocated(claim));
-        let is_far = |claim: &Arc<ResourceClaim>| {
-            let allocation = claim.status.as_ref().and_then(|status| status.allocation.as_ref());
-            let selector = allocation.and_then(|allocation| allocation.node_selector.as_ref());
-            selector.is_some_and(|selector| !admits(selector))
-        };
-        if given.iter().any(is_far) {
+        if given.iter().any(|claim| is_far(claim, node)) {
             return Err(refuse(ELSEWHERE));
         }
         let lacking = given.into_iter().filter(|claim| !is_reserved(pod, claim));
