@@ -32,6 +32,15 @@ pub(crate) struct Place {
 impl Place {
     /// Finds the pod a place, however often it takes. Nothing when the pod is to end first.
     pub(crate) async fn find(life: &Arc<Life>, slots: &[Slot]) -> Option<Self> {
+        let mut back_off = BackOff::new(LOOK_AGAIN);
+        // Images are fetched for what can run.
+        while let Err(error) = devices::prepare(life).await {
+            life.note(None, Kind::Warning, "FailedPrepareDynamicResources", error.to_string());
+            tokio::select! {
+                () = life.halt.cancelled() => return None,
+                () = tokio::time::sleep(back_off.pause()) => {}
+            }
+        }
         let is_wasm = !life.past.has_containers() && is_wasm(slots).await?;
         let mut back_off = BackOff::new(LOOK_AGAIN);
         loop {
@@ -52,7 +61,6 @@ impl Place {
 
     async fn prepare(life: &Arc<Life>, is_wasm: bool) -> Result<Self, (&'static str, Error)> {
         let claims = volumes::find(life).await.map_err(|error| ("FailedMount", error))?;
-        devices::prepare(life).await.map_err(|error| ("FailedPrepareDynamicResources", error))?;
         let network = network(life, is_wasm, &claims).await;
         let (address, network, users) = network.map_err(|error| ("FailedCreatePodSandBox", error))?;
         life.change(|state| state.address = Some(address.to_string()));

@@ -126,7 +126,9 @@ impl Devices {
         if device::claims(pod).is_empty() {
             return Ok(Some(Vec::new()));
         }
-        if !self.is_ready() {
+        // What is still to be made for a pod is waited for without a word, as upstream does; who makes it says why not.
+        let waits = |claim| device::named(pod, claim) == Named::Waited;
+        if !self.is_ready() || device::claims(pod).iter().any(waits) {
             return Ok(None);
         }
         let claims = self.usable(pod).map_err(|why| Refusal::of_claims(&why))?;
