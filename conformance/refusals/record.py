@@ -84,7 +84,12 @@ def one(case, number, bases):
         raise SystemExit(f"{case['name']}: {made.get('message')}")
     place = f"{path}/{name}"
     patch = "application/merge-patch+json"
-    answer = asked(TIMES, lambda: told(*ask("PATCH", place + "?dryRun=All", case["then"], patch), shown))
+    if "before" in case:
+        code, made = ask("PATCH", place + "/status", case["before"], patch)
+        if code != 200:
+            raise SystemExit(f"{case['name']}: {made.get('message')}")
+    part = f"{place}/{case['at']}" if "at" in case else place
+    answer = asked(TIMES, lambda: told(*ask("PATCH", part + "?dryRun=All", case["then"], patch), shown))
     ask("DELETE", place + "?gracePeriodSeconds=0", {})
     return answer
 

@@ -32,6 +32,7 @@ pub mod convert;
 mod course;
 pub mod definitions;
 pub mod delete;
+mod devices;
 pub mod error;
 mod escalation;
 mod eviction;

@@ -98,7 +98,7 @@ impl Api {
                 match self.create_prepared(call, new, Books::Closed).await {
                     // Someone made it in between: apply to that.
                     Err(status) if status.reason == Reason::AlreadyExists => {}
-                    outcome => return Ok(Written { warnings, ..outcome? }),
+                    outcome => return Ok(outcome?.after(warnings)),
                 }
             }
             let changed = self.change(call, part, Books::Closed, |old| apply(Some(old), &applied)).await;

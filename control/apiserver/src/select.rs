@@ -102,7 +102,10 @@ fn alias(field: &str) -> &str {
 
 /// Kinds that have fields of their own to select by speak of the field, others of what there is.
 fn unselectable(call: &Call, field: &str) -> Status {
-    Status::bad_request(if call.resource.custom || !call.version().selectable.is_empty() {
+    let kind = &*call.resource.kind;
+    Status::bad_request(if (&*call.resource.group, kind) == ("resource.k8s.io", "ResourceSlice") {
+        format!("field label not supported for {}, Kind={kind}: {field}", call.api_version())
+    } else if call.resource.custom || !call.version().selectable.is_empty() {
         format!("field label not supported: {field}")
     } else {
         format!("{field:?} is not a known field selector: only \"metadata.name\", \"metadata.namespace\"")

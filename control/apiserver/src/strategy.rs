@@ -130,6 +130,7 @@ fn counts_generations(call: &Call) -> bool {
             | "flowcontrol.apiserver.k8s.io"
             | "policy"
             | "scheduling.k8s.io" => true,
+            "resource.k8s.io" => matches!(&*call.resource.plural, "deviceclasses" | "resourceslices"),
             _ => false,
         }
 }
@@ -174,6 +175,9 @@ pub fn prepare_update(call: &Call, old: &Value, new: &mut Value, part: Part) -> 
     }
     metadata::prepare_update(old, new)?;
     complete(call, new);
+    if part == Part::Status && !call.resource.custom {
+        preparation::update_status(&call.resource.group, &call.resource.kind, old, new);
+    }
     if !matches!(part, Part::Main | Part::Scale | Part::OfPod(_)) {
         return Ok(());
     }
@@ -226,7 +230,11 @@ fn complete(call: &Call, new: &mut Value) {
             canonical::metadata(new);
             structural.default(new);
         }
-        None => defaults::apply(&call.resource.group, &call.version().name, &call.resource.kind, new),
+        None => {
+            let (group, kind) = (&*call.resource.group, &*call.resource.kind);
+            defaults::apply(group, &call.version().name, kind, new);
+            preparation::date(group, kind, new, &call.timestamp());
+        }
     }
 }
 
@@ -304,10 +312,12 @@ fn reset(call: &Call, part: Part) -> FieldSet {
     }
 }
 
-/// Refuses a new object that breaks a rule.
-pub fn validate_create(call: &Call, new: &Value) -> Result<(), Status> {
+/// Refuses a new object that breaks a rule; `refused` is what was wrong with it already. Gives the warnings of what is
+/// let pass.
+pub fn validate_create(call: &Call, new: &Value, refused: Vec<FieldError>) -> Result<Vec<String>, Status> {
     let rule = NameRule::of(&call.resource.group, &call.resource.plural);
-    let mut errors = metadata::validate(new, rule, call.resource.namespaced());
+    let mut errors = refused;
+    errors.extend(metadata::validate(new, rule, call.resource.namespaced()));
     match &call.version().structural {
         Some(structural) => errors = judge(call, structural, new, Change::Create, errors).errors,
         None => errors.extend(validation::validate_create(
@@ -320,14 +330,23 @@ pub fn validate_create(call: &Call, new: &Value) -> Result<(), Status> {
     if certificates::concerns(call) {
         errors.extend(certificates::validate(None, new, Part::Main));
     }
-    refuse(call, new, &errors)
+    refuse(call, new, &errors)?;
+    Ok(warnings(call, new))
 }
 
-/// Refuses a changed object that breaks a rule. Gives the warnings of what is let pass since it did not change.
-pub fn validate_update(call: &Call, old: &Value, new: &Value, part: Part) -> Result<Vec<String>, Status> {
+/// Refuses a changed object that breaks a rule; `refused` is what was wrong with it already. Gives the warnings of what
+/// is let pass since it did not change.
+pub fn validate_update(
+    call: &Call,
+    old: &Value,
+    new: &Value,
+    part: Part,
+    refused: Vec<FieldError>,
+) -> Result<Vec<String>, Status> {
     let rule = NameRule::of(&call.resource.group, &call.resource.plural);
-    let mut errors = metadata::validate_update(old, new);
-    let change = errors.clone();
+    let mut errors = refused;
+    let change = metadata::validate_update(old, new);
+    errors.extend(change.iter().cloned());
     let whole = metadata::validate(new, rule, call.resource.namespaced());
     errors.extend(whole.iter().cloned());
     if certificates::concerns(call) {
@@ -340,6 +359,10 @@ pub fn validate_update(call: &Call, old: &Value, new: &Value, part: Part) -> Res
             Verdict { errors, warnings } = judge(call, structural, new, change, errors);
         }
         None if let Part::OfPod(part) = part => errors.extend(pod_part::validate(part, old, new)),
+        None if part == Part::Status => {
+            let (group, kind) = (&*call.resource.group, &*call.resource.kind);
+            errors.extend(validation::validate_status(group, kind, old, new));
+        }
         // What a subresource writes is not judged with what its clients cannot change.
         None if matches!(part, Part::Main | Part::Scale) => {
             let (group, kind) = (&*call.resource.group, &*call.resource.kind);
@@ -348,11 +371,18 @@ pub fn validate_update(call: &Call, old: &Value, new: &Value, part: Part) -> Res
             errors.extend(whole.into_iter().filter(|_| again.whole));
             let (old, new) = (at_rest(call, old)?, at_rest(call, new)?);
             errors.extend(validation::validate_update(group, &call.resource.storage, kind, &old, &new));
+            warnings = self::warnings(call, &new);
         }
         None => {}
     }
     refuse(call, new, &errors)?;
     Ok(warnings)
+}
+
+fn warnings(call: &Call, object: &Value) -> Vec<String> {
+    let is_ours = !call.resource.custom;
+    let warnings = || validation::warnings(&call.resource.group, &call.resource.kind, object);
+    is_ours.then(warnings).unwrap_or_default()
 }
 
 /// An object of a built-in kind in the version in which it rests, whose rules hold for all of them.

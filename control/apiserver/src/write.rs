@@ -67,7 +67,8 @@ pub(crate) fn check_uid(call: &Call, old: &Value, new: &Value) -> Result<(), Sta
 /// What judging an object takes. Rules in CEL may take their time, which is not that of other requests.
 fn weight(call: &Call) -> usize {
     let has_rules = call.version().structural.as_ref().is_some_and(|structural| structural.rules().is_some());
-    if has_rules { HEAVY } else { call.weight }
+    let has_selectors = &*call.resource.group == "resource.k8s.io";
+    if has_rules || has_selectors { HEAVY } else { call.weight }
 }
 
 impl Api {
@@ -78,7 +79,7 @@ impl Api {
         let warnings = intake::admit_fields(call, &mut new, (body.doubled, body.form))?;
         intake::check_place(call, &mut new, None)?;
         let written = self.create_prepared(call, new, Books::Open).await?;
-        Ok(Written { warnings, ..written })
+        Ok(written.after(warnings))
     }
 
     /// Makes an object whose fields were admitted.
@@ -102,8 +103,9 @@ impl Api {
             let mut candidate = new.clone();
             strategy::prepare_create(call, &mut candidate)?;
             let allotment = self.allocate(call, None, &mut candidate)?;
-            let judge = || strategy::validate_create(call, &candidate);
-            self.labour().done(weight(call), judge).await?;
+            let refused = self.check_devices(call, None, &candidate, Part::Main)?;
+            let judge = || strategy::validate_create(call, &candidate, refused);
+            let warnings = self.labour().done(weight(call), judge).await?;
             self.admit_definition(call, None, &candidate)?;
             self.check_grants(call, None, &candidate)?;
             self.check_signer(call, None, &candidate, Part::Main)?;
@@ -115,11 +117,11 @@ impl Api {
                 {
                     return Err(Status::already_exists(call.qualified(), object::name(&old.object)));
                 }
-                return self.made(call, candidate).await;
+                return self.made(call, candidate, warnings).await;
             }
             attempts += 1;
             match self.store_new(call, candidate, allotment, companions.objects()).await {
-                Ok(stored) => return self.made(call, stored.object).await,
+                Ok(stored) => return self.made(call, stored.object, warnings).await,
                 // A generated name that is taken is drawn again, as upstream does.
                 Err(status) if generated && status.reason == Reason::AlreadyExists && attempts < 8 => {}
                 // What goes with the object was changed by someone else.
@@ -143,8 +145,8 @@ impl Api {
         })
     }
 
-    async fn made(&self, call: &Call, stored: Value) -> Result<Written, Status> {
-        Ok(Written { object: self.present(call, stored).await?, created: true, warnings: Vec::new() })
+    async fn made(&self, call: &Call, stored: Value, warnings: Vec<String>) -> Result<Written, Status> {
+        Ok(Written { object: self.present(call, stored).await?, created: true, warnings })
     }
 
     /// Replaces an object, or a part of it.
@@ -238,7 +240,8 @@ impl Api {
         }
         let allotment = self.allocate(call, Some(&before), &mut new)?;
         object::set_meta(&mut new, "resourceVersion", object::meta(&before, "resourceVersion"));
-        let judge = || strategy::validate_update(call, &before, &new, part);
+        let refused = self.check_devices(call, Some(&before), &new, part)?;
+        let judge = || strategy::validate_update(call, &before, &new, part, refused);
         let warnings = self.labour().done(weight(call), judge).await?;
         self.admit_definition(call, Some(&before), &new)?;
         self.check_grants(call, Some(&before), &new)?;

@@ -1,10 +1,12 @@
-//! Claims of storage: which volume one may have, of which class it is, and which pods use it.
+//! Claims of storage and of devices: which volume or devices one may have, of which class it is, and which pods use it.
 //!
-//! What comes in: claims, volumes, classes and pods as values. What goes out: answers, which whoever binds claims and whoever
+//! What comes in: claims, volumes, what drivers offer, classes and pods as values. What goes out: answers, which whoever binds claims and whoever
 //! places pods must give alike, each from what it saw. The rules are those of Kubernetes. Nothing here knows a client, a
 //! clock or a disk.
 
+pub mod allocation;
 pub mod class;
+pub mod device;
 pub mod matching;
 pub mod pod;
 

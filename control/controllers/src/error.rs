@@ -22,6 +22,16 @@ pub enum Error {
         /// Why it is not taken.
         why: String,
     },
+    /// An object that a controller makes others by is not there.
+    #[error("{what} {name:?}: {why}")]
+    Missing {
+        /// The kind of the object.
+        what: &'static str,
+        /// Its name.
+        name: String,
+        /// What the API says of it.
+        why: String,
+    },
     /// A pass met a defect of this program.
     #[error(transparent)]
     Defect(#[from] xebec_follow::Defect),

@@ -30,6 +30,7 @@ mod pod;
 mod protection;
 pub mod quota;
 pub mod replica_set;
+mod resource_claim;
 mod revision;
 mod rights;
 mod run;

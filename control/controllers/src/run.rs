@@ -17,7 +17,7 @@ use crate::informer::Informer;
 use crate::rights::Right;
 use crate::{
     autoscaler, binder, certificates, cron_job, daemon_set, deployment, disruption, endpoints, ephemeral,
-    garbage, job, namespace, node, protection, quota, replica_set, stateful_set,
+    garbage, job, namespace, node, protection, quota, replica_set, resource_claim, stateful_set,
 };
 
 macro_rules! controller {
@@ -51,6 +51,7 @@ impl Controller {
         controller!("node", node),
         controller!("quota", quota),
         controller!("replicaset", replica_set),
+        controller!("resourceclaim", resource_claim),
         controller!("statefulset", stateful_set),
         controller!("volumebinder", binder),
         controller!("volumeprotection", protection),

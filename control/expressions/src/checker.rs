@@ -275,8 +275,7 @@ impl Checker<'_> {
             overloads.push(overload.id);
             result = Some(match result {
                 None => overload_result,
-                Some(Type::Dyn) => Type::Dyn,
-                Some(before) if before == overload_result => before,
+                Some(before) if before.is_dyn() || before == overload_result => before,
                 Some(_) => Type::Dyn,
             });
         }

@@ -31,6 +31,7 @@ pub struct Environment {
     types: HashMap<String, Type>,
     open_types: Vec<String>,
     json_patch: bool,
+    bindings: bool,
     uniform_literals: bool,
 }
 
@@ -42,6 +43,7 @@ impl Environment {
             types: HashMap::new(),
             open_types: Vec::new(),
             json_patch: false,
+            bindings: false,
             uniform_literals: true,
         }
     }
@@ -95,6 +97,13 @@ impl Environment {
         self
     }
 
+    /// Adds `cel.bind`, which selectors of devices have.
+    #[must_use]
+    pub fn bindings(mut self) -> Self {
+        self.bindings = true;
+        self
+    }
+
     /// Lets list and map literals hold values of different types, as the language's own definition does.
     #[must_use]
     pub fn mixed_literals(mut self) -> Self {
@@ -104,7 +113,7 @@ impl Environment {
 
     /// Parses, checks and plans `expression`.
     pub fn compile(&self, expression: &str) -> Result<Program, CompileError> {
-        let tree = parser::parse(expression)?;
+        let tree = parser::parse(expression, self.bindings)?;
         let checked = checker::check(expression, tree, self)?;
         let variables = self.variables.iter().map(|(name, _)| name.clone()).collect();
         let output = checked.type_of(&checked.tree.root).clone();

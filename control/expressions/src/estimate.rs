@@ -135,8 +135,7 @@ struct Estimator<'e, 's> {
 }
 
 /// What the keys of a map are.
-static KEY: LazyLock<Schema> =
-    LazyLock::new(|| Schema { shape: Shape::String, nullable: false, most: 0, least: 2, cel: Type::String });
+static KEY: LazyLock<Schema> = LazyLock::new(|| Schema::of(Shape::String, 0, 2, Type::String, false));
 
 impl<'e, 's> Estimator<'e, 's> {
     fn cost(&mut self, expr: &'e Expr) -> Estimate {
@@ -195,7 +194,9 @@ impl<'e, 's> Estimator<'e, 's> {
         };
         match (name, &schema.shape) {
             ("@items" | "@values", Shape::List(item, _) | Shape::Map(item)) => Place::At(item),
-            ("@keys", Shape::Map(_)) => Place::At(&KEY),
+            ("@keys", Shape::Map(_)) => Place::At(schema.keys.as_deref().unwrap_or(&KEY)),
+            // Whatever its name, such a value is no larger than all others.
+            (_, Shape::Map(value)) if matches!(value.shape, Shape::Any) => Place::At(value),
             (_, Shape::Object(fields)) => {
                 fields.get(name).map_or(Place::Unknown, |field| Place::At(&field.schema))
             }

@@ -28,6 +28,7 @@
 
 pub mod admission;
 pub mod authorization;
+pub mod devices;
 pub mod names;
 pub mod rules;
 

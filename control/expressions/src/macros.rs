@@ -44,6 +44,11 @@ pub(crate) fn expand(
         }
         ("optMap" | "optFlatMap", 2) => make.optional(function, target, args),
         ("sortBy", 2) => make.sort_by(target, args),
+        ("bind", 3)
+            if make.nodes.bindings && matches!(&target.kind, Kind::Ident(name) if &**name == "cel") =>
+        {
+            make.binding(target, args)
+        }
         _ => return Expansion::Call(Some(target), args),
     };
     expanded.map_or_else(|(at, message)| Expansion::Wrong(at, message), Expansion::Expanded)
@@ -259,6 +264,19 @@ impl Maker<'_> {
             step,
             result,
         })
+    }
+
+    /// `cel.bind(name, value, result)`.
+    fn binding(&mut self, target: Expr, mut args: Vec<Expr>) -> Made {
+        let Kind::Ident(name) = &args[0].kind else {
+            return Err((
+                self.place(&args[0]),
+                "cel.bind() variable names must be simple identifiers".to_owned(),
+            ));
+        };
+        let name = name.clone();
+        let (Some(result), Some(value)) = (args.pop(), args.pop()) else { return Ok(target) };
+        Ok(self.bind(name, value, result))
     }
 
     fn optional(&mut self, function: &str, target: Expr, mut args: Vec<Expr>) -> Made {

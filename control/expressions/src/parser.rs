@@ -58,8 +58,8 @@ type Parsed<T> = Result<T, Stopped>;
 /// A node and how deep the tree below it is.
 type Deep = (Expr, u32);
 
-/// Parses `source`.
-pub(crate) fn parse(source: &str) -> Result<Tree, Issues> {
+/// Parses `source`, in which `cel.bind` is a macro if there are `bindings`.
+pub(crate) fn parse(source: &str, bindings: bool) -> Result<Tree, Issues> {
     let mut issues = Issues::new(source);
     let points = source.chars().count();
     if points > LONGEST_EXPRESSION {
@@ -77,7 +77,7 @@ pub(crate) fn parse(source: &str) -> Result<Tree, Issues> {
         nesting: 0,
         closers: Vec::new(),
         recovering: false,
-        nodes: Nodes { positions: Vec::new(), full: false },
+        nodes: Nodes { positions: Vec::new(), full: false, bindings },
         issues,
     };
     let parsed = parser.whole();
@@ -117,6 +117,8 @@ pub(crate) struct Nodes {
     pub(crate) positions: Vec<u32>,
     /// Whether there are more than may be; what is made then is thrown away.
     pub(crate) full: bool,
+    /// Whether `cel.bind` is a macro.
+    pub(crate) bindings: bool,
 }
 
 impl Nodes {

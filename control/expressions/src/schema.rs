@@ -49,6 +49,8 @@ pub(crate) enum Shape {
     Bool,
     Number,
     Integer,
+    /// Anything, of which no more is known than how large it may be.
+    Any,
 }
 
 /// A schema with the type that it has in expressions.
@@ -58,6 +60,8 @@ pub struct Schema {
     pub(crate) nullable: bool,
     /// The most elements, properties or bytes that a value has, for estimates.
     pub(crate) most: u64,
+    /// What the keys of a map are, where more is known of them.
+    pub(crate) keys: Option<Arc<Self>>,
     /// The fewest bytes that a value takes as JSON.
     pub(crate) least: u64,
     pub(crate) cel: Type,
@@ -103,8 +107,8 @@ impl Schema {
         self.clone().named(name)
     }
 
-    fn of(shape: Shape, most: u64, least: u64, cel: Type, nullable: bool) -> Self {
-        Self { shape, nullable, most, least, cel }
+    pub(crate) fn of(shape: Shape, most: u64, least: u64, cel: Type, nullable: bool) -> Self {
+        Self { shape, nullable, most, keys: None, least, cel }
     }
 
     fn read(schema: &Json, root: bool, depth: u32) -> Option<Self> {

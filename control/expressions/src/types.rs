@@ -9,6 +9,8 @@ use std::sync::Arc;
 pub enum Type {
     /// Known at run time only.
     Dyn,
+    /// The same, but of no loop: what a message of any type holds.
+    Any,
     /// The type of `null`.
     Null,
     /// `bool`.
@@ -117,11 +119,11 @@ impl Type {
     }
 
     pub(crate) fn is_dyn(&self) -> bool {
-        matches!(self, Self::Dyn)
+        matches!(self, Self::Dyn | Self::Any)
     }
 
     pub(crate) fn is_dyn_or_error(&self) -> bool {
-        matches!(self, Self::Dyn | Self::Error)
+        matches!(self, Self::Dyn | Self::Any | Self::Error)
     }
 
     /// What an optional holds.
@@ -147,6 +149,7 @@ impl Type {
     pub fn name(&self) -> &str {
         match self {
             Self::Dyn => "dyn",
+            Self::Any => "google.protobuf.Any",
             Self::Null => "null_type",
             Self::Bool => "bool",
             Self::Int => "int",
@@ -163,6 +166,14 @@ impl Type {
             Self::Struct(object) => &object.name,
             Self::Error => "error",
         }
+    }
+
+    /// The type as it is called at run time.
+    pub(crate) fn runtime(&self) -> String {
+        let mut params = Vec::new();
+        self.for_each_param(&mut |param| params.push(param.runtime()));
+        let name = self.name();
+        if params.is_empty() { name.to_owned() } else { format!("{name}({})", params.join(", ")) }
     }
 
     fn for_each_param<'t>(&'t self, visit: &mut dyn FnMut(&'t Self)) {
@@ -193,6 +204,7 @@ impl fmt::Display for Type {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Null => return f.write_str("null"),
+            Self::Any => return f.write_str("any"),
             Self::Timestamp => return f.write_str("timestamp"),
             Self::Duration => return f.write_str("duration"),
             Self::Error => return f.write_str("!error!"),
@@ -335,10 +347,10 @@ pub(crate) fn most_general(t1: &Type, t2: &Type) -> Type {
 }
 
 fn less_specific(t1: &Type, t2: &Type) -> bool {
-    if matches!(t1, Type::Dyn | Type::Param(_)) {
+    if t1.is_dyn() || matches!(t1, Type::Param(_)) {
         return true;
     }
-    if matches!(t2, Type::Dyn | Type::Param(_)) {
+    if t2.is_dyn() || matches!(t2, Type::Param(_)) {
         return false;
     }
     match (t1, t2) {

@@ -5,6 +5,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 const NO_ADDRESS: &str = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)";
 const NO_RANGE: &str = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)";
 
+const NO_INTERFACE: &str = "must be a valid address in CIDR form, (e.g. 10.9.8.7/24 or 2001:db8::1/64)";
+
 const CANONICAL: &str = "must be in canonical form";
 
 /// An address; octets with leading zeros count too, which is told beside it.
@@ -43,6 +45,21 @@ pub(crate) fn ip_problems(text: &str) -> Vec<String> {
         Some((address, _)) if address.to_string() != text => canonical(&address.to_string()),
         Some(_) => Vec::new(),
     }
+}
+
+/// What is wrong with an address of an interface, which says how many of its bits are the network's.
+pub(crate) fn interface_problems(text: &str) -> Vec<String> {
+    let Some((address, length, _)) = lenient_cidr(text) else {
+        return vec![NO_INTERFACE.to_owned()];
+    };
+    let form = match address {
+        IpAddr::V6(mapped) if is_mapped(address) && length >= 96 => {
+            let plain = mapped.to_ipv4_mapped().map_or(address, IpAddr::from);
+            format!("{plain}/{}", length - 96)
+        }
+        _ => format!("{address}/{length}"),
+    };
+    if form == text { Vec::new() } else { canonical(&form) }
 }
 
 /// What is wrong with an address in a field older than the canonical form.

@@ -27,7 +27,7 @@ pub enum Root {
 
 /// The priorities of groups that are served here, which order them, and of their versions. What is not here has those of
 /// custom resources.
-const PRIORITIES: [(&str, Priority); 21] = [
+const PRIORITIES: [(&str, Priority); 22] = [
     ("apiregistration.k8s.io", Priority::of(20_001, 15)),
     ("", Priority::of(18_000, 1)),
     ("apps", Priority::of(17_800, 15)),
@@ -47,6 +47,7 @@ const PRIORITIES: [(&str, Priority); 21] = [
     ("coordination.k8s.io", Priority::of(16_500, 15)),
     ("node.k8s.io", Priority::of(16_300, 15)),
     ("discovery.k8s.io", Priority::of(16_200, 15)),
+    ("resource.k8s.io", Priority::of(16_200, 21)),
     ("flowcontrol.apiserver.k8s.io", Priority::of(16_100, 21)),
     ("metrics.k8s.io", Priority::of(100, 100)),
 ];

@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 use crate::builtin;
 use crate::defaults;
 use crate::quantity::Quantity;
+use crate::validation::device_status;
 
 /// The annotation in which a DaemonSet counts.
 const TEMPLATE_GENERATION: &str = "deprecated.daemonset.template.generation";
@@ -71,6 +72,43 @@ pub fn update(group: &str, version: &str, kind: &str, old: &Value, new: &mut Val
             old.get("metadata").and_then(|metadata| metadata.get("annotations")?.get(TEMPLATE_GENERATION));
         let counted = counted.and_then(Value::as_str).and_then(|text| text.parse::<i64>().ok()).unwrap_or(1);
         count(map, counted.saturating_add(i64::from(changed)));
+    }
+}
+
+/// Prepares an object whose status replaces another: nothing is told of devices that a claim has no more.
+pub fn update_status(group: &str, kind: &str, old: &Value, new: &mut Value) {
+    if (group, kind) != ("resource.k8s.io", "ResourceClaim") {
+        return;
+    }
+    let allocated = |of: &Value| -> Vec<Value> {
+        let allocation = of.pointer("/status/allocation");
+        allocation.into_iter().flat_map(device_status::results).map(device_status::identity).collect()
+    };
+    let (before, after) = (allocated(old), allocated(new));
+    let Some(status) = new.get_mut("status").and_then(Value::as_object_mut) else { return };
+    let Some(devices) = status.get_mut("devices").and_then(Value::as_array_mut) else { return };
+    devices.retain(|device| {
+        let own = device_status::identity(device);
+        after.contains(&own) || !before.contains(&own)
+    });
+    if devices.is_empty() {
+        status.remove("devices");
+    }
+}
+
+/// Fills in when something was written where nobody said so: since when devices are tainted.
+pub fn date(group: &str, kind: &str, object: &mut Value, now: &str) {
+    if (group, kind) != ("resource.k8s.io", "ResourceSlice") {
+        return;
+    }
+    let devices = object.pointer_mut("/spec/devices").and_then(Value::as_array_mut);
+    for device in devices.into_iter().flatten() {
+        let taints = device.get_mut("taints").and_then(Value::as_array_mut);
+        for taint in taints.into_iter().flatten().filter_map(Value::as_object_mut) {
+            if taint.get("timeAdded").is_none_or(Value::is_null) {
+                taint.insert("timeAdded".to_owned(), now.into());
+            }
+        }
     }
 }
 

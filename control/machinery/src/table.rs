@@ -4,6 +4,7 @@
 
 mod age;
 mod cluster;
+mod devices;
 mod flow;
 pub mod json_path;
 mod kinds;

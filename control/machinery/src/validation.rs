@@ -8,6 +8,9 @@ mod autoscaler;
 mod claim;
 mod config;
 mod container;
+mod device_slice;
+pub(crate) mod device_status;
+mod devices;
 mod driver;
 mod endpoints;
 mod environment;
@@ -137,6 +140,13 @@ pub fn validate_update(group: &str, version: &str, kind: &str, old: &Value, new:
             job::update_job(old, new, &mut errors);
         }
         ("batch", "CronJob") => job::cron_job(Some(old), new, &mut errors),
+        ("resource.k8s.io", "DeviceClass") => devices::class(Some(old), new, &mut errors),
+        ("resource.k8s.io", "ResourceClaim") => devices::unchanged(old, new, &mut errors),
+        ("resource.k8s.io", "ResourceClaimTemplate") => {
+            judge(&mut errors);
+            devices::unchanged(old, new, &mut errors);
+        }
+        ("resource.k8s.io", "ResourceSlice") => device_slice::slice(Some(old), new, &mut errors),
         ("autoscaling", "HorizontalPodAutoscaler") => {
             judge(&mut errors);
             autoscaler::update(old, new, &mut errors);
@@ -146,6 +156,23 @@ pub fn validate_update(group: &str, version: &str, kind: &str, old: &Value, new:
             policy::update_binding(old, new, &mut errors);
         }
         _ => judge(&mut errors),
+    }
+    errors
+}
+
+/// What whoever writes an object should know of it, though nothing is wrong.
+pub fn warnings(group: &str, kind: &str, object: &Value) -> Vec<String> {
+    match (group, kind) {
+        ("resource.k8s.io", "ResourceSlice") => device_slice::warnings(object),
+        _ => Vec::new(),
+    }
+}
+
+/// What is wrong with a status that replaces another.
+pub fn validate_status(group: &str, kind: &str, old: &Value, new: &Value) -> Vec<FieldError> {
+    let mut errors = Vec::new();
+    if (group, kind) == ("resource.k8s.io", "ResourceClaim") {
+        device_status::update(old, new, &mut errors);
     }
     errors
 }
@@ -258,6 +285,10 @@ fn validate(group: &str, version: &str, kind: &str, object: &Value, errors: &mut
         ("networking.k8s.io", "v1", "ServiceCIDR") => address::service_cidr(object, errors),
         ("networking.k8s.io", "v1", "Ingress") => networking::ingress(object, errors),
         ("networking.k8s.io", "v1", "IngressClass") => networking::class(object, errors),
+        ("resource.k8s.io", "v1", "DeviceClass") => devices::class(None, object, errors),
+        ("resource.k8s.io", "v1", "ResourceClaim") => devices::claim(object, errors),
+        ("resource.k8s.io", "v1", "ResourceClaimTemplate") => devices::template(object, errors),
+        ("resource.k8s.io", "v1", "ResourceSlice") => device_slice::slice(None, object, errors),
         ("flowcontrol.apiserver.k8s.io", "v1", "FlowSchema") => flow::schema(object, errors),
         ("flowcontrol.apiserver.k8s.io", "v1", "PriorityLevelConfiguration") => flow::level(object, errors),
         ("apiregistration.k8s.io", "v1", "APIService") => registration::api_service(object, errors),

@@ -53,6 +53,7 @@ PACKAGES = [
     ("authorization", "api", "authorization/v1", "io.k8s.api.authorization.v1", "authorization.k8s.io", "v1"),
     ("certificates", "api", "certificates/v1", "io.k8s.api.certificates.v1", "certificates.k8s.io", "v1"),
     ("flowcontrol", "api", "flowcontrol/v1", "io.k8s.api.flowcontrol.v1", "flowcontrol.apiserver.k8s.io", "v1"),
+    ("resource", "api", "resource/v1", "io.k8s.api.resource.v1", "resource.k8s.io", "v1"),
     ("apiextensions", "apiextensions-apiserver", "pkg/apis/apiextensions/v1",
      "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1", "apiextensions.k8s.io", "v1"),
     ("apidiscovery", "api", "apidiscovery/v2", "io.k8s.api.apidiscovery.v2", "apidiscovery.k8s.io", "v2"),

@@ -25,7 +25,7 @@ use crate::adoption::{Leftovers, Name};
 use crate::event::{Kind, Recorder, Source, pod_reference};
 use crate::pod::{Life, pod_id};
 use crate::pull::Pulls;
-use crate::scheduler::{Load, Plan, Refusal, Storage};
+use crate::scheduler::{Devices, Load, Plan, Refusal, Storage};
 use crate::volumes::Holders;
 use crate::{Error, adoption, heartbeat, litter, scheduler, security, taint, volumes};
 
@@ -180,6 +180,8 @@ struct Agent {
     evictions: HashMap<String, Instant>,
     /// What is known of the volumes that pods wait for.
     storage: Storage,
+    /// What is known of the devices that pods wait for.
+    devices: Devices,
     /// What takes away the remains of an earlier run.
     cleaning: Option<AbortOnDropHandle<()>>,
 }
@@ -197,7 +199,7 @@ pub async fn run(client: Client, options: Options, shutdown: CancellationToken) 
         addresses: Mutex::default(),
         holders: Holders::default(),
     });
-    let (storage, known) = scheduler::follow(client.clone());
+    let (storage, devices, known) = scheduler::follow(client.clone());
     let beating = AbortOnDropHandle::new(tokio::spawn(heartbeat::beat(node.clone())));
     let sweeping = AbortOnDropHandle::new(tokio::spawn(litter::sweep(node.clone())));
     let mut agent = Agent {
@@ -212,6 +214,7 @@ pub async fn run(client: Client, options: Options, shutdown: CancellationToken) 
         assumed: HashMap::new(),
         evictions: HashMap::new(),
         storage,
+        devices,
         cleaning: None,
     };
     let only = watcher::Config::default().fields(&format!("metadata.name={}", agent.node.options.name));
@@ -396,7 +399,7 @@ impl Agent {
                     self.pending.insert(uid, pod);
                 }
                 Ok(Plan::Ready) => {
-                    if scheduler::bind(&self.node, &pod).await {
+                    if self.has_devices(&pod, &object).await && scheduler::bind(&self.node, &pod).await {
                         load.add(&Load::of(&pod));
                         self.assumed.insert(uid, Load::of(&pod));
                     } else {
@@ -420,6 +423,15 @@ impl Agent {
         let Some(claims) = self.storage.claims(pod)? else { return Ok(Plan::Wait(Vec::new())) };
         scheduler::judge(pod, object, load)?;
         Ok(self.storage.plan(&claims, object, load))
+    }
+
+    /// Whether the claims of a pod have the devices that they ask for; gives them what they lack.
+    async fn has_devices(&self, pod: &Pod, object: &NodeObject) -> bool {
+        let settled = self.devices.settle(&self.node, pod, object).await;
+        if let Err(refusal) = &settled {
+            self.refuse(pod, refusal).await;
+        }
+        settled == Ok(true)
     }
 
     /// Ends less important pods so that this one fits. Tells whether it will.
@@ -455,7 +467,7 @@ impl Agent {
         let object = pod_reference(pod, None);
         let message = refusal.message.clone();
         self.node.events.note(Source::Scheduler, object, Kind::Warning, "FailedScheduling", message);
-        scheduler::refuse(&self.node, pod, "Unschedulable", &refusal.message).await;
+        scheduler::refuse(&self.node, pod, refusal.reason, &refusal.message).await;
     }
 
     /// Finds out which pods must leave because of the node's taints, and when.

@@ -10,6 +10,7 @@ mod adoption;
 mod agent;
 mod component;
 mod credentials;
+mod devices;
 mod duration;
 mod environment;
 mod error;

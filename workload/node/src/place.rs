@@ -14,7 +14,7 @@ use crate::event::Kind;
 use crate::pod::{Life, pod_id};
 use crate::slot::{BackOff, Slot};
 use crate::volumes::{self, Claims, Volumes};
-use crate::{Error, security};
+use crate::{Error, devices, security};
 
 /// The first and the longest pause before a place is looked for again.
 const LOOK_AGAIN: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
@@ -32,6 +32,15 @@ pub(crate) struct Place {
 impl Place {
     /// Finds the pod a place, however often it takes. Nothing when the pod is to end first.
     pub(crate) async fn find(life: &Arc<Life>, slots: &[Slot]) -> Option<Self> {
+        let mut back_off = BackOff::new(LOOK_AGAIN);
+        // Images are fetched for what can run.
+        while let Err(error) = devices::prepare(life).await {
+            life.note(None, Kind::Warning, "FailedPrepareDynamicResources", error.to_string());
+            tokio::select! {
+                () = life.halt.cancelled() => return None,
+                () = tokio::time::sleep(back_off.pause()) => {}
+            }
+        }
         let is_wasm = !life.past.has_containers() && is_wasm(slots).await?;
         let mut back_off = BackOff::new(LOOK_AGAIN);
         loop {

@@ -3,6 +3,7 @@
 
 mod affinity;
 mod claims;
+mod devices;
 mod load;
 mod preemption;
 
@@ -18,6 +19,7 @@ use crate::taint::{NO_EXECUTE, NO_SCHEDULE, UNSCHEDULABLE, is_tolerated};
 
 pub(crate) use affinity::admits;
 pub(crate) use claims::{Plan, Storage, follow, take};
+pub(crate) use devices::Devices;
 pub(crate) use load::Load;
 pub(crate) use preemption::{PREEMPTION, is_making_room, may_preempt, priority, victims};
 
@@ -28,9 +30,13 @@ const PORTS: &str = "node(s) didn't have free ports for the requested pod ports"
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Refusal {
     pub(crate) message: String,
+    /// The reason of the condition that tells it.
+    pub(crate) reason: &'static str,
     /// Whether it would if other pods went.
     pub(crate) is_full: bool,
 }
+
+const UNHELPFUL: &str = "preemption: 0/1 nodes are available: 1 Preemption is not helpful for scheduling.";
 
 impl Refusal {
     /// What speaks against the pod, whatever the node.
@@ -44,6 +50,26 @@ impl Refusal {
         Self::new(&reasons.join(", "), is_full)
     }
 
+    /// What speaks against the claims of devices of a pod, whatever the node.
+    pub(crate) fn of_claims(reason: &str) -> Self {
+        let rest = format!("no new claims to deallocate, {UNHELPFUL}");
+        Self::told(format!("0/1 nodes are available: {reason}. {rest}"))
+    }
+
+    /// What speaks against the node's devices, and what was done about it.
+    pub(crate) fn of_devices(reason: &str, done: &str) -> Self {
+        Self::told(format!("0/1 nodes are available: 1 {reason}. {done}, {UNHELPFUL}"))
+    }
+
+    /// Nothing can be said of the pod, since something failed.
+    pub(crate) fn of_failure(why: &str) -> Self {
+        Self { reason: "SchedulerError", ..Self::told(why.to_owned()) }
+    }
+
+    fn told(message: String) -> Self {
+        Self { message, reason: "Unschedulable", is_full: false }
+    }
+
     fn new(reasons: &str, is_full: bool) -> Self {
         let preemption = if is_full {
             "1 No preemption victims found for incoming pod."
@@ -52,7 +78,7 @@ impl Refusal {
         };
         let message =
             format!("0/1 nodes are available: {reasons}. preemption: 0/1 nodes are available: {preemption}");
-        Self { message, is_full }
+        Self { is_full, ..Self::told(message) }
     }
 }
 

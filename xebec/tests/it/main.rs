@@ -7,6 +7,7 @@ mod console;
 mod controllers;
 mod corpus;
 mod demo;
+mod devices;
 mod doors;
 mod figures;
 mod gateways;

@@ -91,7 +91,12 @@ async fn ours(server: &Server, bases: &Value, number: usize, case: &Value, sorte
     let (code, made) = server.create(path, &object).await;
     assert_eq!(code, 201, "{case}: {made}");
     let one = format!("{path}/{name}");
-    let (code, said) = server.send(Method::PATCH, &format!("{one}?dryRun=All"), MERGE, then).await;
+    if let Some(before) = case.get("before") {
+        let (code, made) = server.send(Method::PATCH, &format!("{one}/status"), MERGE, before).await;
+        assert_eq!(code, 200, "{case}: {made}");
+    }
+    let part = case["at"].as_str().map_or_else(|| one.clone(), |part| format!("{one}/{part}"));
+    let (code, said) = server.send(Method::PATCH, &format!("{part}?dryRun=All"), MERGE, then).await;
     let found = answer(code, &said, shown, sorted);
     server.send(Method::DELETE, &format!("{one}?gracePeriodSeconds=0"), "application/json", &json!({})).await;
     found

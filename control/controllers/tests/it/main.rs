@@ -12,6 +12,7 @@ mod certificates;
 mod cron_job;
 mod daemon_set;
 mod deployment;
+mod devices;
 mod election;
 mod garbage;
 mod job;

@@ -48,6 +48,7 @@ fn invoke_any<'a>(call: &Call, args: &mut [Value<'a>]) -> Evaluated<Value<'a>> {
         (F::Greater, [a, b]) => compare(a, b).map(|order| Value::Bool(order.is_gt())),
         (F::GreaterEquals, [a, b]) => compare(a, b).map(|order| Value::Bool(order.is_ge())),
         (F::In, [item, Value::List(list)]) => collections::contains(list, item).map(Value::Bool),
+        (F::In, [key, Value::Map(Map::Defaulted(entries))]) => Ok(Value::Bool(entries.find(key).is_some())),
         (F::In, [key, Value::Map(map)]) => map.find(key).map(|found| Value::Bool(found.is_some())),
         (F::Size, [a]) => match a {
             Value::Library(_) => Err(none()),

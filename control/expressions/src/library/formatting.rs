@@ -312,7 +312,9 @@ fn scientific(value: f64, width: usize) -> String {
 fn text(value: &Value<'_>) -> Option<Result<String, String>> {
     Some(match value {
         Value::List(items) => list(items),
-        Value::Map(entries @ (Map::Entries(_) | Map::Json(_) | Map::Typed(..))) => map(entries),
+        Value::Map(entries @ (Map::Entries(_) | Map::Defaulted(_) | Map::Json(_) | Map::Typed(..))) => {
+            map(entries)
+        }
         Value::Optional(_) | Value::Library(_) | Value::Fields(_) | Value::Map(_) => return None,
         _ => match value.to_text() {
             Ok(text) => Ok(text.as_str().unwrap_or_default().to_owned()),

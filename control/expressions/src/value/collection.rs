@@ -128,6 +128,8 @@ pub enum Map<'a> {
     Entries(Arc<Entries<'a>>),
     /// An object that the expression made, with the name of its type.
     Object(Arc<str>, Arc<Entries<'a>>),
+    /// Of values; what is not there is an empty map.
+    Defaulted(Arc<Entries<'a>>),
     /// Of JSON without a schema.
     Json(&'a JsonMap<String, Json>),
     /// Of JSON as this schema (of the map or object) describes it.
@@ -138,7 +140,9 @@ impl<'a> Map<'a> {
     /// How many entries there are.
     pub fn len(&self) -> usize {
         match self {
-            Self::Entries(entries) | Self::Object(_, entries) => entries.entries.len(),
+            Self::Entries(entries) | Self::Object(_, entries) | Self::Defaulted(entries) => {
+                entries.entries.len()
+            }
             Self::Json(map) | Self::Typed(map, _) => map.len(),
         }
     }
@@ -160,6 +164,10 @@ impl<'a> Map<'a> {
         match self {
             Self::Entries(entries) | Self::Object(_, entries) => {
                 Ok(entries.find(&Value::String(Text::Borrowed(name))).cloned())
+            }
+            Self::Defaulted(entries) => {
+                let found = entries.find(&Value::String(Text::Borrowed(name))).cloned();
+                Ok(found.or_else(|| Some(Value::Map(Self::Entries(Arc::default())))))
             }
             Self::Json(map) => Ok(map.get(name).map(Value::from_json)),
             Self::Typed(map, schema) => match &schema.shape {
@@ -189,7 +197,7 @@ impl<'a> Map<'a> {
     /// Calls `visit` for each key until it says to stop.
     pub(crate) fn keys(&self) -> Vec<Value<'a>> {
         match self {
-            Self::Entries(entries) | Self::Object(_, entries) => {
+            Self::Entries(entries) | Self::Object(_, entries) | Self::Defaulted(entries) => {
                 entries.entries.iter().map(|(key, _)| key.clone()).collect()
             }
             Self::Json(map) => map.keys().map(|key| Value::text(key)).collect(),
@@ -209,7 +217,7 @@ impl<'a> Map<'a> {
 
     /// The entries as values.
     pub fn entries(&self) -> Result<Vec<(Value<'a>, Value<'a>)>, EvaluationError> {
-        if let Self::Entries(entries) | Self::Object(_, entries) = self {
+        if let Self::Entries(entries) | Self::Object(_, entries) | Self::Defaulted(entries) = self {
             return Ok(entries.entries.clone());
         }
         let mut entries = Vec::with_capacity(self.len());

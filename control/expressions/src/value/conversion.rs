@@ -50,6 +50,7 @@ pub(super) fn typed<'a>(json: &'a Json, schema: &'a Schema) -> Evaluated<Value<'
         (Shape::Integer, _) => fail!("invalid data, expected int, got {}", json_type(json)),
         (Shape::Bool, Json::Bool(value)) => Value::Bool(*value),
         (Shape::Bool, _) => fail!("invalid data, expected bool, got {}", json_type(json)),
+        (Shape::Any, _) => Value::from_json(json),
         (shape, Json::String(text)) => return formatted(text, shape),
         _ => fail!("invalid data, expected string, got {}", json_type(json)),
     })

@@ -11,6 +11,8 @@ const LABEL_MAX: usize = label::NAME_MAX;
 pub enum NameRule {
     /// Dotted lower-case labels, as most kinds have.
     Subdomain,
+    /// The same, counted in bytes, as classes of devices have.
+    LongName,
     /// One lower-case label, as namespaces and services have.
     Label,
     /// One lower-case label that begins with a letter.
@@ -31,6 +33,7 @@ impl NameRule {
             ("networking.k8s.io", "ipaddresses") => Self::Address,
             ("rbac.authorization.k8s.io" | "apiregistration.k8s.io", _) => Self::Segment,
             ("certificates.k8s.io", _) => Self::Anything,
+            ("resource.k8s.io", "deviceclasses") => Self::LongName,
             _ => Self::Subdomain,
         }
     }
@@ -48,6 +51,13 @@ impl NameRule {
         }
         match self {
             Self::Subdomain => dns_subdomain(&whole),
+            Self::LongName => {
+                let in_bytes = |why: String| match why.strip_suffix(" characters") {
+                    Some(why) => format!("{why} bytes"),
+                    None => why,
+                };
+                dns_subdomain(&whole).into_iter().map(in_bytes).collect()
+            }
             Self::Label => dns_label(&whole),
             Self::Label1035 => dns_label_1035(&whole),
             Self::Address => address::ip_problems(&whole),

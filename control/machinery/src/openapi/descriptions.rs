@@ -10,7 +10,7 @@ mod tests;
 use crate::builtin::types::{Element, Types};
 
 /// The texts of each package, by its alias.
-const TABLES: [(&str, &str); 24] = [
+const TABLES: [(&str, &str); 25] = [
     ("meta", include_str!("descriptions/meta.tbl")),
     ("core", include_str!("descriptions/core.tbl")),
     ("apps", include_str!("descriptions/apps.tbl")),
@@ -31,6 +31,7 @@ const TABLES: [(&str, &str); 24] = [
     ("authorization", include_str!("descriptions/authorization.tbl")),
     ("certificates", include_str!("descriptions/certificates.tbl")),
     ("flowcontrol", include_str!("descriptions/flowcontrol.tbl")),
+    ("resource", include_str!("descriptions/resource.tbl")),
     ("apiextensions", include_str!("descriptions/apiextensions.tbl")),
     ("apidiscovery", include_str!("descriptions/apidiscovery.tbl")),
     ("apidiscoverybeta", include_str!("descriptions/apidiscoverybeta.tbl")),

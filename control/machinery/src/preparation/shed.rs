@@ -11,6 +11,7 @@ pub(super) fn shed(group: &str, kind: &str, old: Option<&Value>, new: &mut Map<S
         ("coordination.k8s.io", "Lease") => lease(old, new),
         ("discovery.k8s.io", "EndpointSlice") => slice(new),
         ("", "PersistentVolumeClaim") => claim(old, new),
+        ("resource.k8s.io", "ResourceSlice") => devices(old, new),
         _ => return false,
     }
     true
@@ -31,6 +32,29 @@ fn slice(new: &mut Map<String, Value>) {
     let endpoints = new.get_mut("endpoints").and_then(Value::as_array_mut);
     for endpoint in endpoints.into_iter().flatten().filter_map(Value::as_object_mut) {
         endpoint.remove("deprecatedTopology");
+    }
+}
+
+/// Attributes have one value each, and devices take nothing of what their nodes have, unless they did before.
+fn devices(old: Option<&Value>, new: &mut Map<String, Value>) {
+    const LISTS: [&str; 4] = ["bools", "ints", "strings", "versions"];
+    const MAPPINGS: &str = "nodeAllocatableResourceMappings";
+    let list = old.and_then(|old| old.pointer("/spec/devices")?.as_array());
+    let all = |of: &Value| of.get("attributes").and_then(Value::as_object).cloned().unwrap_or_default();
+    let had = |has: &dyn Fn(&Value) -> bool| list.is_some_and(|list| list.iter().any(has));
+    let had_mappings = had(&|of| of.get(MAPPINGS).is_some_and(|mappings| !mappings.is_null()));
+    let had_lists = had(&|of| all(of).values().any(|of| LISTS.iter().any(|key| of.get(key).is_some())));
+    let devices = new.get_mut("spec").and_then(|spec| spec.get_mut("devices")?.as_array_mut());
+    for device in devices.into_iter().flatten().filter_map(Value::as_object_mut) {
+        if !had_mappings {
+            device.remove(MAPPINGS);
+        }
+        let attributes = device.get_mut("attributes").and_then(Value::as_object_mut);
+        for of in attributes.into_iter().flat_map(Map::values_mut).filter_map(Value::as_object_mut) {
+            if !had_lists {
+                of.retain(|key, _| !LISTS.contains(&key.as_str()));
+            }
+        }
     }
 }
 

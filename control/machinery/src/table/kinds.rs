@@ -1,6 +1,6 @@
 //! Which columns belong to which built-in kind.
 
-use super::{Heading, Kind, Row, cluster, flow, network, pods, storage, workloads};
+use super::{Heading, Kind, Row, cluster, devices, flow, network, pods, storage, workloads};
 
 const fn kind(
     group: &'static str,
@@ -102,6 +102,10 @@ static KINDS: &[Kind] = &[
     ),
     kind("flowcontrol.apiserver.k8s.io", "FlowSchema", flow::SCHEMA, flow::schema),
     kind("flowcontrol.apiserver.k8s.io", "PriorityLevelConfiguration", flow::LEVEL, flow::level),
+    kind("resource.k8s.io", "DeviceClass", devices::NAMED, devices::named),
+    kind("resource.k8s.io", "ResourceClaim", devices::CLAIM, devices::claim),
+    kind("resource.k8s.io", "ResourceClaimTemplate", devices::NAMED, devices::named),
+    kind("resource.k8s.io", "ResourceSlice", devices::SLICE, devices::slice),
     kind("apiregistration.k8s.io", "APIService", cluster::API_SERVICE, cluster::api_service),
 ];
 

@@ -24,11 +24,15 @@ pub(super) fn name(of: &Value, key: &str, path: &Path<'_>, errors: &mut Vec<Fiel
     if !required(of, key, path, errors) {
         return;
     }
-    let (name, path) = (text(of, key), path.child(key));
+    named(text(of, key), &path.child(key), errors);
+}
+
+/// The same of a name that stands there.
+pub(super) fn named(name: &str, path: &Path<'_>, errors: &mut Vec<FieldError>) {
     if name.len() > NAME_MAX {
-        errors.push(FieldError::too_long(&path, NAME_MAX));
+        errors.push(FieldError::too_long(path, NAME_MAX));
     }
-    invalid(&path, name, names::subdomain(&name.to_lowercase()), errors);
+    invalid(path, name, names::subdomain(&name.to_lowercase()), errors);
 }
 
 /// What is said to a driver of what it makes.

@@ -23,10 +23,11 @@ pub fn again(group: &str, kind: &str) -> Again {
         | ("batch", "CronJob")
         | ("networking.k8s.io", "NetworkPolicy" | "ServiceCIDR")
         | ("storage.k8s.io", "CSIDriver" | "CSINode" | "VolumeAttachment")
+        | ("resource.k8s.io", "ResourceSlice")
         | ("autoscaling" | "scheduling.k8s.io" | "coordination.k8s.io" | "discovery.k8s.io", _) => change,
         ("", "Event") => Again::default(),
         ("" | "apps" | "batch" | "networking.k8s.io" | "storage.k8s.io", _)
-        | ("node.k8s.io" | "rbac.authorization.k8s.io", _) => both,
+        | ("node.k8s.io" | "rbac.authorization.k8s.io" | "resource.k8s.io", _) => both,
         _ => Again::default(),
     }
 }

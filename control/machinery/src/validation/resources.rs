@@ -47,7 +47,7 @@ fn is_native(name: &str) -> bool {
 }
 
 /// Whether somebody else defined a resource, in a form that a quota can name.
-fn is_extended(name: &str) -> bool {
+pub(super) fn is_extended(name: &str) -> bool {
     !is_native(name)
         && !name.starts_with("requests.")
         && names::qualified(&format!("requests.{name}")).is_empty()

@@ -189,8 +189,14 @@ pub(super) fn nfs(source: &Value, path: &Path<'_>, errors: &mut Vec<FieldError>)
     }
 }
 
-/// A claim that is made with its pod has labels and annotations, and nothing else of its own.
+/// A claim that is made with its pod.
 fn claim_template(template: &Value, path: &Path<'_>, errors: &mut Vec<FieldError>) {
+    made_metadata(template, path, errors);
+    claim::spec(template.get("spec").unwrap_or(&Value::Null), &path.child("spec"), errors);
+}
+
+/// What is made by a template has labels and annotations, and nothing else of its own.
+pub(super) fn made_metadata(template: &Value, path: &Path<'_>, errors: &mut Vec<FieldError>) {
     const FIXED: [&str; 9] = [
         "name",
         "generateName",
@@ -211,7 +217,6 @@ fn claim_template(template: &Value, path: &Path<'_>, errors: &mut Vec<FieldError
     for key in FIXED.into_iter().filter(|key| given(metadata, key).is_some()) {
         errors.push(FieldError::forbidden(&inner.child(key), "cannot be set"));
     }
-    claim::spec(template.get("spec").unwrap_or(&Value::Null), &path.child("spec"), errors);
 }
 
 fn mode(of: &Value, key: &str, path: &Path<'_>, errors: &mut Vec<FieldError>) {

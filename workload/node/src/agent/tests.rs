@@ -55,7 +55,7 @@ async fn agent(folder: &Path) -> (Agent, Asked) {
         addresses: Mutex::default(),
         holders: Holders::default(),
     });
-    let (storage, _) = scheduler::follow(client);
+    let (storage, devices, _) = scheduler::follow(client);
     let object = json!({"metadata": {"name": "edge"}, "status": {"allocatable": {"cpu": "2", "pods": "9"}}});
     let agent = Agent {
         node,
@@ -69,6 +69,7 @@ async fn agent(folder: &Path) -> (Agent, Asked) {
         assumed: HashMap::new(),
         evictions: HashMap::new(),
         storage,
+        devices,
         cleaning: None,
     };
     (agent, asked)

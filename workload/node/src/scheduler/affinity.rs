@@ -1,7 +1,9 @@
 //! Whether a node has the labels that a pod asks for: `nodeSelector` and required node affinity; and whether a volume can be
 //! reached from there.
 
-use k8s_openapi::api::core::v1::{Node, NodeSelectorRequirement, NodeSelectorTerm, PersistentVolume, Pod};
+use k8s_openapi::api::core::v1::{
+    Node, NodeSelector, NodeSelectorRequirement, NodeSelectorTerm, PersistentVolume, Pod,
+};
 use kube::ResourceExt as _;
 
 pub(super) fn matches(pod: &Pod, node: &Node) -> bool {
@@ -20,7 +22,12 @@ pub(super) fn matches(pod: &Pod, node: &Node) -> bool {
 pub(crate) fn admits(volume: &PersistentVolume, node: &Node) -> bool {
     let affinity = volume.spec.as_ref().and_then(|spec| spec.node_affinity.as_ref());
     let required = affinity.and_then(|affinity| affinity.required.as_ref());
-    required.is_none_or(|selector| selector.node_selector_terms.iter().any(|term| fits(term, node)))
+    required.is_none_or(|selector| selects(selector, node))
+}
+
+/// Whether a selector takes a node.
+pub(super) fn selects(selector: &NodeSelector, node: &Node) -> bool {
+    selector.node_selector_terms.iter().any(|term| fits(term, node))
 }
 
 /// A term that asks for nothing fits nothing (core/v1 NodeSelectorTerm).

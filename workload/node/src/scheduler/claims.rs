@@ -15,7 +15,7 @@ use xebec_claims::{BY_CONTROLLER, COMPLETED, ONE_POD, SELECTED_NODE, class, matc
 use xebec_follow::{Follower, Known};
 
 use super::load::Load;
-use super::{Refusal, affinity};
+use super::{Devices, Refusal, affinity};
 use crate::agent::Node;
 
 const CONFLICT: &str = "node(s) didn't match PersistentVolume's node affinity";
@@ -53,15 +53,16 @@ pub(crate) enum Plan {
     Refuse(&'static str),
 }
 
-/// Follows claims, volumes and classes, as long as the follower is there.
-pub(crate) fn follow(client: Client) -> (Storage, Follower) {
+/// Follows claims, volumes and classes, and claims of devices, as long as the follower is there.
+pub(crate) fn follow(client: Client) -> (Storage, Devices, Follower) {
     let mut follower = Follower::new(client);
     let storage = Storage {
         claims: follower.follow(watcher::Config::default(), |_| {}),
         volumes: follower.follow(watcher::Config::default(), |_| {}),
         classes: follower.follow(watcher::Config::default(), |_| {}),
     };
-    (storage, follower)
+    let devices = Devices::follow(&mut follower);
+    (storage, devices, follower)
 }
 
 fn named(claim: &PersistentVolumeClaim) -> &str {
