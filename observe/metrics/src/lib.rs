@@ -1,7 +1,7 @@
 //! Metrics as Prometheus has them: what targets expose is scraped into a time-series database, and answered from there.
 //!
 //! Comes in: a `prometheus.yml`, jobs and targets that the program itself knows of, and requests of Prometheus' HTTP API.
-//! Goes out: samples into [`xebec_tsdb`], results of [`xebec_promql`] as JSON. [`exposition`] and [`relabel`] are pure:
+//! Goes out: samples into [`xebec_tsdb`], results of [`xebec_promql`] as JSON, alerts of [`xebec_rules`] to Alertmanagers. [`exposition`] and [`relabel`] are pure:
 //! bytes and values in, values out. The crate knows no Kubernetes and listens nowhere: who finds pods, and whose sockets
 //! are served, is the caller's. It follows Prometheus 3.15.
 
@@ -10,6 +10,7 @@ pub mod config;
 pub mod exposition;
 pub mod labels;
 pub mod relabel;
+pub mod ruler;
 pub mod scrape;
 pub mod storage;
 

@@ -19,7 +19,9 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use xebec_tsdb::Db;
 
-use crate::config::{Config, ConfigError, FileDiscovery, Group, ScrapeConfig, read_groups};
+use crate::config::{
+    AlertingConfig, Config, ConfigError, FileDiscovery, Group, RulesConfig, ScrapeConfig, read_groups,
+};
 use crate::labels::LabelSet;
 pub use target::{FamilyMetadata, Health, Last, TargetStatus};
 
@@ -171,6 +173,16 @@ impl Scraper {
     /// The names of the jobs.
     pub fn pools(&self) -> Vec<String> {
         self.state().pools.keys().cloned().collect()
+    }
+
+    /// What the configuration says of rules.
+    pub fn rules(&self) -> RulesConfig {
+        self.state().config.rules.clone()
+    }
+
+    /// What the configuration says of alerts.
+    pub fn alerting(&self) -> AlertingConfig {
+        self.state().config.alerting.clone()
     }
 
     /// The configuration as it is written.

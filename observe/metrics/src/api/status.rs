@@ -13,7 +13,7 @@ use crate::labels::LabelSet;
 const USUAL: usize = 10;
 const MOST: usize = 10_000;
 
-fn rfc3339(millis: i64) -> String {
+pub(super) fn rfc3339(millis: i64) -> String {
     match jiff::Timestamp::from_millisecond(millis) {
         Ok(time) if millis > 0 => time.to_string(),
         // Upstream's zero time.
@@ -72,16 +72,6 @@ impl Shared {
 
     pub(super) fn scrape_pools(&self) -> Answer {
         Ok(json!({ "scrapePools": self.scraper.pools() }).into())
-    }
-
-    /// There are no rules yet.
-    pub(super) fn rules(&self, params: &Params) -> Answer {
-        let kind = params.get("type").to_lowercase();
-        if !matches!(kind.as_str(), "" | "alert" | "record") {
-            return Err(Fault::parameter("type", format!("not supported value {kind:?}")));
-        }
-        params.selectors().map_err(Fault::BadData)?;
-        Ok(json!({ "groups": [] }).into())
     }
 
     pub(super) fn runtime_info(&self) -> Told {
