@@ -4,7 +4,6 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -18,7 +17,7 @@ use xebec_metrics::api::{About, Api};
 use xebec_metrics::config::{Group, ScrapeConfig};
 use xebec_metrics::labels::LabelSet;
 use xebec_metrics::relabel::RuleConfig;
-use xebec_metrics::ruler::{Nobody, Ruler, RulerOptions};
+use xebec_metrics::ruler::{Ruler, RulerOptions};
 use xebec_metrics::scrape::Scraper;
 use xebec_tsdb::{Db, Options};
 
@@ -104,8 +103,12 @@ pub(crate) async fn prepare(data: &Path, config: Option<&Path>, console: SocketA
         ],
         retention: format!("{KEPT_DAYS}d"),
     };
-    let options = RulerOptions { external_url: format!("http://{asked}"), ..RulerOptions::default() };
-    let ruler = Ruler::new(db.clone(), scraper.clone(), options, Arc::new(Nobody)).map_err(|errors| {
+    let options = RulerOptions {
+        external_url: format!("http://{asked}"),
+        user_agent: agent,
+        ..RulerOptions::default()
+    };
+    let ruler = Ruler::new(db.clone(), scraper.clone(), options).map_err(|errors| {
         anyhow::anyhow!("the rules of --metrics-config cannot be used: {}", errors.join("\n"))
     })?;
     let api = Api::new(db, scraper.clone(), ruler.clone(), about);

@@ -289,10 +289,7 @@ impl Shared {
             "scrape_pools" => self.scrape_pools(),
             "rules" => self.rules(params),
             "alerts" => Ok(self.alerts()),
-            "alertmanagers" => Ok(serde_json::json!({
-                "activeAlertmanagers": [], "droppedAlertmanagers": []
-            })
-            .into()),
+            "alertmanagers" => Ok(self.alertmanagers()),
             "status/config" => Ok(serde_json::json!({ "yaml": self.scraper.config_text() }).into()),
             "status/runtimeinfo" => Ok(self.runtime_info()),
             "status/buildinfo" => Ok(self.build_info()),

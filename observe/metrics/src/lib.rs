@@ -9,6 +9,7 @@ pub mod api;
 pub mod config;
 pub mod exposition;
 pub mod labels;
+pub mod notify;
 pub mod relabel;
 pub mod ruler;
 pub mod scrape;
@@ -21,4 +22,13 @@ pub const API_VERSION: &str = "3.15.0";
 fn now() -> i64 {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     since.map_or(0, |since| since.as_millis() as i64)
+}
+
+/// A time as RFC 3339 has it.
+fn rfc3339(millis: i64) -> String {
+    match jiff::Timestamp::from_millisecond(millis) {
+        Ok(time) if millis > 0 => time.to_string(),
+        // Upstream's zero time.
+        _ => "0001-01-01T00:00:00Z".to_owned(),
+    }
 }

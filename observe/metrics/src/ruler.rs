@@ -16,12 +16,12 @@ use tokio::sync::{Notify, Semaphore};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 use xebec_promql::engine::{Cancellation, Engine, EngineOptions};
-pub use xebec_rules::alert::{Nobody, Notifier};
 use xebec_rules::group::{Group, Restoring};
 use xebec_rules::{glob, groups};
 use xebec_tsdb::Db;
 
 use crate::config::RulesConfig;
+use crate::notify::Notifications;
 use crate::scrape::Scraper;
 use crate::storage::RuledDb;
 
@@ -37,6 +37,8 @@ const MOST_FILES: usize = 10_000;
 pub struct RulerOptions {
     /// Where this instance is reached, which links in alerts begin with.
     pub external_url: String,
+    /// As who alerts are sent.
+    pub user_agent: String,
     /// After how long alerts are told again.
     pub resend_delay: Duration,
     /// What is known of alerts from before a restart.
@@ -47,6 +49,7 @@ impl Default for RulerOptions {
     fn default() -> Self {
         Self {
             external_url: String::new(),
+            user_agent: String::new(),
             resend_delay: Duration::from_secs(60),
             restoring: Restoring::default(),
         }
@@ -62,7 +65,7 @@ struct Inner {
     scraper: Scraper,
     engine: Engine,
     options: RulerOptions,
-    notifier: Arc<dyn Notifier + Send + Sync>,
+    notifications: Notifications,
     state: Mutex<State>,
     /// Groups are to be started or stopped.
     changed: Notify,
@@ -129,18 +132,14 @@ fn stamp(path: &PathBuf) -> Stamp {
 impl Ruler {
     /// Nothing is evaluated until [`run`](Self::run) is. Rules that cannot be read are an error here; later ones are told
     /// in the log, and the last good ones stay.
-    pub fn new(
-        db: Db,
-        scraper: Scraper,
-        options: RulerOptions,
-        notifier: Arc<dyn Notifier + Send + Sync>,
-    ) -> Result<Self, Vec<String>> {
+    pub fn new(db: Db, scraper: Scraper, options: RulerOptions) -> Result<Self, Vec<String>> {
+        let notifications = Notifications::new(scraper.clone(), &options.external_url, &options.user_agent);
         let ruler = Self(Arc::new(Inner {
             store: RuledDb(db),
             scraper,
             engine: Engine::new(EngineOptions::default()),
             options,
-            notifier,
+            notifications,
             state: Mutex::default(),
             changed: Notify::new(),
             turns: Semaphore::new(TURNS),
@@ -151,6 +150,11 @@ impl Ruler {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Where alerts go.
+    pub fn notifications(&self) -> &Notifications {
+        &self.0.notifications
     }
 
     /// The groups, by file and name.
@@ -178,11 +182,24 @@ impl Ruler {
         state.is_loaded = true;
         drop(state);
         self.0.changed.notify_one();
+        self.0.notifications.reload();
         Ok(())
     }
 
     /// Evaluates rules until it is to stop.
     pub async fn run(&self, stop: CancellationToken) {
+        // Alertmanagers are known before the first alert is told; rules end first, so that what they tell last is sent.
+        self.0.notifications.sync().await;
+        let (sending, rules) = (CancellationToken::new(), self.evaluate(stop));
+        let (_guard, notifications) = (sending.clone().drop_guard(), &self.0.notifications);
+        let ruling = async {
+            rules.await;
+            sending.cancel();
+        };
+        tokio::join!(notifications.run(sending.clone()), ruling);
+    }
+
+    async fn evaluate(&self, stop: CancellationToken) {
         let mut endings = JoinSet::new();
         loop {
             self.sync(&mut endings, &stop);

@@ -4,10 +4,10 @@
 //! files of targets, and has a task for each target. Where a target, or a series of it, is no longer there, a stale marker
 //! ends the series.
 
-mod client;
+pub(crate) mod client;
 mod intake;
 mod rounds;
-mod target;
+pub(crate) mod target;
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
@@ -320,7 +320,7 @@ impl Scraper {
 }
 
 /// Reads files of targets, and says of which it cannot.
-fn read_files(discoveries: &[FileDiscovery], groups: &mut Vec<Group>) -> Vec<String> {
+pub(crate) fn read_files(discoveries: &[FileDiscovery], groups: &mut Vec<Group>) -> Vec<String> {
     let mut failures = Vec::new();
     for pattern in discoveries.iter().flat_map(|discovery| &discovery.files) {
         for path in matching(pattern) {

@@ -12,6 +12,7 @@ mod node;
 mod parser;
 mod printf;
 mod value;
+mod world;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,6 +20,8 @@ use std::sync::Arc;
 use xebec_promql::histogram::Histogram;
 use xebec_promql::labels::Labels;
 use xebec_promql::value::VectorSample;
+
+pub use functions::table_link;
 
 use node::Tree;
 use value::Value;

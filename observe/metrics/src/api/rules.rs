@@ -12,8 +12,8 @@ use xebec_rules::group::Group;
 use xebec_rules::rule::{Kind, Rule};
 
 use super::params::Params;
-use super::status::rfc3339;
 use super::{Answer, Fault, Shared, Told};
+use crate::rfc3339;
 
 /// Which rules are told.
 struct Wanted<'p> {
@@ -179,6 +179,12 @@ impl Shared {
             answer["groupNextToken"] = next.into();
         }
         Ok(answer.into())
+    }
+
+    pub(super) fn alertmanagers(&self) -> Told {
+        let active: Vec<Value> =
+            self.ruler.notifications().urls().into_iter().map(|url| json!({ "url": url })).collect();
+        json!({ "activeAlertmanagers": active, "droppedAlertmanagers": [] }).into()
     }
 
     pub(super) fn alerts(&self) -> Told {

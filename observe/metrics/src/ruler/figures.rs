@@ -73,11 +73,11 @@ const FIGURES: [Figure; 11] = [
 ];
 
 impl Ruler {
-    /// All of it, in the text format. Nothing if there are no groups.
+    /// All of it, in the text format. Nothing if there are no groups and no Alertmanagers.
     pub fn figures(&self) -> String {
         let groups: Vec<(Arc<Group>, GroupStatus)> =
             self.groups().into_iter().map(|group| (Arc::clone(&group), group.status())).collect();
-        let mut text = String::new();
+        let mut text = self.notifications().figures();
         if groups.is_empty() {
             return text;
         }

@@ -81,7 +81,7 @@ impl GroupTask {
             };
             let round = Round {
                 context: &context,
-                notifier: &*inner.notifier,
+                notifier: &inner.notifications,
                 clock: &crate::now,
                 query_offset: config.query_offset.millis(),
                 resend_delay: inner.options.resend_delay.as_millis() as i64,

@@ -1,11 +1,15 @@
 //! Rules that run: their files followed, their series written, told over HTTP.
 
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use http::{Request, Response};
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Incoming;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use crate::server::Bench;
+use crate::server::{Bench, serve};
 
 const CONFIG: &str =
     "global:\n  evaluation_interval: 200ms\n  external_labels: {zone: z}\nrule_files: ['rules*.yml']\n";
@@ -38,7 +42,11 @@ struct Ruling {
 
 impl Ruling {
     async fn start() -> Self {
-        let bench = Bench::start(CONFIG).await;
+        Self::with(CONFIG).await
+    }
+
+    async fn with(config: &str) -> Self {
+        let bench = Bench::start(config).await;
         let ruling = Self { bench, stop: CancellationToken::new() };
         ruling.write("rules.yml", RULES);
         ruling.bench.ruler.reload().unwrap();
@@ -170,4 +178,52 @@ async fn a_reload_changes_what_runs() {
     ruling.until("alerts", |data| data["alerts"] == serde_json::json!([])).await;
     ruling.until("query?query=ALERTS", |data| data["result"] == serde_json::json!([])).await;
     ruling.stop.cancel();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn alerts_reach_an_alertmanager() {
+    let heard = Arc::new(Mutex::new(Vec::new()));
+    let own = Arc::clone(&heard);
+    let manager = serve(move |request: Request<Incoming>| {
+        let heard = Arc::clone(&own);
+        async move {
+            let path = request.uri().path().to_owned();
+            let body = request.into_body().collect().await.unwrap().to_bytes();
+            heard.lock().unwrap().push((path, serde_json::from_slice::<Value>(&body).unwrap()));
+            Response::new(Full::default())
+        }
+    })
+    .await;
+    let config = format!(
+        "{CONFIG}alerting:\n  alert_relabel_configs: [{{regex: severity, action: labeldrop}}]\n  alertmanagers:\n  - path_prefix: \
+         /am\n    static_configs: [{{targets: ['{manager}']}}]\n    alert_relabel_configs: [{{source_labels: [alertname], \
+         regex: Small, action: drop}}]\n"
+    );
+    let ruling = Ruling::with(&config).await;
+    let url = format!("http://{manager}/am/api/v2/alerts");
+    ruling.until("alertmanagers", |data| data["activeAlertmanagers"][0]["url"] == url).await;
+    ruling.until("alerts", |data| data["alerts"][0]["state"] == "firing").await;
+    for _ in 0..100 {
+        if !heard.lock().unwrap().is_empty() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let (path, body) = heard.lock().unwrap()[0].clone();
+    assert_eq!(path, "/am/api/v2/alerts");
+    let alert = &body[0];
+    assert_eq!(
+        alert["labels"],
+        serde_json::json!({"alertname": "Great", "a": "b", "team": "t", "zone": "z"})
+    );
+    assert_eq!(alert["generatorURL"], "http://rules/graph?g0.expr=doubled+%3E+40&g0.tab=1");
+    assert!(alert["startsAt"].as_str() < alert["endsAt"].as_str(), "{alert}");
+    let sent = format!("prometheus_notifications_sent_total{{alertmanager=\"{url}\"}} 1");
+    for _ in 0..100 {
+        if ruling.bench.ruler.figures().contains(&sent) {
+            return ruling.stop.cancel();
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("{}", ruling.bench.ruler.figures());
 }

@@ -13,7 +13,7 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use xebec_metrics::api::{About, Api};
-use xebec_metrics::ruler::{Nobody, Ruler, RulerOptions};
+use xebec_metrics::ruler::{Ruler, RulerOptions};
 use xebec_metrics::scrape::Scraper;
 use xebec_tsdb::{Db, Labels, Options};
 
@@ -99,7 +99,7 @@ impl Bench {
             retention: "15d".into(),
         };
         let options = RulerOptions { external_url: "http://rules".into(), ..RulerOptions::default() };
-        let ruler = Ruler::new(db.clone(), scraper.clone(), options, Arc::new(Nobody)).unwrap();
+        let ruler = Ruler::new(db.clone(), scraper.clone(), options).unwrap();
         let api = Api::new(db.clone(), scraper.clone(), ruler.clone(), about);
         let address = serve(move |request| {
             let api = api.clone();

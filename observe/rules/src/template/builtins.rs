@@ -4,10 +4,10 @@
 use std::cmp::Ordering;
 use std::sync::Arc;
 
-use super::execution::World;
 use super::functions::{Function, Param, query_escape};
 use super::printf;
 use super::value::Value;
+use super::world::World;
 
 type Called = Result<Value, String>;
 

@@ -10,7 +10,8 @@ use super::functions::{self, Function, Param};
 use super::methods;
 use super::node::{Branch, Command, Node, Number, Operand, Pipe, Term};
 use super::value::Value;
-use super::{MOST_OUTPUT, MOST_QUERIES, MOST_STEPS, MOST_TEXT, Surroundings, Template};
+use super::world::World;
+use super::{MOST_OUTPUT, MOST_STEPS, Surroundings, Template};
 
 /// Templates, control structures and parentheses nest so deep at most while they are expanded.
 const MOST_DEPTH: usize = 250;
@@ -25,7 +26,7 @@ pub(super) fn execute(
         let name = &template.name;
         return Err(format!("template: {name}: {} is an incomplete or empty template", quoted(name)));
     };
-    let world = World { surroundings, text: 0, queries: 0 };
+    let world = World::new(surroundings);
     let mut execution = Execution {
         template,
         name: &template.name,
@@ -38,33 +39,6 @@ pub(super) fn execute(
     };
     execution.list(data, &tree.nodes)?;
     Ok(execution.out)
-}
-
-/// What functions have of the world, and what they took of it.
-pub(super) struct World<'x, 's> {
-    pub(super) surroundings: &'x mut Surroundings<'s>,
-    text: usize,
-    queries: usize,
-}
-
-impl World<'_, '_> {
-    /// Counts text that was made.
-    pub(super) fn made(&mut self, bytes: usize) -> Result<(), String> {
-        self.text = self.text.saturating_add(bytes);
-        if self.text > MOST_TEXT {
-            return Err(format!("it makes over {MOST_TEXT} bytes of text: make the template simpler"));
-        }
-        Ok(())
-    }
-
-    /// Counts a query.
-    pub(super) fn asked(&mut self) -> Result<(), String> {
-        self.queries += 1;
-        if self.queries > MOST_QUERIES {
-            return Err(format!("it asks over {MOST_QUERIES} queries: ask fewer"));
-        }
-        Ok(())
-    }
 }
 
 /// What an error points to.

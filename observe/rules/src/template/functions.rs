@@ -8,8 +8,8 @@ use xebec_promql::dialect;
 use xebec_promql::duration;
 use xebec_promql::number::{self, general, quoted, significant};
 
-use super::execution::World;
 use super::value::{Sample, Value};
+use super::world::World;
 
 /// The type of a parameter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -225,7 +225,7 @@ pub(super) fn query_escape(text: &str) -> String {
 }
 
 /// The page that shows an expression as a table.
-pub(crate) fn table_link(expr: &str) -> String {
+pub fn table_link(expr: &str) -> String {
     format!("/graph?g0.expr={}&g0.tab=1", query_escape(expr))
 }
 

@@ -29,9 +29,13 @@ impl TestStore {
     pub(super) fn new(series: &[(&str, &str)], start: i64, step: i64) -> Result<Self, String> {
         let mut input: HashMap<Labels, Vec<StoredSample>> = HashMap::new();
         let mut count = 0;
-        for (series, values) in series {
+        for (at, (series, values)) in series.iter().enumerate() {
             let described = format!("{series} {values}");
-            let failed = |why: String| format!("input_series {described:?}: {why}");
+            // Upstream counts the lines of a text whose first one says the step.
+            let failed = |why: String| match why.strip_prefix("1:") {
+                Some(rest) => format!("{}:{rest}", at + 2),
+                None => format!("input_series {described:?}: {why}"),
+            };
             let (labels, samples) = series_description::parse(&described).map_err(failed)?;
             count += samples.len();
             if count > MOST_SAMPLES {
