@@ -148,6 +148,7 @@ impl Metrics {
         self.write_traffic(&mut text);
         self.write_objects(&mut text);
         text.push_str(&self.api.get().map(Api::metrics).unwrap_or_default());
+        text.push_str(&self.queries.get().map(Queries::figures).unwrap_or_default());
         text
     }
 

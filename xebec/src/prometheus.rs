@@ -17,6 +17,7 @@ use xebec_metrics::api::{About, Api};
 use xebec_metrics::config::{Group, ScrapeConfig};
 use xebec_metrics::labels::LabelSet;
 use xebec_metrics::relabel::RuleConfig;
+use xebec_metrics::ruler::{Ruler, RulerOptions};
 use xebec_metrics::scrape::Scraper;
 use xebec_tsdb::{Db, Options};
 
@@ -43,6 +44,7 @@ const SCHEME: &str = "prometheus.io/scheme";
 /// The part, ready to run.
 pub(crate) struct Prometheus {
     scraper: Scraper,
+    ruler: Ruler,
     /// What the console answers with.
     pub(crate) api: Api,
 }
@@ -101,14 +103,25 @@ pub(crate) async fn prepare(data: &Path, config: Option<&Path>, console: SocketA
         ],
         retention: format!("{KEPT_DAYS}d"),
     };
-    let api = Api::new(db, scraper.clone(), about);
-    Ok(Prometheus { scraper, api })
+    let options = RulerOptions {
+        external_url: format!("http://{asked}"),
+        user_agent: agent,
+        ..RulerOptions::default()
+    };
+    let ruler = Ruler::new(db.clone(), scraper.clone(), options).map_err(|errors| {
+        anyhow::anyhow!("the rules of --metrics-config cannot be used: {}", errors.join("\n"))
+    })?;
+    let api = Api::new(db, scraper.clone(), ruler.clone(), about);
+    Ok(Prometheus { scraper, ruler, api })
 }
 
 impl Prometheus {
-    /// Scrapes until it is to stop.
+    /// Scrapes and evaluates rules until it is to stop.
     pub(crate) async fn run(self, client: Option<Client>, stop: CancellationToken) {
         let scraper = &self.scraper;
+        let working = async {
+            tokio::join!(scraper.run(stop.clone()), self.ruler.run(stop));
+        };
         let following = async {
             if let Some(client) = client {
                 follow_pods(&client, scraper).await;
@@ -116,7 +129,7 @@ impl Prometheus {
             std::future::pending::<()>().await;
         };
         tokio::select! {
-            () = scraper.run(stop) => {}
+            () = working => {}
             () = following => {}
         }
     }

@@ -6,6 +6,7 @@
 mod json;
 mod params;
 mod query;
+mod rules;
 mod series;
 mod status;
 mod tree;
@@ -24,6 +25,7 @@ use xebec_promql::engine::{Cancellation, EngineOptions, QueryError};
 use xebec_promql::parser::ParserOptions;
 use xebec_tsdb::Db;
 
+use crate::ruler::Ruler;
 use crate::scrape::Scraper;
 use json::Json;
 use params::Params;
@@ -61,6 +63,7 @@ pub struct About {
 struct Shared {
     db: Db,
     scraper: Scraper,
+    ruler: Ruler,
     engine: EngineOptions,
     about: About,
     born: SystemTime,
@@ -159,11 +162,16 @@ struct Asked {
 }
 
 impl Api {
-    /// The API of a database, and of who scrapes into it.
-    pub fn new(db: Db, scraper: Scraper, about: About) -> Self {
+    /// The API of a database, of who scrapes into it, and of the rules over it.
+    pub fn new(db: Db, scraper: Scraper, ruler: Ruler, about: About) -> Self {
         let engine = EngineOptions { parser: ParserOptions::default(), ..EngineOptions::default() };
         let queries = Semaphore::new(QUERIES);
-        Self(Arc::new(Shared { db, scraper, engine, about, born: SystemTime::now(), queries }))
+        Self(Arc::new(Shared { db, scraper, ruler, engine, about, born: SystemTime::now(), queries }))
+    }
+
+    /// What is told of rules in the text format.
+    pub fn figures(&self) -> String {
+        self.0.ruler.figures()
     }
 
     /// Whether a path is of this API.
@@ -180,7 +188,7 @@ impl Api {
         let (head, body) = request.into_parts();
         let path = head.uri.path().to_owned();
         if let Some(health) = path.strip_prefix("/-/") {
-            return self.health(health, &head.method);
+            return self.health(health, &head.method).await;
         }
         if head.method == Method::OPTIONS {
             return plain(StatusCode::NO_CONTENT, String::new());
@@ -222,7 +230,7 @@ impl Api {
         }
     }
 
-    fn health(&self, what: &str, method: &Method) -> Response<Full<Bytes>> {
+    async fn health(&self, what: &str, method: &Method) -> Response<Full<Bytes>> {
         match (what, method) {
             ("healthy", &Method::GET | &Method::HEAD) => {
                 plain(StatusCode::OK, "Prometheus Server is Healthy.\n".to_owned())
@@ -230,12 +238,17 @@ impl Api {
             ("ready", &Method::GET | &Method::HEAD) => {
                 plain(StatusCode::OK, "Prometheus Server is Ready.\n".to_owned())
             }
-            ("reload", &Method::POST | &Method::PUT) => match self.0.scraper.reload() {
-                Ok(()) => plain(StatusCode::OK, String::new()),
-                Err(why) => {
-                    plain(StatusCode::INTERNAL_SERVER_ERROR, format!("failed to reload config: {why}\n"))
+            ("reload", &Method::POST | &Method::PUT) => {
+                let shared = Arc::clone(&self.0);
+                // Files are read beside those who serve.
+                let reloaded = tokio::task::spawn_blocking(move || shared.reload()).await;
+                match reloaded.unwrap_or_else(|_| Err("reading it failed".to_owned())) {
+                    Ok(()) => plain(StatusCode::OK, String::new()),
+                    Err(why) => {
+                        plain(StatusCode::INTERNAL_SERVER_ERROR, format!("failed to reload config: {why}\n"))
+                    }
                 }
-            },
+            }
             _ => not_allowed(),
         }
     }
@@ -250,6 +263,11 @@ fn takes_forms(endpoint: &str) -> bool {
 }
 
 impl Shared {
+    fn reload(&self) -> Result<(), String> {
+        self.scraper.reload().map_err(|error| error.to_string())?;
+        self.ruler.reload().map_err(|errors| errors.join("; "))
+    }
+
     /// The answer; none where there is no such path.
     fn answer(&self, asked: &Asked) -> Option<Answer> {
         let params = &asked.params;
@@ -270,11 +288,8 @@ impl Shared {
             "targets/metadata" => self.target_metadata(params),
             "scrape_pools" => self.scrape_pools(),
             "rules" => self.rules(params),
-            "alerts" => Ok(serde_json::json!({ "alerts": [] }).into()),
-            "alertmanagers" => Ok(serde_json::json!({
-                "activeAlertmanagers": [], "droppedAlertmanagers": []
-            })
-            .into()),
+            "alerts" => Ok(self.alerts()),
+            "alertmanagers" => Ok(self.alertmanagers()),
             "status/config" => Ok(serde_json::json!({ "yaml": self.scraper.config_text() }).into()),
             "status/runtimeinfo" => Ok(self.runtime_info()),
             "status/buildinfo" => Ok(self.build_info()),

@@ -3,6 +3,7 @@
 //! What upstream knows and this does not yet do is told as a warning; what nobody knows is an error that names it.
 
 mod file;
+mod rules;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -14,6 +15,7 @@ use crate::exposition::{Format, Limits};
 use crate::labels::LabelSet;
 use crate::relabel::{Rule, RuleConfig};
 use file::{File, Job, StaticConfig, Tls};
+pub use rules::{AlertingConfig, AlertmanagerConfig, RulesConfig};
 
 /// The largest file.
 const MOST_BYTES: u64 = 16 << 20;
@@ -35,6 +37,10 @@ pub struct ConfigError {
 pub struct Config {
     /// What is scraped.
     pub jobs: Vec<ScrapeConfig>,
+    /// What is said of rules.
+    pub rules: RulesConfig,
+    /// What is said of alerts.
+    pub alerting: AlertingConfig,
     /// What the file asks for and is not done.
     pub warnings: Vec<String>,
     /// The file as it is written.
@@ -219,10 +225,12 @@ impl Config {
     pub fn parse(text: String, directory: &Path) -> Result<Self, String> {
         let read: Option<File> =
             serde_saphyr::from_str(&text).map_err(|error| one_line(&error.to_string()))?;
-        let file = read.unwrap_or_default();
+        let mut file = read.unwrap_or_default();
         let mut config = Self { warnings: file.not_served(), text, ..Self::default() };
-        let global = file.global.unwrap_or_default();
-        let jobs = file.scrape_configs.unwrap_or_default();
+        let global = file.global.take().unwrap_or_default();
+        let jobs = file.scrape_configs.take().unwrap_or_default();
+        config.rules = RulesConfig::of(&file, &global, directory)?;
+        config.alerting = AlertingConfig::of(file, directory, &mut config.warnings)?;
         if jobs.len() > MOST_JOBS {
             return Err(format!("scrape_configs: {} are over the limit of {MOST_JOBS}", jobs.len()));
         }

@@ -4,10 +4,10 @@
 //! files of targets, and has a task for each target. Where a target, or a series of it, is no longer there, a stale marker
 //! ends the series.
 
-mod client;
+pub(crate) mod client;
 mod intake;
 mod rounds;
-mod target;
+pub(crate) mod target;
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
@@ -19,7 +19,9 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use xebec_tsdb::Db;
 
-use crate::config::{Config, ConfigError, FileDiscovery, Group, ScrapeConfig, read_groups};
+use crate::config::{
+    AlertingConfig, Config, ConfigError, FileDiscovery, Group, RulesConfig, ScrapeConfig, read_groups,
+};
 use crate::labels::LabelSet;
 pub use target::{FamilyMetadata, Health, Last, TargetStatus};
 
@@ -173,6 +175,16 @@ impl Scraper {
         self.state().pools.keys().cloned().collect()
     }
 
+    /// What the configuration says of rules.
+    pub fn rules(&self) -> RulesConfig {
+        self.state().config.rules.clone()
+    }
+
+    /// What the configuration says of alerts.
+    pub fn alerting(&self) -> AlertingConfig {
+        self.state().config.alerting.clone()
+    }
+
     /// The configuration as it is written.
     pub fn config_text(&self) -> String {
         self.state().config.text.clone()
@@ -308,7 +320,7 @@ impl Scraper {
 }
 
 /// Reads files of targets, and says of which it cannot.
-fn read_files(discoveries: &[FileDiscovery], groups: &mut Vec<Group>) -> Vec<String> {
+pub(crate) fn read_files(discoveries: &[FileDiscovery], groups: &mut Vec<Group>) -> Vec<String> {
     let mut failures = Vec::new();
     for pattern in discoveries.iter().flat_map(|discovery| &discovery.files) {
         for path in matching(pattern) {

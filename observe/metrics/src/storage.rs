@@ -1,4 +1,6 @@
-//! The database as the query engine sees it.
+//! The database as the query engine sees it, and as rules write to it.
+
+mod writing;
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -12,6 +14,8 @@ use xebec_promql::storage::{
     SampleIterator, SampleValue, SelectHints, Selection, Storage, StorageError, StoredSample, StoredSeries,
 };
 use xebec_tsdb::{HistogramOf, Interval, Number, Querier, Sample, Samples, Series, Span, Value};
+
+pub use writing::RuledDb;
 
 /// What one query sees of a database.
 #[derive(Debug)]

@@ -2,19 +2,23 @@
 
 /// A moment as the calendar names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Date {
-    pub(crate) year: i64,
+pub struct Date {
+    /// The year; zero is the one before the first.
+    pub year: i64,
     /// From 1 to 12.
-    pub(crate) month: i64,
+    pub month: i64,
     /// From 1 to 31.
-    pub(crate) day: i64,
+    pub day: i64,
     /// From 1 to 366.
-    pub(crate) day_of_year: i64,
+    pub day_of_year: i64,
     /// From 0, Sunday.
-    pub(crate) weekday: i64,
-    pub(crate) hour: i64,
-    pub(crate) minute: i64,
-    pub(crate) second: i64,
+    pub weekday: i64,
+    /// From 0 to 23.
+    pub hour: i64,
+    /// From 0 to 59.
+    pub minute: i64,
+    /// From 0 to 59.
+    pub second: i64,
 }
 
 const DAY: i64 = 86_400;
@@ -35,7 +39,7 @@ pub(crate) fn days_in_month(year: i64, month: i64) -> i64 {
 
 impl Date {
     /// The moment so many seconds after the beginning of 1970.
-    pub(crate) fn from_seconds(seconds: i64) -> Self {
+    pub fn from_seconds(seconds: i64) -> Self {
         let (days, of_day) = (seconds.div_euclid(DAY), seconds.rem_euclid(DAY));
         // Years begin in March here, so that the leap day is the last day of a year; eras have 400 years.
         let since_march = days + 719_468;

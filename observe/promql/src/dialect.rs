@@ -8,14 +8,22 @@ const SIZE_LIMIT: usize = 4 << 20;
 
 /// Compiles an expression that must match the whole text, in which `.` also matches line breaks.
 pub fn anchored(pattern: &str) -> Result<Regex, String> {
+    compiled(pattern, |translated| format!("^(?s:{translated})$"))
+}
+
+/// Compiles an expression that may match a part of the text.
+pub fn unanchored(pattern: &str) -> Result<Regex, String> {
+    compiled(pattern, |translated| translated)
+}
+
+fn compiled(pattern: &str, framed: impl FnOnce(String) -> String) -> Result<Regex, String> {
     if let Some(group) = unknown_group(pattern) {
         return Err(format!("error parsing regexp: invalid or unsupported Perl syntax: `{group}`"));
     }
     if let Some(operators) = nested_repetition(pattern) {
         return Err(format!("error parsing regexp: invalid nested repetition operator: `{operators}`"));
     }
-    let translated = translate(pattern);
-    RegexBuilder::new(&format!("^(?s:{translated})$"))
+    RegexBuilder::new(&framed(translate(pattern)))
         .size_limit(SIZE_LIMIT)
         .build()
         .map_err(|error| format!("error parsing regexp: {}", reason(&error, pattern)))

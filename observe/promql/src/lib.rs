@@ -8,6 +8,7 @@
 
 pub mod annotations;
 pub mod ast;
+pub mod date;
 pub mod dialect;
 pub mod duration;
 pub mod engine;
@@ -24,7 +25,6 @@ pub mod series_description;
 pub mod storage;
 pub mod value;
 
-mod date;
 mod error;
 mod lexer;
 mod pretty;

@@ -113,7 +113,7 @@ pub fn quoted_char(letter: char) -> String {
 
 /// One character as its code point and itself (Go's `%#U`).
 pub fn code_point(letter: char) -> String {
-    match letter.is_control() {
+    match unprintable(letter) {
         true => format!("U+{:04X}", letter as u32),
         false => format!("U+{:04X} '{letter}'", letter as u32),
     }

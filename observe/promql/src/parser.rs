@@ -21,7 +21,7 @@ use crate::number::{self, NumberError, quoted};
 use crate::position::Position;
 use crate::token::{Context, Keyword, Kind, Token};
 
-pub(crate) use strings::unquote;
+pub use strings::unquote;
 
 /// The longest query, in bytes.
 pub const MAX_LENGTH: usize = 1 << 20;

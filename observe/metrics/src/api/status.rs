@@ -8,18 +8,11 @@ use xebec_tsdb::Cardinality;
 use super::params::Params;
 use super::{Answer, Fault, Shared, Told};
 use crate::labels::LabelSet;
+use crate::rfc3339;
 
 /// How many entries of each list are told if nothing is said, and at the most.
 const USUAL: usize = 10;
 const MOST: usize = 10_000;
-
-fn rfc3339(millis: i64) -> String {
-    match jiff::Timestamp::from_millisecond(millis) {
-        Ok(time) if millis > 0 => time.to_string(),
-        // Upstream's zero time.
-        _ => "0001-01-01T00:00:00Z".to_owned(),
-    }
-}
 
 fn of_labels(labels: &LabelSet) -> Value {
     json!(labels.iter().collect::<BTreeMap<&str, &str>>())
@@ -72,16 +65,6 @@ impl Shared {
 
     pub(super) fn scrape_pools(&self) -> Answer {
         Ok(json!({ "scrapePools": self.scraper.pools() }).into())
-    }
-
-    /// There are no rules yet.
-    pub(super) fn rules(&self, params: &Params) -> Answer {
-        let kind = params.get("type").to_lowercase();
-        if !matches!(kind.as_str(), "" | "alert" | "record") {
-            return Err(Fault::parameter("type", format!("not supported value {kind:?}")));
-        }
-        params.selectors().map_err(Fault::BadData)?;
-        Ok(json!({ "groups": [] }).into())
     }
 
     pub(super) fn runtime_info(&self) -> Told {

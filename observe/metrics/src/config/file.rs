@@ -23,8 +23,8 @@ pub(super) struct File {
     pub(super) global: Option<Global>,
     pub(super) scrape_configs: Option<Vec<Job>>,
     runtime: Option<Value>,
-    alerting: Option<Value>,
-    rule_files: Option<Vec<Value>>,
+    pub(super) alerting: Option<Alerting>,
+    pub(super) rule_files: Option<Vec<String>>,
     scrape_config_files: Option<Vec<Value>>,
     storage: Option<Value>,
     tracing: Option<Value>,
@@ -38,8 +38,6 @@ impl File {
     pub(super) fn not_served(&self) -> Vec<String> {
         let is_said = |list: &Option<Vec<Value>>| list.as_ref().is_some_and(|list| !list.is_empty());
         let asked = [
-            ("alerting", self.alerting.is_some()),
-            ("rule_files", is_said(&self.rule_files)),
             ("scrape_config_files", is_said(&self.scrape_config_files)),
             ("storage", self.storage.is_some()),
             ("tracing", self.tracing.is_some()),
@@ -63,9 +61,9 @@ pub(super) struct Global {
     pub(super) scrape_interval: Option<String>,
     pub(super) scrape_timeout: Option<String>,
     scrape_protocols: Option<Vec<String>>,
-    evaluation_interval: Option<String>,
-    rule_query_offset: Option<String>,
-    external_labels: Option<BTreeMap<String, Text>>,
+    pub(super) evaluation_interval: Option<String>,
+    pub(super) rule_query_offset: Option<String>,
+    pub(super) external_labels: Option<BTreeMap<String, Text>>,
     query_log_file: Option<String>,
     scrape_failure_log_file: Option<String>,
     pub(super) body_size_limit: Option<Text>,
@@ -289,4 +287,22 @@ pub(super) fn bytes(text: &str) -> Result<u64, String> {
     };
     let number: u64 = number.parse().map_err(|_| format!("{text:?} is no number of bytes such as 10MB"))?;
     number.checked_mul(1 << shift).ok_or_else(|| format!("{text:?} is too large"))
+}
+
+#[derive(Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Alerting {
+    pub(super) alert_relabel_configs: Option<Vec<RuleConfig>>,
+    pub(super) alertmanagers: Option<Vec<Alertmanager>>,
+}
+
+/// Where alerts go. What a job of scraping has in common with it means the same.
+#[derive(Debug, Default, Deserialize, Serialize)]
+pub(super) struct Alertmanager {
+    pub(super) path_prefix: Option<String>,
+    pub(super) timeout: Option<String>,
+    pub(super) api_version: Option<String>,
+    pub(super) alert_relabel_configs: Option<Vec<RuleConfig>>,
+    #[serde(flatten)]
+    pub(super) rest: BTreeMap<String, Value>,
 }

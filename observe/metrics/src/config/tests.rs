@@ -56,13 +56,10 @@ fn a_whole_file_is_read() {
     assert!(second.tls.insecure && second.honor_labels && !second.honor_timestamps);
     assert_eq!(second.files[0].files, [PathBuf::from("/etc/prometheus/targets/*.json")]);
     assert_eq!((second.relabel.len(), second.metric_relabel.len()), (1, 1));
-    for word in ["alerting", "rule_files", "kubernetes_sd_configs"] {
-        assert!(
-            config.warnings.iter().any(|warning| warning.contains(word)),
-            "{word}: {:?}",
-            config.warnings
-        );
-    }
+    assert_eq!(config.rules.files, [PathBuf::from("/etc/prometheus/rules/*.yml")]);
+    assert_eq!((config.rules.interval.millis(), config.alerting.managers.len()), (15_000, 1));
+    let warnings = &config.warnings;
+    assert!(warnings.iter().any(|warning| warning.contains("kubernetes_sd_configs")), "{warnings:?}");
     assert!(parse("").unwrap().jobs.is_empty());
 }
 

@@ -9,8 +9,9 @@ use flate2::read::MultiGzDecoder;
 use http::header::{
     ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HOST, USER_AGENT,
 };
+use http::request::Builder;
 use http::{HeaderValue, Request, StatusCode};
-use http_body_util::{BodyExt as _, Empty, Limited};
+use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
 use rustls::client::WebPkiServerVerifier;
@@ -36,14 +37,14 @@ const AUTHORITIES: [&str; 3] =
 
 /// What a target said.
 #[derive(Debug)]
-pub(super) struct Body {
-    pub(super) bytes: Vec<u8>,
-    pub(super) content_type: Option<String>,
+pub(crate) struct Body {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) content_type: Option<String>,
 }
 
 /// Asks one target.
 #[derive(Debug)]
-pub(super) struct Client {
+pub(crate) struct Client {
     url: Url,
     accept: &'static str,
     compression: bool,
@@ -58,12 +59,12 @@ pub(super) struct Client {
 
 #[derive(Debug)]
 struct Connection {
-    sender: SendRequest<Empty<Bytes>>,
+    sender: SendRequest<Full<Bytes>>,
     _driver: AbortOnDropHandle<()>,
 }
 
 impl Client {
-    pub(super) fn new(target: &Target, job: &ScrapeConfig, user_agent: &str) -> Self {
+    pub(crate) fn new(target: &Target, job: &ScrapeConfig, user_agent: &str) -> Self {
         let limit = job.limits.body;
         Self {
             url: target.url.clone(),
@@ -80,12 +81,12 @@ impl Client {
     }
 
     /// Gives the connection up.
-    pub(super) fn forget(&mut self) {
+    pub(crate) fn forget(&mut self) {
         self.connection = None;
     }
 
     /// Asks. A connection that was kept and is closed by now is replaced by a new one.
-    pub(super) async fn fetch(&mut self) -> Result<Body, String> {
+    pub(crate) async fn fetch(&mut self) -> Result<Body, String> {
         if let Some(mut kept) = self.connection.take()
             && kept.sender.ready().await.is_ok()
         {
@@ -99,7 +100,7 @@ impl Client {
         self.read(fresh, response).await
     }
 
-    fn request(&self) -> Result<Request<Empty<Bytes>>, String> {
+    fn request(&self) -> Result<Request<Full<Bytes>>, String> {
         let mut request = Request::get(&self.url.path)
             .header(HOST, &self.url.authority)
             .header(ACCEPT, self.accept)
@@ -108,6 +109,11 @@ impl Client {
         if self.compression {
             request = request.header(ACCEPT_ENCODING, "gzip");
         }
+        self.configured(request)?.body(Full::default()).map_err(|error| error.to_string())
+    }
+
+    /// With the headers that the configuration asks for.
+    fn configured(&self, mut request: Builder) -> Result<Builder, String> {
         for (name, value) in &self.headers {
             request = request.header(name, value);
         }
@@ -117,7 +123,20 @@ impl Client {
             value.set_sensitive(true);
             request = request.header(AUTHORIZATION, value);
         }
-        request.body(Empty::new()).map_err(|error| error.to_string())
+        Ok(request)
+    }
+
+    /// Sends JSON on a connection of its own, and is content with any answer that is none of a fault.
+    pub(crate) async fn post(&self, body: Bytes) -> Result<(), String> {
+        let request = Request::post(&self.url.path)
+            .header(HOST, &self.url.authority)
+            .header(CONTENT_TYPE, "application/json")
+            .header(USER_AGENT, &self.user_agent);
+        let request = self.configured(request)?.body(Full::from(body)).map_err(|error| error.to_string())?;
+        let mut connection = self.connect().await?;
+        let response = connection.sender.send_request(request).await.map_err(|error| causes(&error))?;
+        let status = response.status();
+        if status.is_success() { Ok(()) } else { Err(format!("bad response status {status}")) }
     }
 
     async fn connect(&self) -> Result<Connection, String> {

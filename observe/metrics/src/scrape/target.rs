@@ -23,29 +23,29 @@ const MOST_FAMILIES: usize = 20_000;
 
 /// Who is asked.
 #[derive(Debug, Clone)]
-pub(super) struct Target {
+pub(crate) struct Target {
     /// Before relabelling.
     discovered: LabelSet,
     /// After it, those that say how to ask among them.
     all: LabelSet,
     /// Those that its series get.
-    pub(super) labels: LabelSet,
-    pub(super) interval: Duration,
-    pub(super) timeout: Duration,
-    pub(super) url: Url,
+    pub(crate) labels: LabelSet,
+    pub(crate) interval: Duration,
+    pub(crate) timeout: Duration,
+    pub(crate) url: Url,
 }
 
 /// Where it is asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Url {
-    pub(super) is_tls: bool,
+pub(crate) struct Url {
+    pub(crate) is_tls: bool,
     /// As it was given.
-    pub(super) authority: String,
+    pub(crate) authority: String,
     /// Without brackets.
-    pub(super) host: String,
-    pub(super) port: u16,
+    pub(crate) host: String,
+    pub(crate) port: u16,
     /// Path and query.
-    pub(super) path: String,
+    pub(crate) path: String,
 }
 
 impl std::fmt::Display for Url {
@@ -127,7 +127,7 @@ impl TargetStatus {
         self.last.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    pub(super) fn set_last(&self, last: Last) {
+    pub(crate) fn set_last(&self, last: Last) {
         *self.last.lock().unwrap_or_else(PoisonError::into_inner) = last;
     }
 
@@ -138,7 +138,7 @@ impl TargetStatus {
     }
 
     /// Changes what a family says of itself, where it says something else.
-    pub(super) fn learn(&self, name: &str, change: impl FnOnce(&mut FamilyMetadata)) {
+    pub(crate) fn learn(&self, name: &str, change: impl FnOnce(&mut FamilyMetadata)) {
         let mut families = self.families.lock().unwrap_or_else(PoisonError::into_inner);
         let is_full = families.len() >= MOST_FAMILIES;
         match families.get_mut(name) {
@@ -151,11 +151,11 @@ impl TargetStatus {
 
 impl Target {
     /// What tells it from others.
-    pub(super) fn identity(&self) -> LabelSet {
+    pub(crate) fn identity(&self) -> LabelSet {
         self.all.clone()
     }
 
-    pub(super) fn status(&self, pool: &str) -> TargetStatus {
+    pub(crate) fn status(&self, pool: &str) -> TargetStatus {
         TargetStatus {
             pool: pool.to_owned(),
             discovered: self.discovered.clone(),
@@ -171,14 +171,14 @@ impl Target {
 
 /// The targets of a job.
 #[derive(Debug, Default)]
-pub(super) struct Resolved {
-    pub(super) targets: Vec<Target>,
-    pub(super) dropped: Vec<LabelSet>,
-    pub(super) failures: Vec<String>,
+pub(crate) struct Resolved {
+    pub(crate) targets: Vec<Target>,
+    pub(crate) dropped: Vec<LabelSet>,
+    pub(crate) failures: Vec<String>,
 }
 
 /// The targets that groups come to in a job.
-pub(super) fn resolve(job: &ScrapeConfig, groups: &[Group]) -> Resolved {
+pub(crate) fn resolve(job: &ScrapeConfig, groups: &[Group]) -> Resolved {
     let mut resolved = Resolved::default();
     let mut known = std::collections::HashSet::new();
     for group in groups {

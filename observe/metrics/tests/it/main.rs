@@ -5,5 +5,6 @@
 mod api;
 mod fuzz;
 mod oracle;
+mod rules;
 mod scrape;
 mod server;

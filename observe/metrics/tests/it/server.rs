@@ -13,6 +13,7 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use xebec_metrics::api::{About, Api};
+use xebec_metrics::ruler::{Ruler, RulerOptions};
 use xebec_metrics::scrape::Scraper;
 use xebec_tsdb::{Db, Labels, Options};
 
@@ -78,6 +79,7 @@ pub(crate) struct Bench {
     pub(crate) directory: tempfile::TempDir,
     pub(crate) db: Db,
     pub(crate) scraper: Scraper,
+    pub(crate) ruler: Ruler,
     pub(crate) address: SocketAddr,
 }
 
@@ -96,13 +98,15 @@ impl Bench {
             flags: vec![("a.b".into(), "c".into())],
             retention: "15d".into(),
         };
-        let api = Api::new(db.clone(), scraper.clone(), about);
+        let options = RulerOptions { external_url: "http://rules".into(), ..RulerOptions::default() };
+        let ruler = Ruler::new(db.clone(), scraper.clone(), options).unwrap();
+        let api = Api::new(db.clone(), scraper.clone(), ruler.clone(), about);
         let address = serve(move |request| {
             let api = api.clone();
             async move { api.answer(request).await }
         })
         .await;
-        Self { directory, db, scraper, address }
+        Self { directory, db, scraper, ruler, address }
     }
 
     /// Writes samples: series as pairs, time in milliseconds, value.

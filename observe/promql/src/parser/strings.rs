@@ -1,7 +1,7 @@
 //! The text within quotes.
 
 /// Takes the quotes off a string and replaces its escapes. Bytes that are no UTF-8 become the replacement character.
-pub(crate) fn unquote(quoted: &str) -> Option<String> {
+pub fn unquote(quoted: &str) -> Option<String> {
     unquote_bytes(quoted).map(|bytes| match String::from_utf8(bytes) {
         Ok(text) => text,
         Err(error) => String::from_utf8_lossy(error.as_bytes()).into_owned(),
