@@ -34,7 +34,7 @@ impl Disk {
         make(directory).map_err(failed)?;
         let base = Base::open(directory, max_bytes)?;
         let mut index = base.read(|database| replay::database(database, base.head(), now))?;
-        let (journal, rows) = Journal::open(directory).map_err(failed)?;
+        let (mut journal, rows) = Journal::open(directory).map_err(failed)?;
         replay::journal(&mut index, rows, now)
             .map_err(|detail| Failure::Damage(detail).into_error(&directory.join("store.log")))?;
         let path = base.path().to_owned();
@@ -44,6 +44,7 @@ impl Disk {
             let detail = format!("it ends at revision {}, but {seen} was acknowledged", index.revision());
             return Err(Error::Corrupt { path, detail });
         }
+        journal.tidy().map_err(failed)?;
         witness.record(index.revision()).map_err(failed)?;
         File::open(directory).and_then(|directory| directory.sync_all()).map_err(failed)?;
         let ahead = index.events_after(base.head().revision, "")?;
@@ -92,6 +93,9 @@ impl Disk {
             self.journal.release(self.keeper.kept()).map_err(|error| storage(&self.path, &error))?;
             if self.journal.bytes() > AHEAD_BYTES {
                 self.keeper.fault().map_or(Ok(()), Err)?;
+                if self.keeper.is_gone() {
+                    return Err(Error::Closed);
+                }
                 std::thread::sleep(LOOK);
             }
         }

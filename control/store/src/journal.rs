@@ -72,7 +72,7 @@ impl Current {
 }
 
 impl Journal {
-    /// Opens the journal in a directory, and reads it from end to end.
+    /// Opens the journal in a directory, and reads it from end to end. It stays as it is until [`Self::tidy`].
     pub(crate) fn open(directory: &Path) -> io::Result<(Self, Vec<Row>)> {
         let mut paths = Vec::new();
         for file in fs::read_dir(directory)? {
@@ -86,20 +86,29 @@ impl Journal {
         for path in paths {
             let bytes = fs::read(&path)?;
             let sound = read(&bytes, &mut rows);
-            if sound < bytes.len() {
-                tracing::warn!(path = %path.display(), "the journal ends within a commit, which is let go");
-                OpenOptions::new().write(true).open(&path)?.set_len(sound as u64)?;
-            }
-            if sound == 0 {
-                // The next commit may be of the same revision, and its file of this name.
-                fs::remove_file(&path)?;
-                continue;
-            }
             let last = rows.last().map_or(Revision(0), |row: &Row| row.revision);
             full.push_back(Full { path, bytes: sound as u64, last });
         }
         let directory = directory.to_owned();
         Ok((Self { directory, full, current: None, buffer: Vec::new(), record: Vec::new() }, rows))
+    }
+
+    /// Takes away what stands behind the last whole frame of each file, once it is known that nobody was told of it.
+    pub(crate) fn tidy(&mut self) -> io::Result<()> {
+        for Full { path, bytes, .. } in &self.full {
+            if fs::metadata(path)?.len() > *bytes {
+                tracing::warn!(path = %path.display(), "the journal ends within a commit, which is let go");
+                let file = OpenOptions::new().write(true).open(path)?;
+                file.set_len(*bytes)?;
+                file.sync_all()?;
+            }
+            if *bytes == 0 {
+                // The next commit may be of the same revision, and its file of this name.
+                fs::remove_file(path)?;
+            }
+        }
+        self.full.retain(|file| file.bytes > 0);
+        Ok(())
     }
 
     /// Adds a commit, which has happened once this returns; if it fails, it has not. Everything up to `kept` may go.

@@ -63,6 +63,11 @@ impl Keeper {
         self.standing.fault.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Whether nothing is done any more, which only a defect could bring about.
+    pub(crate) fn is_gone(&self) -> bool {
+        self.thread.is_finished()
+    }
+
     /// Does all that is left, if that is possible, and says how far it came.
     pub(crate) fn close(self) -> Revision {
         let _ = self.orders.send(Order::Close);
@@ -85,6 +90,9 @@ impl Keeping {
         let mut is_last = false;
         while !is_last {
             is_last = self.gather(&mut works);
+            if works.is_empty() {
+                continue;
+            }
             let done = self.base.apply(&works);
             *self.standing.fault.lock().unwrap_or_else(PoisonError::into_inner) =
                 done.as_ref().err().cloned();

@@ -4,10 +4,10 @@ use super::*;
 use crate::index::Index;
 use crate::{Op, plan::Plan};
 
-/// A transaction that makes two keys.
-fn commit(index: &mut Index, number: usize) -> Vec<Arc<Event>> {
+/// A transaction that makes two keys of so many bytes.
+fn commit(index: &mut Index, number: usize, size: usize) -> Vec<Arc<Event>> {
     let ops =
-        ["a", "b"].map(|side| Op::Create { key: format!("{side}/{number}"), value: vec![7; 900].into() });
+        ["a", "b"].map(|side| Op::Create { key: format!("{side}/{number}"), value: vec![7; size].into() });
     let mut plan = Plan::new(index, u64::MAX);
     plan.stage(ops.into()).unwrap();
     let (_, events) = plan.finish();
@@ -16,12 +16,12 @@ fn commit(index: &mut Index, number: usize) -> Vec<Arc<Event>> {
 }
 
 /// A journal of so many commits, of which nothing is kept elsewhere.
-fn journal(directory: &Path, commits: usize) -> Journal {
+fn journal(directory: &Path, commits: usize, size: usize) -> Journal {
     let (mut journal, rows) = Journal::open(directory).unwrap();
     assert!(rows.is_empty());
     let mut index = Index::new(Revision(0));
     for number in 0..commits {
-        journal.append(&commit(&mut index, number), Revision(0)).unwrap();
+        journal.append(&commit(&mut index, number, size), Revision(0)).unwrap();
     }
     journal
 }
@@ -33,14 +33,15 @@ fn files(directory: &Path) -> Vec<PathBuf> {
 }
 
 fn found(directory: &Path) -> Vec<(u64, String)> {
-    let (_, rows) = Journal::open(directory).unwrap();
+    let (mut journal, rows) = Journal::open(directory).unwrap();
+    journal.tidy().unwrap();
     rows.iter().map(|row| (row.revision.0, row.key.to_string())).collect()
 }
 
 #[test]
 fn what_was_appended_is_found_again_in_order() {
     let directory = tempfile::tempdir().unwrap();
-    drop(journal(directory.path(), 3));
+    drop(journal(directory.path(), 3, 900));
     let wanted: Vec<_> =
         (0..3).flat_map(|at| ["a", "b"].map(|side| (at + 1, format!("{side}/{at}")))).collect();
     assert_eq!(found(directory.path()), wanted);
@@ -51,24 +52,24 @@ fn what_was_appended_is_found_again_in_order() {
 #[test]
 fn files_go_when_all_that_is_in_them_is_kept() {
     let directory = tempfile::tempdir().unwrap();
-    let mut journal = journal(directory.path(), 7_000);
+    let mut journal = journal(directory.path(), 70, 100_000);
     assert_eq!(files(directory.path()).len(), 4, "{:?}", files(directory.path()));
     let bytes = journal.bytes();
-    journal.release(Revision(3_000)).unwrap();
+    journal.release(Revision(30)).unwrap();
     assert_eq!(files(directory.path()).len(), 3);
     assert!(journal.bytes() < bytes);
-    journal.close(Revision(6_999)).unwrap();
+    journal.close(Revision(69)).unwrap();
     assert_eq!(files(directory.path()).len(), 1, "one commit is not kept");
     let (journal, rows) = Journal::open(directory.path()).unwrap();
-    assert_eq!(rows.last().unwrap().revision, Revision(7_000));
-    journal.close(Revision(7_000)).unwrap();
+    assert_eq!(rows.last().unwrap().revision, Revision(70));
+    journal.close(Revision(70)).unwrap();
     assert!(files(directory.path()).is_empty());
 }
 
 #[test]
 fn a_commit_that_was_cut_short_is_let_go_whole() {
     let directory = tempfile::tempdir().unwrap();
-    drop(journal(directory.path(), 2));
+    drop(journal(directory.path(), 2, 900));
     let file = files(directory.path()).remove(0);
     let whole = fs::read(&file).unwrap();
     let second = whole.len() / 2;
@@ -84,7 +85,7 @@ fn a_commit_that_was_cut_short_is_let_go_whole() {
 #[test]
 fn nothing_is_believed_that_does_not_match_its_checksum() {
     let directory = tempfile::tempdir().unwrap();
-    drop(journal(directory.path(), 3));
+    drop(journal(directory.path(), 3, 900));
     let file = files(directory.path()).remove(0);
     let whole = fs::read(&file).unwrap();
     for place in (0..whole.len()).step_by(97) {

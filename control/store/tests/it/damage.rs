@@ -151,3 +151,52 @@ async fn a_store_without_its_witness_opens() {
     let store = open(fixture.directory.path()).unwrap();
     assert_eq!(store.list(&ListRequest::default()).unwrap().items, fixture.entries);
 }
+
+/// The files of a store as a process that is killed leaves them: what was written last is in the journal alone.
+async fn killed() -> (tempfile::TempDir, Vec<Entry>, PathBuf) {
+    let (directory, copy) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let store = open(directory.path()).unwrap();
+    for number in 0..20 {
+        store.create(format!("key/{number:03}"), value(number)).await.unwrap();
+    }
+    for file in fs::read_dir(directory.path()).unwrap() {
+        let file = file.unwrap();
+        fs::copy(file.path(), copy.path().join(file.file_name())).unwrap();
+    }
+    let journal = copy.path().join(format!("store.log.{:020}", 1));
+    let entries = store.list(&ListRequest::default()).unwrap().items;
+    (copy, entries, journal)
+}
+
+#[tokio::test]
+async fn what_only_the_journal_has_is_there_and_what_was_cut_short_is_not() {
+    let (directory, entries, journal) = killed().await;
+    let mut bytes = fs::read(&journal).unwrap();
+    let frame = bytes.len() / 20;
+    bytes.extend_from_within(..frame - 1);
+    fs::write(&journal, &bytes).unwrap();
+    for _ in 0..2 {
+        let store = open(directory.path()).unwrap();
+        assert_eq!(store.list(&ListRequest::default()).unwrap().items, entries);
+        store.close().await;
+        assert!(!journal.exists(), "the database has it all");
+    }
+}
+
+#[tokio::test]
+async fn a_journal_that_lost_what_was_acknowledged_is_refused_and_left_alone() {
+    let (directory, _, journal) = killed().await;
+    let good = fs::read(&journal).unwrap();
+    for place in (0..good.len()).step_by(good.len() / 40) {
+        let mut bytes = good.clone();
+        bytes[place] ^= 0x10;
+        fs::write(&journal, &bytes).unwrap();
+        let detail = refused(open(directory.path()));
+        assert!(detail.contains("20 was acknowledged"), "byte {place}: {detail}");
+        assert_eq!(fs::read(&journal).unwrap(), bytes, "byte {place}");
+    }
+    fs::remove_file(&journal).unwrap();
+    refused(open(directory.path()));
+    fs::write(&journal, &good).unwrap();
+    open(directory.path()).unwrap();
+}
