@@ -96,8 +96,7 @@ fn printed(args: &[Value]) -> String {
 /// Values as a text to be escaped.
 fn evaluated(args: &[Value]) -> String {
     match args {
-        [Value::Text(text)] => text.to_string(),
-        [Value::Invalid] => "<no value>".to_owned(),
+        [value] => value.printed(),
         args => printed(args),
     }
 }
