@@ -113,7 +113,8 @@ async fn a_claim_is_free_once_its_last_pod_is_gone() {
         let claim = cluster.until::<ResourceClaim>("shared", |claim| count(claim) == 1).await;
         assert!(claim.status.unwrap().allocation.is_some() && !claim.metadata.finalizers.unwrap().is_empty());
         cluster.api::<Pod>().delete("two", &DeleteParams::default()).await.unwrap();
-        let is_free = |claim: &ResourceClaim| claim.status.as_ref().is_none_or(|status| status.allocation.is_none());
+        let is_free =
+            |claim: &ResourceClaim| claim.status.as_ref().is_none_or(|status| status.allocation.is_none());
         cluster.until::<ResourceClaim>("shared", is_free).await;
         // Nothing holds it any more.
         cluster.api::<ResourceClaim>().delete("shared", &DeleteParams::default()).await.unwrap();
