@@ -88,10 +88,6 @@ impl Base {
         Ok(Self { path, max_bytes, database: Some(database), head, buffer: Vec::new() })
     }
 
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
-    }
-
     pub(crate) fn head(&self) -> Head {
         self.head
     }
@@ -140,7 +136,7 @@ impl Base {
         let (database, head) = guarded(|| {
             let database = connect(&self.path, self.max_bytes)?;
             let found = replay::head(&database)?;
-            if found.revision < known.revision {
+            if found.revision < known.revision || found.compacted < known.compacted {
                 return Err(Failure::Damage(format!(
                     "it fell back from revision {} to {} while open",
                     known.revision, found.revision

@@ -1,6 +1,6 @@
 //! The store's directory: opened, loaded whole, and committed to one batch at a time.
 
-use std::fs::{DirBuilder, File};
+use std::fs::{DirBuilder, File, TryLockError};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::base::{Base, Work};
-use crate::failure::{Failure, storage};
+use crate::failure::storage;
 use crate::index::Index;
 use crate::journal::Journal;
 use crate::keeper::Keeper;
@@ -22,6 +22,8 @@ const LOOK: Duration = Duration::from_millis(1);
 
 pub(crate) struct Disk {
     path: PathBuf,
+    /// Keeps others out for as long as it is open, whatever becomes of the database.
+    lock: File,
     journal: Journal,
     keeper: Keeper,
     witness: Witness,
@@ -32,33 +34,38 @@ impl Disk {
     pub(crate) fn open(directory: &Path, max_bytes: u64, now: Instant) -> Result<(Self, Index), Error> {
         let failed = |error: io::Error| storage(directory, &error);
         make(directory).map_err(failed)?;
+        let lock = File::open(directory).map_err(failed)?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(Error::Locked { path: directory.to_owned() }),
+            Err(TryLockError::Error(error)) => return Err(failed(error)),
+        }
         let base = Base::open(directory, max_bytes)?;
         let mut index = base.read(|database| replay::database(database, base.head(), now))?;
-        let (mut journal, rows) = Journal::open(directory).map_err(failed)?;
+        let (mut journal, rows) = Journal::open(directory)?;
         replay::journal(&mut index, rows, now)
-            .map_err(|detail| Failure::Damage(detail).into_error(&directory.join("store.log")))?;
-        let path = base.path().to_owned();
+            .map_err(|detail| Error::Corrupt { path: directory.to_owned(), detail })?;
         let (witness, seen) =
             Witness::open(&directory.join("store.head"), index.revision() == Revision(0)).map_err(failed)?;
         if let Some(seen) = seen.filter(|seen| *seen > index.revision()) {
             let detail = format!("it ends at revision {}, but {seen} was acknowledged", index.revision());
-            return Err(Error::Corrupt { path, detail });
+            return Err(Error::Corrupt { path: directory.to_owned(), detail });
         }
         journal.tidy().map_err(failed)?;
         witness.record(index.revision()).map_err(failed)?;
-        File::open(directory).and_then(|directory| directory.sync_all()).map_err(failed)?;
-        let ahead = index.events_after(base.head().revision, "")?;
+        lock.sync_all().map_err(failed)?;
+        let ahead: Vec<_> = index.events_after(base.head().revision, "")?.into();
         let keeper = Keeper::start(base, directory)?;
-        if !ahead.is_empty() {
-            keeper.order(Work::Add(ahead.into()));
+        for commit in ahead.chunk_by(|one, next| one.revision == next.revision) {
+            keeper.order(Work::Add(commit.to_vec()));
         }
-        Ok((Self { path: directory.to_owned(), journal, keeper, witness }, index))
+        Ok((Self { path: directory.to_owned(), lock, journal, keeper, witness }, index))
     }
 
     /// Puts the events of whole transactions on disk, all or none.
     pub(crate) fn append(&mut self, revision: Revision, events: &[Arc<Event>]) -> Result<(), Error> {
         self.wait_for_keeper()?;
-        self.journal.append(events, self.keeper.kept()).map_err(|error| storage(&self.path, &error))?;
+        self.journal.append(events).map_err(|error| storage(&self.path, &error))?;
         self.keeper.order(Work::Add(events.to_vec()));
         // The write is durable whatever becomes of the witness, so this is no reason to refuse it.
         if let Err(error) = self.witness.record(revision) {
@@ -81,25 +88,30 @@ impl Disk {
         let kept = self.keeper.close();
         self.journal.close(kept).unwrap_or_else(told);
         self.witness.sync().unwrap_or_else(told);
+        // A process that is being started has this file too, until it runs another program.
+        self.lock.unlock().unwrap_or_else(told);
     }
 
-    /// Waits until the database is not too far behind.
+    /// Lets go of what the database has, and waits until it is not too far behind.
     ///
     /// # Errors
     ///
     /// Why it does not get further.
     fn wait_for_keeper(&mut self) -> Result<(), Error> {
-        while self.journal.bytes() > AHEAD_BYTES {
-            self.journal.release(self.keeper.kept()).map_err(|error| storage(&self.path, &error))?;
-            if self.journal.bytes() > AHEAD_BYTES {
-                self.keeper.fault().map_or(Ok(()), Err)?;
-                if self.keeper.is_gone() {
-                    return Err(Error::Closed);
-                }
-                std::thread::sleep(LOOK);
+        loop {
+            if let Err(error) = self.journal.release(self.keeper.kept()) {
+                tracing::warn!(path = %self.path.display(), %error, "a file of the journal could not be removed");
+            }
+            let is_far = self.journal.bytes() > AHEAD_BYTES;
+            match self.keeper.fault() {
+                // Nothing that is written behind this would be found again.
+                Some(error @ Error::Corrupt { .. }) => return Err(error),
+                Some(error) if is_far => return Err(error),
+                _ if self.keeper.is_gone() => return Err(Error::Closed),
+                _ if is_far => std::thread::sleep(LOOK),
+                _ => return Ok(()),
             }
         }
-        Ok(())
     }
 }
 

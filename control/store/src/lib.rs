@@ -22,9 +22,9 @@
 //! # On disk
 //!
 //! A store is a directory. A commit goes into the journal, `store.log.N` from revision N on, one frame behind the other, and is
-//! acknowledged once that is synced. A thread of its own brings what the journal has into `store.redb`, thousands of records
-//! at a time, and compacts there: a file of the journal goes when the database has all of it, and a store that was closed has
-//! none. The database has the table `versions`, from (revision, key) to a checksummed record, and the table `meta` with the
+//! acknowledged once that is synced. A thread of its own brings what the journal has into `store.redb`, megabytes at a time, and
+//! compacts there: a file of the journal goes when the database has all of it, so that a store that was closed in good order
+//! has none. The database has the table `versions`, from (revision, key) to a checksummed record, and the table `meta` with the
 //! head: revision, compacted revision, number of records. Compaction takes away every version that a newer one at or below
 //! the compacted revision replaces. `store.head` is the witness.
 //!

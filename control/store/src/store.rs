@@ -225,7 +225,7 @@ impl Store {
         Ok(self.submit(ops).await?.revision)
     }
 
-    /// Lets history up to a revision go now. It leaves the disk soon after.
+    /// Lets history up to a revision go now. It leaves the disk soon after: after a crash it may be there again.
     ///
     /// # Errors
     ///

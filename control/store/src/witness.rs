@@ -1,7 +1,7 @@
 //! The witness: a small file that remembers the newest acknowledged revision.
 //!
-//! A database file whose newest commit is damaged may come up in the state before it, whole and consistent, with
-//! acknowledged writes missing. The witness tells. It is written behind each commit and not synced, so that it costs no
+//! A database file whose newest commit is damaged, or a journal whose last one is, may come up in the state before it, whole
+//! and consistent, with acknowledged writes missing. The witness tells. It is written behind each commit and not synced, so that it costs no
 //! second sync: a killed process leaves it exact, and after a power cut it is at worst older than the database.
 //! A witness that is missing or damaged proves nothing, and is written anew.
 

@@ -21,7 +21,7 @@ fn journal(directory: &Path, commits: usize, size: usize) -> Journal {
     assert!(rows.is_empty());
     let mut index = Index::new(Revision(0));
     for number in 0..commits {
-        journal.append(&commit(&mut index, number, size), Revision(0)).unwrap();
+        journal.append(&commit(&mut index, number, size)).unwrap();
     }
     journal
 }
@@ -72,7 +72,7 @@ fn a_commit_that_was_cut_short_is_let_go_whole() {
     drop(journal(directory.path(), 2, 900));
     let file = files(directory.path()).remove(0);
     let whole = fs::read(&file).unwrap();
-    let second = whole.len() / 2;
+    let second = MAGIC.len() + (whole.len() - MAGIC.len()) / 2;
     for cut in [0, 1, 7, 8, 30, second - 1, second, second + 1, second + 8, whole.len() - 1] {
         fs::write(&file, &whole[..cut]).unwrap();
         let wanted = if cut < second { 0 } else { 2 };
@@ -83,20 +83,43 @@ fn a_commit_that_was_cut_short_is_let_go_whole() {
 }
 
 #[test]
-fn nothing_is_believed_that_does_not_match_its_checksum() {
+fn damage_is_told_unless_it_is_in_the_last_commit() {
     let directory = tempfile::tempdir().unwrap();
     drop(journal(directory.path(), 3, 900));
     let file = files(directory.path()).remove(0);
     let whole = fs::read(&file).unwrap();
-    for place in (0..whole.len()).step_by(97) {
+    let last = MAGIC.len() + (whole.len() - MAGIC.len()) / 3 * 2;
+    for place in (0..whole.len()).step_by(31).chain(MAGIC.len()..MAGIC.len() + 40) {
         let mut bytes = whole.clone();
         bytes[place] ^= 0x10;
         fs::write(&file, &bytes).unwrap();
-        let before = place / (whole.len() / 3);
-        assert_eq!(found(directory.path()).len(), 2 * before, "byte {place}");
+        match Journal::open(directory.path()) {
+            Err(Error::Corrupt { path, .. }) => assert!(path == file && place < last, "byte {place}"),
+            Ok((_, rows)) => assert!(place >= last && rows.len() == 4, "byte {place}: {}", rows.len()),
+            Err(other) => panic!("byte {place}: {other}"),
+        }
+        assert_eq!(fs::read(&file).unwrap(), bytes, "it is left as it is");
     }
     for rubbish in [&b"apiVersion: v1\n"[..], &[0; 64], &[255; 64]] {
         fs::write(&file, rubbish).unwrap();
-        assert_eq!(found(directory.path()), []);
+        assert!(matches!(Journal::open(directory.path()), Err(Error::Corrupt { .. })));
     }
+}
+
+#[test]
+fn a_file_that_was_removed_by_others_is_no_reason_to_fail() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut journal = journal(directory.path(), 70, 100_000);
+    fs::remove_file(&files(directory.path())[0]).unwrap();
+    journal.release(Revision(70)).unwrap();
+    assert_eq!(files(directory.path()).len(), 1, "{:?}", files(directory.path()));
+}
+
+#[test]
+fn a_large_commit_fills_a_file_of_its_own() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut journal = journal(directory.path(), 1, 5 << 20);
+    assert!(journal.bytes() > FILE_BYTES);
+    journal.release(Revision(1)).unwrap();
+    assert_eq!(journal.bytes(), 0);
 }
