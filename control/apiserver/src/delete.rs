@@ -11,13 +11,11 @@ use xebec_machinery::status::{Qualified, Status};
 
 use crate::api::Api;
 use crate::call::{Call, timestamp};
-use crate::field_order::Element;
 use crate::options::{Options, Propagation};
-use crate::pages::Pages;
-use crate::select::Selection;
-use crate::storage::{Stored, decode, is_conflict};
+use crate::read::Selected;
+use crate::storage::{Stored, is_conflict};
 use crate::strategy::{self, Part};
-use crate::{key, object, view};
+use crate::{key, object};
 
 const ATTEMPTS: usize = 16;
 /// How many objects of a collection are deleted at a time.
@@ -169,56 +167,30 @@ impl Api {
         Ok(Deleted::Going(self.present(call, stored.object).await?))
     }
 
-    /// Deletes all objects that the call selects, and gives them back as they last were: items of a list in JSON, with commas
-    /// between. There may be so many that memory had no room for them in any other form.
-    pub async fn delete_collection(&self, call: &Call, options: &DeleteOptions) -> Result<Vec<u8>, Status> {
-        let mut going = stream::iter(self.selected(call).await?)
+    /// Deletes all objects that the call selects. Gives the list of them, as they were before.
+    pub(crate) async fn delete_collection(
+        &self,
+        call: &Call,
+        options: &DeleteOptions,
+    ) -> Result<Selected, Status> {
+        let selected = self.select(call).await?;
+        let places = selected.entries.iter().map(|entry| key::place(&entry.key, call.resource.namespaced()));
+        let places: Vec<_> = places.collect();
+        let mut going = stream::iter(places)
             .map(|(namespace, name)| async move {
                 let mut one = call.clone();
                 (one.request.namespace, one.request.name) = (namespace, Some(name));
                 match self.delete(&one, options).await {
-                    Ok(gone) => Ok(Some(gone.object())),
                     // Someone else was faster.
-                    Err(status) if status.code() == 404 => Ok(None),
-                    Err(status) => Err(status),
+                    Err(status) if status.code() == 404 => Ok(()),
+                    outcome => outcome.map(drop),
                 }
             })
             .buffered(AT_ONCE);
-        let mut items = Vec::new();
         while let Some(gone) = going.next().await {
-            let Some(gone) = gone? else { continue };
-            if !items.is_empty() {
-                items.push(b',');
-            }
-            let item = view::item(call, gone);
-            serde_json::to_writer(&mut items, &Element(&item))
-                .map_err(|error| Status::internal(&error.to_string()))?;
+            gone?;
         }
-        Ok(items)
-    }
-
-    /// The namespaces and names of all objects that the call selects.
-    async fn selected(&self, call: &Call) -> Result<Vec<(Option<String>, String)>, Status> {
-        let mut call = call.clone();
-        call.request.options.resource_version = None;
-        call.request.options.version_match = None;
-        let selection = Selection::of(&call)?;
-        let mut pages = Pages::of(self, &call, &selection)?;
-        let mut selected = Vec::new();
-        while let Some(entries) = pages.next().await? {
-            for entry in entries.iter().filter(|entry| selection.may_match(&entry.key)) {
-                let is_selected = selection.is_everything() || {
-                    let object = self.present(&call, decode(entry)?.object).await?;
-                    selection.matches(&object)
-                };
-                if is_selected {
-                    selected.push(key::place(&entry.key, call.resource.namespaced()));
-                    if !pages.take(entry) {
-                        break;
-                    }
-                }
-            }
-        }
+        drop(going);
         Ok(selected)
     }
 }

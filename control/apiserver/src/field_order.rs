@@ -33,7 +33,7 @@ pub(crate) struct OrderedEvent<'a> {
 struct Elements<'a>(&'a Value);
 
 /// One of them, which need not say what it is.
-pub(crate) struct Element<'a>(pub(crate) &'a Value);
+struct Element<'a>(&'a Value);
 
 impl Serialize for Ordered<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use serde_json::Value;
 use xebec_machinery::status::Status;
+use xebec_store::Entry;
 
 use crate::api::Api;
 use crate::call::Call;
@@ -19,6 +20,15 @@ pub struct Listed {
     pub items: Vec<Value>,
     /// The list's metadata.
     pub metadata: Value,
+}
+
+/// What a call selects of a collection, as it rests.
+#[derive(Debug)]
+pub(crate) struct Selected {
+    /// In the order of namespace and name.
+    pub(crate) entries: Vec<Entry>,
+    /// The list's metadata.
+    metadata: Value,
 }
 
 impl Api {
@@ -67,9 +77,7 @@ impl Api {
         let mut items = Vec::new();
         while let Some(mut entries) = pages.next().await? {
             entries.retain(|entry| selection.may_match(&entry.key));
-            let stored = entries.iter().map(|entry| Ok(storage::decode(entry)?.object));
-            let mut shown = stored.collect::<Result<Vec<_>, Status>>()?;
-            self.present_list(call, &mut shown).await?;
+            let shown = self.shown(call, &entries).await?;
             let meant = shown.into_iter().zip(&entries).filter(|(object, _)| selection.matches(object));
             for (object, entry) in meant {
                 items.push(object);
@@ -96,31 +104,74 @@ impl Api {
 
     /// The answer to [`Self::list`] in JSON, where all objects are selected and go out as they rest.
     pub(crate) async fn list_raw(&self, call: &Call, head: &ListHead) -> Result<Option<Bytes>, Status> {
-        let selection = Selection::of(call)?;
-        if !raw::is_at_rest(call) || !selection.is_everything() {
+        if !Selection::of(call)?.is_everything() {
             return Ok(None);
         }
+        Ok(self.selected_raw(call, head, &self.select(call).await?).await)
+    }
+
+    /// The entries of [`Self::list`].
+    pub(crate) async fn select(&self, call: &Call) -> Result<Selected, Status> {
+        let selection = Selection::of(call)?;
         let mut pages = Pages::of(self, call, &selection)?;
         let mut entries = Vec::new();
         while let Some(mut page) = pages.next().await? {
-            let _has_room = page.iter().all(|entry| pages.take(entry));
-            entries.append(&mut page);
+            if !selection.is_everything() {
+                page.retain(|entry| selection.may_match(&entry.key));
+                let mut meant = self.shown(call, &page).await?.into_iter();
+                page.retain(|_| meant.next().is_some_and(|object| selection.matches(&object)));
+            }
+            for entry in page {
+                let has_room = pages.take(&entry);
+                entries.push(entry);
+                if !has_room {
+                    break;
+                }
+            }
         }
-        let mut text = head.begin(&pages.metadata()).into_bytes();
-        text.reserve(entries.iter().map(|entry| head.item.room(entry)).sum());
-        for (number, entry) in entries.iter().enumerate() {
+        Ok(Selected { entries, metadata: pages.metadata() })
+    }
+
+    /// Stored objects as the client sees them.
+    async fn shown(&self, call: &Call, entries: &[Entry]) -> Result<Vec<Value>, Status> {
+        let stored = entries.iter().map(|entry| Ok(storage::decode(entry)?.object));
+        let mut shown = stored.collect::<Result<Vec<_>, Status>>()?;
+        self.present_list(call, &mut shown).await?;
+        Ok(shown)
+    }
+
+    /// What was selected as the client sees it.
+    pub(crate) async fn listed(&self, call: &Call, selected: Selected) -> Result<Listed, Status> {
+        let mut items = Vec::with_capacity(selected.entries.len());
+        for entries in selected.entries.chunks(STRIDE) {
+            items.append(&mut self.shown(call, entries).await?);
+        }
+        Ok(Listed { items, metadata: selected.metadata })
+    }
+
+    /// The same in JSON, where all of it goes out as it rests.
+    pub(crate) async fn selected_raw(
+        &self,
+        call: &Call,
+        head: &ListHead,
+        selected: &Selected,
+    ) -> Option<Bytes> {
+        if !raw::is_at_rest(call) {
+            return None;
+        }
+        let mut text = head.begin(&selected.metadata).into_bytes();
+        text.reserve(selected.entries.iter().map(|entry| head.item.room(entry)).sum());
+        for (number, entry) in selected.entries.iter().enumerate() {
             if number > 0 {
                 text.push(b',');
             }
-            if raw::show(entry, &head.item, entry.modified, &mut text).is_none() {
-                return Ok(None);
-            }
+            raw::show(entry, &head.item, entry.modified, &mut text)?;
             if number % STRIDE == STRIDE - 1 {
                 tokio::task::yield_now().await;
             }
         }
         text.extend_from_slice(b"]}\n");
-        Ok(Some(text.into()))
+        Some(text.into())
     }
 
     /// How many objects the call may look through, up to `most`.

@@ -70,11 +70,6 @@ impl View {
         Ok(Self { shape })
     }
 
-    /// Whether objects are shown whole.
-    pub(crate) fn is_whole(&self) -> bool {
-        matches!(self.shape, Shape::Whole)
-    }
-
     /// How the objects of a call begin where they are shown as they rest, whole or in part.
     pub(crate) fn head(&self, call: &Call) -> Option<Head> {
         match &self.shape {

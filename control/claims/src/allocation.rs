@@ -101,6 +101,8 @@ struct Pick<'a> {
     request: usize,
     alternative: usize,
     amounts: Option<Amounts>,
+    /// Whether nobody had a part of the device before, so that it counts from here on.
+    is_first: bool,
 }
 
 struct Search<'a> {
@@ -120,11 +122,17 @@ struct Search<'a> {
 }
 
 impl<'a> Search<'a> {
-    fn fill(&mut self, at: Point) -> Result<bool, String> {
+    /// Counts what is tried.
+    fn step(&mut self) -> Result<(), String> {
         self.steps += 1;
         if self.steps > STEPS_MAX {
             return Err(format!("node {}: timed out trying to allocate devices", self.place.name));
         }
+        Ok(())
+    }
+
+    fn fill(&mut self, at: Point) -> Result<bool, String> {
+        self.step()?;
         let wanted = self.wanted;
         let Some(requests) = wanted.get(at.claim) else { return Ok(true) };
         let Some(alternatives) = requests.get(at.request) else {
@@ -154,6 +162,7 @@ impl<'a> Search<'a> {
             return self.attempt(*device, asked, at, at.from);
         }
         for index in at.from..self.candidates.len() {
+            self.step()?;
             let device = self.candidates[index];
             if self.selectors.take(asked, &device, self.place)?
                 && self.attempt(device, asked, at, index + 1)?
@@ -203,7 +212,8 @@ impl<'a> Search<'a> {
         }
         let amounts = is_shared.then_some(amounts);
         let alternative = at.alternative.unwrap_or_default();
-        self.picks[at.claim].push(Pick { candidate: device, request: at.request, alternative, amounts });
+        let request = at.request;
+        self.picks[at.claim].push(Pick { candidate: device, request, alternative, amounts, is_first });
         true
     }
 
@@ -211,17 +221,14 @@ impl<'a> Search<'a> {
         let Some(pick) = self.picks[claim].pop() else { return };
         let id = pick.candidate.id;
         let admin = self.wanted[claim][pick.request][pick.alternative].admin;
-        let mut is_last = true;
         if let (Some(amounts), Some(shared)) = (&pick.amounts, self.shared.get_mut(&id)) {
             capacity::add(shared, amounts, -1);
-            is_last = shared.values().all(|amount| *amount == 0);
-            if is_last {
-                self.shared.remove(&id);
-            }
         } else if !admin {
             self.taken.remove(&id);
         }
-        if is_last {
+        // Picks are given back in the order opposite to that in which they were made: nobody has a part of it now.
+        if pick.is_first {
+            self.shared.remove(&id);
             self.counters.give_back(&pick.candidate);
         }
     }

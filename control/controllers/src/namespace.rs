@@ -8,7 +8,7 @@ mod status;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use futures::future::join;
+use futures::future::{OptionFuture, join};
 use futures::stream::select_all;
 use futures::{FutureExt as _, StreamExt as _};
 use jiff::Timestamp;
@@ -43,9 +43,11 @@ pub(crate) const RIGHTS: &[Right] = &[
 /// Runs until the world ends.
 pub(crate) async fn run(world: Arc<World>) {
     let (accounts, maps) = (Informer::<ServiceAccount>::new(), Informer::<ConfigMap>::new());
+    let publishes = world.settings.root_certificates.is_some();
+    let following_maps = maps.clone().follow_named(world.client.clone(), provision::CERTIFICATES);
     let following = join(
         accounts.clone().follow_named(world.client.clone(), provision::ACCOUNT),
-        maps.clone().follow_named(world.client.clone(), provision::CERTIFICATES),
+        OptionFuture::from(publishes.then_some(following_maps)),
     );
     let following = world.clone().until_end(following.map(drop));
     let pods = world.pods.clone();

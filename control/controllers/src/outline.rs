@@ -37,6 +37,7 @@ fn without_books<'de, D: Deserializer<'de>>(source: D) -> Result<ObjectMeta, D::
         deletion_grace_period_seconds: Option<i64>,
         deletion_timestamp: Option<Time>,
         finalizers: Option<Vec<String>>,
+        generate_name: Option<String>,
         generation: Option<i64>,
         labels: Option<BTreeMap<String, String>>,
         name: Option<String>,
@@ -52,6 +53,7 @@ fn without_books<'de, D: Deserializer<'de>>(source: D) -> Result<ObjectMeta, D::
         deletion_grace_period_seconds: told.deletion_grace_period_seconds,
         deletion_timestamp: told.deletion_timestamp,
         finalizers: told.finalizers,
+        generate_name: told.generate_name,
         generation: told.generation,
         labels: told.labels,
         name: told.name,
@@ -117,7 +119,7 @@ mod tests {
     fn an_outline_is_all_of_the_metadata_but_the_books() {
         let metadata = json!({
             "annotations": {"a": "b"}, "creationTimestamp": "2026-01-02T03:04:05Z", "deletionGracePeriodSeconds": 3,
-            "deletionTimestamp": "2026-01-02T03:04:08Z", "finalizers": ["x/y"], "generation": 2, "labels": {"c": "d"},
+            "deletionTimestamp": "2026-01-02T03:04:08Z", "finalizers": ["x/y"], "generateName": "g-", "generation": 2, "labels": {"c": "d"},
             "name": "n", "namespace": "s", "resourceVersion": "7", "uid": "u",
             "ownerReferences": [{"apiVersion": "v1", "kind": "Pod", "name": "o", "uid": "v", "controller": true}],
         });

@@ -6,8 +6,6 @@ use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{HeaderMap, Request, Response};
 use http_body::{Body, Frame};
 use http_body_util::{BodyExt as _, StreamBody};
-use serde_json::{Value, json};
-use xebec_machinery::decoding;
 use xebec_machinery::negotiation::Endpoint;
 use xebec_machinery::status::{Status, deleted};
 use xebec_streams::asks_for_websocket;
@@ -17,8 +15,6 @@ use crate::call::Call;
 use crate::codec::{self, Decoded};
 use crate::course::Course;
 use crate::delete::{DeleteOptions, Deleted};
-use crate::raw::ListHead;
-use crate::read::Listed;
 use crate::request::Verb;
 use crate::strategy::Part;
 use crate::streams::{self, Stream};
@@ -198,29 +194,43 @@ impl Service {
         options: &DeleteOptions,
         (view, form): (View, Form),
     ) -> Result<Answer, Status> {
-        let items = self.api().delete_collection(call, options).await?;
-        let metadata = json!({"resourceVersion": self.api().storage().revision().to_string()});
-        if view.is_whole() && form == Form::Line {
-            let head = ListHead::of(call).begin(&metadata);
-            return Ok(Answer::Text([head.as_bytes(), &items, b"]}\n"].concat().into()));
+        let api = self.api();
+        let deleted = api.delete_collection(call, options).await?;
+        if form == Form::Line
+            && let Some(head) = view.list_head(call)
+            && let Some(json) = api.selected_raw(call, &head, &deleted).await
+        {
+            return Ok(Answer::Text(json));
         }
-        let items = decoding::own(&[b"[", &*items, b"]"].concat());
-        let items = items.map_err(|error| Status::internal(&error.to_string()))?;
-        let items = if let Value::Array(items) = items { items } else { Vec::new() };
-        Ok(Answer::object(200, view.list(call, Listed { items, metadata })))
+        Ok(Answer::object(200, view.list(call, api.listed(call, deleted).await?)))
     }
 
     async fn delete(&self, call: &Call, options: &DeleteOptions, mut view: View) -> Result<Answer, Status> {
         Ok(match self.api().delete(call, options).await? {
             Deleted::Going(object) => Answer::object(200, view.object(object)),
-            Deleted::Gone(object) if &*call.resource.plural == "pods" => {
-                Answer::object(200, view.object(object))
-            }
+            Deleted::Gone(object) if tells_deleted(call) => Answer::object(200, view.object(object)),
             Deleted::Gone(object) => {
                 let status = deleted(call.qualified(), object::name(&object), object::meta(&object, "uid"));
                 Answer::object(200, status)
             }
         })
+    }
+}
+
+/// Whether a deletion is answered with the object that is gone, where most are with a word about it: upstream's stores with
+/// `ReturnDeletedObject`.
+fn tells_deleted(call: &Call) -> bool {
+    let core = |plural: &str| {
+        matches!(
+            plural,
+            "namespaces" | "persistentvolumeclaims" | "persistentvolumes" | "pods" | "podtemplates"
+        ) || matches!(plural, "resourcequotas" | "serviceaccounts" | "services")
+    };
+    match (&*call.resource.group, &*call.resource.plural) {
+        ("", plural) => core(plural),
+        ("resource.k8s.io", _) => true,
+        ("storage.k8s.io", plural) => plural != "csistoragecapacities",
+        _ => false,
     }
 }
 

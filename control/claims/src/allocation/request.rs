@@ -117,7 +117,7 @@ pub(super) fn read<'a>(
     let own = format!("{}/{}", claim.namespace().unwrap_or_default(), claim.name_any());
     let devices = claim.spec.as_ref().and_then(|spec| spec.devices.as_ref());
     let requests = devices.and_then(|devices| devices.requests.as_deref()).unwrap_or_default();
-    let mut least = 0;
+    let mut least = 0_usize;
     let mut all = Vec::new();
     for request in requests {
         let mut alternatives = forms(&own, request, offer)?;
@@ -136,7 +136,7 @@ pub(super) fn read<'a>(
             }
             asked.count = asked.every.len();
         }
-        least += alternatives.iter().map(|asked| asked.count).min().unwrap_or_default();
+        least = alternatives.iter().map(|asked| asked.count).min().unwrap_or_default().saturating_add(least);
         all.push(alternatives);
     }
     if least > RESULTS_MAX {

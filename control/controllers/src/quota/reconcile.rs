@@ -1,6 +1,6 @@
 //! The loop of ResourceQuotas.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -18,6 +18,7 @@ use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, Client, Resource, ResourceExt as _};
 use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::usage::{Objects, counted, used};
 use crate::Error;
@@ -65,12 +66,19 @@ pub(crate) async fn run(world: Arc<World>) {
 }
 
 /// Watches of the other resources of which quotas count the objects, each from when a quota first names it. What is made is
-/// counted when it is admitted; what goes is told here.
+/// counted when it is admitted; what goes is told here, but for what goes while a watch begins anew, which [`RECOUNT`] finds.
 #[derive(Clone)]
 struct Census {
-    watched: Arc<Mutex<BTreeSet<String>>>,
+    /// By resource.
+    watched: Arc<Mutex<BTreeMap<String, Watched>>>,
     /// The namespaces of objects that went.
     departures: mpsc::Sender<String>,
+}
+
+/// A watch that ends with whoever holds this.
+struct Watched {
+    version: String,
+    _watch: AbortOnDropHandle<()>,
 }
 
 impl Census {
@@ -80,7 +88,9 @@ impl Census {
     }
 
     fn watch(&self, world: &Arc<World>, kind: &Kind) {
-        if !self.watched.lock().unwrap_or_else(PoisonError::into_inner).insert(kind.qualified()) {
+        let mut watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
+        let version = &kind.resource.api_version;
+        if watched.get(&kind.qualified()).is_some_and(|own| own.version == *version) {
             return;
         }
         let objects: Api<Outline<DynamicObject>> = Api::all_with(world.client.clone(), &kind.resource);
@@ -99,7 +109,8 @@ impl Census {
                 }
             }
         });
-        tokio::spawn(world.clone().until_end(telling));
+        let watch = AbortOnDropHandle::new(tokio::spawn(world.clone().until_end(telling)));
+        watched.insert(kind.qualified(), Watched { version: version.clone(), _watch: watch });
     }
 }
 

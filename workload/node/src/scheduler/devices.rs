@@ -250,7 +250,12 @@ impl Devices {
         }
         let patch = Patch::Merge(json!({"metadata": seen(&claim), "status": status}));
         let claim = claims.patch_status(&name, &PatchParams::default(), &patch).await?;
+        let is_awaited = |own: &Arc<ResourceClaim>| {
+            let known = self.claims.get(&ObjectRef::from_obj(&**own));
+            known.is_some_and(|known| known.uid() == own.uid() && version(&known) < version(own))
+        };
         let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        written.retain(|_, own| is_awaited(own));
         written.insert(claim.uid().unwrap_or_default(), Arc::new(claim));
         Ok(())
     }
