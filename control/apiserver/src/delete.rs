@@ -93,15 +93,6 @@ pub enum Deleted {
     Going(Value),
 }
 
-impl Deleted {
-    /// The object as it last was.
-    pub fn object(self) -> Value {
-        match self {
-            Self::Gone(object) | Self::Going(object) => object,
-        }
-    }
-}
-
 impl Api {
     /// Deletes the object that the call names.
     pub async fn delete(&self, call: &Call, options: &DeleteOptions) -> Result<Deleted, Status> {

@@ -118,19 +118,15 @@ fn media(call: &Call) -> &'static [negotiation::Media] {
     transcription::media_of(&call.resource.group, &call.version().name, &call.resource.plural)
 }
 
-/// An object as an item of a list. One of a built-in kind does not say its kind again, as in upstream's typed lists.
-pub(crate) fn item(call: &Call, mut object: Value) -> Value {
-    if let (false, Some(fields)) = (call.resource.custom, object.as_object_mut()) {
-        fields.remove("kind");
-        fields.remove("apiVersion");
+/// A list of objects as they are. Those of built-in kinds do not say their kind again, as upstream's typed lists do not.
+fn whole_list(call: &Call, listed: Listed) -> Value {
+    let Listed { mut items, metadata } = listed;
+    if !call.resource.custom {
+        for fields in items.iter_mut().filter_map(Value::as_object_mut) {
+            fields.remove("kind");
+            fields.remove("apiVersion");
+        }
     }
-    object
-}
-
-/// A list of objects as they are.
-pub(crate) fn whole_list(call: &Call, listed: Listed) -> Value {
-    let Listed { items, metadata } = listed;
-    let items: Vec<Value> = items.into_iter().map(|object| item(call, object)).collect();
     json!({
         "kind": &*call.resource.list_kind,
         "apiVersion": call.api_version(),
